@@ -1,0 +1,233 @@
+"""A running Kubernetes: etcd, kube-apiserver and the few controllers that custom resources need.
+
+No kubelet, no scheduler: pods stay Pending. An operator runs as a process with its ServiceAccount's token.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from testbed.kubernetes.certificates import write_certificates
+from testbed.kubernetes.install import install
+from testbed.processes import Supervisor, free_ports, wait_for
+
+#: in the order of their start
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
+CONTROLLERS = (
+    "garbage-collector-controller",
+    "namespace-controller",
+    "serviceaccount-controller",
+    "root-ca-certificate-publisher-controller",
+)
+START_SECONDS = 120
+TOKEN_LIFE = "24h"
+
+
+class KubectlError(RuntimeError):
+    """kubectl ended with an error; the message is its arguments and what it wrote to stderr."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A started cluster. All its files are in `run_dir`; the logs are where the supervisor puts them."""
+
+    supervisor: Supervisor
+    run_dir: Path
+    server_url: str
+    kubectl: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        """For an administrator (group system:masters)."""
+        return self.run_dir / "admin.kubeconfig"
+
+    @property
+    def ca_file(self) -> Path:
+        return self.run_dir / "ca.crt"
+
+    @property
+    def audit_log(self) -> Path:
+        """One JSON event (audit.k8s.io/v1, level Metadata) per line and answered request."""
+        return self.run_dir / "audit.log"
+
+    @classmethod
+    def start(cls, supervisor: Supervisor, run_dir: Path, crds: Sequence[Path] = ()) -> Cluster:
+        """Build the programs if needed, start them, apply `crds`; return when the controllers work.
+
+        InstallError, ProcessDiedError or TimeoutError when that fails; what was started is then stopped.
+        """
+        binaries = install()
+        run_dir = run_dir.resolve()
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        port, etcd_port, peer_port = free_ports(3)
+        cluster = cls(supervisor, run_dir, f"https://127.0.0.1:{port}", binaries / "kubectl")
+        try:
+            cluster._start(binaries, port, etcd_port, peer_port, crds)
+        except BaseException:
+            cluster.stop()
+            raise
+        return cluster
+
+    def stop(self) -> None:
+        for name in reversed(PROGRAMS):
+            self.supervisor.stop(name)
+
+    def kubectl_run(self, *args: str | Path, input: str | None = None, check: bool = True) -> str:
+        """Run kubectl as administrator (or with `--kubeconfig` in `args`) and return its output.
+
+        An error raises KubectlError; without `check` the output, with stderr, is returned also then.
+        """
+        command = [str(self.kubectl), *map(str, args)]
+        env = {
+            **os.environ,
+            "KUBECONFIG": str(self.kubeconfig),
+            "KUBECACHEDIR": str(self.run_dir / "kubectl-cache"),
+            "KUBERC": "off",  # no preferences of the user
+        }
+        done = subprocess.run(command, input=input or "", env=env, capture_output=True, text=True)
+        if done.returncode == 0:
+            return done.stdout
+        if check:
+            raise KubectlError(f"kubectl {' '.join(command[1:])}: {done.stderr.strip()}")
+        return done.stdout + done.stderr
+
+    def service_account_kubeconfig(self, namespace: str, name: str, path: Path) -> Path:
+        """Write a kubeconfig (mode 0600) with a token of an existing ServiceAccount, for `TOKEN_LIFE`."""
+        token = self.kubectl_run("create", "token", name, "--namespace", namespace, "--duration", TOKEN_LIFE)
+        self._write_kubeconfig(path, token.strip(), namespace)
+        return path
+
+    def _start(self, binaries: Path, port: int, etcd_port: int, peer_port: int, crds: Sequence[Path]) -> None:
+        run = self.run_dir
+        write_certificates(run, addresses=("127.0.0.1", "10.96.0.1"))
+        admin, controllers = secrets.token_hex(24), secrets.token_hex(24)
+        _write_private(
+            run / "tokens.csv",
+            f'{admin},admin,admin,"system:masters"\n'
+            f"{controllers},system:kube-controller-manager,kube-controller-manager\n",
+        )
+        self._write_kubeconfig(self.kubeconfig, admin, "default")
+        self._write_kubeconfig(run / "kube-controller-manager.kubeconfig", controllers, "default")
+        (run / "audit-policy.yaml").write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "audit.k8s.io/v1",
+                    "kind": "Policy",
+                    "omitStages": ["RequestReceived"],
+                    "rules": [{"level": "Metadata"}],
+                }
+            )
+        )
+
+        etcd_url = f"http://127.0.0.1:{etcd_port}"
+        self.supervisor.start(
+            "etcd",
+            [
+                binaries / "etcd",
+                f"--data-dir={run / 'etcd'}",
+                f"--listen-client-urls={etcd_url}",
+                f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+                "--unsafe-no-fsync",
+            ],
+        )
+        self.supervisor.start(
+            "kube-apiserver",
+            [
+                binaries / "kube-apiserver",
+                f"--etcd-servers={etcd_url}",
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                f"--secure-port={port}",
+                "--endpoint-reconciler-type=none",
+                f"--tls-cert-file={run / 'tls.crt'}",
+                f"--tls-private-key-file={run / 'tls.key'}",
+                f"--token-auth-file={run / 'tokens.csv'}",
+                "--authorization-mode=RBAC",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                f"--service-account-key-file={run / 'sa.pub'}",
+                f"--service-account-signing-key-file={run / 'sa.key'}",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--enable-priority-and-fairness=false",
+                f"--audit-policy-file={run / 'audit-policy.yaml'}",
+                f"--audit-log-path={self.audit_log}",
+                "--shutdown-delay-duration=0s",
+                "--v=1",
+            ],
+            cwd=run,
+        )
+        self._wait_for("/readyz", admin, "the API server to be ready", PROGRAMS[:2])
+        # The garbage collector looks for new kinds only every 30 s, so they come before it.
+        for crd in crds:
+            self.kubectl_run("apply", "--filename", crd)
+            self.kubectl_run("wait", "--for=condition=Established", "--timeout=30s", "--filename", crd)
+        # Only now, because the API server first makes the RBAC roles that the controllers give up without.
+        self.supervisor.start(
+            "kube-controller-manager",
+            [
+                binaries / "kube-controller-manager",
+                f"--kubeconfig={run / 'kube-controller-manager.kubeconfig'}",
+                "--secure-port=0",
+                "--leader-elect=false",
+                "--use-service-account-credentials=true",
+                f"--service-account-private-key-file={run / 'sa.key'}",
+                f"--root-ca-file={self.ca_file}",
+                f"--controllers={','.join(CONTROLLERS)}",
+                "--v=1",
+            ],
+            cwd=run,
+        )
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait_for(account, admin, "the controllers to make the default ServiceAccount", PROGRAMS)
+
+    def _wait_for(self, path: str, token: str, what: str, programs: Sequence[str]) -> None:
+        context = ssl.create_default_context(cafile=self.ca_file)
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
+        request = urllib.request.Request(self.server_url + path, headers={"Authorization": f"Bearer {token}"})
+
+        def answered() -> bool:
+            try:
+                with opener.open(request, timeout=5):
+                    return True
+            except OSError:  # no connection yet, or an HTTP error: urllib makes both an OSError
+                return False
+
+        wait_for(answered, START_SECONDS, what, lambda: self.supervisor.check(*programs))
+
+    def _write_kubeconfig(self, path: Path, token: str, namespace: str) -> None:
+        name = "vmferry-testbed"
+        authority = base64.b64encode(self.ca_file.read_bytes()).decode()
+        context = {"cluster": name, "user": name, "namespace": namespace}
+        kubeconfig = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": name,
+            "clusters": [
+                {
+                    "name": name,
+                    "cluster": {"server": self.server_url, "certificate-authority-data": authority},
+                }
+            ],
+            "users": [{"name": name, "user": {"token": token}}],
+            "contexts": [{"name": name, "context": context}],
+        }
+        _write_private(path, json.dumps(kubeconfig, indent=2))  # JSON is YAML
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(text)
