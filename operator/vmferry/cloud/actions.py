@@ -1,0 +1,108 @@
+"""What may be asked of the cloud, and what comes back. Plain data: decided in `reconcilers`, done by `cloud.nova`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LiveMigrate:
+    """`os-migrateLive`, with `block_migration: auto`; the scheduler validates the host (2.30, I19)."""
+
+    server_id: str
+    target_host: str
+
+
+@dataclass(frozen=True, slots=True)
+class ColdMigrate:
+    """`migrate`; the scheduler validates the host (2.56)."""
+
+    server_id: str
+    target_host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evacuate:
+    """`evacuate`; the scheduler validates the host (2.29)."""
+
+    server_id: str
+    target_host: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopServer:
+    """`os-stop`: graceful, Nova powers off only after the image's shutdown timeout."""
+
+    server_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartServer:
+    """`os-start`."""
+
+    server_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmResize:
+    """`confirmResize` of a cold migration that is ours (I7)."""
+
+    server_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AbortMigration:
+    """Abort a live migration that is ours (I9); queued ones too (2.65)."""
+
+    server_id: str
+    migration_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForceComplete:
+    """Make a running live migration converge, by post-copy or a pause (2.22)."""
+
+    server_id: str
+    migration_id: int
+
+
+Action = (
+    LiveMigrate
+    | ColdMigrate
+    | Evacuate
+    | StopServer
+    | StartServer
+    | ConfirmResize
+    | AbortMigration
+    | ForceComplete
+)
+
+#: the actions that start a migration: never sent twice, never blindly (I3)
+Move = LiveMigrate | ColdMigrate | Evacuate
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Nova answered 2xx."""
+
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nova answered 4xx or a 5xx that says the request was not taken; `message` is Nova's own text."""
+
+    code: int
+    message: str
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """No answer, or one that says nothing of the effect (time-out, reset, 5xx): look it up, never repeat (I4)."""
+
+    message: str
+    request_id: str | None = None
+
+
+Outcome = Accepted | Refused | Unanswered

@@ -1,0 +1,382 @@
+"""The cloud as plain, immutable data.
+
+Everything that decides works on these types; the Nova door fills them from raw JSON. Times are aware
+`datetime`s in UTC. Sizes carry their unit in the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class MigrationKind(StrEnum):
+    """How a server is moved."""
+
+    LIVE = "Live"
+    COLD = "Cold"
+    EVACUATE = "Evacuate"
+
+
+#: Nova's `migration_type` of each kind
+NOVA_TYPE: Mapping[MigrationKind, str] = {
+    MigrationKind.LIVE: "live-migration",
+    MigrationKind.COLD: "migration",
+    MigrationKind.EVACUATE: "evacuation",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Flavor:
+    """The flavor embedded in a server (microversion 2.47)."""
+
+    name: str
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    ephemeral_gb: int = 0
+    swap_mb: int = 0
+    extra_specs: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server (VM), as `GET /servers/detail` tells it to an administrator."""
+
+    id: str
+    name: str
+    project_id: str
+    #: Nova's summary word: ACTIVE, SHUTOFF, VERIFY_RESIZE, ERROR ...
+    status: str
+    #: active, stopped, paused, suspended, resized, error, rescued, shelved ...
+    vm_state: str
+    #: what Nova is doing with it right now, None when idle
+    task_state: str | None
+    #: 1 running, 3 paused, 4 shut down, 0 unknown
+    power_state: int
+    #: compute service host; None when it is on no host
+    host: str | None
+    availability_zone: str
+    flavor: Flavor
+    #: None means: boots from a volume
+    image_id: str | None
+    volumes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    locked: bool = False
+    locked_reason: str | None = None
+    fault: str | None = None
+    #: when Nova last changed the record, ISO 8601 as given
+    updated: str = ""
+    #: the zone that the server was asked for (2.96); None: any, or the cloud does not tell
+    pinned_availability_zone: str | None = None
+
+    @property
+    def local_disk_gb(self) -> int:
+        """GiB on the host's ephemeral storage, as Placement's DISK_GB counts them."""
+        root = self.flavor.disk_gb if self.image_id else 0
+        return root + self.flavor.ephemeral_gb + -(-self.flavor.swap_mb // 1024)
+
+    @property
+    def needs(self) -> dict[str, int]:
+        """What the server takes of a host, by Placement resource class; zeros left out."""
+        wanted = {
+            "VCPU": self.flavor.vcpus,
+            "MEMORY_MB": self.flavor.memory_mb,
+            "DISK_GB": self.local_disk_gb,
+        }
+        return {resource: amount for resource, amount in wanted.items() if amount}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A nova-compute service."""
+
+    id: str
+    host: str
+    zone: str
+    #: enabled or disabled: may the scheduler use it
+    enabled: bool
+    #: up or down: has it reported within Nova's service_down_time
+    up: bool
+    forced_down: bool
+    disabled_reason: str | None
+    #: the last heartbeat that Nova saw
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Hypervisor:
+    """A hypervisor; `id` is its UUID, which is also its Placement resource provider."""
+
+    id: str
+    hostname: str
+    service_host: str
+    type: str
+    #: as Nova packs it: 6002000 is 6.2.0
+    version: int
+    host_ip: str | None = None
+
+    @property
+    def version_text(self) -> str:
+        major, rest = divmod(self.version, 1_000_000)
+        minor, micro = divmod(rest, 1_000)
+        return f"{major}.{minor}.{micro}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """One resource class of one provider."""
+
+    #: (total - reserved) * allocation ratio, as Placement counts
+    capacity: int
+    used: int
+    #: largest single allocation; None: the cloud did not tell
+    max_unit: int | None = None
+
+    @property
+    def free(self) -> int:
+        return self.capacity - self.used
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    id: int
+    name: str
+    availability_zone: str | None
+    hosts: frozenset[str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGroup:
+    id: str
+    name: str
+    #: affinity, anti-affinity, soft-affinity, soft-anti-affinity
+    policy: str
+    members: frozenset[str]
+    #: anti-affinity only: how many members one host may carry
+    max_server_per_host: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A compute host: its service, its hypervisor and its room, joined by the service's exact host name (I1)."""
+
+    name: str
+    service: Service
+    #: None while nova-compute has never registered one
+    hypervisor: Hypervisor | None
+    #: by Placement resource class; None: Placement did not tell
+    inventories: Mapping[str, Inventory] | None = None
+    traits: frozenset[str] = frozenset()
+    aggregates: tuple[Aggregate, ...] = ()
+
+    @property
+    def zone(self) -> str:
+        return self.service.zone
+
+    def answers_to(self, name: str) -> bool:
+        """Whether `name` is this host's service name or its hypervisor's UUID."""
+        return name == self.name or (self.hypervisor is not None and name == self.hypervisor.id)
+
+
+class MigrationStage(StrEnum):
+    """Where a Nova migration record stands, whatever its exact status word."""
+
+    IN_FLIGHT = "in flight"
+    #: a cold migration waits for its confirmation (the server is in VERIFY_RESIZE)
+    FINISHED = "finished"
+    GOOD = "good"
+    BAD = "bad"
+    #: a status word that we do not know: stop and report (I35)
+    UNKNOWN = "unknown"
+
+
+_STAGES: Mapping[str, MigrationStage] = {
+    **dict.fromkeys(
+        (
+            "accepted",
+            "queued",
+            "pre-migrating",
+            "preparing",
+            "running",
+            "running (post-copy)",
+            "migrating",
+            "post-migrating",
+            "confirming",
+            "reverting",
+        ),
+        MigrationStage.IN_FLIGHT,
+    ),
+    "finished": MigrationStage.FINISHED,
+    **dict.fromkeys(("completed", "confirmed", "done"), MigrationStage.GOOD),
+    **dict.fromkeys(("failed", "error", "cancelled", "reverted"), MigrationStage.BAD),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One record of `GET /os-migrations`."""
+
+    #: ascending per cell: of two migrations of one server the later one has the greater id
+    id: int
+    uuid: str
+    server_id: str
+    #: live-migration, migration, resize, evacuation
+    type: str
+    status: str
+    source_host: str | None
+    target_host: str | None
+    #: who asked for it (2.80)
+    user_id: str | None
+    created_at: str = ""
+    updated_at: str = ""
+    old_flavor_id: int | None = None
+    new_flavor_id: int | None = None
+
+    @property
+    def stage(self) -> MigrationStage:
+        return _STAGES.get(self.status, MigrationStage.UNKNOWN)
+
+    @property
+    def open(self) -> bool:
+        """Nova may still change the server on its behalf (I3); an unknown status counts as open."""
+        return self.stage not in (MigrationStage.GOOD, MigrationStage.BAD)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionEvent:
+    """One step of an instance action; `details` holds the reason of a failure (2.84)."""
+
+    name: str
+    result: str | None
+    host: str | None
+    details: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceAction:
+    """What somebody asked of a server. Nova writes it before it answers the request."""
+
+    request_id: str
+    #: live-migration, migrate, evacuate, stop, start ...
+    action: str
+    message: str | None
+    user_id: str | None
+    #: by the cloud's clock
+    started_at: datetime | None = None
+    events: tuple[ActionEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far the copy of a running live migration is."""
+
+    memory_total_bytes: int
+    memory_remaining_bytes: int
+    disk_total_bytes: int
+    disk_remaining_bytes: int
+
+    @property
+    def percent(self) -> int:
+        total = self.memory_total_bytes + self.disk_total_bytes
+        left = self.memory_remaining_bytes + self.disk_remaining_bytes
+        return 0 if total <= 0 else max(0, min(100, (total - left) * 100 // total))
+
+
+class Part(StrEnum):
+    """The parts that the shared view is read in, each at its own pace."""
+
+    SERVERS = "servers"
+    MIGRATIONS = "migrations"
+    HOSTS = "hosts"
+    RESOURCES = "resources"
+    GROUPS = "groups"
+    PROJECTS = "projects"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The shared view of the whole cloud at one moment; never changed, only replaced."""
+
+    servers: Mapping[str, Server] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    server_groups: tuple[ServerGroup, ...] = ()
+    #: every open migration and the lately ended ones, by UUID
+    migrations: Mapping[str, Migration] = field(default_factory=dict)
+    #: project names by id
+    projects: Mapping[str, str] = field(default_factory=dict)
+    #: our own user in the cloud
+    user_id: str | None = None
+    #: when each part was last read whole or brought up to date; a part never read is missing
+    read_at: Mapping[Part, datetime] = field(default_factory=dict)
+    #: why the last read failed, None when it did not
+    trouble: str | None = None
+    servers_by_host: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: newest first
+    migrations_by_server: Mapping[str, tuple[Migration, ...]] = field(default_factory=dict)
+
+    def age(self, now: datetime) -> timedelta | None:
+        """Age of the oldest part; None while a part was never read."""
+        if any(part not in self.read_at for part in Part):
+            return None
+        return now - min(self.read_at.values())
+
+    def find_host(self, name: str) -> Host | None:
+        """By service host name or hypervisor UUID, exactly (I1)."""
+        found = self.hosts.get(name)
+        if found is not None:
+            return found
+        return next((host for host in self.hosts.values() if host.answers_to(name)), None)
+
+    def find_servers(self, name: str, project: str) -> list[Server]:
+        """All servers of that exact name in the project, which is given by its name or id."""
+        projects = {pid for pid, pname in self.projects.items() if project in (pid, pname)} | {project}
+        return [s for s in self.servers.values() if s.name == name and s.project_id in projects]
+
+    def open_migrations(self) -> list[Migration]:
+        return [m for m in self.migrations.values() if m.open]
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What was read of one server just now, beside the shared view. A field never asked for is None."""
+
+    read_at: datetime
+    #: None: Nova answered 404
+    server: Server | None
+    #: every migration of the server, newest first
+    migrations: tuple[Migration, ...] = ()
+    #: newest first; only the one asked for carries its events
+    actions: tuple[InstanceAction, ...] | None = None
+
+
+def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:
+    """The shared view with the fresh facts of one server in it."""
+    servers = dict(snapshot.servers)
+    if detail.server is None:
+        servers.pop(server_id, None)
+    else:
+        servers[server_id] = detail.server
+    migrations = dict(snapshot.migrations) | {m.uuid: m for m in detail.migrations}
+    by_server = dict(snapshot.migrations_by_server) | {server_id: detail.migrations}
+    return replace(snapshot, servers=servers, migrations=migrations, migrations_by_server=by_server)
+
+
+def index_servers(servers: Mapping[str, Server]) -> dict[str, tuple[str, ...]]:
+    """Server ids by host, for `Snapshot.servers_by_host`."""
+    by_host: dict[str, list[str]] = {}
+    for server in servers.values():
+        if server.host:
+            by_host.setdefault(server.host, []).append(server.id)
+    return {host: tuple(ids) for host, ids in by_host.items()}
+
+
+def index_migrations(migrations: Mapping[str, Migration]) -> dict[str, tuple[Migration, ...]]:
+    """Migrations by server, newest first, for `Snapshot.migrations_by_server`."""
+    by_server: dict[str, list[Migration]] = {}
+    for migration in sorted(migrations.values(), key=lambda m: m.id, reverse=True):
+        by_server.setdefault(migration.server_id, []).append(migration)
+    return {server: tuple(found) for server, found in by_server.items()}

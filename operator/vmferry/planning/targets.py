@@ -1,0 +1,225 @@
+"""Eligible targets for one server, their rank, and the reasons of those that are not (R8, R9-R18).
+
+A target that is named is judged alone. Without one every other host is judged and the best one is picked; the
+findings in the status are then those on the picked host, or, when there is none, what all hosts together say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from vmferry.cloud.model import Host
+from vmferry.planning.limits import in_flight_to
+from vmferry.prerequisites.chains import CHAINS
+from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
+from vmferry.prerequisites.words import Name, Reason, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One host, judged."""
+
+    host: Host
+    findings: tuple[Finding, ...]
+    #: the findings that speak against it, in the order of the chain; empty: eligible
+    against: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    host: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Hosts that are out for the same first reason."""
+
+    reason: Reason
+    hosts: int
+    example: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """All that a status says about prerequisites and targets."""
+
+    #: every prerequisite, in the order of `Name`'s table, exactly once
+    findings: tuple[Finding, ...]
+    #: best first
+    eligible: tuple[Ranked, ...]
+    ineligible: tuple[Group, ...]
+    #: the findings that block; empty: `target` may be moved to
+    against: tuple[Finding, ...]
+    #: the host to move to; None when something blocks
+    target: str | None
+
+
+def assess(question: Question, target: str | None, avoid: frozenset[str] = frozenset()) -> Assessment:
+    """Judge `question` for the named target, or for all hosts.
+
+    `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out unless they are all
+    that the request allows.
+    """
+    chain = CHAINS[question.kind]
+    alone = replace(question, target=None)
+    of_server = tuple(p.check(alone) for p in chain if p.about is About.SERVER)
+
+    if target is not None:
+        host = question.snapshot.find_host(target)
+        if host is None:
+            return _unknown_host(question, of_server, target)
+        candidates = [judge(question, host)]
+    else:
+        candidates = [
+            judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host
+        ]
+
+    fit = [c for c in candidates if not c.against and c.host.name not in avoid]
+    ranked = rank(question, fit)
+    if target is not None or ranked:
+        best = candidates[0] if target is not None else next(c for c in fit if c.host.name == ranked[0].host)
+        of_target: tuple[Finding, ...] = best.findings
+        if target is not None and best.against and not of_target_is_same(best):
+            of_target = _with_alternatives(question, best)
+    else:
+        of_target = _nowhere(question, candidates, avoid)
+    findings = _complete(question, of_server + of_target)
+    against = tuple(f for f in findings if f.blocks(question.policy))
+    return Assessment(
+        findings=findings,
+        eligible=tuple(ranked),
+        ineligible=_groups(candidates, avoid) if target is None else (),
+        against=against,
+        target=None if against or not ranked else ranked[0].host,
+    )
+
+
+def of_target_is_same(candidate: Candidate) -> bool:
+    return any(f.reason is Reason.SAME_HOST for f in candidate.against)
+
+
+def judge(question: Question, host: Host) -> Candidate:
+    """Ask every question that is about a target."""
+    asked = replace(question, target=host)
+    findings = tuple(p.check(asked) for p in CHAINS[question.kind] if p.about is About.TARGET)
+    return Candidate(host, findings, tuple(f for f in findings if f.blocks(question.policy)))
+
+
+def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
+    """Fewest migrations on their way there first, then the emptiest memory, then by name."""
+
+    def share_after(host: Host) -> float:
+        memory = (host.inventories or {}).get("MEMORY_MB")
+        if memory is None or memory.capacity <= 0:
+            return 1.0
+        return (memory.used + question.server.flavor.memory_mb) / memory.capacity
+
+    def busy(host: Host) -> int:
+        return in_flight_to(host.name, question.snapshot, question.moves)
+
+    ordered = sorted(
+        ((busy(c.host), round(share_after(c.host), 2), c.host.name) for c in fit),
+    )
+    return [
+        Ranked(name, f"{share:.0%} of its memory taken after the move, {count} migrations on their way there")
+        for count, share, name in ordered
+    ]
+
+
+def _with_alternatives(question: Question, refused: Candidate) -> tuple[Finding, ...]:
+    """Name the hosts that would do in the remedies of a refused target."""
+    others = [
+        judge(question, h)
+        for h in question.snapshot.hosts.values()
+        if h.name not in (question.server.host, refused.host.name)
+    ]
+    best = [r.host for r in rank(question, [c for c in others if not c.against])[:3]]
+    hint = f"; eligible: {', '.join(best)}" if best else "; no other host is eligible either"
+    return tuple(
+        replace(f, remedy=f"{f.remedy}{hint}") if f in refused.against and f.remedy else f
+        for f in refused.findings
+    )
+
+
+def _nowhere(question: Question, candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Finding, ...]:
+    """What all hosts together say when none is eligible."""
+    groups = _groups(candidates, avoid)
+    summary = "; ".join(f"{g.hosts} {g.reason} ({g.example}: {g.message})" for g in groups)
+    findings: list[Finding] = []
+    for prerequisite in (p for p in CHAINS[question.kind] if p.about is About.TARGET):
+        name = prerequisite.name
+        mine = [f for c in candidates for f in c.findings if f.name is name]
+        against = [f for f in mine if f.blocks(question.policy)]
+        if name is Name.TARGET_HOST:
+            findings.append(
+                failed(
+                    name,
+                    Reason.NO_ELIGIBLE_TARGET,
+                    f"none of {len(candidates)} other hosts is eligible: {summary}"
+                    if candidates
+                    else "the cloud has no other host",
+                    "remove what stands against one of these hosts, or add a host",
+                )
+            )
+        elif mine and len(against) == len(mine):
+            example = against[0]
+            findings.append(
+                replace(example, message=f"on all {len(mine)} other hosts, like {example.message}")
+            )
+        elif mine:
+            findings.append(passed(name, f"{len(mine) - len(against)} of {len(mine)} other hosts pass"))
+        else:
+            findings.append(unknown(name, "there is no other host to look at", "add a host"))
+    return tuple(findings)
+
+
+def _unknown_host(question: Question, of_server: tuple[Finding, ...], target: str) -> Assessment:
+    missing = failed(
+        Name.TARGET_HOST,
+        Reason.HOST_NOT_FOUND,
+        f"the cloud has no host {target}",
+        "name a compute service host (`openstack compute service list`) or a hypervisor's UUID",
+        target,
+    )
+    others = tuple(
+        unknown(p.name, f"{target} is not known", "name a host of the cloud", target)
+        for p in CHAINS[question.kind]
+        if p.about is About.TARGET and p.name is not Name.TARGET_HOST
+    )
+    findings = _complete(question, (*of_server, missing, *others))
+    return Assessment(findings, (), (), tuple(f for f in findings if f.blocks(question.policy)), None)
+
+
+def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Every prerequisite that exists, each exactly once; those of other kinds as NotApplicable."""
+    by_name = {f.name: f for f in findings}
+    every = {p.name: None for chain in CHAINS.values() for p in chain}
+    return tuple(
+        by_name.get(name) or not_applicable(name, f"not asked for {question.kind}") for name in every
+    )
+
+
+def _groups(candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Group, ...]:
+    """Hosts that are out, by their first reason, the most common one first."""
+    found: dict[Reason, list[tuple[str, str]]] = {}
+    for candidate in candidates:
+        if candidate.against:
+            first = candidate.against[0]
+            reason = first.reason or Reason.FACT_UNKNOWN
+            found.setdefault(reason, []).append((candidate.host.name, first.message))
+        elif candidate.host.name in avoid:
+            found.setdefault(Reason.CLOUD_REFUSED, []).append(
+                (candidate.host.name, "tried and failed before")
+            )
+    groups = [Group(reason, len(hosts), *min(hosts)) for reason, hosts in found.items()]
+    return tuple(sorted(groups, key=lambda g: (-g.hosts, g.reason)))
+
+
+def blocked(findings: Iterable[Finding]) -> str:
+    """One line for a condition: every prerequisite that is not met."""
+    return "; ".join(
+        f"{f.name}: {f.message}" for f in findings if f.result in (Result.FAILED, Result.UNKNOWN)
+    )

@@ -1,0 +1,56 @@
+"""What the operator's configuration decides, as plain data; every field has a safe default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class StoragePool:
+    """Hosts whose ephemeral disks (Nova's instances folder) lie on one shared storage (R3)."""
+
+    name: str
+    hosts: frozenset[str] = frozenset()
+    #: names of host aggregates whose hosts all belong to it
+    aggregates: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many migrations may run at once, counted over everybody's, not only ours (I24)."""
+
+    per_source: int = 2
+    per_target: int = 2
+    total: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules in force."""
+
+    shared_storage: tuple[StoragePool, ...] = ()
+    #: hosts in no pool: True says that their ephemeral disks are local, False that nobody knows (R19)
+    local_unless_shared: bool = False
+    limits: Limits = field(default_factory=Limits)
+    #: prerequisites whose `Unknown` does not block; empty is the safe default (R19)
+    tolerate_unknown: frozenset[str] = frozenset()
+    #: a shared view older than this decides nothing
+    max_view_age: timedelta = timedelta(seconds=60)
+    #: a host counts as failed only after its service was silent for this long (I12)
+    host_down_for: timedelta = timedelta(seconds=60)
+    #: an attempt's deadline where the resource names none: `timeout_base` + `timeout_per_gib` * GiB to copy
+    timeout_base: timedelta = timedelta(minutes=10)
+    timeout_per_gib: timedelta = timedelta(seconds=60)
+    #: how long a graceful stop may take before the request fails
+    stop_timeout: timedelta = timedelta(minutes=5)
+    #: how often a blocked request is looked at again when nothing else wakes it
+    recheck: timedelta = timedelta(seconds=30)
+    #: pause before the next attempt, doubled with each one
+    retry_backoff: timedelta = timedelta(seconds=15)
+    #: how often the bytes of a running live migration are read
+    progress_every: timedelta = timedelta(seconds=10)
+    #: how long a record of a request may be missing in Nova before other witnesses are heard (I4)
+    record_grace: timedelta = timedelta(seconds=20)
+    #: finished resources are deleted after this long where they name no time themselves; None: never
+    ttl_after_finished: timedelta | None = None

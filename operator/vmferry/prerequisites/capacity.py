@@ -1,0 +1,63 @@
+"""Capacity (R16): room on the target, as Placement counts it, less what decided moves will take.
+
+Capacity is (total - reserved) * allocation ratio. A move that Nova has claimed already is in Placement's `used`;
+one that was decided after the figures were read is subtracted here.
+"""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import Host, Part
+from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.words import Name, Reason
+
+_UNITS = {"VCPU": "vCPU", "MEMORY_MB": "MiB memory", "DISK_GB": "GiB disk"}
+
+
+def planned(question: Question, host: Host, resource: str) -> int:
+    """What moves towards `host` will take of a resource and the figures cannot show yet."""
+    read_at = question.snapshot.read_at.get(Part.RESOURCES)
+    grace = question.policy.record_grace
+    return sum(
+        move.needs.get(resource, 0)
+        for move in question.moves
+        if move.target_host == host.name
+        and move.server_id != question.server.id
+        and (read_at is None or read_at < move.decided_at + grace)
+    )
+
+
+def check(question: Question) -> Finding:
+    target = question.target
+    assert target is not None
+    if target.inventories is None:
+        return unknown(
+            Name.CAPACITY,
+            f"the cloud does not tell how much room {target.name} has",
+            "give the operator's user access to Placement",
+            target.name,
+        )
+    short: list[str] = []
+    for resource, needed in question.server.needs.items():
+        unit = _UNITS[resource]
+        inventory = target.inventories.get(resource)
+        if inventory is None:
+            return unknown(
+                Name.CAPACITY,
+                f"{target.name} reports no {unit}",
+                f"check the inventory of {target.name} in Placement",
+                target.name,
+            )
+        free = inventory.free - planned(question, target, resource)
+        if needed > free:
+            short.append(f"{needed} {unit} needed, {max(free, 0)} free")
+        elif inventory.max_unit is not None and needed > inventory.max_unit:
+            short.append(f"{needed} {unit} needed, {inventory.max_unit} is the most for one server")
+    if short:
+        return failed(
+            Name.CAPACITY,
+            Reason.INSUFFICIENT_CAPACITY,
+            f"{target.name}: {'; '.join(short)}",
+            "free room there, or choose another host",
+            target.name,
+        )
+    return passed(Name.CAPACITY, "enough room", target.name)

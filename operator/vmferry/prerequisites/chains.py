@@ -1,0 +1,39 @@
+"""Which kind of migration runs which checks, in which order. A new prerequisite is one file and one row here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vmferry.cloud.model import MigrationKind
+from vmferry.prerequisites import (
+    capacity,
+    cluster,
+    hypervisor_version,
+    power_state,
+    server_lock,
+    server_task,
+    source_host,
+    storage,
+    target_host,
+)
+from vmferry.prerequisites.frame import About, Prerequisite
+from vmferry.prerequisites.words import Name
+
+_ALL = frozenset(MigrationKind)
+
+#: prerequisite and the kinds that it applies to; the order is that of the status
+TABLE: tuple[tuple[Prerequisite, frozenset[MigrationKind]], ...] = (
+    (Prerequisite(Name.POWER_STATE, About.SERVER, power_state.check), _ALL),
+    (Prerequisite(Name.SOURCE_HOST, About.SERVER, source_host.check), _ALL),
+    (Prerequisite(Name.SERVER_LOCK, About.SERVER, server_lock.check), _ALL),
+    (Prerequisite(Name.SERVER_TASK, About.SERVER, server_task.check), _ALL),
+    (Prerequisite(Name.TARGET_HOST, About.TARGET, target_host.check), _ALL),
+    (Prerequisite(Name.CLUSTER, About.TARGET, cluster.check), _ALL),
+    (Prerequisite(Name.HYPERVISOR_VERSION, About.TARGET, hypervisor_version.check), _ALL),
+    (Prerequisite(Name.STORAGE, About.TARGET, storage.check), _ALL),
+    (Prerequisite(Name.CAPACITY, About.TARGET, capacity.check), _ALL),
+)
+
+CHAINS: Mapping[MigrationKind, tuple[Prerequisite, ...]] = {
+    kind: tuple(prerequisite for prerequisite, kinds in TABLE if kind in kinds) for kind in MigrationKind
+}

@@ -1,0 +1,40 @@
+"""Cluster (R11): source and target are in the same virtualized cluster.
+
+A cluster of PCD is a host aggregate with an availability zone of its name, and Nova tells each service's zone.
+Hosts of no such aggregate share the cloud's default zone.
+"""
+
+from __future__ import annotations
+
+from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.words import Name, Reason
+
+
+def check(question: Question) -> Finding:
+    source, target = question.source, question.target
+    assert target is not None
+    if source is None:
+        return unknown(
+            Name.CLUSTER,
+            f"the cluster of {question.server.host} is not known",
+            "check `openstack compute service list`",
+            question.server.host,
+        )
+    if source.zone != target.zone:
+        return failed(
+            Name.CLUSTER,
+            Reason.OUTSIDE_CLUSTER,
+            f"{target.name} is in {target.zone}, the server's host {source.name} in {source.zone}",
+            f"choose a host of {source.zone}",
+            target.name,
+        )
+    pinned = question.server.pinned_availability_zone
+    if pinned is not None and pinned != target.zone:
+        return failed(
+            Name.CLUSTER,
+            Reason.OUTSIDE_CLUSTER,
+            f"the server was created for zone {pinned}; {target.name} is in {target.zone}",
+            f"choose a host of {pinned}",
+            target.name,
+        )
+    return passed(Name.CLUSTER, f"both in {target.zone}", target.name)

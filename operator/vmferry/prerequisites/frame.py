@@ -1,0 +1,107 @@
+"""What a prerequisite is: one question, one function, one finding.
+
+A check is a pure function of a `Question`. It never raises for what the cloud says, and it never guesses: what
+the cloud does not tell is `Unknown` (R19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+from vmferry.cloud.model import Host, MigrationKind, Server, Snapshot
+from vmferry.policy import Policy
+from vmferry.prerequisites.words import Name, Reason, Result
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedMove:
+    """A move that was decided but that Nova's figures may not show yet (R16)."""
+
+    server_id: str
+    kind: MigrationKind
+    source_host: str
+    target_host: str
+    #: by Placement resource class
+    needs: dict[str, int]
+    #: when it was decided: figures read later than Nova's claim already contain it
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """May `server` be moved by `kind` from `source` to `target`?"""
+
+    server: Server
+    kind: MigrationKind
+    #: None: the server is on no host, or on one that the cloud does not list
+    source: Host | None
+    #: None only for checks about the server itself
+    target: Host | None
+    snapshot: Snapshot
+    policy: Policy
+    now: datetime
+    #: moves of other requests
+    moves: tuple[PlannedMove, ...] = ()
+    #: Cold: the request asks for a graceful stop first (R5)
+    stop_if_running: bool = False
+    #: Evacuate was asked for by name, which attests that the host is dead (I12)
+    attested: bool = False
+    #: this move may cross to a newer version (R22)
+    os_upgrade: bool = False
+    #: hosts in, entering or queued for maintenance (I18)
+    in_maintenance: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer: what was found, where, and what to do about it (R20)."""
+
+    name: Name
+    result: Result
+    message: str
+    reason: Reason | None = None
+    host: str | None = None
+    remedy: str | None = None
+
+    def blocks(self, policy: Policy) -> bool:
+        if self.result is Result.UNKNOWN:
+            return self.name not in policy.tolerate_unknown
+        return self.result is Result.FAILED
+
+
+class About(Enum):
+    """Whether a check needs a target to be answered."""
+
+    SERVER = "server"
+    TARGET = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Prerequisite:
+    name: Name
+    about: About
+    check: Callable[[Question], Finding]
+
+
+def passed(name: Name, message: str, host: str | None = None) -> Finding:
+    return Finding(name, Result.PASSED, message, host=host)
+
+
+def failed(name: Name, reason: Reason, message: str, remedy: str, host: str | None = None) -> Finding:
+    return Finding(name, Result.FAILED, message, reason, host, remedy)
+
+
+def unknown(name: Name, message: str, remedy: str, host: str | None = None) -> Finding:
+    return Finding(name, Result.UNKNOWN, message, Reason.FACT_UNKNOWN, host, remedy)
+
+
+def not_applicable(name: Name, message: str) -> Finding:
+    return Finding(name, Result.NOT_APPLICABLE, message)
+
+
+def seconds(span: timedelta) -> str:
+    """A short, stable text for a span of time."""
+    return f"{int(span.total_seconds())} s"

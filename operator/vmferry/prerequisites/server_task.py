@@ -1,0 +1,54 @@
+"""ServerTask (R18, I3): nothing else is going on with the server: no task, no pending resize, no other migration.
+
+Evacuation looks only for another evacuation: whatever the dead host was doing has ended with it (I15).
+"""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage
+from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.words import Name, Reason
+
+
+def _failed(reason: Reason, message: str, remedy: str, host: str | None) -> Finding:
+    return failed(Name.SERVER_TASK, reason, message, remedy, host)
+
+
+def check(question: Question) -> Finding:
+    server = question.server
+    records = question.snapshot.migrations_by_server.get(server.id, ())
+    other = next((m for m in records if m.open and _matters(m, question)), None)
+    evacuate = question.kind is MigrationKind.EVACUATE
+    pending = server.vm_state == "resized" or (other is not None and other.stage is MigrationStage.FINISHED)
+    if pending and not evacuate:
+        return _failed(
+            Reason.RESIZE_PENDING,
+            "a resize or cold migration waits for its confirmation",
+            f"`openstack server resize confirm {server.id}`, or revert it",
+            server.host,
+        )
+    if other is not None:
+        return _failed(
+            Reason.TASK_IN_PROGRESS,
+            f"{other.type} {other.uuid} of this server is {other.status}",
+            "wait until it has ended",
+            server.host,
+        )
+    if server.task_state is not None and evacuate:
+        return passed(
+            Name.SERVER_TASK, f"the failed host was busy with {server.task_state}; that has ended with it"
+        )
+    if server.task_state is not None:
+        return _failed(
+            Reason.TASK_IN_PROGRESS,
+            f"Nova is busy with the server: {server.task_state}",
+            "wait until the task has ended",
+            server.host,
+        )
+    return passed(Name.SERVER_TASK, "idle")
+
+
+def _matters(migration: Migration, question: Question) -> bool:
+    if question.kind is MigrationKind.EVACUATE:
+        return migration.type == NOVA_TYPE[MigrationKind.EVACUATE]
+    return True

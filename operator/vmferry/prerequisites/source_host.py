@@ -1,0 +1,83 @@
+"""SourceHost (R10, I12): up for live and cold, failed for evacuate.
+
+A host counts as failed when its service is down, silent for `hostDownFor`, and its death is attested: by
+`type: Evacuate` in the request, or by `forced_down`, which whoever fenced it sets. A host that still sends
+heartbeats is alive whatever its flags say; Nova itself would evacuate from it.
+"""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import Host, MigrationKind
+from vmferry.prerequisites.frame import Finding, Question, failed, passed, seconds, unknown
+from vmferry.prerequisites.words import Name, Reason
+
+
+def check(question: Question) -> Finding:
+    server, source = question.server, question.source
+    if server.host is None:
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.STATE_NOT_MIGRATABLE,
+            "the server is on no host",
+            "unshelve or start it: the scheduler will place it",
+        )
+    if source is None:
+        return unknown(
+            Name.SOURCE_HOST,
+            f"the cloud lists no compute service of {server.host}, where the server is",
+            "check `openstack compute service list`; the host may have been removed with servers on it",
+            server.host,
+        )
+    if question.kind is MigrationKind.EVACUATE:
+        return _failed_host(question, source)
+    if source.service.up:
+        return passed(Name.SOURCE_HOST, "its compute service is up", source.name)
+    return failed(
+        Name.SOURCE_HOST,
+        Reason.HOST_DOWN,
+        f"the compute service of {source.name} is down; {question.kind} needs it up",
+        "bring the host back, or ask for type Evacuate once it is certain that the host is off",
+        source.name,
+    )
+
+
+def _failed_host(question: Question, source: Host) -> Finding:
+    service = source.service
+    if service.up:
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_NOT_FAILED,
+            f"the compute service of {source.name} is up; Evacuate is only for a failed host",
+            "ask for type Live or Cold",
+            source.name,
+        )
+    if service.last_seen is None:
+        return unknown(
+            Name.SOURCE_HOST,
+            f"the cloud does not tell when {source.name} was last seen alive",
+            "check the host; its compute service has never reported",
+            source.name,
+        )
+    silent = question.now - service.last_seen
+    needed = question.policy.host_down_for
+    if silent < needed:
+        how = "is marked down by force but still reported" if service.forced_down else "reported"
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_NOT_FAILED,
+            f"{source.name} {how} less than {seconds(needed)} ago; it may be alive",
+            f"wait until it was silent for {seconds(needed)}, or fence it",
+            source.name,
+        )
+    if not (question.attested or service.forced_down):
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_NOT_FAILED,
+            f"{source.name} is silent, but nothing proves that it is off",
+            "make certain that the host is powered off, then ask for type Evacuate by name, or force its "
+            "service down",
+            source.name,
+        )
+    return passed(
+        Name.SOURCE_HOST, f"failed: its compute service is down and silent for {seconds(needed)}", source.name
+    )

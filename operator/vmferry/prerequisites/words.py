@@ -1,0 +1,66 @@
+"""The words that prerequisites and conditions speak: machine-readable, stable, documented in the README."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Name(StrEnum):
+    """The prerequisites (R9-R18)."""
+
+    POWER_STATE = "PowerState"
+    SOURCE_HOST = "SourceHost"
+    TARGET_HOST = "TargetHost"
+    CLUSTER = "Cluster"
+    CPU_MODEL = "CPUModel"
+    OPERATING_SYSTEM = "OperatingSystem"
+    HYPERVISOR_VERSION = "HypervisorVersion"
+    STORAGE = "Storage"
+    CAPACITY = "Capacity"
+    BANDWIDTH = "Bandwidth"
+    SERVER_GROUP = "ServerGroup"
+    SERVER_LOCK = "ServerLock"
+    SERVER_TASK = "ServerTask"
+    DEVICES = "Devices"
+
+
+class Result(StrEnum):
+    PASSED = "Passed"
+    FAILED = "Failed"
+    #: the cloud does not tell (R19); blocks unless the policy tolerates it
+    UNKNOWN = "Unknown"
+    NOT_APPLICABLE = "NotApplicable"
+
+
+class Reason(StrEnum):
+    """Why a prerequisite, an attempt or a request failed."""
+
+    NO_ELIGIBLE_TARGET = "NoEligibleTarget"
+    INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+    CPU_INCOMPATIBLE = "CPUIncompatible"
+    OS_MISMATCH = "OSMismatch"
+    HYPERVISOR_TOO_OLD = "HypervisorTooOld"
+    HYPERVISOR_MISMATCH = "HypervisorMismatch"
+    LOCAL_DISK = "LocalDisk"
+    STORAGE_NOT_SHARED = "StorageNotShared"
+    AFFINITY_CONFLICT = "AffinityConflict"
+    LOCKED = "Locked"
+    TASK_IN_PROGRESS = "TaskInProgress"
+    RESIZE_PENDING = "ResizePending"
+    STATE_NOT_MIGRATABLE = "StateNotMigratable"
+    DEVICE_ATTACHED = "DeviceAttached"
+    HOST_DOWN = "HostDown"
+    HOST_DISABLED = "HostDisabled"
+    HOST_IN_MAINTENANCE = "HostInMaintenance"
+    HOST_NOT_FAILED = "HostNotFailed"
+    OUTSIDE_CLUSTER = "OutsideCluster"
+    BANDWIDTH_EXCEEDED = "BandwidthExceeded"
+    NOT_RETURNABLE = "NotReturnable"
+    OPTED_OUT = "OptedOut"
+    FACT_UNKNOWN = "FactUnknown"
+    CLOUD_REFUSED = "CloudRefused"
+    CONFLICT = "Conflict"
+    SERVER_NOT_FOUND = "ServerNotFound"
+    HOST_NOT_FOUND = "HostNotFound"
+    #: the target is the host that the server is on already
+    SAME_HOST = "SameHost"

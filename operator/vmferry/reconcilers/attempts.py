@@ -1,0 +1,352 @@
+"""Following one attempt: from the written intent to Nova's last word on it.
+
+Nova's records are the truth (I2). A record is ours when it is of the right type, from the right host, by our user,
+and newer than the newest one that Nova had when the intent was written (I3); ids ascend, so no clocks are compared.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from vmferry.cloud.actions import AbortMigration, ConfirmResize, ForceComplete
+from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, Server
+from vmferry.planning.storage_class import storage_class
+from vmferry.policy import Policy
+from vmferry.reconcilers.reasons import nova_words
+from vmferry.reconcilers.scope import MigrationDecision, Scope
+from vmferry.resources.base import clip
+from vmferry.resources.vmmigration import Attempt, ProgressView
+from vmferry.resources.words import OnTimeout, Phase, StorageClass
+
+#: states of an attempt that are ours; all others are Nova's status words
+REQUESTED = "Requested"
+REFUSED = "Refused"
+NOT_SENT = "NotSent"
+SERVER_GONE = "ServerGone"
+
+#: why we asked a running migration to stop
+DELETED = "Deleted"
+TIMED_OUT = "TimedOut"
+
+#: Nova's action names (`os-instance-actions`)
+ACTION_NAME = {
+    MigrationKind.LIVE: "live-migration",
+    MigrationKind.COLD: "migrate",
+    MigrationKind.EVACUATE: "evacuate",
+}
+
+#: what the server must look like at the target (I5)
+_ARRIVED = {
+    MigrationKind.LIVE: ("active", "paused"),
+    MigrationKind.COLD: ("active", "stopped"),
+    MigrationKind.EVACUATE: ("active", "stopped"),
+}
+
+_POLL = timedelta(seconds=2)
+_ASK_AGAIN = timedelta(seconds=60)
+#: a cloud's clock and ours may differ by this much where times have to be compared
+_SKEW = timedelta(seconds=60)
+
+
+def succeeded(attempt: Attempt) -> bool:
+    return not attempt.open and attempt.state in ("completed", "confirmed", "done")
+
+
+def counts(attempt: Attempt) -> bool:
+    """Whether it used up one of the allowed attempts: a request that never reached Nova did not."""
+    return attempt.state != NOT_SENT
+
+
+def ended_by_others(attempt: Attempt) -> bool:
+    """Somebody else aborted or reverted our migration: a person's will, not a failure to be tried again."""
+    return not attempt.open and attempt.state in ("cancelled", "reverted") and attempt.stop_reason is None
+
+
+def deadline(attempt: Attempt, server: Server | None, scope: Scope) -> datetime:
+    """When the attempt counts as stuck; by default it grows with the bytes to copy."""
+    return attempt.started_at + (scope.spec.timeout or default_timeout(server, scope))
+
+
+def default_timeout(server: Server | None, scope: Scope) -> timedelta:
+    policy: Policy = scope.policy
+    if server is None:
+        return policy.timeout_base
+    gib = server.flavor.memory_mb / 1024
+    if storage_class(server, scope.source, policy) not in (
+        StorageClass.VOLUMES_ONLY,
+        StorageClass.EPHEMERAL_SHARED,
+    ):
+        gib += server.local_disk_gb
+    return policy.timeout_base + policy.timeout_per_gib * gib
+
+
+def find_record(scope: Scope, attempt: Attempt) -> Migration | None:
+    """Nova's record of the attempt, adopted by its UUID or recognised for the first time."""
+    assert scope.server_id is not None
+    records = scope.snapshot.migrations_by_server.get(scope.server_id, ())
+    if attempt.migration_id is not None:
+        return next((m for m in records if m.uuid == attempt.migration_id), None)
+    ours = [
+        m
+        for m in records
+        if m.id > attempt.previous_migration_id
+        and m.type == NOVA_TYPE[attempt.type]
+        and m.source_host in (attempt.source_host, None)
+        and (m.user_id is None or scope.snapshot.user_id is None or m.user_id == scope.snapshot.user_id)
+    ]
+    return min(ours, key=lambda m: m.id, default=None)
+
+
+def follow(scope: Scope) -> MigrationDecision | None:
+    """One look at the open attempt. None: there is none, or it has just ended and its end is in the status."""
+    attempt = scope.status.open_attempt
+    if attempt is None:
+        return None
+    scope.see_server()
+    record = find_record(scope, attempt)
+    if record is None:
+        return _without_record(scope, attempt)
+    if attempt.migration_id is None:
+        attempt.migration_id = record.uuid
+        scope.tell(
+            "MigrationStarted",
+            f"{attempt.type} migration {record.uuid} to {attempt.target_host} is {record.status}",
+        )
+    attempt.state = clip(record.status, 64)
+    if record.target_host:
+        attempt.target_host = record.target_host
+        scope.status.target_host = record.target_host
+    match record.stage:
+        case MigrationStage.IN_FLIGHT:
+            return _in_flight(scope, attempt, record)
+        case MigrationStage.FINISHED:
+            return _confirm(scope, attempt, record)
+        case MigrationStage.GOOD:
+            return _verify(scope, attempt, record)
+        case MigrationStage.BAD:
+            return _failed(scope, attempt, record)
+        case MigrationStage.UNKNOWN:
+            message = (
+                f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
+            )
+            scope.conditions.waiting_for_people("FactUnknown", message)
+            return scope.decide(Phase.MIGRATING, requeue_after=_ASK_AGAIN)
+
+
+def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
+    """Nova shows no record of the attempt: unknown, neither failure nor success (I4)."""
+    age = scope.now - attempt.started_at
+    young = age < scope.policy.record_grace
+    detail = scope.world.detail
+    if attempt.request_id is not None and young and attempt.migration_id is None:
+        # right after the 202 the row may be missing; the shared view will show it
+        scope.conditions.progressing("Migrating", f"Nova took request {attempt.request_id}")
+        return scope.decide(Phase.MIGRATING, requeue_after=_POLL)
+    if detail is None or detail.actions is None:
+        return scope.needs(actions=True, events_of=attempt.request_id)
+    if detail.server is None:
+        _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
+        return None
+    theirs = {a.request_id for a in scope.status.attempts if a is not attempt}
+    witness = next(
+        (
+            a
+            for a in detail.actions
+            if (a.request_id == attempt.request_id)
+            or (
+                attempt.request_id is None
+                and a.action == ACTION_NAME[attempt.type]
+                and a.request_id not in theirs
+                and (a.user_id is None or a.user_id == scope.snapshot.user_id)
+                and (a.started_at is None or a.started_at >= attempt.started_at - _SKEW)
+            )
+        ),
+        None,
+    )
+    if witness is not None and attempt.request_id is None:
+        attempt.request_id = witness.request_id
+        return scope.needs(actions=True, events_of=witness.request_id)
+    if witness is not None:
+        if witness.message and detail.server.task_state is None and not young:
+            _end(scope, attempt, "failed", nova_words(detail.actions, attempt.request_id, detail.server))
+            return None
+        message = f"Nova took request {attempt.request_id} and shows no migration yet"
+    elif not young and detail.server.task_state is None and attempt.migration_id is None:
+        # three witnesses say that nothing was asked of Nova: no record, no action, no task
+        _end(scope, attempt, NOT_SENT, "the operator was interrupted before the request reached Nova")
+        return None
+    else:
+        message = "it is being looked up whether Nova took the request"
+    if scope.now >= deadline(attempt, scope.server, scope):
+        scope.conditions.waiting_for_people("FactUnknown", f"{message}; see the server's instance actions")
+    else:
+        scope.conditions.progressing("Migrating", message)
+    return scope.decide(Phase.MIGRATING, requeue_after=_POLL if young else _POLL * 5)
+
+
+def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+    live = attempt.type is MigrationKind.LIVE
+    due = deadline(attempt, scope.server, scope)
+    late = scope.now >= due
+    if live and (scope.deleting or late):
+        asked = attempt.stop_requested_at
+        if asked is None or scope.now - asked >= _ASK_AGAIN:
+            return _stop(scope, attempt, record)
+    if live and record.status.startswith("running") and _progress_is_old(scope):
+        if scope.world.progress is None:
+            return scope.needs_progress(record.id)
+        _note_progress(scope)
+    where = f"{attempt.source_host} to {attempt.target_host}"
+    message = f"{attempt.type} from {where}: Nova's record is {record.status}"
+    if scope.deleting:
+        message += "; being aborted" if live else "; it cannot be aborted and is seen to its end"
+    if late:
+        message += f"; over its deadline of {due:%Y-%m-%dT%H:%M:%SZ}"
+    scope.conditions.progressing("Aborting" if attempt.stop_requested_at else "Migrating", message)
+    wait = scope.policy.progress_every if live else _POLL * 5
+    if live and not late:
+        wait = min(wait, due - scope.now)
+    return scope.decide(Phase.MIGRATING, requeue_after=max(wait, timedelta(seconds=1)))
+
+
+def _stop(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+    """Abort, or force, our own live migration (I6, I9): what counts is what its record says afterwards."""
+    force = (
+        not scope.deleting
+        and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE
+        and record.status == "running"
+    )
+    attempt.stop_requested_at = scope.now
+    if not force:
+        attempt.stop_reason = DELETED if scope.deleting else TIMED_OUT
+    why = "the resource is being deleted" if scope.deleting else "the attempt is over its deadline"
+    what = "forcing completion of" if force else "aborting"
+    scope.tell(
+        "ForceCompleteRequested" if force else "AbortRequested", f"{what} migration {record.uuid}: {why}"
+    )
+    scope.conditions.progressing("Aborting" if not force else "Migrating", f"{what} the migration: {why}")
+    assert scope.server_id is not None
+    action = (ForceComplete if force else AbortMigration)(scope.server_id, record.id)
+    return scope.decide(Phase.MIGRATING, action=action, requeue_after=_POLL)
+
+
+def _progress_is_old(scope: Scope) -> bool:
+    progress = scope.status.progress
+    read_at = progress.updated_at if progress else None
+    return read_at is None or scope.now - read_at >= scope.policy.progress_every
+
+
+def _note_progress(scope: Scope) -> None:
+    read = scope.world.progress
+    assert read is not None
+    scope.status.progress = ProgressView(
+        percent=read.percent,
+        memory_remaining_bytes=max(0, read.memory_remaining_bytes),
+        disk_remaining_bytes=max(0, read.disk_remaining_bytes),
+        updated_at=scope.now,
+    )
+
+
+def _confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+    """A cold migration waits in VERIFY_RESIZE; only our own is confirmed, and only a plain one (I7)."""
+    same_flavor = record.old_flavor_id == record.new_flavor_id
+    if record.type != NOVA_TYPE[MigrationKind.COLD] or not same_flavor:
+        scope.conditions.waiting_for_people(
+            "ResizePending", f"{record.type} {record.uuid} is not a plain cold migration"
+        )
+        return scope.decide(Phase.VERIFYING, requeue_after=_ASK_AGAIN)
+    asked = attempt.confirm_requested_at
+    scope.conditions.progressing(
+        "Verifying", f"the server is on {attempt.target_host}; its move is being confirmed"
+    )
+    if asked is not None and scope.now - asked < _ASK_AGAIN:
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    if not scope.has_fresh_detail():
+        return scope.needs()
+    server = scope.server
+    if server is None or server.vm_state != "resized" or server.task_state is not None:
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    attempt.confirm_requested_at = scope.now
+    return scope.decide(Phase.VERIFYING, action=ConfirmResize(server.id), requeue_after=_POLL)
+
+
+def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
+    """Success is: our record is good, the server is at the target, idle, and in a fitting state (I5)."""
+    server = scope.server
+    arrived = (
+        server is not None
+        and server.host == record.target_host
+        and server.task_state is None
+        and server.vm_state in _ARRIVED[attempt.type]
+    )
+    if arrived:
+        _end(scope, attempt, record.status, None)
+        return None
+    patience = max(deadline(attempt, server, scope), attempt.started_at + scope.policy.timeout_base)
+    if not scope.has_fresh_detail() and _looked_long_enough(scope, record):
+        return scope.needs()
+    if scope.has_fresh_detail() and server is None:
+        _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
+        return None
+    found = (
+        f"it is on {server.host}, {server.status}, task {server.task_state}" if server else "it is not listed"
+    )
+    message = f"Nova's record is {record.status}; waiting for the server at {record.target_host}: {found}"
+    if scope.now >= patience:
+        scope.conditions.waiting_for_people("FactUnknown", message)
+    else:
+        scope.conditions.progressing("Verifying", message)
+    return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+
+
+def _looked_long_enough(scope: Scope, record: Migration) -> bool:
+    """The shared view shows the arrival within a poll or two; only then is the server asked for by itself."""
+    condition = scope.conditions.get("Ready")
+    return (
+        scope.status.phase is Phase.VERIFYING
+        and condition is not None
+        and scope.status.observed_generation is not None
+        and scope.now - scope.status.attempts[-1].started_at >= _POLL * 5
+    )
+
+
+def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
+    detail = scope.world.detail
+    if detail is None or detail.actions is None:
+        return scope.needs(actions=True, events_of=attempt.request_id)
+    server = detail.server
+    if server is None:
+        _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
+        return None
+    settling = server.task_state is not None and server.vm_state != "error"
+    if settling and scope.now < deadline(attempt, server, scope) + scope.policy.timeout_base:
+        scope.conditions.progressing(
+            "Verifying", f"Nova's record is {record.status}; it is still {server.task_state}"
+        )
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    if attempt.stop_reason == TIMED_OUT:
+        words = "aborted: it was over its deadline"
+    elif attempt.stop_reason == DELETED:
+        words = "aborted: the resource was deleted"
+    elif ended_by_others(attempt.model_copy(update={"ended_at": scope.now})):
+        words = f"{record.status} by somebody else"
+    else:
+        words = nova_words(detail.actions, attempt.request_id, server)
+    if server.vm_state == "error":
+        words += f"; the server is in ERROR on {server.host}"
+    _end(scope, attempt, record.status, words)
+    return None
+
+
+def _end(scope: Scope, attempt: Attempt, state: str, message: str | None) -> None:
+    """Close the attempt; the steps that follow in the same pass decide what comes next."""
+    attempt.state = clip(state, 64)
+    attempt.ended_at = scope.now
+    attempt.message = clip(message, 2048) if message else None
+    if not succeeded(attempt):
+        scope.status.progress = None
+        scope.tell(
+            "AttemptFailed",
+            f"attempt {attempt.number} to {attempt.target_host} ended {attempt.state}: {message}",
+            warning=True,
+        )

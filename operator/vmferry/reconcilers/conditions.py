@@ -1,0 +1,70 @@
+"""Conditions as the Kubernetes API conventions and kstatus read them (R33).
+
+`Reconciling` and `Stalled` are present only while they are True; the others always are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from vmferry.resources.base import Condition, clip
+
+PREREQUISITES_MET = "PrerequisitesMet"
+SUCCEEDED = "Succeeded"
+READY = "Ready"
+TYPE_RESOLVED = "TypeResolved"
+RECONCILING = "Reconciling"
+STALLED = "Stalled"
+
+
+class Conditions:
+    """The conditions of one status, changed in place; a transition time moves only when the status word does."""
+
+    def __init__(self, conditions: list[Condition], generation: int, now: datetime) -> None:
+        self._list = conditions
+        self._generation = generation
+        self._now = now
+
+    def get(self, type_: str) -> Condition | None:
+        return next((c for c in self._list if c.type == type_), None)
+
+    def set(self, type_: str, status: bool | None, reason: str, message: str) -> None:
+        """`None` is Unknown."""
+        word = "Unknown" if status is None else str(status)
+        old = self.get(type_)
+        new = Condition(
+            type=type_,
+            status=word,
+            observed_generation=self._generation,
+            last_transition_time=old.last_transition_time if old and old.status == word else self._now,
+            reason=reason,
+            message=clip(message, 2048),
+        )
+        if old is None:
+            self._list.append(new)
+        else:
+            self._list[self._list.index(old)] = new
+
+    def drop(self, *types: str) -> None:
+        self._list[:] = [c for c in self._list if c.type not in types]
+
+    def progressing(self, reason: str, message: str) -> None:
+        """On its way: nobody has to do anything."""
+        self.set(SUCCEEDED, None, reason, message)
+        self.set(READY, False, reason, message)
+        self.set(RECONCILING, True, reason, message)
+        self.drop(STALLED)
+
+    def waiting_for_people(self, reason: str, message: str) -> None:
+        """Not finished, but it will not go on by itself."""
+        self.set(SUCCEEDED, None, reason, message)
+        self.set(READY, False, reason, message)
+        self.set(STALLED, True, reason, message)
+        self.drop(RECONCILING)
+
+    def finished(self, success: bool, reason: str, message: str) -> None:
+        self.set(SUCCEEDED, success, reason, message)
+        self.set(READY, success, reason, message)
+        self.drop(RECONCILING, STALLED)
+        if not success:
+            self.set(STALLED, True, reason, message)

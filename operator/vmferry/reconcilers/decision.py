@@ -1,0 +1,89 @@
+"""What a look at a resource leads to. `plan(object, world, now, policy) -> Decision` is all that a reconciler is.
+
+A pass of the runtime goes:
+
+    plan -> needs? read them and plan again -> finalizer on -> write status -> act -> settle(outcome) -> write status
+
+so the status always says what will be done before it is done (I3), and the answer right after.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from vmferry.cloud.actions import Action
+from vmferry.cloud.model import Detail, Progress, Snapshot
+from vmferry.prerequisites.frame import PlannedMove
+
+Status = TypeVar("Status")
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What must be read of one server before a decision can be made; the runtime reads it and plans again."""
+
+    server_id: str
+    #: read the server and all its migrations (`World.detail`)
+    detail: bool = True
+    #: with the detail: the instance actions too
+    actions: bool = False
+    #: the steps and their details of the action with this request id; None: of the newest one
+    events_of: str | None = None
+    #: the progress of the live migration with this id (`World.progress`)
+    progress_of: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is true now, as far as it is known."""
+
+    snapshot: Snapshot
+    #: fresh facts of the resource's server, if they were read in this pass
+    detail: Detail | None = None
+    #: how far its live migration is, if that was read in this pass
+    progress: Progress | None = None
+    #: decided moves of the other resources
+    moves: tuple[PlannedMove, ...] = ()
+    #: moves of queued resources that go before this one: higher priority, or the same and older
+    ahead: tuple[PlannedMove, ...] = ()
+    in_maintenance: frozenset[str] = frozenset()
+
+
+class EventType(StrEnum):
+    NORMAL = "Normal"
+    WARNING = "Warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes Event to be told (I33)."""
+
+    reason: str
+    message: str
+    type: EventType = EventType.NORMAL
+
+
+@dataclass(frozen=True, slots=True)
+class Decision(Generic[Status]):
+    """The whole answer of one pass."""
+
+    #: the status to be written, if it differs from the stored one
+    status: Status
+    #: not None: nothing else of this decision counts, read this and plan again
+    needs: Needs | None = None
+    #: at most one change of the cloud, done after the status is written
+    action: Action | None = None
+    events: tuple[Event, ...] = ()
+    #: whether the object must carry our finalizer from now on
+    finalizer: bool = False
+    #: the object has outlived its time
+    delete: bool = False
+    #: look again after this long even if nothing wakes us; None: only when something changes
+    requeue_after: timedelta | None = None
+    #: the move that this decision starts or follows, counted against the limits and the room of others
+    move: PlannedMove | None = None
+    #: the server that this resource is about: a change of it in the cloud wakes the resource
+    watches: str | None = None

@@ -1,0 +1,42 @@
+"""Why Nova did not do it, in Nova's own words, dug out of where they are (R20).
+
+From microversion 2.34 a failed pre-check shows neither in the answer nor in the server's fault: the top event of the
+instance action says "No valid host was found", and the true cause is in the details of a compute event.
+"""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import ActionEvent, InstanceAction, Server
+
+#: what conductor says when it has given up; true, but the least helpful of all
+_GENERIC = ("No valid host was found", "Exceeded max scheduling attempts")
+
+
+def nova_words(
+    actions: tuple[InstanceAction, ...] | None, request_id: str | None, server: Server | None
+) -> str:
+    """The best explanation there is, with the request id to look for in Nova's logs."""
+    action = next((a for a in actions or () if a.request_id == request_id), None)
+    if action is None and actions and request_id is None:
+        action = actions[0]
+    suffix = f" (request {action.request_id})" if action else f" (request {request_id})" if request_id else ""
+    spoken = [e for e in (action.events if action else ()) if e.details and _failed(e)]
+    spoken.sort(key=_helpfulness)
+    if spoken:
+        best = spoken[0]
+        where = f" on {best.host}" if best.host else ""
+        return f"{best.details} [{best.name}{where}]{suffix}"
+    if server is not None and server.vm_state == "error" and server.fault:
+        return f"{server.fault}{suffix}"
+    if action is not None and action.message and action.message != "Error":
+        return f"{action.message}{suffix}"
+    return f"Nova gives no reason; its logs may, under the request id{suffix}"
+
+
+def _failed(event: ActionEvent) -> bool:
+    return (event.result or "").lower() != "success"
+
+
+def _helpfulness(event: ActionEvent) -> tuple[bool, bool]:
+    generic = any(text in (event.details or "") for text in _GENERIC)
+    return generic, not event.name.startswith("compute_")

@@ -1,0 +1,150 @@
+"""What the steps of one look at a VMMigration share: the facts, and the status being written."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from vmferry.cloud.actions import Action
+from vmferry.cloud.model import Host, Server, Snapshot, overlay
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.resources.base import clip
+from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
+from vmferry.resources.words import Phase
+
+MigrationDecision = Decision[VMMigrationStatus]
+
+#: facts read longer ago than this are read again before a migration is started
+FRESH = timedelta(seconds=5)
+
+
+class Scope:
+    """One pass. `status` is a private copy; steps change it and end the pass by returning a decision."""
+
+    def __init__(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> None:
+        self.obj = obj
+        self.spec = obj.spec
+        self.world = world
+        self.now = now
+        self.policy = policy
+        self.status = obj.status.model_copy(deep=True)
+        self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
+        self.events: list[Event] = []
+        #: servers that the reference may mean; more than one is refused, none may be an unknown server
+        self.candidates: list[Server] = []
+        self.server_id: str | None = self._resolve(world.snapshot)
+        self.snapshot: Snapshot = world.snapshot
+        if world.detail is not None and self.server_id is not None:
+            self.snapshot = overlay(world.snapshot, world.detail, self.server_id)
+
+    def _resolve(self, snapshot: Snapshot) -> str | None:
+        """The server's id: once started it never changes (I1), whatever a name means by now."""
+        if self.started and self.status.server is not None:
+            return self.status.server.id
+        ref = self.spec.server
+        if ref.id is not None:
+            return ref.id
+        self.candidates = snapshot.find_servers(ref.name or "", ref.project or "")
+        return self.candidates[0].id if len(self.candidates) == 1 else None
+
+    @property
+    def started(self) -> bool:
+        return self.obj.status.started_at is not None
+
+    @property
+    def deleting(self) -> bool:
+        return self.obj.metadata.deletion_timestamp is not None
+
+    @property
+    def server(self) -> Server | None:
+        return self.snapshot.servers.get(self.server_id) if self.server_id else None
+
+    @property
+    def source(self) -> Host | None:
+        server = self.server
+        return self.snapshot.hosts.get(server.host) if server and server.host else None
+
+    def has_fresh_detail(self) -> bool:
+        detail = self.world.detail
+        return detail is not None and self.now - detail.read_at <= FRESH
+
+    def see_server(self) -> None:
+        """Write down how the server looks now."""
+        if self.server is not None:
+            server = self.server
+            self.status.server = ServerView(
+                id=server.id, name=clip(server.name, 255) or server.id, state=clip(server.status, 64)
+            )
+
+    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
+        kind = EventType.WARNING if warning else EventType.NORMAL
+        self.events.append(Event(reason, clip(message), kind))
+
+    def needs(self, *, actions: bool = False, events_of: str | None = None) -> MigrationDecision:
+        """End the pass: read the server fresh and look again."""
+        assert self.server_id is not None
+        return Decision(
+            self.obj.status,
+            needs=Needs(self.server_id, actions=actions, events_of=events_of),
+            requeue_after=timedelta(seconds=5),
+            finalizer=self.owes,
+            watches=self.server_id,
+        )
+
+    def needs_progress(self, migration_id: int) -> MigrationDecision:
+        assert self.server_id is not None
+        return Decision(
+            self.obj.status,
+            needs=Needs(self.server_id, detail=False, progress_of=migration_id),
+            requeue_after=timedelta(seconds=5),
+            finalizer=self.owes,
+            watches=self.server_id,
+        )
+
+    @property
+    def owes(self) -> bool:
+        """Whether there is something to see to its end: a migration in flight, or a start after our stop."""
+        status = self.status
+        return status.completed_at is None and (
+            status.open_attempt is not None or status.graceful_stop is not None
+        )
+
+    def decide(
+        self,
+        phase: Phase,
+        *,
+        action: Action | None = None,
+        requeue_after: timedelta | None = None,
+        delete: bool = False,
+    ) -> MigrationDecision:
+        """End the pass with what the status says now."""
+        self.status.phase = phase
+        self.status.observed_generation = self.obj.metadata.generation
+        return Decision(
+            self.status,
+            action=action,
+            events=tuple(self.events),
+            finalizer=self.owes,
+            delete=delete,
+            requeue_after=requeue_after,
+            move=planned_move(self.status, self.snapshot),
+            watches=self.server_id,
+        )
+
+
+def planned_move(status: VMMigrationStatus, snapshot: Snapshot) -> PlannedMove | None:
+    """The move that a status says is decided or in flight, None when there is none."""
+    attempt = status.open_attempt
+    if attempt is None or status.server is None:
+        return None
+    server = snapshot.servers.get(status.server.id)
+    return PlannedMove(
+        server_id=status.server.id,
+        kind=attempt.type,
+        source_host=attempt.source_host,
+        target_host=attempt.target_host,
+        needs=server.needs if server else {},
+        decided_at=attempt.started_at,
+    )

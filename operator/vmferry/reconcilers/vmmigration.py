@@ -1,0 +1,525 @@
+"""VMMigration: the state machine of one move.
+
+`plan` looks at the object and the world and says what to do; `settle` writes down what came of an action. A pass is
+the list of steps in `STEPS`, each of which may end it. Nothing is remembered between passes but the status.
+
+    Pending -> Checking -> Blocked | Queued -> Migrating -> Verifying -> Succeeded | Failed | Cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from vmferry.cloud.actions import (
+    Accepted,
+    Action,
+    ColdMigrate,
+    Evacuate,
+    LiveMigrate,
+    Outcome,
+    Refused,
+    StartServer,
+    StopServer,
+)
+from vmferry.cloud.model import MigrationKind, Server
+from vmferry.planning.kind import Choice, choose_kind
+from vmferry.planning.limits import full
+from vmferry.planning.storage_class import storage_class
+from vmferry.planning.targets import Assessment, assess, blocked
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove, Question
+from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.attempts import (
+    REFUSED,
+    REQUESTED,
+    SERVER_GONE,
+    counts,
+    ended_by_others,
+    follow,
+    succeeded,
+)
+from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
+from vmferry.resources.base import clip
+from vmferry.resources.vmmigration import (
+    MAX_ELIGIBLE,
+    MAX_INELIGIBLE,
+    Attempt,
+    EligibleTarget,
+    GracefulStop,
+    IneligibleTargets,
+    PrerequisiteView,
+    VMMigration,
+    VMMigrationStatus,
+)
+from vmferry.resources.words import MigrationType, Phase
+
+__all__ = ["plan", "planned_move_of", "settle"]
+
+_POLL = timedelta(seconds=2)
+
+
+def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> MigrationDecision:
+    """What to do about `obj` now. Pure: the same arguments give the same decision."""
+    scope = Scope(obj, world, now, policy)
+    for step in STEPS:
+        decision = step(scope)
+        if decision is not None:
+            return decision
+    raise AssertionError("the last step always decides")
+
+
+def planned_move_of(obj: VMMigration, world: World) -> PlannedMove | None:
+    """The move that the object's status says is decided or in flight."""
+    return planned_move(obj.status, world.snapshot)
+
+
+# ---- the steps, in their order
+
+
+def _finished(scope: Scope) -> MigrationDecision | None:
+    """Over: nothing is done any more but the deletion after its time."""
+    done = scope.status.completed_at
+    if done is None:
+        return None
+    phase = scope.status.phase or Phase.SUCCEEDED
+    for condition in scope.status.conditions:
+        condition.observed_generation = scope.obj.metadata.generation
+    ttl = scope.spec.ttl_after_finished or scope.policy.ttl_after_finished
+    if scope.deleting or ttl is None:
+        return scope.decide(phase)
+    left = done + ttl - scope.now
+    return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
+
+
+def _stale_view(scope: Scope) -> MigrationDecision | None:
+    """No decision on stale data: it is said, and the next fresh view goes on by itself."""
+    age = scope.world.snapshot.age(scope.now)
+    if age is not None and age <= scope.policy.max_view_age:
+        return None
+    if scope.deleting and not scope.owes:
+        return None
+    if age is None and scope.world.snapshot.trouble is None:
+        # the first view is being read: nothing to say yet
+        return Decision(
+            scope.obj.status,
+            finalizer=scope.owes,
+            requeue_after=_POLL,
+            move=planned_move_of(scope.obj, scope.world),
+        )
+    trouble = scope.world.snapshot.trouble or "it answers too slowly"
+    message = f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
+    if scope.conditions.get(c.PREREQUISITES_MET) is None:
+        scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
+    scope.conditions.progressing("CloudViewStale", message)
+    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
+
+
+def _succeeded(scope: Scope) -> MigrationDecision | None:
+    attempts = scope.status.attempts
+    if not attempts or not succeeded(attempts[-1]):
+        return None
+    last = attempts[-1]
+    scope.see_server()
+    scope.status.target_host = last.target_host
+    return _conclude(
+        scope,
+        Phase.SUCCEEDED,
+        "MigrationSucceeded",
+        f"{last.type} from {last.source_host} to {last.target_host} is complete",
+    )
+
+
+def _server_gone(scope: Scope) -> MigrationDecision | None:
+    attempts = scope.status.attempts
+    if attempts and attempts[-1].state == SERVER_GONE:
+        scope.status.graceful_stop = None
+        return _conclude(
+            scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, attempts[-1].message or "the server is gone"
+        )
+    return None
+
+
+def _cancelled(scope: Scope) -> MigrationDecision | None:
+    if not scope.deleting:
+        return None
+    return _conclude(scope, Phase.CANCELLED, "Cancelled", "the resource was deleted")
+
+
+def _find_server(scope: Scope) -> MigrationDecision | None:
+    """The server must be there; what is not listed is asked for by itself before it counts as unknown (I4)."""
+    ref = scope.spec.server
+    if scope.server_id is None:
+        if len(scope.candidates) > 1:
+            ids = ", ".join(sorted(s.id for s in scope.candidates)[:10])
+            return _not_found(
+                scope,
+                f"{len(scope.candidates)} servers are named {ref.name} in {ref.project}; give one id of: {ids}",
+            )
+        return _not_found(scope, f"no server is named {ref.name} in project {ref.project}")
+    if scope.server is None:
+        if not scope.has_fresh_detail():
+            return scope.needs()
+        if scope.started:
+            scope.status.graceful_stop = None
+            return _conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, "the server was deleted meanwhile")
+        return _not_found(scope, f"the cloud has no server {scope.server_id}")
+    scope.see_server()
+    scope.status.source_host = scope.server.host
+    return None
+
+
+def _not_found(scope: Scope, message: str) -> MigrationDecision:
+    _announce_block(scope, Reason.SERVER_NOT_FOUND, message)
+    _forget_verdicts(scope)
+    scope.conditions.waiting_for_people(Reason.SERVER_NOT_FOUND, message)
+    return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _stopping(scope: Scope) -> MigrationDecision | None:
+    """The graceful stop before a cold migration was asked for: wait for it, ask again if it got lost."""
+    stop, server = scope.status.graceful_stop, scope.server
+    assert server is not None
+    if stop is None or server.vm_state != "active" or _used(scope):
+        return None
+    waited = scope.now - stop.requested_at
+    if waited >= scope.policy.stop_timeout and server.task_state is None:
+        scope.status.graceful_stop = None
+        return _conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, "the server did not stop in time")
+    scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
+    if server.task_state is None and waited >= scope.policy.record_grace:
+        if not scope.has_fresh_detail():
+            return scope.needs()
+        # stopping twice does no harm, waiting for a stop that was never asked for does
+        return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL * 5)
+    return scope.decide(Phase.MIGRATING, requeue_after=_POLL)
+
+
+def _given_up(scope: Scope) -> MigrationDecision | None:
+    """Attempts are bounded (I23); a person who aborted ours is not fought."""
+    attempts = scope.status.attempts
+    if not attempts:
+        return None
+    last = attempts[-1]
+    if ended_by_others(last):
+        return _conclude(scope, Phase.FAILED, Reason.CONFLICT, last.message or last.state)
+    if _used(scope) > scope.spec.retries:
+        return _conclude(scope, Phase.FAILED, Reason.CLOUD_REFUSED, _last_words(scope))
+    return None
+
+
+def _check(scope: Scope) -> MigrationDecision | None:
+    """Every prerequisite, all at once; nothing moves while one of them is not met."""
+    server = scope.server
+    assert server is not None
+    choice = _kind(scope, server)
+    scope.status.type = choice.kind
+    scope.conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
+    scope.status.storage = storage_class(server, scope.source, scope.policy)
+    if _already_there(scope, server, choice.kind):
+        return _conclude(scope, Phase.SUCCEEDED, "AlreadyOnTarget", f"the server is on {server.host} already")
+
+    found = assess(_question(scope, server, choice.kind), _wanted(scope), _avoid(scope))
+    _write_verdicts(scope, found)
+    if found.against:
+        if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.kind):
+            return _conclude(scope, Phase.FAILED, Reason.CLOUD_REFUSED, _last_words(scope))
+        first = found.against[0]
+        reason = first.reason or Reason.FACT_UNKNOWN
+        message = blocked(found.against)
+        _announce_block(scope, reason, message)
+        scope.conditions.waiting_for_people(reason, message)
+        scope.status.target_host = None
+        return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+    if found.target is None:
+        return _conclude(scope, Phase.FAILED, Reason.CLOUD_REFUSED, _last_words(scope))
+    scope.status.target_host = found.target
+    scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", f"the server can go to {found.target}")
+    return None
+
+
+def _preflight_only(scope: Scope) -> MigrationDecision | None:
+    if not scope.spec.preflight_only:
+        return None
+    message = f"all prerequisites are met; the server can go to {scope.status.target_host}"
+    scope.conditions.finished(True, "PreflightPassed", message)
+    return scope.decide(Phase.SUCCEEDED, requeue_after=scope.policy.recheck)
+
+
+def _paused(scope: Scope) -> MigrationDecision | None:
+    if not scope.spec.paused:
+        return None
+    scope.conditions.progressing("Paused", "spec.paused is true: nothing new is started")
+    return scope.decide(Phase.PENDING, requeue_after=scope.policy.recheck)
+
+
+def _back_off(scope: Scope) -> MigrationDecision | None:
+    """A pause before the next attempt, longer with each one."""
+    attempts = scope.status.attempts
+    if not attempts or not _used(scope) or attempts[-1].ended_at is None:
+        return None
+    due = attempts[-1].ended_at + scope.policy.retry_backoff * 2 ** (_used(scope) - 1)
+    if scope.now >= due:
+        return None
+    scope.conditions.progressing(
+        "Retrying", f"{_last_words(scope)}; next attempt to {scope.status.target_host}"
+    )
+    return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
+
+
+def _queue(scope: Scope) -> MigrationDecision | None:
+    """Within the limits, counted over everybody's migrations (I24)."""
+    server, target = scope.server, scope.status.target_host
+    assert server is not None and server.host is not None and target is not None
+    why = full(server.host, target, scope.snapshot, scope.world.moves, scope.world.ahead, scope.policy.limits)
+    if why is None:
+        return None
+    scope.conditions.progressing("Queued", f"waits for its turn: {why}")
+    return scope.decide(Phase.QUEUED, requeue_after=_POLL * 5)
+
+
+def _start(scope: Scope) -> MigrationDecision:
+    """Re-check against a fresh read of the server, write the intent, ask Nova (I2, I3)."""
+    server, target, kind = scope.server, scope.status.target_host, scope.status.type
+    assert server is not None and server.host is not None and target is not None and kind is not None
+    if not scope.has_fresh_detail():
+        return scope.needs()
+    scope.status.started_at = scope.status.started_at or scope.now
+    scope.status.progress = None
+    if kind is MigrationKind.COLD and server.vm_state == "active":
+        scope.status.graceful_stop = GracefulStop(requested_at=scope.now)
+        scope.tell("StoppingServer", "stopping the server gracefully before its cold migration")
+        scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
+        return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL)
+    records = scope.snapshot.migrations_by_server.get(server.id, ())
+    attempt = Attempt(
+        number=len(scope.status.attempts) + 1,
+        type=kind,
+        source_host=server.host,
+        target_host=target,
+        state=REQUESTED,
+        previous_migration_id=max((m.id for m in records), default=0),
+        started_at=scope.now,
+    )
+    scope.status.attempts.append(attempt)
+    message = f"attempt {attempt.number}: {kind} from {server.host} to {target}"
+    scope.tell("Migrating", message)
+    scope.conditions.progressing("Migrating", message)
+    action: Action
+    if kind is MigrationKind.LIVE:
+        action = LiveMigrate(server.id, target)
+    elif kind is MigrationKind.COLD:
+        action = ColdMigrate(server.id, target)
+    else:
+        action = Evacuate(server.id, target)
+    return scope.decide(Phase.MIGRATING, action=action, requeue_after=_POLL)
+
+
+STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
+    _finished,
+    _stale_view,
+    follow,
+    _succeeded,
+    _server_gone,
+    _cancelled,
+    _find_server,
+    _stopping,
+    _given_up,
+    _check,
+    _preflight_only,
+    _paused,
+    _back_off,
+    _queue,
+    _start,
+)
+
+
+# ---- what the steps share
+
+
+def _used(scope: Scope) -> int:
+    return sum(counts(a) for a in scope.status.attempts)
+
+
+def _last_words(scope: Scope) -> str:
+    last = scope.status.attempts[-1]
+    return f"attempt {last.number} to {last.target_host} ended {last.state}: {last.message or 'no reason was given'}"
+
+
+def _kind(scope: Scope, server: Server) -> Choice:
+    asked = scope.spec.type
+    if asked is not MigrationType.AUTO:
+        return Choice(MigrationKind(asked.value), "Requested", f"{asked.value} was asked for")
+    if scope.status.graceful_stop is not None:
+        return Choice(
+            MigrationKind.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold"
+        )
+    return choose_kind(server, scope.source)
+
+
+def _question(scope: Scope, server: Server, kind: MigrationKind) -> Question:
+    return Question(
+        server=server,
+        kind=kind,
+        source=scope.source,
+        target=None,
+        snapshot=scope.snapshot,
+        policy=scope.policy,
+        now=scope.now,
+        moves=scope.world.moves,
+        stop_if_running=scope.spec.stop_if_running,
+        attested=scope.spec.type is MigrationType.EVACUATE,
+        os_upgrade=scope.spec.os_upgrade,
+        in_maintenance=scope.world.in_maintenance,
+    )
+
+
+def _wanted(scope: Scope) -> str | None:
+    return scope.spec.target.host if scope.spec.target else None
+
+
+def _already_there(scope: Scope, server: Server, kind: MigrationKind) -> bool:
+    wanted = _wanted(scope)
+    if wanted is None or kind is MigrationKind.EVACUATE or scope.source is None or scope.status.attempts:
+        return False
+    return scope.source.answers_to(wanted) and server.task_state is None
+
+
+def _avoid(scope: Scope) -> frozenset[str]:
+    """Hosts that an attempt failed on. A conflict (409) was not the host's fault."""
+    return frozenset(
+        a.target_host
+        for a in scope.status.attempts
+        if counts(a) and not succeeded(a) and not (a.state == REFUSED and (a.message or "").startswith("409"))
+    )
+
+
+def _only_tried_hosts_are_left(scope: Scope, server: Server, kind: MigrationKind) -> bool:
+    return assess(_question(scope, server, kind), _wanted(scope)).target is not None
+
+
+def _write_verdicts(scope: Scope, found: Assessment) -> None:
+    scope.status.prerequisites = [
+        PrerequisiteView(
+            name=f.name,
+            result=f.result,
+            reason=f.reason,
+            host=f.host,
+            message=clip(f.message, 2048),
+            remedy=clip(f.remedy) if f.remedy else None,
+        )
+        for f in found.findings
+    ]
+    scope.status.eligible_targets = [
+        EligibleTarget(host=r.host, rank=n, message=clip(r.message))
+        for n, r in enumerate(found.eligible[:MAX_ELIGIBLE], start=1)
+    ]
+    scope.status.ineligible_targets = [
+        IneligibleTargets(reason=g.reason, hosts=g.hosts, example=g.example, message=clip(g.message))
+        for g in found.ineligible[:MAX_INELIGIBLE]
+    ]
+
+
+def _forget_verdicts(scope: Scope) -> None:
+    scope.status.server = None
+    scope.status.source_host = scope.status.target_host = None
+    scope.status.prerequisites = []
+    scope.status.eligible_targets = []
+    scope.status.ineligible_targets = []
+
+
+def _announce_block(scope: Scope, reason: str, message: str) -> None:
+    """The condition, and an Event the first time that this reason stands in the way."""
+    before = scope.conditions.get(c.PREREQUISITES_MET)
+    if before is None or before.status != "False" or before.reason != reason:
+        scope.tell("PrerequisitesNotMet", message, warning=True)
+    scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
+
+
+def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> MigrationDecision:
+    """The end, once a server that we stopped runs again."""
+    owed = _start_again(scope)
+    if isinstance(owed, Decision):
+        return owed
+    if owed is not None:
+        phase, reason, message = Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, f"{message}; but {owed}"
+    scope.status.graceful_stop = None
+    scope.status.completed_at = scope.now
+    if scope.conditions.get(c.PREREQUISITES_MET) is None:
+        scope.conditions.set(c.PREREQUISITES_MET, None, reason, message)
+    good = phase is Phase.SUCCEEDED
+    scope.conditions.finished(good, reason, message)
+    if good and scope.status.progress is not None:
+        scope.status.progress.percent = 100
+        scope.status.progress.memory_remaining_bytes = scope.status.progress.disk_remaining_bytes = 0
+    if phase is not Phase.CANCELLED or scope.started:
+        scope.tell(
+            {Phase.SUCCEEDED: "Succeeded", Phase.CANCELLED: "Cancelled"}.get(phase, "Failed"),
+            message,
+            warning=not good,
+        )
+    ttl = scope.spec.ttl_after_finished or scope.policy.ttl_after_finished
+    return scope.decide(phase, requeue_after=ttl)
+
+
+def _start_again(scope: Scope) -> MigrationDecision | str | None:
+    """Start the server that we stopped: a decision while that goes on, a text if it cannot be done, None when done."""
+    stop, server = scope.status.graceful_stop, scope.server
+    if stop is None or server is None or server.vm_state != "stopped" or server.task_state == "powering-on":
+        if stop is None or server is None or server.vm_state == "active":
+            return None
+        if server.task_state is None and server.vm_state not in ("stopped", "active"):
+            return f"the server is {server.status} and was not started again"
+        scope.conditions.progressing("StartingServer", "the server is being started again")
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    asked = stop.start_requested_at
+    if asked is not None and scope.now - asked >= scope.policy.stop_timeout:
+        return "the server could not be started again"
+    scope.conditions.progressing("StartingServer", "the server is being started again")
+    if asked is not None and scope.now - asked < scope.policy.record_grace:
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    if not scope.has_fresh_detail():
+        return scope.needs()
+    if server.task_state is not None:
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    stop.start_requested_at = asked or scope.now
+    scope.tell("StartingServer", "starting the server again after its cold migration")
+    return scope.decide(Phase.VERIFYING, action=StartServer(server.id), requeue_after=_POLL)
+
+
+# ---- what came of an action
+
+
+def settle(
+    obj: VMMigration, action: Action, outcome: Outcome, now: datetime
+) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
+    """The status after an action was tried. No answer changes nothing: the next pass looks it up (I4)."""
+    status = obj.status.model_copy(deep=True)
+    if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
+        return _settle_move(status, outcome, now)
+    if isinstance(outcome, Accepted):
+        return status, ()
+    words = outcome.message
+    what = type(action).__name__
+    return status, (Event(f"{what}NotDone", clip(f"{what}: {words}"), EventType.WARNING),)
+
+
+def _settle_move(
+    status: VMMigrationStatus, outcome: Outcome, now: datetime
+) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
+    attempt = status.open_attempt
+    if attempt is None:
+        return status, ()
+    attempt.request_id = outcome.request_id
+    if isinstance(outcome, Refused):
+        attempt.state = REFUSED
+        attempt.ended_at = now
+        request = f" (request {outcome.request_id})" if outcome.request_id else ""
+        attempt.message = clip(f"{outcome.code}: {outcome.message}{request}", 2048)
+        return status, (Event("CloudRefused", clip(attempt.message), EventType.WARNING),)
+    if isinstance(outcome, Accepted):
+        return status, ()
+    attempt.message = clip(f"no answer: {outcome.message}", 2048)
+    return status, (Event("NoAnswer", clip(attempt.message), EventType.WARNING),)

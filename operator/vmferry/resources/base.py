@@ -1,0 +1,105 @@
+"""What all custom resources share: camelCase fields, metadata, conditions, durations."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+GROUP = "vmferry.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+#: the same rule for the API server: hours, minutes, seconds in this order, at least one of them
+DURATION_PATTERN = r"^([0-9]+h([0-9]+m)?([0-9]+s)?|[0-9]+m([0-9]+s)?|[0-9]+s)$"
+
+
+def parse_duration(text: object) -> timedelta:
+    """`1h30m`, `90s` to a timedelta. Raises ValueError with a sentence that says what to write."""
+    if isinstance(text, timedelta):
+        return text
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None or not match.group(0):
+        raise ValueError(
+            f"{text!r} is not a duration: write hours, minutes and seconds like 30m, 1h30m or 90s"
+        )
+    hours, minutes, seconds = (int(group or 0) for group in match.groups())
+    return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def format_duration(span: timedelta) -> str:
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if n]
+    return "".join(parts) or "0s"
+
+
+def format_time(moment: datetime) -> str:
+    """As Kubernetes writes times: UTC, whole seconds, Z."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration, return_type=str),
+    Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN, "maxLength": 20, "format": None}),
+]
+
+Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
+
+
+def clip(text: str, length: int = 1024) -> str:
+    """Fit a text of any origin into a bounded status field: one line, no control characters."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return clean if len(clean) <= length else clean[: length - 1] + "…"
+
+
+class Model(BaseModel):
+    """A part of a custom resource. Unknown fields are ignored: an older operator may read a newer object."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", use_enum_values=False
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON object as Kubernetes stores it: camelCase, absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+class Metadata(Model):
+    """The part of `metadata` that decisions need."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 1
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    finalizers: list[str] = []
+    labels: dict[str, str] = {}
+
+
+class Condition(Model):
+    """A condition as the Kubernetes API conventions have it (R33)."""
+
+    type: Annotated[str, Field(max_length=64, description="What the condition is about.")]
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")]
+    observed_generation: Annotated[
+        int | None, Field(ge=0, description="The generation of the spec that this was found for.")
+    ] = None
+    last_transition_time: Annotated[Time, Field(description="When the status last changed.")]
+    reason: Annotated[
+        str,
+        Field(
+            max_length=128,
+            pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
+            description="Why, as one word for programs.",
+        ),
+    ]
+    message: Annotated[str, Field(max_length=2048, description="Why, for people.")]

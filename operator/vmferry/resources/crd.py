@@ -1,0 +1,170 @@
+"""Generates the CustomResourceDefinitions in `crds/` from the models.
+
+A structural schema knows no `$ref`, `anyOf` with null, `const` or `title`: pydantic's JSON schema is rewritten into
+what the API server accepts. `python -m vmferry.resources.crd DIR` writes the files; a test fails on a difference.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vmferry.resources.base import GROUP, VERSION, Model
+from vmferry.resources.vmmigration import VMMigration
+
+#: what pydantic adds and a structural schema refuses or does not need
+_DROPPED = ("title", "$defs", "discriminator", "examples")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How a model is served."""
+
+    model: type[Model]
+    name: str
+    plural: str
+    singular: str
+    short_names: tuple[str, ...]
+    scope: str
+    columns: tuple[dict[str, Any], ...]
+    description: str
+
+
+def column(
+    name: str, path: str, description: str, type_: str = "string", priority: int = 0
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "type": type_,
+        "jsonPath": path,
+        "description": description,
+        **({"priority": priority} if priority else {}),
+    }
+
+
+KINDS = (
+    Kind(
+        model=VMMigration,
+        name="VMMigration",
+        plural="vmmigrations",
+        singular="vmmigration",
+        short_names=("vmm",),
+        scope="Namespaced",
+        columns=(
+            column("Server", ".status.server.name", "The server"),
+            column("Type", ".status.type", "Live, Cold or Evacuate"),
+            column("Source", ".status.sourceHost", "Where it is, or was"),
+            column("Target", ".status.targetHost", "Where it goes, or went"),
+            column("Phase", ".status.phase", "A summary"),
+            column("Progress", ".status.progress.percent", "Percent copied", "integer"),
+            column(
+                "Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1
+            ),
+            column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
+        ),
+        description="VMMigration moves one server of an OpenStack cloud to another host, or says exactly why it cannot.",
+    ),
+)
+
+
+def structural(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """Rewrite one node, and all below it, of a JSON schema into a structural one."""
+    if "$ref" in schema:
+        target = defs[schema["$ref"].rsplit("/", 1)[1]]
+        schema = {**target, **{k: v for k, v in schema.items() if k != "$ref"}}
+    if "anyOf" in schema:
+        branches = [b for b in schema["anyOf"] if b.get("type") != "null"]
+        if len(branches) != 1:
+            raise ValueError(f"a structural schema cannot hold a choice of types: {schema}")
+        outer = {k: v for k, v in schema.items() if k != "anyOf"}
+        return structural({**branches[0], **outer}, defs)
+    if "allOf" in schema and len(schema["allOf"]) == 1:
+        return structural({**schema["allOf"][0], **{k: v for k, v in schema.items() if k != "allOf"}}, defs)
+    node = {k: v for k, v in schema.items() if k not in _DROPPED and v is not None}
+    if "properties" in node:
+        node["properties"] = {name: structural(child, defs) for name, child in node["properties"].items()}
+    if "items" in node:
+        node["items"] = structural(node["items"], defs)
+    if isinstance(node.get("additionalProperties"), dict):
+        node["additionalProperties"] = structural(node["additionalProperties"], defs)
+    if isinstance(node.get("description"), str):
+        node["description"] = " ".join(node["description"].split())
+    return node
+
+
+def object_schema(kind: Kind) -> dict[str, Any]:
+    # mode "validation": what a user may leave out is not required; "serialization" would require defaults too
+    raw = kind.model.model_json_schema(by_alias=True, mode="validation")
+    root = structural(raw, raw.get("$defs", {}))
+    root["description"] = kind.description
+    root["properties"]["metadata"] = {"type": "object"}
+    # a default of the whole status would be stored on every object
+    root["properties"]["status"].pop("default", None)
+    for part in ("spec", "status"):
+        _drop_empty_defaults(root["properties"][part], keep_scalars=part == "spec")
+    root["properties"] = {
+        "apiVersion": {"type": "string", "description": "The version of this schema."},
+        "kind": {"type": "string", "description": f"Always {kind.name}."},
+        **root["properties"],
+    }
+    root["required"] = ["spec"]
+    return root
+
+
+def _drop_empty_defaults(node: dict[str, Any], *, keep_scalars: bool) -> None:
+    """Keep only the defaults that a user may rely on: those of scalars in the spec."""
+    if "default" in node and not (keep_scalars and isinstance(node["default"], str | int | bool)):
+        del node["default"]
+    for child in node.get("properties", {}).values():
+        _drop_empty_defaults(child, keep_scalars=keep_scalars)
+    if "items" in node:
+        _drop_empty_defaults(node["items"], keep_scalars=keep_scalars)
+
+
+def definition(kind: Kind) -> dict[str, Any]:
+    """The whole CustomResourceDefinition."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": kind.scope,
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.singular,
+                "shortNames": list(kind.short_names),
+                "categories": ["vmferry"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [dict(c) for c in kind.columns],
+                    "schema": {"openAPIV3Schema": object_schema(kind)},
+                }
+            ],
+        },
+    }
+
+
+def render(kind: Kind) -> str:
+    head = "# Generated from the models in operator/vmferry/resources by `make crds`; do not edit.\n"
+    return head + yaml.safe_dump(definition(kind), sort_keys=False, width=110, allow_unicode=True)
+
+
+def main(directory: str) -> None:
+    for kind in KINDS:
+        (Path(directory) / f"{kind.plural}.yaml").write_text(render(kind), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
