@@ -1,7 +1,7 @@
 """Whoever else uses the cloud: boots and deletes servers, locks them, moves them behind the operator's back.
 
-Tests, the demo and the end-to-end runs speak to both clouds (`testbed.cloud.CloudLab`) through this and through
-nothing that the operator itself uses, so a fault of the operator's door cannot hide here.
+Tests, the demo and the end-to-end runs speak to both clouds (`testbed.cloud.CloudLab`) through this alone and
+through nothing that the operator uses, so a fault of the operator's door cannot hide here.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Tenant:
         what: str,
         timeout: float = PATIENCE,
     ) -> dict[str, Any]:
-        """Wait until the server meets `condition`; ending in ERROR on the way raises, unless that is wanted."""
+        """Wait until the server meets `condition`; ending in ERROR on the way raises."""
         deadline = time.monotonic() + timeout
         while True:
             server = self.server(server_id)
