@@ -215,6 +215,11 @@ _STAGES: Mapping[str, MigrationStage] = {
     **dict.fromkeys(("failed", "error", "cancelled", "reverted"), MigrationStage.BAD),
 }
 
+#: the status words under which Nova may still work on a migration, or waits for its confirmation
+OPEN_STATUSES = tuple(
+    word for word, stage in _STAGES.items() if stage in (MigrationStage.IN_FLIGHT, MigrationStage.FINISHED)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:

@@ -1,0 +1,583 @@
+"""Every call to OpenStack, and nothing else: no cache, no decision, no repetition of what changes something.
+
+openstacksdk logs in, finds the endpoints and carries the bytes; the answers are parsed straight into the model.
+Each call names its microversion. What changes something is sent once: `connect_retries` of openstacksdk would also
+repeat a POST after a read time-out, so it is never set; a read is repeated once after a broken connection.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, TypeVar
+
+import openstack
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.exceptions import ClientException, ConnectFailure, UnknownConnectionError
+from openstack.exceptions import SDKException
+
+from vmferry.cloud.actions import (
+    AbortMigration,
+    Accepted,
+    Action,
+    ColdMigrate,
+    ConfirmResize,
+    Evacuate,
+    ForceComplete,
+    LiveMigrate,
+    Outcome,
+    Refused,
+    StartServer,
+    StopServer,
+    Unanswered,
+)
+from vmferry.cloud.model import (
+    OPEN_STATUSES,
+    Aggregate,
+    Host,
+    Hypervisor,
+    InstanceAction,
+    Migration,
+    Progress,
+    Server,
+    ServerGroup,
+    Service,
+)
+from vmferry.cloud.nova import parse
+
+#: below it a failed migration's reason cannot be read (2.84: details of action events)
+MINIMUM = (2, 84)
+BASE = "2.84"
+#: shows the zone that a server was asked for
+PINNED_ZONE = (2, 96)
+#: an evacuated server stays stopped
+STAYS_STOPPED = (2, 95)
+#: provider summaries with all resource classes (1.27) and with the provider's root (1.29)
+PLACEMENT = "1.29"
+
+#: seconds to connect, seconds between two bytes of an answer
+TIMEOUT = (5.0, 60.0)
+#: what Nova hands out in one page unless it is configured otherwise (`max_limit`)
+PAGE = 1000
+#: a migration that Nova never touched since its creation has no `updated_at` and no `changes-since` shows it
+NEWEST = 20
+#: how long ended migrations are worth reading
+RECENT = timedelta(hours=1)
+#: how many hosts without a free MiB are asked for at once
+PLACEMENT_THREADS = 4
+#: bounds what a cloud's text may fill in statuses and logs
+TEXT = 1000
+
+T = TypeVar("T")
+
+#: what may come out of a request besides an answer
+_FAILURES = (ClientException, SDKException, OSError)
+
+
+class CloudError(Exception):
+    """A read failed; nothing may be concluded from it. The text is short and free of secrets."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        #: the HTTP status, None when there was no answer
+        self.status = status
+
+
+class NovaDoor:
+    """One cloud, entered with the credentials of `cloud` in clouds.yaml, or those of the `OS_*` variables.
+
+    Call `connect` first, again whenever reads keep failing (it logs in anew and reads the catalog); the other
+    methods may then be called from any number of threads. Reads raise `CloudError`.
+    """
+
+    def __init__(
+        self,
+        cloud: str | None = None,
+        *,
+        clouds_yaml: Path | None = None,
+        timeout: tuple[float, float] = TIMEOUT,
+        page: int = PAGE,
+    ) -> None:
+        self._cloud = cloud
+        self._clouds_yaml = clouds_yaml
+        self._timeout = timeout
+        self._page = page
+        self._connected: _Connected | None = None
+        self._clock: tuple[datetime, float] | None = None
+        self._lock = threading.Lock()
+        #: calls by route, for metrics and tests
+        self.calls: Counter[str] = Counter()
+
+    def connect(self) -> None:
+        """Log in, find the endpoints, settle the microversions. Raises `CloudError`, also below `MINIMUM`."""
+        secret = None
+        try:
+            files = [str(self._clouds_yaml)] if self._clouds_yaml else None
+            config = openstack.config.OpenStackConfig(config_files=files, app_name="vmferry").get_one(
+                self._cloud, api_timeout=self._timeout[1]
+            )
+            secret = (config.config.get("auth") or {}).get("password")
+            connection = openstack.connection.Connection(config=config)
+            user_id = connection.session.get_user_id()
+            if not user_id:
+                raise CloudError("the credentials name no user")
+            endpoint = connection.compute.get_endpoint_data()
+            placement = config.get_session_client("placement")
+            self._connected = _Connected(
+                compute=connection.compute,
+                identity=connection.identity,
+                placement=placement if placement.get_endpoint() else None,
+                user_id=user_id,
+                maximum=_microversions(endpoint),
+            )
+        except _FAILURES as error:
+            text = _describe(error)
+            raise CloudError(f"cannot log in: {text.replace(secret, '***') if secret else text}") from None
+
+    @property
+    def user_id(self) -> str:
+        """Our own user: migrations that carry it are ours (2.80)."""
+        return self._open().user_id
+
+    @property
+    def maximum(self) -> tuple[int, int]:
+        """The newest microversion of the cloud's Nova."""
+        return self._open().maximum
+
+    @property
+    def evacuated_stay_stopped(self) -> bool:
+        """Whether an evacuated server ends stopped whatever it was before (2.95), or as it was."""
+        return self.maximum >= STAYS_STOPPED
+
+    def cloud_time(self) -> datetime:
+        """The time by the cloud's own clock, going by its last `Date` header; by ours while there was none."""
+        if self._clock is None:
+            return datetime.now(UTC)
+        date, since = self._clock
+        return date + timedelta(seconds=time.monotonic() - since)
+
+    # -- servers and their migrations
+
+    def servers(self, changes_since: datetime | None = None) -> tuple[list[Server], set[str]]:
+        """All servers of all projects, or those changed since; and the ids of those that are gone.
+
+        Nova shows no change of a server whose record it never touched after creating it, and none of a server that
+        is deleted without ever having been on a host; and it leaves out servers of a cell that it cannot reach.
+        """
+        maximum = min(self.maximum, PINNED_ZONE)
+        found: list[Server] = []
+        gone: set[str] = set()
+        for raw in self._pages(
+            "/servers/detail",
+            "servers",
+            "id",
+            {"all_tenants": "1", **_since(changes_since)},
+            microversion=f"{maximum[0]}.{maximum[1]}",
+        ):
+            if raw["status"] in parse.GONE:
+                gone.add(raw["id"])
+            else:
+                found.append(_parsed(parse.server, raw))
+        return found, gone
+
+    def server(self, server_id: str) -> Server | None:
+        """One server now; None when Nova itself says that there is none."""
+        maximum = min(self.maximum, PINNED_ZONE)
+        raw = self._compute(f"/servers/{server_id}", route="/servers/{id}", microversion=f"{maximum[0]}.{maximum[1]}")
+        return None if raw is None else _parsed(parse.server, raw["server"])
+
+    def migrations(self, changes_since: datetime | None = None) -> list[Migration]:
+        """All migrations changed since; with None all open ones and those of the last hour.
+
+        Nova forgets the migrations of a deleted server.
+        """
+        found: dict[str, Migration] = {}
+        since = changes_since or self.cloud_time() - RECENT
+        for raw in self._migration_pages(_since(since)):
+            found[raw["uuid"]] = _parsed(parse.migration, raw)
+        for raw in self._migration_pages({}, page=NEWEST):
+            if (parse.time(raw["created_at"]) or since) < since:
+                break
+            found[raw["uuid"]] = _parsed(parse.migration, raw)
+        if changes_since is None:
+            for status in OPEN_STATUSES:
+                for raw in self._migration_pages({"status": status}):
+                    found[raw["uuid"]] = _parsed(parse.migration, raw)
+        return list(found.values())
+
+    def server_migrations(self, server_id: str) -> tuple[Migration, ...]:
+        """Every migration of the server, newest first; empty for a server that is unknown or deleted."""
+        raws = self._migration_pages({"instance_uuid": server_id})
+        return tuple(sorted((_parsed(parse.migration, raw) for raw in raws), key=lambda m: m.id, reverse=True))
+
+    def actions(self, server_id: str, request_id: str | None = None) -> tuple[InstanceAction, ...]:
+        """What was asked of the server, newest first; the action of `request_id` comes with its events."""
+        path = f"/servers/{server_id}/os-instance-actions"
+        raw = self._compute(path, route="/servers/{id}/os-instance-actions")
+        if raw is None:
+            return ()
+        found = [_parsed(parse.action, one) for one in raw["instanceActions"]]
+        if request_id is not None and any(one.request_id == request_id for one in found):
+            told = self._compute(f"{path}/{request_id}", route="/servers/{id}/os-instance-actions/{request}")
+            if told is not None:
+                full = _parsed(parse.action, told["instanceAction"])
+                found = [full if one.request_id == request_id else one for one in found]
+        return tuple(found)
+
+    def progress(self, server_id: str, migration_id: int) -> Progress | None:
+        """How far a live migration's copy is; None before it is queued, after it ended and for other kinds."""
+        try:
+            raw = self._compute(
+                f"/servers/{server_id}/migrations/{migration_id}", route="/servers/{id}/migrations/{migration}"
+            )
+        except CloudError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return None if raw is None else _parsed(parse.progress, raw["migration"])
+
+    # -- hosts
+
+    def services(self) -> list[Service]:
+        """Every nova-compute service."""
+        raw = self._must("/os-services", {"binary": "nova-compute"})
+        return [_parsed(parse.service, one) for one in raw["services"]]
+
+    def hypervisors(self) -> list[Hypervisor]:
+        """Every hypervisor. Not above 2.87: from 2.88 on Nova asks each host for its uptime meanwhile."""
+        raws = self._pages("/os-hypervisors/detail", "hypervisors", "id", {})
+        return [_parsed(parse.hypervisor, raw) for raw in raws]
+
+    def aggregates(self) -> list[Aggregate]:
+        """Every host aggregate."""
+        return [_parsed(parse.aggregate, raw) for raw in self._must("/os-aggregates")["aggregates"]]
+
+    def server_groups(self) -> list[ServerGroup]:
+        """The server groups of all projects. Nova pages them by offset and tells no end but an empty page."""
+        found: list[ServerGroup] = []
+        while True:
+            query = {"all_projects": "1", "limit": str(self._page), "offset": str(len(found))}
+            raws = self._must("/os-server-groups", query)["server_groups"]
+            if not raws:
+                return found
+            found += [_parsed(parse.server_group, raw) for raw in raws]
+
+    def projects(self) -> dict[str, str]:
+        """Project names by id; empty where we may not list them."""
+        found: dict[str, str] = {}
+        path: str | None = "/projects"
+        while path:
+            answer = self._get(self._open().identity, path, "GET /projects", {})
+            if answer.status_code == HTTPStatus.FORBIDDEN:
+                return {}
+            raw = _body(answer, "GET /projects")
+            found.update((project["id"], project["name"]) for project in raw["projects"])
+            path = (raw.get("links") or {}).get("next")
+        return found
+
+    def resources(self, providers: Collection[str]) -> dict[str, parse.Resources] | None:
+        """What Placement tells of the providers (hypervisor UUIDs); None where it cannot be asked.
+
+        One question for 1 MiB of memory brings every provider that has one, disabled ones too, with all its
+        resources; only full ones are asked for one by one. Disk space on a sharing provider is not told.
+        """
+        placement = self._open().placement
+        if placement is None:
+            return None
+        try:
+            raw = self._placement(placement, "/allocation_candidates", {"resources": "MEMORY_MB:1"})
+            if raw is None:
+                return None
+            found = _parsed(parse.candidate_resources, raw)
+            missing = [provider for provider in providers if provider not in found]
+            if missing:
+                with ThreadPoolExecutor(PLACEMENT_THREADS) as pool:
+                    told = pool.map(lambda provider: self._provider(placement, provider), missing)
+                    found.update({p: one for p, one in zip(missing, told, strict=True) if one is not None})
+        except CloudError as error:
+            if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE):
+                return None
+            raise
+        return found
+
+    def hosts(self) -> dict[str, Host]:
+        """Every compute host by its name."""
+        hypervisors = self.hypervisors()
+        resources = self.resources([hypervisor.id for hypervisor in hypervisors])
+        return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
+
+    # -- acts
+
+    def act(self, action: Action) -> Outcome:
+        """Ask once. Whatever leaves it open whether Nova took the request is `Unanswered`.
+
+        A refusal must be Nova's own (or its gatekeeper's): a 4xx whose body is an OpenStack fault. A 4xx without one
+        comes from something in between, and a 5xx never says for sure that nothing happened, 503 included: a load
+        balancer writes it for a request that it lost half-way too. Looking it up costs little, asking twice may
+        cost a server.
+        """
+        try:
+            connected = self._open()
+        except CloudError as error:
+            return Unanswered(str(error))
+        method, path, body, route = _request(action)
+        # 2.84 of a live migration: answered at once (2.34), the scheduler is heard (2.30, no `force` since 2.68)
+        microversion = BASE
+        if isinstance(action, Evacuate) and self.evacuated_stay_stopped:
+            microversion = f"{STAYS_STOPPED[0]}.{STAYS_STOPPED[1]}"
+        self._count(f"{method} {route}")
+        try:
+            answer = connected.compute.request(
+                path,
+                method,
+                json=body,
+                microversion=microversion,
+                raise_exc=False,
+                timeout=self._timeout,
+            )
+        except _FAILURES as error:
+            return Unanswered(_describe(error))
+        self._read_clock(answer)
+        request_id = _request_id(answer)
+        status = answer.status_code
+        if 200 <= status < 300:
+            return Accepted(request_id)
+        fault = _fault(answer)
+        if 400 <= status < 500 and fault is not None:
+            return Refused(status, fault, request_id)
+        return Unanswered(f"HTTP {status}: {fault or _snippet(answer)}", request_id)
+
+    # -- requests
+
+    def _open(self) -> _Connected:
+        if self._connected is None:
+            raise CloudError("not connected")
+        return self._connected
+
+    def _count(self, route: str) -> None:
+        with self._lock:
+            self.calls[route] += 1
+
+    def _read_clock(self, answer: Any) -> None:
+        date = answer.headers.get("Date")
+        if not date:
+            return
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        self._clock = told.replace(tzinfo=UTC) if told.tzinfo is None else told, time.monotonic()
+
+    def _get(
+        self, adapter: Adapter, path: str, route: str, query: Mapping[str, str], microversion: str | None = None
+    ) -> Any:
+        """One GET, once more after a broken connection; any answer."""
+        for last in (False, True):
+            self._count(route)
+            try:
+                return adapter.request(
+                    path,
+                    "GET",
+                    params=dict(query),
+                    microversion=microversion,
+                    raise_exc=False,
+                    timeout=self._timeout,
+                )
+            except (ConnectFailure, UnknownConnectionError) as error:
+                if last:
+                    raise CloudError(f"{route}: {_describe(error)}") from None
+            except _FAILURES as error:
+                raise CloudError(f"{route}: {_describe(error)}") from None
+        raise AssertionError("unreachable")
+
+    def _compute(
+        self, path: str, query: Mapping[str, str] | None = None, *, route: str, microversion: str = BASE
+    ) -> Any:
+        """A page of Nova; None when Nova itself says 404. A 404 of anything in between is a failure (I4)."""
+        route = f"GET {route}"
+        answer = self._get(self._open().compute, path, route, query or {}, microversion)
+        self._read_clock(answer)
+        if answer.status_code == HTTPStatus.NOT_FOUND and _fault(answer) is not None:
+            return None
+        return _body(answer, route)
+
+    def _must(self, path: str, query: Mapping[str, str] | None = None, *, microversion: str = BASE) -> Any:
+        """A page of Nova that has to be there."""
+        raw = self._compute(path, query, route=path, microversion=microversion)
+        if raw is None:
+            raise CloudError(f"GET {path}: Nova does not know it", HTTPStatus.NOT_FOUND)
+        return raw
+
+    def _pages(
+        self,
+        path: str,
+        member: str,
+        marker: str,
+        query: Mapping[str, str],
+        *,
+        page: int | None = None,
+        microversion: str = BASE,
+    ) -> Iterator[parse.Json]:
+        """All entries of a list, page by page."""
+        asked = {**query, "limit": str(page or self._page)}
+        while True:
+            raw = self._must(path, asked, microversion=microversion)
+            entries = raw[member]
+            yield from entries
+            if not entries or not raw.get(f"{member}_links"):
+                return
+            asked["marker"] = entries[-1][marker]
+
+    def _migration_pages(self, query: Mapping[str, str], *, page: int | None = None) -> Iterator[parse.Json]:
+        return self._pages("/os-migrations", "migrations", "uuid", query, page=page)
+
+    def _placement(self, adapter: Adapter, path: str, query: Mapping[str, str], *, route: str = "") -> Any:
+        """A page of Placement; None when Placement says 404."""
+        route = f"GET placement {route or path}"
+        answer = self._get(adapter, path, route, query, PLACEMENT)
+        return None if answer.status_code == HTTPStatus.NOT_FOUND else _body(answer, route)
+
+    def _provider(self, adapter: Adapter, provider: str) -> parse.Resources | None:
+        """One provider's resources; None when Placement does not know it."""
+        pages = []
+        for name in ("inventories", "usages", "traits"):
+            raw = self._placement(
+                adapter,
+                f"/resource_providers/{provider}/{name}",
+                {},
+                route=f"/resource_providers/{{id}}/{name}",
+            )
+            if raw is None:
+                return None
+            pages.append(raw)
+        return parse.provider_resources(*pages)
+
+
+class _Connected:
+    """What a login brings; replaced as a whole by the next one."""
+
+    def __init__(
+        self,
+        compute: Adapter,
+        identity: Adapter,
+        placement: Adapter | None,
+        user_id: str,
+        maximum: tuple[int, int],
+    ) -> None:
+        self.compute = compute
+        self.identity = identity
+        #: None where the catalog has no Placement
+        self.placement = placement
+        self.user_id = user_id
+        self.maximum = maximum
+
+
+def _microversions(endpoint: Any) -> tuple[int, int]:
+    """The newest microversion, checked against what we need."""
+    maximum = getattr(endpoint, "max_microversion", None)
+    minimum = getattr(endpoint, "min_microversion", None)
+    if not maximum:
+        raise CloudError("Nova tells no microversions")
+    if tuple(maximum) < MINIMUM or (minimum and tuple(minimum) > MINIMUM):
+        raise CloudError(
+            f"Nova speaks microversions {_dotted(minimum)} to {_dotted(maximum)}, {_dotted(MINIMUM)} is needed"
+        )
+    return maximum[0], maximum[1]
+
+
+def _dotted(version: Any) -> str:
+    return ".".join(str(part) for part in version) if version else "?"
+
+
+def _since(moment: datetime | None) -> dict[str, str]:
+    return {} if moment is None else {"changes-since": moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _parsed(parser: Callable[[parse.Json], T], raw: parse.Json) -> T:
+    """Raises `CloudError` for an entry that is not what the API's reference promises."""
+    try:
+        return parser(raw)
+    except parse.PartialAnswerError as error:
+        raise CloudError(str(error)) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CloudError(f"cannot read a {parser.__name__}: {type(error).__name__} {error}") from None
+
+
+def _body(answer: Any, route: str) -> Any:
+    """The JSON of a 200. Raises `CloudError` for anything else."""
+    if answer.status_code != HTTPStatus.OK:
+        text = _fault(answer) or _snippet(answer)
+        raise CloudError(f"{route}: HTTP {answer.status_code} {text}", answer.status_code)
+    try:
+        body = answer.json()
+    except ValueError:
+        raise CloudError(f"{route}: the answer is no JSON: {_snippet(answer)}", answer.status_code) from None
+    if not isinstance(body, dict):
+        raise CloudError(f"{route}: the answer is no JSON object", answer.status_code)
+    return body
+
+
+def _fault(answer: Any) -> str | None:
+    """The text of an OpenStack fault (`{"conflictingRequest": {"code": 409, "message": …}}`); None if it is none."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return None
+    if not isinstance(body, dict):
+        return None
+    # Placement and the microversion middleware answer {"errors": [{"detail": …}]}
+    errors = body.get("errors")
+    faults = errors if isinstance(errors, list) else list(body.values())
+    for fault in faults:
+        if isinstance(fault, dict):
+            text = fault.get("message") or fault.get("detail")
+            if isinstance(text, str):
+                return text.strip()[:TEXT]
+    return None
+
+
+def _snippet(answer: Any) -> str:
+    """The beginning of an answer that is no OpenStack fault."""
+    return " ".join(str(answer.text).split())[:200] or "(empty)"
+
+
+def _describe(error: BaseException) -> str:
+    """An exception in one short line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+
+
+def _request_id(answer: Any) -> str | None:
+    found = answer.headers.get("x-openstack-request-id") or answer.headers.get("x-compute-request-id")
+    return None if found is None else str(found)
+
+
+def _request(action: Action) -> tuple[str, str, dict[str, Any] | None, str]:
+    """Method, path, body and route of an action."""
+    if isinstance(action, AbortMigration):
+        path = f"/servers/{action.server_id}/migrations/{action.migration_id}"
+        return "DELETE", path, None, "/servers/{id}/migrations/{migration}"
+    if isinstance(action, ForceComplete):
+        path = f"/servers/{action.server_id}/migrations/{action.migration_id}/action"
+        return "POST", path, {"force_complete": None}, "/servers/{id}/migrations/{migration}/action"
+    body: dict[str, Any]
+    match action:
+        case LiveMigrate():
+            body = {"os-migrateLive": {"host": action.target_host, "block_migration": "auto"}}
+        case ColdMigrate():
+            body = {"migrate": {"host": action.target_host}}
+        case Evacuate():
+            body = {"evacuate": {"host": action.target_host}}
+        case StopServer():
+            body = {"os-stop": None}
+        case StartServer():
+            body = {"os-start": None}
+        case ConfirmResize():
+            body = {"confirmResize": None}
+    return "POST", f"/servers/{action.server_id}/action", body, f"/servers/{{id}}/action {next(iter(body))}"

@@ -1,0 +1,242 @@
+"""Nova's, Placement's and Keystone's raw JSON as the model's plain data. Pure, and fast: 10,000 servers in well under
+a second, where the SDK's own resource objects take tens of seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from vmferry.cloud.model import (
+    ActionEvent,
+    Aggregate,
+    Flavor,
+    Host,
+    Hypervisor,
+    InstanceAction,
+    Inventory,
+    Migration,
+    Progress,
+    Server,
+    ServerGroup,
+    Service,
+)
+
+Json = Mapping[str, Any]
+
+#: status words of servers that are gone; Nova still lists them for `changes-since`
+GONE = frozenset({"DELETED", "SOFT_DELETED"})
+
+
+class PartialAnswerError(ValueError):
+    """Nova could not reach one of its cells and tells only the names of what lies there (2.69)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What Placement tells of one resource provider."""
+
+    inventories: Mapping[str, Inventory]
+    traits: frozenset[str]
+
+
+def time(text: str | None) -> datetime | None:
+    """ISO 8601 as OpenStack writes it, with or without a zone; without one it is UTC."""
+    if not text:
+        return None
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+@lru_cache(maxsize=4096)
+def _flavor(
+    name: str, vcpus: int, memory: int, disk: int, ephemeral: int, swap: int, specs: tuple[tuple[str, str], ...]
+) -> Flavor:
+    """Servers of one flavor share one object."""
+    return Flavor(name, vcpus, memory, disk, ephemeral, swap, dict(specs))
+
+
+def server(raw: Json) -> Server:
+    """One entry of `GET /servers/detail` or `GET /servers/{id}`. Raises `PartialAnswerError`."""
+    if "name" not in raw or raw["status"] == "UNKNOWN":
+        raise PartialAnswerError(f"Nova cannot reach the cell of server {raw['id']}")
+    flavor = raw["flavor"]
+    image = raw.get("image")
+    fault = raw.get("fault")
+    return Server(
+        raw["id"],
+        raw["name"],
+        raw["tenant_id"],
+        raw["status"],
+        raw["OS-EXT-STS:vm_state"],
+        raw["OS-EXT-STS:task_state"],
+        raw["OS-EXT-STS:power_state"] or 0,
+        raw["OS-EXT-SRV-ATTR:host"],
+        raw.get("OS-EXT-AZ:availability_zone") or "",
+        _flavor(
+            flavor["original_name"],
+            flavor["vcpus"],
+            flavor["ram"],
+            flavor["disk"],
+            flavor["ephemeral"],
+            flavor["swap"],
+            tuple(sorted(flavor.get("extra_specs", {}).items())),
+        ),
+        image["id"] if image else None,
+        tuple([volume["id"] for volume in raw.get("os-extended-volumes:volumes_attached", ())]),
+        raw["metadata"],
+        raw["locked"],
+        raw.get("locked_reason"),
+        fault.get("message") if fault else None,
+        raw["updated"] or "",
+        raw.get("pinned_availability_zone"),
+    )
+
+
+def migration(raw: Json) -> Migration:
+    """One entry of `GET /os-migrations`."""
+    return Migration(
+        raw["id"],
+        raw["uuid"],
+        raw["instance_uuid"],
+        raw["migration_type"],
+        raw["status"],
+        raw["source_compute"],
+        raw["dest_compute"],
+        raw.get("user_id"),
+        raw["created_at"] or "",
+        raw["updated_at"] or "",
+        raw.get("old_instance_type_id"),
+        raw.get("new_instance_type_id"),
+    )
+
+
+def action(raw: Json) -> InstanceAction:
+    """One entry of `GET /servers/{id}/os-instance-actions`, or one of them alone with its events."""
+    events = tuple(
+        ActionEvent(event["event"], event.get("result"), event.get("host"), event.get("details"))
+        for event in raw.get("events") or ()
+    )
+    return InstanceAction(
+        raw["request_id"], raw["action"], raw.get("message"), raw.get("user_id"), time(raw.get("start_time")), events
+    )
+
+
+def progress(raw: Json) -> Progress:
+    """`GET /servers/{id}/migrations/{id}`; the counts are null until the copy starts."""
+    return Progress(
+        raw.get("memory_total_bytes") or 0,
+        raw.get("memory_remaining_bytes") or 0,
+        raw.get("disk_total_bytes") or 0,
+        raw.get("disk_remaining_bytes") or 0,
+    )
+
+
+def service(raw: Json) -> Service:
+    """One entry of `GET /os-services`. Raises `PartialAnswerError`: a cell that Nova cannot reach is no dead host."""
+    if raw.get("status") == "UNKNOWN" or "state" not in raw:
+        raise PartialAnswerError(f"Nova cannot reach the cell of host {raw.get('host')}")
+    return Service(
+        id=str(raw["id"]),
+        host=raw["host"],
+        zone=raw["zone"],
+        enabled=raw["status"] == "enabled",
+        up=raw["state"] == "up",
+        forced_down=bool(raw.get("forced_down")),
+        disabled_reason=raw.get("disabled_reason"),
+        last_seen=time(raw.get("updated_at")),
+    )
+
+
+def hypervisor(raw: Json) -> Hypervisor:
+    """One entry of `GET /os-hypervisors/detail`."""
+    return Hypervisor(
+        id=str(raw["id"]),
+        hostname=raw["hypervisor_hostname"],
+        service_host=raw["service"]["host"],
+        type=raw["hypervisor_type"],
+        version=raw["hypervisor_version"],
+        host_ip=raw.get("host_ip"),
+    )
+
+
+def aggregate(raw: Json) -> Aggregate:
+    """One entry of `GET /os-aggregates`."""
+    return Aggregate(
+        id=raw["id"],
+        name=raw["name"],
+        availability_zone=raw.get("availability_zone"),
+        hosts=frozenset(raw["hosts"]),
+        metadata=raw["metadata"],
+    )
+
+
+def server_group(raw: Json) -> ServerGroup:
+    """One entry of `GET /os-server-groups` (2.64)."""
+    return ServerGroup(
+        id=raw["id"],
+        name=raw["name"],
+        policy=raw["policy"],
+        members=frozenset(raw["members"]),
+        max_server_per_host=int((raw.get("rules") or {}).get("max_server_per_host", 1)),
+    )
+
+
+def candidate_resources(raw: Json) -> dict[str, Resources]:
+    """`provider_summaries` of `GET /allocation_candidates`: the compute hosts' own (root) providers."""
+    return {
+        provider: Resources(
+            inventories={
+                name: Inventory(capacity=amount["capacity"], used=amount["used"])
+                for name, amount in summary["resources"].items()
+            },
+            traits=frozenset(summary["traits"]),
+        )
+        for provider, summary in raw["provider_summaries"].items()
+        if summary["root_provider_uuid"] == provider
+    }
+
+
+def provider_resources(inventories: Json, usages: Json, traits: Json) -> Resources:
+    """One provider from its three own pages; the capacity is reckoned as Placement does."""
+    used = usages["usages"]
+    return Resources(
+        inventories={
+            name: Inventory(
+                capacity=int((amount["total"] - amount["reserved"]) * amount["allocation_ratio"]),
+                used=used.get(name, 0),
+                max_unit=amount.get("max_unit"),
+            )
+            for name, amount in inventories["inventories"].items()
+        },
+        traits=frozenset(traits["traits"]),
+    )
+
+
+def join_hosts(
+    services: Iterable[Service],
+    hypervisors: Iterable[Hypervisor],
+    aggregates: Iterable[Aggregate],
+    resources: Mapping[str, Resources] | None,
+) -> dict[str, Host]:
+    """Hosts by name: service, hypervisor and resources, joined by the service's exact host name (I1)."""
+    by_host = {found.service_host: found for found in hypervisors}
+    aggregates_of: dict[str, list[Aggregate]] = {}
+    for one in sorted(aggregates, key=lambda found: found.id):
+        for name in one.hosts:
+            aggregates_of.setdefault(name, []).append(one)
+    hosts: dict[str, Host] = {}
+    for found in services:
+        its = by_host.get(found.host)
+        told = resources.get(its.id) if resources is not None and its is not None else None
+        hosts[found.host] = Host(
+            name=found.host,
+            service=found,
+            hypervisor=its,
+            inventories=told.inventories if told else None,
+            traits=told.traits if told else frozenset(),
+            aggregates=tuple(aggregates_of.get(found.host, ())),
+        )
+    return hosts
