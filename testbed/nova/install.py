@@ -1,0 +1,184 @@
+"""Installs the programs of the testbed's Nova below the cache folder: needs no root, changes nothing else.
+
+OpenStack's services come from PyPI into a virtual environment, RabbitMQ and MariaDB from the packages of the
+machine's own Debian (or Ubuntu), unpacked into a folder and run from there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.processes import cache_dir
+
+HERE = Path(__file__).parent
+CONSTRAINTS = HERE / "constraints.txt"
+BUILD_CONSTRAINTS = HERE / "build-constraints.txt"
+
+#: apt adds what they need and the machine lacks
+DEBIAN_PACKAGES = ("rabbitmq-server", "erlang-base", "mariadb-server-core")
+
+
+class InstallError(RuntimeError):
+    """Something is missing that we cannot install; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Where the installed programs are."""
+
+    venv: Path
+    debian: Path  # looks like `/` with only the packages in it
+
+    @property
+    def python(self) -> Path:
+        return self.venv / "bin" / "python"
+
+    def script(self, name: str) -> Path:
+        """A command of the virtual environment, for example `nova-manage`."""
+        return self.venv / "bin" / name
+
+    @property
+    def usr(self) -> Path:
+        return self.debian / "usr"
+
+    @property
+    def mariadbd(self) -> Path:
+        return self.usr / "sbin" / "mariadbd"
+
+    @property
+    def erlang(self) -> Path:
+        return self.usr / "lib" / "erlang"
+
+    @property
+    def epmd(self) -> Path:
+        return self.erlang / "bin" / "epmd"
+
+    @property
+    def rabbitmq(self) -> Path:
+        """RabbitMQ's own start script; Debian's wrapper of it wants to be root or the user `rabbitmq`."""
+        (script,) = self.usr.glob("lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
+        return script
+
+    def debian_env(self) -> dict[str, str]:
+        """Our environment, such that the unpacked programs find each other and their libraries."""
+        libraries = [str(path) for path in (*self.usr.glob("lib/*-linux-gnu*"), self.usr / "lib")]
+        return {
+            **os.environ,
+            "LD_LIBRARY_PATH": ":".join(libraries),
+            "PATH": f"{self.erlang / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+        }
+
+
+def nova_cache() -> Path:
+    """Everything of this testbed that outlives a run; may be deleted at any time when no lab runs."""
+    folder = cache_dir() / "nova"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def cache_lock(name: str) -> Iterator[None]:
+    """One process at a time may make what `name` stands for; another waits and then finds it made."""
+    with (nova_cache() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def stamp(*files: Path) -> str:
+    """A short name for the content of files: a change of one of them makes a new folder in the cache."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def progress(text: str) -> None:
+    print(f"nova: {text}", flush=True)
+
+
+def install() -> Programs:
+    """Install what is missing (minutes the first time, nothing later). InstallError, CalledProcessError."""
+    with cache_lock("install"):
+        return Programs(venv=_install_venv(), debian=_install_debian())
+
+
+def _install_venv() -> Path:
+    venv = nova_cache() / f"venv-{stamp(CONSTRAINTS, BUILD_CONSTRAINTS)}"
+    ready = venv / ".ready"
+    if ready.exists():
+        return venv
+    progress(f"OpenStack's services from PyPI into {venv} (513 MB, some minutes)")
+    _run(sys.executable, "-m", "venv", "--clear", venv)
+    pip = (venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps")
+    _run(*pip, "-r", BUILD_CONSTRAINTS)
+    # isolated builds would fetch build tools that nobody pinned
+    _run(*pip, "--no-build-isolation", "-r", CONSTRAINTS)
+    ready.touch()
+    return venv
+
+
+def _install_debian() -> Path:
+    folder = nova_cache() / "debian"
+    ready = folder / ".ready"
+    if ready.exists():
+        return folder
+    for program in ("apt-get", "dpkg"):
+        if shutil.which(program) is None:
+            raise InstallError(f"{program} is missing: RabbitMQ and MariaDB are taken from Debian's packages")
+    progress(f"RabbitMQ and MariaDB from Debian's packages into {folder} (105 MB)")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    downloads = nova_cache() / "downloads"
+    shutil.rmtree(downloads, ignore_errors=True)
+    for needed in ("lists/partial", "archives/partial"):
+        (downloads / needed).mkdir(parents=True)
+    # apt with lists and downloads of our own: it reads what the machine has installed, and changes nothing
+    apt: tuple[str, ...] = ("apt-get", "-qq", "-o", f"Dir::State::Lists={downloads / 'lists'}")
+    apt += ("-o", f"Dir::Cache={downloads}", "-o", "Debug::NoLocking=1")
+    if os.geteuid() == 0:
+        apt += ("-o", "APT::Sandbox::User=root")  # apt's own user cannot write into a private folder
+    _run(*apt, "update")
+    options = ("--yes", "--download-only", "--reinstall", "--no-install-recommends")
+    _run(*apt, *options, "install", *DEBIAN_PACKAGES)
+    for package in sorted((downloads / "archives").glob("*.deb")):
+        _run("dpkg", "-x", package, folder)
+    shutil.rmtree(downloads)
+    _relocate(folder)
+    ready.touch()
+    return folder
+
+
+def _relocate(debian: Path) -> None:
+    """Debian's `erl` insists on its own folder; everything else finds its files by itself or is told."""
+    erlang = debian / "usr" / "lib" / "erlang"
+    erl = erlang / "bin" / "erl"
+    erl.write_text(erl.read_text().replace("ROOTDIR=/usr/lib/erlang", f'ROOTDIR="{erlang}"'))
+    programs = Programs(venv=Path(), debian=debian)
+    halt = ("-noshell", "-boot", "start_clean", "-eval", "halt().")
+    for command in ((erl, *halt), (programs.mariadbd, "--version")):
+        _run(*command, env=programs.debian_env())
+
+
+def _run(*argv: str | Path, env: dict[str, str] | None = None) -> None:
+    """Run a command quietly; InstallError with what it printed when it fails."""
+    command = [str(part) for part in argv]
+    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode != 0:
+        output = done.stdout.decode(errors="replace").strip()
+        raise InstallError(f"{' '.join(command[:6])} ... failed with {done.returncode}:\n{output[-3000:]}")
+
+
+if __name__ == "__main__":
+    try:
+        print(install())
+    except InstallError as error:
+        sys.exit(f"nova: {error}")
