@@ -68,9 +68,7 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def wait_for(
-    condition: Callable[[], T], seconds: float, what: str, check: Callable[[], object] | None = None
-) -> T:
+def wait_for(condition: Callable[[], T], seconds: float, what: str, check: Callable[[], object] | None = None) -> T:
     """Ask `condition` until it is true and return its value; TimeoutError says that we waited for `what`.
 
     `check` is called between the questions and may raise to end the wait early: see `Supervisor.check`.
@@ -167,9 +165,7 @@ class Supervisor:
         """Raise ProcessDiedError unless all of them run."""
         for name in names:
             if not self.alive(name):
-                raise ProcessDiedError(
-                    f"{name} has ended; its last lines in {self.log(name)}:\n{self.log_tail(name)}"
-                )
+                raise ProcessDiedError(f"{name} has ended; its last lines in {self.log(name)}:\n{self.log_tail(name)}")
 
     def log(self, name: str) -> Path:
         return self.run_dir / f"{name}.log"

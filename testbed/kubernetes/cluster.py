@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import secrets
+import shutil
 import ssl
 import subprocess
 import urllib.error
@@ -64,13 +65,17 @@ class Cluster:
 
     @classmethod
     def start(cls, supervisor: Supervisor, run_dir: Path, crds: Sequence[Path] = ()) -> Cluster:
-        """Build the programs if needed, start them, apply `crds`; return when the controllers work.
+        """Build the programs if needed and start a new, empty cluster with `crds`; return when it works.
 
         InstallError, ProcessDiedError or TimeoutError when that fails; what was started is then stopped.
+        RuntimeError when one already runs under this supervisor.
         """
+        if running := [name for name in PROGRAMS if supervisor.alive(name)]:
+            raise RuntimeError(f"{', '.join(running)} already run in {supervisor.run_dir}")
         binaries = install()
         run_dir = run_dir.resolve()
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(run_dir / "etcd", ignore_errors=True)
         port, etcd_port, peer_port = free_ports(3)
         cluster = cls(supervisor, run_dir, f"https://127.0.0.1:{port}", binaries / "kubectl")
         try:

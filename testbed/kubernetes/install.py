@@ -89,9 +89,8 @@ def _build(folder: Path) -> None:
                     status = go.wait(timeout=PROGRESS_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
-                    _say(
-                        f"{time.monotonic() - started:.0f} s, the first time takes 5 to 10 minutes; {_progress(log)}"
-                    )
+                    seconds = time.monotonic() - started
+                    _say(f"{seconds:.0f} s, the first time takes 5 to 10 minutes; {_progress(log)}")
         except BaseException:
             go.terminate()
             raise
@@ -108,7 +107,7 @@ def _build(folder: Path) -> None:
 
 
 def _require_go(env: dict[str, str]) -> None:
-    """Since 1.21 Go fetches the version that go.mod asks for by itself, unless GOTOOLCHAIN forbids it."""
+    """Refuse an older Go than go.mod asks for, unless it fetches that one itself (GOTOOLCHAIN)."""
     found = re.search(r"^go (\S+)$", (SOURCE / "go.mod").read_text(), re.MULTILINE)
     assert found is not None
     needed = found[1]
@@ -127,10 +126,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _linker_flags(env: dict[str, str]) -> str:
-    """No symbols, and the versions that the programs report, which charts look at (default: 0.0.0)."""
-    edit = subprocess.run(
-        ["go", "mod", "edit", "-json"], cwd=SOURCE, env=env, capture_output=True, check=True
-    )
+    """No symbols, and the versions that the programs report: charts look at them."""
+    edit = subprocess.run(["go", "mod", "edit", "-json"], cwd=SOURCE, env=env, capture_output=True, check=True)
     versions = {module["Path"]: module["Version"] for module in json.loads(edit.stdout)["Require"]}
     kubernetes = versions["k8s.io/kubernetes"]
     major, minor = _numbers(kubernetes)[:2]

@@ -1,0 +1,26 @@
+"""What tests share."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from testbed.kubernetes.cluster import Cluster
+from testbed.processes import Supervisor, run_root
+
+CRDS = sorted((Path(__file__).resolve().parent.parent / "crds").glob("*.yaml"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A real Kubernetes API with the project's CRDs, one for all tests: each takes a namespace of its own."""
+    run_dir = Path(tempfile.mkdtemp(prefix="tests-", dir=run_root()))
+    supervisor = Supervisor(run_dir)
+    try:
+        yield Cluster.start(supervisor, run_dir, CRDS)
+    finally:
+        supervisor.stop_all()
+        shutil.rmtree(run_dir)
