@@ -64,6 +64,8 @@ PLACEMENT = "1.29"
 
 #: seconds to connect, seconds between two bytes of an answer
 TIMEOUT = (5.0, 60.0)
+#: the same for the requests that openstacksdk sends by itself: log in, look up versions
+LOGIN_TIMEOUT = 20.0
 #: what Nova hands out in one page unless it is configured otherwise (`max_limit`)
 PAGE = 1000
 #: a migration that Nova never touched since its creation has no `updated_at` and no `changes-since` shows it
@@ -121,7 +123,7 @@ class NovaDoor:
         try:
             files = [str(self._clouds_yaml)] if self._clouds_yaml else None
             config = openstack.config.OpenStackConfig(config_files=files, app_name="vmferry").get_one(
-                self._cloud, api_timeout=self._timeout[1]
+                self._cloud, api_timeout=min(LOGIN_TIMEOUT, self._timeout[1])
             )
             secret = (config.config.get("auth") or {}).get("password")
             connection = openstack.connection.Connection(config=config)
@@ -155,6 +157,11 @@ class NovaDoor:
     def evacuated_stay_stopped(self) -> bool:
         """Whether an evacuated server ends stopped whatever it was before (2.95), or as it was."""
         return self.maximum >= STAYS_STOPPED
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the cloud's answers carry a `Date`."""
+        return self._clock is not None
 
     def cloud_time(self) -> datetime:
         """The time by the cloud's own clock, going by its last `Date` header; by ours while there was none."""
@@ -218,17 +225,20 @@ class NovaDoor:
         return tuple(sorted((_parsed(parse.migration, raw) for raw in raws), key=lambda m: m.id, reverse=True))
 
     def actions(self, server_id: str, request_id: str | None = None) -> tuple[InstanceAction, ...]:
-        """What was asked of the server, newest first; the action of `request_id` comes with its events."""
+        """What was asked of the server, newest first; the action of `request_id`, or else the newest one, comes with
+        its events. Empty for a server that is unknown.
+        """
         path = f"/servers/{server_id}/os-instance-actions"
         raw = self._compute(path, route="/servers/{id}/os-instance-actions")
         if raw is None:
             return ()
         found = [_parsed(parse.action, one) for one in raw["instanceActions"]]
-        if request_id is not None and any(one.request_id == request_id for one in found):
-            told = self._compute(f"{path}/{request_id}", route="/servers/{id}/os-instance-actions/{request}")
+        wanted = request_id or (found[0].request_id if found else None)
+        if any(one.request_id == wanted for one in found):
+            told = self._compute(f"{path}/{wanted}", route="/servers/{id}/os-instance-actions/{request}")
             if told is not None:
                 full = _parsed(parse.action, told["instanceAction"])
-                found = [full if one.request_id == request_id else one for one in found]
+                found = [full if one.request_id == wanted else one for one in found]
         return tuple(found)
 
     def progress(self, server_id: str, migration_id: int) -> Progress | None:

@@ -1,0 +1,384 @@
+"""The one shared view: polls the cloud for everyone, so that its load does not grow with the number of migrations.
+
+Each part is read at its own pace by its own task. A read that fails keeps the old data, whose age grows, and is
+tried again with growing pauses; after some failures in a row the door is opened anew (credentials, token, catalog).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.model import (
+    Aggregate,
+    Detail,
+    Hypervisor,
+    InstanceAction,
+    Migration,
+    Part,
+    Progress,
+    Server,
+    Service,
+    Snapshot,
+    index_migrations,
+    index_servers,
+)
+from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova.door import RECENT
+from vmferry.cloud.nova.parse import GONE, Resources, join_hosts
+from vmferry.cloud.nova.parse import time as parse_time
+
+log = logging.getLogger(__name__)
+
+#: called in the loop with the ids of servers that changed (themselves or a migration of theirs), and whether
+#: hosts, their resources or server groups changed
+Callback = Callable[[frozenset[str], bool], None]
+
+#: what `changes-since` reaches back beyond the last read: controllers' clocks differ, transactions take time
+OVERLAP = timedelta(seconds=30)
+#: the same where the cloud tells no time of its own
+BLIND_OVERLAP = timedelta(minutes=10)
+#: failed reads in a row after which the door is opened anew
+REOPEN_AFTER = 3
+LONGEST_PAUSE = 60.0
+#: seconds that the begin of a read is remembered; none takes longer
+REMEMBER = 600.0
+#: how many doubtful servers are asked for at once
+CHECKS_AT_ONCE = 4
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds between two reads of a part."""
+
+    #: servers and migrations, by what changed
+    poll: float = 5.0
+    #: servers and migrations whole, against what `changes-since` does not show
+    full: float = 300.0
+    hosts: float = 10.0
+    # all well below `Policy.max_view_age`, which the oldest part counts for
+    resources: float = 20.0
+    groups: float = 20.0
+    projects: float = 30.0
+
+
+class Observer:
+    """Keeps `snapshot` up to date between `start` and `stop`. Lives in one event loop; the door's calls run in
+    threads of its own."""
+
+    def __init__(self, door: NovaDoor, pace: Pace | None = None, *, threads: int = 12) -> None:
+        self.door = door
+        self._pace = pace or Pace()
+        self._snapshot = Snapshot()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._callbacks: list[Callback] = []
+        self._connecting = asyncio.Lock()
+        self._connected = False
+        self._connected_at = float("-inf")
+        self._refusal: CloudError | None = None
+        self._refusals = 0
+        self._troubles: dict[Part, str] = {}
+        #: when the read began that brought what the view has of a server, and of its migrations: reads overlap, and
+        #: an older one must not undo a newer one
+        self._server_read: dict[str, float] = {}
+        self._migrations_read: dict[str, float] = {}
+        self._full_at: dict[Part, float] = {}
+        self._seen_at: dict[Part, datetime] = {}
+        self._services: list[Service] = []
+        self._hypervisors: list[Hypervisor] = []
+        self._aggregates: list[Aggregate] = []
+        self._resources: Mapping[str, Resources] | None = None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The view of this moment. Its mappings are replaced only when something in them changed."""
+        return self._snapshot
+
+    def subscribe(self, callback: Callback) -> None:
+        """Have `callback` called, in the loop, whenever something changed."""
+        self._callbacks.append(callback)
+
+    async def start(self) -> None:
+        """Begin to read. Returns at once: a cloud that does not answer yet is waited for in the background."""
+        pace = self._pace
+        self._tasks = [
+            asyncio.create_task(self._keep_reading(part, seconds, read), name=f"read {part}")
+            for part, seconds, read in (
+                (Part.SERVERS, pace.poll, self._read_servers),
+                (Part.MIGRATIONS, pace.poll, self._read_migrations),
+                (Part.HOSTS, pace.hosts, self._read_hosts),
+                (Part.RESOURCES, pace.resources, self._read_resources),
+                (Part.GROUPS, pace.groups, self._read_groups),
+                (Part.PROJECTS, pace.projects, self._read_projects),
+            )
+        ]
+
+    async def stop(self) -> None:
+        """End all reading. Calls under way in threads end by their time-outs."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def act(self, action: Action) -> Outcome:
+        """Ask the cloud once; see `NovaDoor.act`."""
+        return await self._call(self.door.act, action)
+
+    async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail:
+        """Read one server and its migrations now, into the shared view as well. Raises `CloudError`.
+
+        With `with_actions` the instance actions are read too, with the events of the newest one; with `actions`,
+        a request id, those of that one.
+        """
+        begun = time.monotonic()
+        # The server first: what begins or ends in between then shows as a record without its effect, which is
+        # looked at again, and never as an effect without its record.
+        server = await self._call(self.door.server, server_id)
+        migrations = await self._call(self.door.server_migrations, server_id)
+        found: tuple[InstanceAction, ...] | None = None
+        if with_actions or actions is not None:
+            found = await self._call(self.door.actions, server_id, actions)
+        self._take_in(server_id, server, migrations, begun)
+        return Detail(datetime.now(UTC), server, migrations, found)
+
+    async def progress(self, server_id: str, migration_id: int) -> Progress | None:
+        """How far a live migration's copy is; see `NovaDoor.progress`. Raises `CloudError`."""
+        return await self._call(self.door.progress, server_id, migration_id)
+
+    # -- reading
+
+    async def _call(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
+
+    async def _keep_reading(self, part: Part, seconds: float, read: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            begun = time.monotonic()
+            try:
+                await self._connect(anew=failures > 0 and failures % REOPEN_AFTER == 0)
+                await read()
+            except CloudError as error:
+                failures += 1
+                self._report_trouble(part, str(error))
+            except Exception as error:  # a fault of ours must not end the reading for good
+                failures += 1
+                log.exception("reading %s failed", part)
+                self._report_trouble(part, f"reading {part} failed: {type(error).__name__}")
+            else:
+                failures = 0
+                self._report_trouble(part, None)
+            pause = min(seconds * 2**failures, max(LONGEST_PAUSE, seconds)) if failures else seconds
+            await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2))
+
+    async def _connect(self, *, anew: bool) -> None:
+        """Open the door; when it is open, only if asked to and if nobody else just did.
+
+        All parts share one attempt, and the pauses between failed ones grow: a wrong password must not be tried so
+        often that Keystone locks the account.
+        """
+        async with self._connecting:
+            since = time.monotonic() - self._connected_at
+            if self._refusal is not None and since < min(self._pace.poll * 2**self._refusals, LONGEST_PAUSE):
+                if not self._connected:
+                    raise self._refusal
+                return
+            if self._connected and not (anew and since > self._pace.poll):
+                return
+            self._connected_at = time.monotonic()
+            try:
+                await self._call(self.door.connect)
+            except CloudError as error:
+                self._refusal, self._refusals = error, self._refusals + 1
+                raise
+            self._connected, self._refusal, self._refusals = True, None, 0
+            if self._snapshot.user_id != self.door.user_id:
+                self._snapshot = replace(self._snapshot, user_id=self.door.user_id)
+
+    def _report_trouble(self, part: Part, text: str | None) -> None:
+        if text is None:
+            self._troubles.pop(part, None)
+        else:
+            if self._troubles.pop(part, None) != text:
+                log.warning("%s: %s", part, text)
+            self._troubles[part] = text
+        trouble = next(reversed(self._troubles.values()), None)
+        if trouble != self._snapshot.trouble:
+            self._snapshot = replace(self._snapshot, trouble=trouble)
+
+    def _since(self, part: Part) -> datetime | None:
+        """What to ask `changes-since` for; None when a full read is due."""
+        if time.monotonic() - self._full_at.get(part, float("-inf")) >= self._pace.full:
+            return None
+        return self._seen_at[part]
+
+    def _cloud_now(self) -> datetime:
+        """The cloud's time, minus what a later `changes-since` has to reach back."""
+        return self.door.cloud_time() - (OVERLAP if self.door.tells_time else BLIND_OVERLAP)
+
+    async def _read_servers(self) -> None:
+        begun, since = time.monotonic(), self._since(Part.SERVERS)
+        seen_at = self._cloud_now()
+        found, gone = await self._call(self.door.servers, since)
+        if since is None:
+            gone = await self._really_gone(set(self._snapshot.servers) - {server.id for server in found})
+            self._full_at[Part.SERVERS] = begun
+        self._seen_at[Part.SERVERS] = seen_at
+        changed = self._merge_servers(found, gone, begun)
+        self._mark_read(Part.SERVERS)
+        self._tell(changed)
+
+    async def _really_gone(self, missing: Collection[str]) -> set[str]:
+        """Those of the servers missing in a full list that Nova, asked for each alone, does not know (I4).
+
+        A list may lack servers for other reasons: a cell that does not answer, a policy, a proxy's hiccup.
+        """
+        at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
+
+        async def is_gone(server_id: str) -> bool:
+            async with at_once:
+                try:
+                    server = await self._call(self.door.server, server_id)
+                except CloudError as error:
+                    log.warning("server %s is missing in the list of all servers: %s", server_id, error)
+                    return False
+                return server is None or server.status in GONE
+
+        answers = await asyncio.gather(*(is_gone(server_id) for server_id in missing))
+        return {server_id for server_id, gone in zip(missing, answers, strict=True) if gone}
+
+    async def _read_migrations(self) -> None:
+        begun, since = time.monotonic(), self._since(Part.MIGRATIONS)
+        seen_at = self._cloud_now()
+        found = await self._call(self.door.migrations, since)
+        ended: set[str] = set()
+        if since is None:
+            found, ended = await self._without_ended(found)
+            self._full_at[Part.MIGRATIONS] = begun
+        self._seen_at[Part.MIGRATIONS] = seen_at
+        changed = self._merge_migrations(found, ended, begun)
+        self._mark_read(Part.MIGRATIONS)
+        self._tell(changed)
+
+    async def _without_ended(self, found: list[Migration]) -> tuple[list[Migration], set[str]]:
+        """What a full read brought, and the UUIDs to forget: ended long ago, or open here but unknown to Nova."""
+        listed = {migration.uuid for migration in found}
+        missing = [m for m in self._snapshot.migrations.values() if m.uuid not in listed]
+        forget = {migration.uuid for migration in missing if not migration.open}
+        for server_id in {migration.server_id for migration in missing if migration.open}:
+            told = await self._call(self.door.server_migrations, server_id)
+            found = [*found, *told]
+            forget |= {m.uuid for m in missing if m.server_id == server_id} - {m.uuid for m in told}
+        return found, forget
+
+    async def _read_hosts(self) -> None:
+        self._services, self._hypervisors, self._aggregates = await asyncio.gather(
+            self._call(self.door.services), self._call(self.door.hypervisors), self._call(self.door.aggregates)
+        )
+        self._join_hosts(Part.HOSTS)
+
+    async def _read_resources(self) -> None:
+        hypervisors = self._hypervisors or await self._call(self.door.hypervisors)
+        self._resources = await self._call(self.door.resources, [hypervisor.id for hypervisor in hypervisors])
+        self._join_hosts(Part.RESOURCES)
+
+    def _join_hosts(self, part: Part) -> None:
+        hosts = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources)
+        differs = hosts != self._snapshot.hosts
+        if differs:
+            self._snapshot = replace(self._snapshot, hosts=hosts)
+        self._mark_read(part)
+        self._tell(hosts_changed=differs)
+
+    async def _read_groups(self) -> None:
+        groups = tuple(await self._call(self.door.server_groups))
+        differs = groups != self._snapshot.server_groups
+        if differs:
+            self._snapshot = replace(self._snapshot, server_groups=groups)
+        self._mark_read(Part.GROUPS)
+        self._tell(hosts_changed=differs)
+
+    async def _read_projects(self) -> None:
+        projects = await self._call(self.door.projects)
+        if projects != self._snapshot.projects:
+            self._snapshot = replace(self._snapshot, projects=projects)
+        self._mark_read(Part.PROJECTS)
+
+    # -- merging; no await here, so each is one step for everybody else
+
+    def _mark_read(self, part: Part) -> None:
+        self._snapshot = replace(self._snapshot, read_at={**self._snapshot.read_at, part: datetime.now(UTC)})
+
+    def _tell(self, servers: Collection[str] = (), hosts_changed: bool = False) -> None:
+        if not servers and not hosts_changed:
+            return
+        for callback in self._callbacks:
+            try:
+                callback(frozenset(servers), hosts_changed)
+            except Exception:
+                log.exception("a subscriber of the cloud's changes failed")
+
+    def _merge_servers(self, found: Iterable[Server], gone: Iterable[str], begun: float) -> set[str]:
+        """What a read that began at `begun` told of servers; the ids of those that it changed."""
+        known, read = self._snapshot.servers, self._server_read
+        news = {s.id: s for s in found if known.get(s.id) != s and read.get(s.id, begun) <= begun}
+        lost = {server_id for server_id in gone if server_id in known and read.get(server_id, begun) <= begun}
+        if news or lost:
+            servers = {**known, **news}
+            for server_id in lost:
+                del servers[server_id]
+            self._snapshot = replace(self._snapshot, servers=servers, servers_by_host=index_servers(servers))
+            self._server_read = _remember(read, news.keys() | lost, begun)
+        if not lost.isdisjoint(self._snapshot.migrations_by_server):
+            # Nova forgets the migrations of a deleted server, and no list of changes tells so
+            migrations = {uuid: m for uuid, m in self._snapshot.migrations.items() if m.server_id not in lost}
+            self._set_migrations(migrations)
+        return news.keys() | lost
+
+    def _merge_migrations(self, found: Iterable[Migration], forget: Collection[str], begun: float) -> set[str]:
+        """What a read that began at `begun` told of migrations; the ids of the servers whose migrations changed."""
+        known, read = self._snapshot.migrations, self._migrations_read
+        news = {m.uuid: m for m in found if known.get(m.uuid) != m and read.get(m.server_id, begun) <= begun}
+        lost = {uuid for uuid in forget if uuid in known and read.get(known[uuid].server_id, begun) <= begun}
+        changed = {m.server_id for m in news.values()} | {known[uuid].server_id for uuid in lost}
+        if changed:
+            self._set_migrations({uuid: m for uuid, m in {**known, **news}.items() if uuid not in lost})
+            self._migrations_read = _remember(read, changed, begun)
+        return changed
+
+    def _set_migrations(self, migrations: Mapping[str, Migration]) -> None:
+        by_server = index_migrations(migrations)
+        self._snapshot = replace(self._snapshot, migrations=migrations, migrations_by_server=by_server)
+
+    def _take_in(self, server_id: str, server: Server | None, migrations: Iterable[Migration], begun: float) -> None:
+        """A fresh read of one server into the shared view; of ended migrations only those that the view keeps."""
+        if server is None or server.status in GONE:
+            changed = self._merge_servers((), {server_id}, begun)
+        else:
+            known, long_ago = self._snapshot.migrations, self.door.cloud_time() - RECENT
+            kept = [m for m in migrations if m.open or m.uuid in known or _ended_after(m, long_ago)]
+            changed = self._merge_servers([server], (), begun) | self._merge_migrations(kept, (), begun)
+        for read in (self._server_read, self._migrations_read):
+            read[server_id] = max(begun, read.get(server_id, begun))
+        self._tell(changed)
+
+
+def _remember(read: Mapping[str, float], servers: Iterable[str], begun: float) -> dict[str, float]:
+    """`read` with the servers' reads at `begun` in it, and without what is too old to matter."""
+    return {s: at for s, at in read.items() if at > begun - REMEMBER} | dict.fromkeys(servers, begun)
+
+
+def _ended_after(migration: Migration, moment: datetime) -> bool:
+    updated = parse_time(migration.updated_at or migration.created_at)
+    return updated is not None and updated > moment
