@@ -73,9 +73,7 @@ def assess(question: Question, target: str | None, avoid: frozenset[str] = froze
             return _unknown_host(question, of_server, target)
         candidates = [judge(question, host)]
     else:
-        candidates = [
-            judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host
-        ]
+        candidates = [judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host]
 
     fit = [c for c in candidates if not c.against and c.host.name not in avoid]
     ranked = rank(question, fit)
@@ -139,8 +137,7 @@ def _with_alternatives(question: Question, refused: Candidate) -> tuple[Finding,
     best = [r.host for r in rank(question, [c for c in others if not c.against])[:3]]
     hint = f"; eligible: {', '.join(best)}" if best else "; no other host is eligible either"
     return tuple(
-        replace(f, remedy=f"{f.remedy}{hint}") if f in refused.against and f.remedy else f
-        for f in refused.findings
+        replace(f, remedy=f"{f.remedy}{hint}") if f in refused.against and f.remedy else f for f in refused.findings
     )
 
 
@@ -166,9 +163,7 @@ def _nowhere(question: Question, candidates: list[Candidate], avoid: frozenset[s
             )
         elif mine and len(against) == len(mine):
             example = against[0]
-            findings.append(
-                replace(example, message=f"on all {len(mine)} other hosts, like {example.message}")
-            )
+            findings.append(replace(example, message=f"on all {len(mine)} other hosts, like {example.message}"))
         elif mine:
             findings.append(passed(name, f"{len(mine) - len(against)} of {len(mine)} other hosts pass"))
         else:
@@ -197,9 +192,7 @@ def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Findin
     """Every prerequisite that exists, each exactly once; those of other kinds as NotApplicable."""
     by_name = {f.name: f for f in findings}
     every = {p.name: None for chain in CHAINS.values() for p in chain}
-    return tuple(
-        by_name.get(name) or not_applicable(name, f"not asked for {question.kind}") for name in every
-    )
+    return tuple(by_name.get(name) or not_applicable(name, f"not asked for {question.kind}") for name in every)
 
 
 def _groups(candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Group, ...]:
@@ -211,15 +204,11 @@ def _groups(candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Group, 
             reason = first.reason or Reason.FACT_UNKNOWN
             found.setdefault(reason, []).append((candidate.host.name, first.message))
         elif candidate.host.name in avoid:
-            found.setdefault(Reason.CLOUD_REFUSED, []).append(
-                (candidate.host.name, "tried and failed before")
-            )
+            found.setdefault(Reason.CLOUD_REFUSED, []).append((candidate.host.name, "tried and failed before"))
     groups = [Group(reason, len(hosts), *min(hosts)) for reason, hosts in found.items()]
     return tuple(sorted(groups, key=lambda g: (-g.hosts, g.reason)))
 
 
 def blocked(findings: Iterable[Finding]) -> str:
     """One line for a condition: every prerequisite that is not met."""
-    return "; ".join(
-        f"{f.name}: {f.message}" for f in findings if f.result in (Result.FAILED, Result.UNKNOWN)
-    )
+    return "; ".join(f"{f.name}: {f.message}" for f in findings if f.result in (Result.FAILED, Result.UNKNOWN))

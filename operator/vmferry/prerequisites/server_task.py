@@ -35,9 +35,7 @@ def check(question: Question) -> Finding:
             server.host,
         )
     if server.task_state is not None and evacuate:
-        return passed(
-            Name.SERVER_TASK, f"the failed host was busy with {server.task_state}; that has ended with it"
-        )
+        return passed(Name.SERVER_TASK, f"the failed host was busy with {server.task_state}; that has ended with it")
     if server.task_state is not None:
         return _failed(
             Reason.TASK_IN_PROGRESS,

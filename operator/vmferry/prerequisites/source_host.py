@@ -74,8 +74,7 @@ def _failed_host(question: Question, source: Host) -> Finding:
             Name.SOURCE_HOST,
             Reason.HOST_NOT_FAILED,
             f"{source.name} is silent, but nothing proves that it is off",
-            "make certain that the host is powered off, then ask for type Evacuate by name, or force its "
-            "service down",
+            "make certain that the host is powered off, then ask for type Evacuate by name, or force its service down",
             source.name,
         )
     return passed(

@@ -11,9 +11,7 @@ def check(question: Question) -> Finding:
     target = question.target
     assert target is not None
     if target.name == question.server.host:
-        return _failed(
-            target, Reason.SAME_HOST, f"the server is on {target.name} already", "name another host"
-        )
+        return _failed(target, Reason.SAME_HOST, f"the server is on {target.name} already", "name another host")
     if not target.service.up:
         return _failed(
             target,

@@ -108,10 +108,9 @@ def follow(scope: Scope) -> MigrationDecision | None:
         return _without_record(scope, attempt)
     if attempt.migration_id is None:
         attempt.migration_id = record.uuid
-        scope.tell(
-            "MigrationStarted",
-            f"{attempt.type} migration {record.uuid} to {attempt.target_host} is {record.status}",
-        )
+        if record.stage is not MigrationStage.BAD:
+            what = f"{attempt.type} migration {record.uuid} to {attempt.target_host}"
+            scope.tell("MigrationStarted", f"{what} is {record.status}")
     attempt.state = clip(record.status, 64)
     if record.target_host:
         attempt.target_host = record.target_host
@@ -126,9 +125,7 @@ def follow(scope: Scope) -> MigrationDecision | None:
         case MigrationStage.BAD:
             return _failed(scope, attempt, record)
         case MigrationStage.UNKNOWN:
-            message = (
-                f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
-            )
+            message = f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
             scope.conditions.waiting_for_people("FactUnknown", message)
             return scope.decide(Phase.MIGRATING, requeue_after=_ASK_AGAIN)
 
@@ -165,15 +162,15 @@ def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
     )
     if witness is not None and attempt.request_id is None:
         attempt.request_id = witness.request_id
-        return scope.needs(actions=True, events_of=witness.request_id)
-    if witness is not None:
+        message = f"Nova took the request: {witness.request_id}"
+    elif witness is not None:
         if witness.message and detail.server.task_state is None and not young:
             _end(scope, attempt, "failed", nova_words(detail.actions, attempt.request_id, detail.server))
             return None
         message = f"Nova took request {attempt.request_id} and shows no migration yet"
     elif not young and detail.server.task_state is None and attempt.migration_id is None:
         # three witnesses say that nothing was asked of Nova: no record, no action, no task
-        _end(scope, attempt, NOT_SENT, "the operator was interrupted before the request reached Nova")
+        _end(scope, attempt, NOT_SENT, "Nova has no trace of the request: it never got there")
         return None
     else:
         message = "it is being looked up whether Nova took the request"
@@ -211,19 +208,13 @@ def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDe
 
 def _stop(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
     """Abort, or force, our own live migration (I6, I9): what counts is what its record says afterwards."""
-    force = (
-        not scope.deleting
-        and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE
-        and record.status == "running"
-    )
+    force = not scope.deleting and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE and record.status == "running"
     attempt.stop_requested_at = scope.now
     if not force:
         attempt.stop_reason = DELETED if scope.deleting else TIMED_OUT
     why = "the resource is being deleted" if scope.deleting else "the attempt is over its deadline"
     what = "forcing completion of" if force else "aborting"
-    scope.tell(
-        "ForceCompleteRequested" if force else "AbortRequested", f"{what} migration {record.uuid}: {why}"
-    )
+    scope.tell("ForceCompleteRequested" if force else "AbortRequested", f"{what} migration {record.uuid}: {why}")
     scope.conditions.progressing("Aborting" if not force else "Migrating", f"{what} the migration: {why}")
     assert scope.server_id is not None
     action = (ForceComplete if force else AbortMigration)(scope.server_id, record.id)
@@ -256,9 +247,7 @@ def _confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDeci
         )
         return scope.decide(Phase.VERIFYING, requeue_after=_ASK_AGAIN)
     asked = attempt.confirm_requested_at
-    scope.conditions.progressing(
-        "Verifying", f"the server is on {attempt.target_host}; its move is being confirmed"
-    )
+    scope.conditions.progressing("Verifying", f"the server is on {attempt.target_host}; its move is being confirmed")
     if asked is not None and scope.now - asked < _ASK_AGAIN:
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
     if not scope.has_fresh_detail():
@@ -288,9 +277,7 @@ def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     if scope.has_fresh_detail() and server is None:
         _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
         return None
-    found = (
-        f"it is on {server.host}, {server.status}, task {server.task_state}" if server else "it is not listed"
-    )
+    found = f"it is on {server.host}, {server.status}, task {server.task_state}" if server else "it is not listed"
     message = f"Nova's record is {record.status}; waiting for the server at {record.target_host}: {found}"
     if scope.now >= patience:
         scope.conditions.waiting_for_people("FactUnknown", message)
@@ -320,9 +307,7 @@ def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
         return None
     settling = server.task_state is not None and server.vm_state != "error"
     if settling and scope.now < deadline(attempt, server, scope) + scope.policy.timeout_base:
-        scope.conditions.progressing(
-            "Verifying", f"Nova's record is {record.status}; it is still {server.task_state}"
-        )
+        scope.conditions.progressing("Verifying", f"Nova's record is {record.status}; it is still {server.task_state}")
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
     if attempt.stop_reason == TIMED_OUT:
         words = "aborted: it was over its deadline"

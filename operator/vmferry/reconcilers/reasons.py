@@ -12,9 +12,7 @@ from vmferry.cloud.model import ActionEvent, InstanceAction, Server
 _GENERIC = ("No valid host was found", "Exceeded max scheduling attempts")
 
 
-def nova_words(
-    actions: tuple[InstanceAction, ...] | None, request_id: str | None, server: Server | None
-) -> str:
+def nova_words(actions: tuple[InstanceAction, ...] | None, request_id: str | None, server: Server | None) -> str:
     """The best explanation there is, with the request id to look for in Nova's logs."""
     action = next((a for a in actions or () if a.request_id == request_id), None)
     if action is None and actions and request_id is None:

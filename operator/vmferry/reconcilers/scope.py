@@ -107,9 +107,7 @@ class Scope:
     def owes(self) -> bool:
         """Whether there is something to see to its end: a migration in flight, or a start after our stop."""
         status = self.status
-        return status.completed_at is None and (
-            status.open_attempt is not None or status.graceful_stop is not None
-        )
+        return status.completed_at is None and (status.open_attempt is not None or status.graceful_stop is not None)
 
     def decide(
         self,

@@ -35,6 +35,7 @@ from vmferry.reconcilers.attempts import (
     REFUSED,
     REQUESTED,
     SERVER_GONE,
+    TIMED_OUT,
     counts,
     ended_by_others,
     follow,
@@ -44,6 +45,7 @@ from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import (
+    MAX_ATTEMPTS,
     MAX_ELIGIBLE,
     MAX_INELIGIBLE,
     Attempt,
@@ -136,9 +138,7 @@ def _server_gone(scope: Scope) -> MigrationDecision | None:
     attempts = scope.status.attempts
     if attempts and attempts[-1].state == SERVER_GONE:
         scope.status.graceful_stop = None
-        return _conclude(
-            scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, attempts[-1].message or "the server is gone"
-        )
+        return _conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, attempts[-1].message or "the server is gone")
     return None
 
 
@@ -205,8 +205,8 @@ def _given_up(scope: Scope) -> MigrationDecision | None:
     last = attempts[-1]
     if ended_by_others(last):
         return _conclude(scope, Phase.FAILED, Reason.CONFLICT, last.message or last.state)
-    if _used(scope) > scope.spec.retries:
-        return _conclude(scope, Phase.FAILED, Reason.CLOUD_REFUSED, _last_words(scope))
+    if _used(scope) > scope.spec.retries or len(attempts) >= MAX_ATTEMPTS:
+        return _conclude_tried(scope)
     return None
 
 
@@ -225,7 +225,7 @@ def _check(scope: Scope) -> MigrationDecision | None:
     _write_verdicts(scope, found)
     if found.against:
         if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.kind):
-            return _conclude(scope, Phase.FAILED, Reason.CLOUD_REFUSED, _last_words(scope))
+            return _conclude_tried(scope)
         first = found.against[0]
         reason = first.reason or Reason.FACT_UNKNOWN
         message = blocked(found.against)
@@ -234,7 +234,7 @@ def _check(scope: Scope) -> MigrationDecision | None:
         scope.status.target_host = None
         return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
     if found.target is None:
-        return _conclude(scope, Phase.FAILED, Reason.CLOUD_REFUSED, _last_words(scope))
+        return _conclude_tried(scope)
     scope.status.target_host = found.target
     scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", f"the server can go to {found.target}")
     return None
@@ -258,14 +258,12 @@ def _paused(scope: Scope) -> MigrationDecision | None:
 def _back_off(scope: Scope) -> MigrationDecision | None:
     """A pause before the next attempt, longer with each one."""
     attempts = scope.status.attempts
-    if not attempts or not _used(scope) or attempts[-1].ended_at is None:
+    if not attempts or attempts[-1].ended_at is None:
         return None
-    due = attempts[-1].ended_at + scope.policy.retry_backoff * 2 ** (_used(scope) - 1)
+    due = attempts[-1].ended_at + scope.policy.retry_backoff * 2 ** (len(attempts) - 1)
     if scope.now >= due:
         return None
-    scope.conditions.progressing(
-        "Retrying", f"{_last_words(scope)}; next attempt to {scope.status.target_host}"
-    )
+    scope.conditions.progressing("Retrying", f"{_last_words(scope)}; next attempt to {scope.status.target_host}")
     return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
 
 
@@ -353,9 +351,7 @@ def _kind(scope: Scope, server: Server) -> Choice:
     if asked is not MigrationType.AUTO:
         return Choice(MigrationKind(asked.value), "Requested", f"{asked.value} was asked for")
     if scope.status.graceful_stop is not None:
-        return Choice(
-            MigrationKind.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold"
-        )
+        return Choice(MigrationKind.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
     return choose_kind(server, scope.source)
 
 
@@ -464,26 +460,32 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
     return scope.decide(phase, requeue_after=ttl)
 
 
+def _conclude_tried(scope: Scope) -> MigrationDecision:
+    """Failed, because the attempts did."""
+    last = scope.status.attempts[-1]
+    reason = TIMED_OUT if last.stop_reason == TIMED_OUT else Reason.CLOUD_REFUSED
+    return _conclude(scope, Phase.FAILED, reason, _last_words(scope))
+
+
 def _start_again(scope: Scope) -> MigrationDecision | str | None:
     """Start the server that we stopped: a decision while that goes on, a text if it cannot be done, None when done."""
     stop, server = scope.status.graceful_stop, scope.server
-    if stop is None or server is None or server.vm_state != "stopped" or server.task_state == "powering-on":
-        if stop is None or server is None or server.vm_state == "active":
-            return None
-        if server.task_state is None and server.vm_state not in ("stopped", "active"):
-            return f"the server is {server.status} and was not started again"
-        scope.conditions.progressing("StartingServer", "the server is being started again")
-        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    if stop is None or server is None:
+        return None
     asked = stop.start_requested_at
-    if asked is not None and scope.now - asked >= scope.policy.stop_timeout:
-        return "the server could not be started again"
     scope.conditions.progressing("StartingServer", "the server is being started again")
-    if asked is not None and scope.now - asked < scope.policy.record_grace:
+    if server.task_state is not None:
+        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    if server.vm_state == "stopped" and asked is not None and scope.now - asked < scope.policy.record_grace:
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
     if not scope.has_fresh_detail():
         return scope.needs()
-    if server.task_state is not None:
-        return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    if server.vm_state == "active":
+        return None
+    if server.vm_state != "stopped":
+        return f"the server is {server.status} and was not started again"
+    if asked is not None and scope.now - asked >= scope.policy.stop_timeout:
+        return "the server could not be started again"
     stop.start_requested_at = asked or scope.now
     scope.tell("StartingServer", "starting the server again after its cold migration")
     return scope.decide(Phase.VERIFYING, action=StartServer(server.id), requeue_after=_POLL)

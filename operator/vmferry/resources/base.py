@@ -24,9 +24,7 @@ def parse_duration(text: object) -> timedelta:
         return text
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None or not match.group(0):
-        raise ValueError(
-            f"{text!r} is not a duration: write hours, minutes and seconds like 30m, 1h30m or 90s"
-        )
+        raise ValueError(f"{text!r} is not a duration: write hours, minutes and seconds like 30m, 1h30m or 90s")
     hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
 
@@ -62,9 +60,7 @@ def clip(text: str, length: int = 1024) -> str:
 class Model(BaseModel):
     """A part of a custom resource. Unknown fields are ignored: an older operator may read a newer object."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="ignore", use_enum_values=False
-    )
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", use_enum_values=False)
 
     def to_json(self) -> dict[str, Any]:
         """The JSON object as Kubernetes stores it: camelCase, absent instead of null."""

@@ -34,9 +34,7 @@ class Kind:
     description: str
 
 
-def column(
-    name: str, path: str, description: str, type_: str = "string", priority: int = 0
-) -> dict[str, Any]:
+def column(name: str, path: str, description: str, type_: str = "string", priority: int = 0) -> dict[str, Any]:
     return {
         "name": name,
         "type": type_,
@@ -61,9 +59,7 @@ KINDS = (
             column("Target", ".status.targetHost", "Where it goes, or went"),
             column("Phase", ".status.phase", "A summary"),
             column("Progress", ".status.progress.percent", "Percent copied", "integer"),
-            column(
-                "Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1
-            ),
+            column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1),
             column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
         ),
         description="VMMigration moves one server of an OpenStack cloud to another host, or says exactly why it cannot.",

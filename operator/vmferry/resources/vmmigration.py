@@ -100,13 +100,11 @@ class VMMigrationSpec(Model):
     ] = OnTimeout.ABORT
     retries: Annotated[
         int,
-        Field(
-            ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts after a failure, each on another target."
-        ),
+        Field(ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts after a failure, each on another target."),
     ] = 2
-    preflight_only: Annotated[
-        bool, Field(description="Write prerequisites and eligible targets, move nothing.")
-    ] = False
+    preflight_only: Annotated[bool, Field(description="Write prerequisites and eligible targets, move nothing.")] = (
+        False
+    )
     paused: Annotated[bool, Field(description="Start nothing new; what runs is seen to its end.")] = False
     priority: Annotated[
         Priority, Field(description="Who goes first when there are more requests than the limits admit.")
@@ -132,9 +130,7 @@ class PrerequisiteView(Model):
 
     name: Annotated[Name, Field(description="Which prerequisite.")]
     result: Annotated[Result, Field(description="Passed, Failed, Unknown or NotApplicable.")]
-    reason: Annotated[str | None, Field(max_length=64, description="Why not, as one word for programs.")] = (
-        None
-    )
+    reason: Annotated[str | None, Field(max_length=64, description="Why not, as one word for programs.")] = None
     host: Annotated[str | None, Field(max_length=255, description="The host that this was found on.")] = None
     message: Annotated[Message, Field(description="What was found and what was expected.")]
     remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
@@ -195,9 +191,9 @@ class Attempt(Model):
     stop_requested_at: Annotated[
         Time | None, Field(description="When an abort or a forced completion was last asked for.")
     ] = None
-    confirm_requested_at: Annotated[
-        Time | None, Field(description="Cold: when our own resize was last confirmed.")
-    ] = None
+    confirm_requested_at: Annotated[Time | None, Field(description="Cold: when our own resize was last confirmed.")] = (
+        None
+    )
     stop_reason: Annotated[str | None, Field(max_length=64, description="Why: Deleted or TimedOut.")] = None
     message: Annotated[Message | None, Field(description="The cloud's own words.")] = None
 
@@ -210,17 +206,13 @@ class GracefulStop(Model):
     """The stop before a cold migration that the request asked for, and the start owed after it."""
 
     requested_at: Annotated[Time, Field(description="When the stop was decided.")]
-    start_requested_at: Annotated[
-        Time | None, Field(description="When the start afterwards was decided.")
-    ] = None
+    start_requested_at: Annotated[Time | None, Field(description="When the start afterwards was decided.")] = None
 
 
 class VMMigrationStatus(Model):
     """What was found and done."""
 
-    observed_generation: Annotated[
-        int | None, Field(ge=0, description="The generation that was acted on.")
-    ] = None
+    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that was acted on.")] = None
     phase: Annotated[Phase | None, Field(description="A summary for people.")] = None
     conditions: Annotated[
         list[Condition],

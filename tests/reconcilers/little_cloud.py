@@ -1,0 +1,300 @@
+"""A cloud of plain data for tests of what decides: no HTTP, no clock but the one it is given.
+
+It follows Nova's order of things: the action is recorded before the answer, the record of a migration may come later,
+a cold migration waits for its confirmation, an evacuated server ends powered off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from vmferry.cloud.actions import (
+    AbortMigration,
+    Accepted,
+    Action,
+    ColdMigrate,
+    ConfirmResize,
+    Evacuate,
+    ForceComplete,
+    LiveMigrate,
+    Outcome,
+    Refused,
+    StartServer,
+    StopServer,
+    Unanswered,
+)
+from vmferry.cloud.model import (
+    ActionEvent,
+    Detail,
+    Flavor,
+    Host,
+    Hypervisor,
+    InstanceAction,
+    Inventory,
+    Migration,
+    Part,
+    Progress,
+    Server,
+    Service,
+    Snapshot,
+    index_migrations,
+    index_servers,
+)
+
+START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+US = "user-of-the-operator"
+SERVER = "00000000-0000-0000-0000-000000000001"
+
+
+@dataclass
+class LittleCloud:
+    now: datetime = START
+    servers: dict[str, Server] = field(default_factory=dict)
+    hosts: dict[str, Host] = field(default_factory=dict)
+    migrations: list[Migration] = field(default_factory=list)
+    actions: list[InstanceAction] = field(default_factory=list)
+    #: every move that took effect: (server, kind, target)
+    moved: list[tuple[str, str, str]] = field(default_factory=list)
+    #: how long a migration, a stop or a start takes
+    seconds: float = 10
+    #: targets on which Nova's pre-check fails
+    bad_targets: set[str] = field(default_factory=set)
+    #: answers instead of doing anything, first in first out; None: do it
+    answers: list[Outcome | None] = field(default_factory=list)
+    #: do it, but lose the answer
+    lose_answers: int = 0
+    #: how long the record of a migration stays invisible
+    late_record: float = 0
+    never_ends: bool = False
+    stopping_works: bool = True
+    _due: dict[str, datetime] = field(default_factory=dict)
+    _visible: dict[str, datetime] = field(default_factory=dict)
+
+    # -- building
+
+    def add_host(
+        self, name: str, *, up: bool = True, silent: float = 0, version: int = 6002000, **service: object
+    ) -> None:
+        fields: dict[str, object] = {
+            "id": f"s-{name}",
+            "host": name,
+            "zone": "cluster1",
+            "enabled": True,
+            "up": up,
+            "forced_down": False,
+            "disabled_reason": None,
+            "last_seen": self.now - timedelta(seconds=silent),
+        }
+        room = {"VCPU": 64, "MEMORY_MB": 262144, "DISK_GB": 1000}
+        self.hosts[name] = Host(
+            name,
+            Service(**{**fields, **service}),  # type: ignore[arg-type]
+            Hypervisor(f"h-{name}", name, name, "QEMU", version),
+            {resource: Inventory(capacity, 0) for resource, capacity in room.items()},
+        )
+
+    def add_server(self, host: str, *, vm_state: str = "active", **over: object) -> Server:
+        status = {"active": "ACTIVE", "stopped": "SHUTOFF", "paused": "PAUSED", "error": "ERROR"}.get(
+            vm_state, vm_state
+        )
+        fields: dict[str, object] = {
+            "id": SERVER,
+            "name": "web-1",
+            "project_id": "p1",
+            "status": status,
+            "vm_state": vm_state,
+            "task_state": None,
+            "power_state": 1 if vm_state == "active" else 4,
+            "host": host,
+            "availability_zone": "cluster1",
+            "flavor": Flavor("m1.small", 1, 1024, 10),
+            "image_id": None,
+        }
+        server = Server(**{**fields, **over})  # type: ignore[arg-type]
+        self.servers[server.id] = server
+        return server
+
+    # -- what is read
+
+    def snapshot(self) -> Snapshot:
+        seen = {m.uuid: m for m in self.migrations if self._visible[m.uuid] <= self.now}
+        return Snapshot(
+            servers=dict(self.servers),
+            hosts=dict(self.hosts),
+            migrations=seen,
+            projects={"p1": "shop"},
+            user_id=US,
+            read_at=dict.fromkeys(Part, self.now),
+            servers_by_host=index_servers(self.servers),
+            migrations_by_server=index_migrations(seen),
+        )
+
+    def detail(self, server_id: str, *, actions: bool = False) -> Detail:
+        snapshot = self.snapshot()
+        return Detail(
+            read_at=self.now,
+            server=self.servers.get(server_id),
+            migrations=snapshot.migrations_by_server.get(server_id, ()),
+            actions=tuple(reversed(self.actions)) if actions else None,
+        )
+
+    def progress(self) -> Progress:
+        return Progress(1000, 500, 0, 0)
+
+    # -- what is done
+
+    def act(self, action: Action) -> Outcome:
+        if self.answers:
+            answer = self.answers.pop(0)
+            if answer is not None:
+                return answer
+        outcome = self._do(action)
+        if self.lose_answers and isinstance(outcome, Accepted):
+            self.lose_answers -= 1
+            return Unanswered("connection reset")
+        return outcome
+
+    def _do(self, action: Action) -> Outcome:
+        server = self.servers.get(action.server_id)
+        if server is None:
+            return Refused(404, f"Instance {action.server_id} could not be found.", "req-404")
+        request = f"req-{len(self.actions) + 1}"
+        match action:
+            case LiveMigrate():
+                return self._migrate(
+                    server, "live-migration", "live-migration", action.target_host, ("active", "paused")
+                )
+            case ColdMigrate():
+                return self._migrate(server, "migrate", "migration", action.target_host, ("active", "stopped"))
+            case Evacuate():
+                if server.host and self.hosts[server.host].service.up:
+                    return Refused(400, f"Compute service of {server.host} is still in use.", request)
+                return self._migrate(
+                    server, "evacuate", "evacuation", action.target_host, ("active", "stopped", "error")
+                )
+            case StopServer():
+                return self._task(server, "stop", "active", "powering-off")
+            case StartServer():
+                return self._task(server, "start", "stopped", "powering-on")
+            case ConfirmResize():
+                if server.vm_state != "resized":
+                    return Refused(409, f"while it is in vm_state {server.vm_state}", request)
+                record = self.migrations[-1]
+                old = "stopped" if server.power_state == 4 else "active"
+                status = "SHUTOFF" if old == "stopped" else "ACTIVE"
+                self.servers[server.id] = replace(server, vm_state=old, status=status)
+                self._set(record, status="confirmed")
+                return Accepted(request)
+            case AbortMigration() | ForceComplete():
+                record = next(m for m in self.migrations if m.id == action.migration_id)
+                if not record.open:
+                    return Refused(409, "the migration has ended", request)
+                if isinstance(action, ForceComplete):
+                    self.never_ends = False
+                    self._due[record.uuid] = self.now
+                else:
+                    self._set(record, status="cancelled")
+                    self.servers[server.id] = replace(server, task_state=None)
+                return Accepted(request)
+
+    def _task(self, server: Server, action: str, wanted: str, task: str) -> Outcome:
+        if server.vm_state != wanted or server.task_state:
+            return Refused(409, f"Cannot '{action}' instance while it is in vm_state {server.vm_state}", "req-409")
+        request = self._record_action(action)
+        if self.stopping_works:
+            self.servers[server.id] = replace(server, task_state=task)
+            self._due[server.id] = self.now + timedelta(seconds=self.seconds)
+        return Accepted(request)
+
+    def _record_action(self, action: str) -> str:
+        request = f"req-{len(self.actions) + 1}"
+        self.actions.append(InstanceAction(request, action, None, US, started_at=self.now))
+        return request
+
+    def _migrate(self, server: Server, action: str, type_: str, target: str, states: tuple[str, ...]) -> Outcome:
+        if server.vm_state not in states or server.task_state:
+            return Refused(409, f"while it is in vm_state {server.vm_state}, task_state {server.task_state}", "req-409")
+        request = self._record_action(action)
+        number = len(self.migrations) + 1
+        record = Migration(
+            id=number,
+            uuid=f"m-{number}",
+            server_id=server.id,
+            type=type_,
+            status="accepted",
+            source_host=server.host,
+            target_host=target,
+            user_id=US,
+            created_at=self.now.isoformat(),
+            old_flavor_id=1,
+            new_flavor_id=1,
+        )
+        self.migrations.append(record)
+        self._visible[record.uuid] = self.now + timedelta(seconds=self.late_record)
+        self._due[record.uuid] = self.now + timedelta(seconds=self.seconds)
+        if target in self.bad_targets:
+            self._set(record, status="error", target_host=None)
+            event = ActionEvent(
+                "compute_check_can_live_migrate_destination",
+                "Error",
+                target,
+                "Migration pre-check error: Unacceptable CPU info",
+            )
+            top = ActionEvent("conductor_live_migrate_instance", "Error", None, "No valid host was found.")
+            self.actions[-1] = replace(self.actions[-1], message="Error", events=(top, event))
+        else:
+            self.servers[server.id] = replace(server, task_state="migrating")
+        return Accepted(request)
+
+    def _set(self, record: Migration, **change: object) -> None:
+        at = next(n for n, m in enumerate(self.migrations) if m.uuid == record.uuid)
+        self.migrations[at] = replace(self.migrations[at], **change)  # type: ignore[arg-type]
+
+    # -- what goes on by itself
+
+    def pass_time(self, span: timedelta) -> None:
+        self.now += span
+        for host in list(self.hosts.values()):
+            if host.service.up:
+                alive = replace(host.service, last_seen=self.now)
+                self.hosts[host.name] = replace(host, service=alive)
+        for record in list(self.migrations):
+            if record.open and record.status != "finished":
+                self._advance(record)
+        for server in list(self.servers.values()):
+            due = self._due.get(server.id)
+            if server.task_state in ("powering-off", "powering-on") and due and self.now >= due:
+                off = server.task_state == "powering-off"
+                self.servers[server.id] = replace(
+                    server,
+                    task_state=None,
+                    vm_state="stopped" if off else "active",
+                    status="SHUTOFF" if off else "ACTIVE",
+                    power_state=4 if off else 1,
+                )
+
+    def _advance(self, record: Migration) -> None:
+        if self.now < self._due[record.uuid] or self.never_ends:
+            self._set(record, status="running" if record.type == "live-migration" else "migrating")
+            return
+        server = self.servers.get(record.server_id)
+        if server is None:
+            self._set(record, status="error")
+            return
+        target = record.target_host
+        self.moved.append((server.id, record.type, target or ""))
+        match record.type:
+            case "live-migration":
+                self._set(record, status="completed")
+                self.servers[server.id] = replace(server, host=target, task_state=None)
+            case "migration":
+                self._set(record, status="finished")
+                self.servers[server.id] = replace(
+                    server, host=target, task_state=None, vm_state="resized", status="VERIFY_RESIZE"
+                )
+            case _:
+                self._set(record, status="done")
+                self.servers[server.id] = replace(
+                    server, host=target, task_state=None, vm_state="stopped", status="SHUTOFF", power_state=4
+                )

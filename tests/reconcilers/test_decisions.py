@@ -1,0 +1,354 @@
+"""One look at a VMMigration: given this, the decision is that. Tables keyed by an English sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from tests.reconcilers.life import Life
+from tests.reconcilers.little_cloud import SERVER, LittleCloud
+
+from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
+from vmferry.cloud.model import Migration, MigrationKind, Part, Snapshot
+from vmferry.policy import Limits, Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.words import Name
+from vmferry.reconcilers.decision import World
+from vmferry.resources.base import format_time
+
+
+def cloud(*, vm_state: str = "active", **over: object) -> LittleCloud:
+    made = LittleCloud()
+    for host in ("cmp1", "cmp2", "cmp3"):
+        made.add_host(host)
+    made.add_server("cmp1", vm_state=vm_state, **over)
+    return made
+
+
+def dead_source(made: LittleCloud, **service: object) -> LittleCloud:
+    made.add_host("cmp1", up=False, silent=120, **service)
+    return made
+
+
+STARTS: dict[str, tuple[Callable[[], LittleCloud], dict[str, object], object]] = {
+    "Auto moves a running server live to the best host (R7)": (cloud, {}, LiveMigrate(SERVER, "cmp2")),
+    "Auto moves a powered-off server cold (R7)": (lambda: cloud(vm_state="stopped"), {}, ColdMigrate(SERVER, "cmp2")),
+    "Auto evacuates from a host that was forced down by whoever fenced it (R7, I12)": (
+        lambda: dead_source(cloud(), forced_down=True),
+        {},
+        Evacuate(SERVER, "cmp2"),
+    ),
+    "Evacuate by name attests that a silent host is dead (I12)": (
+        lambda: dead_source(cloud()),
+        {"type": "Evacuate"},
+        Evacuate(SERVER, "cmp2"),
+    ),
+    "a paused server moves live": (lambda: cloud(vm_state="paused"), {"type": "Live"}, LiveMigrate(SERVER, "cmp2")),
+    "a named host is asked for": (cloud, {"target": {"host": "cmp3"}}, LiveMigrate(SERVER, "cmp3")),
+    "a hypervisor's UUID names its host (I1)": (cloud, {"target": {"host": "h-cmp3"}}, LiveMigrate(SERVER, "cmp3")),
+    "a server is found by name and project": (
+        cloud,
+        {"server": {"name": "web-1", "project": "shop"}},
+        LiveMigrate(SERVER, "cmp2"),
+    ),
+    "a project is found by its id too": (
+        cloud,
+        {"server": {"name": "web-1", "project": "p1"}},
+        LiveMigrate(SERVER, "cmp2"),
+    ),
+    "Cold stops a running server first if it may (R5)": (
+        cloud,
+        {"type": "Cold", "stopIfRunning": True},
+        StopServer(SERVER),
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", STARTS)
+def test_it_starts(sentence: str) -> None:
+    make, spec, action = STARTS[sentence]
+    life = Life(make(), spec)
+    decision = life.look()
+    assert decision.action == action
+    assert decision.finalizer
+    assert decision.status.started_at == life.cloud.now
+    if not isinstance(action, StopServer):
+        attempt = decision.status.open_attempt
+        assert attempt is not None, "I3: the intent stands in the status before the request"
+        assert attempt.source_host == "cmp1"
+        assert decision.move is not None
+        assert decision.move.target_host == attempt.target_host
+
+
+BLOCKED: dict[str, tuple[Callable[[], LittleCloud], dict[str, object], str, str]] = {
+    "an unknown server": (LittleCloud, {}, "ServerNotFound", "no server"),
+    "an unknown name": (cloud, {"server": {"name": "nope", "project": "shop"}}, "ServerNotFound", "named nope"),
+    "an unknown project": (cloud, {"server": {"name": "web-1", "project": "nope"}}, "ServerNotFound", "project nope"),
+    "an unknown host": (cloud, {"target": {"host": "nope"}}, "HostNotFound", "no host nope"),
+    "a running server, Cold, no stop allowed (R5)": (cloud, {"type": "Cold"}, "StateNotMigratable", "needs it stopped"),
+    "a powered-off server, Live": (
+        lambda: cloud(vm_state="stopped"),
+        {"type": "Live"},
+        "StateNotMigratable",
+        "SHUTOFF",
+    ),
+    "Evacuate from a host that is up (I12)": (cloud, {"type": "Evacuate"}, "HostNotFailed", "is up"),
+    "Auto on a silent host without a proof of death (I12)": (
+        lambda: dead_source(cloud()),
+        {},
+        "HostNotFailed",
+        "nothing proves",
+    ),
+    "a locked server (I10)": (lambda: cloud(locked=True, locked_reason="audit"), {}, "Locked", "audit"),
+    "a server with a task": (lambda: cloud(task_state="image_snapshot"), {}, "TaskInProgress", "image_snapshot"),
+    "a resize of somebody else (I7)": (
+        lambda: cloud(vm_state="resized", status="VERIFY_RESIZE"),
+        {"type": "Cold"},
+        "StateNotMigratable",
+        "ServerTask",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", BLOCKED)
+def test_it_is_blocked_and_says_why(sentence: str) -> None:
+    make, spec, reason, words = BLOCKED[sentence]
+    life = Life(make(), spec)
+    decision = life.look()
+    assert decision.action is None
+    assert decision.status.phase == "Blocked"
+    assert not decision.finalizer
+    met = decision.status.condition("PrerequisitesMet")
+    assert met is not None
+    assert (met.status, met.reason) == ("False", reason)
+    assert words in met.message
+    stalled = decision.status.condition("Stalled")
+    assert stalled is not None
+    assert stalled.status == "True"
+    assert decision.requeue_after == life.policy.recheck
+    assert [e.reason for e in decision.events] == ["PrerequisitesNotMet"]
+    life.one_pass()
+    writes = life.writes
+    again = life.one_pass()
+    assert life.writes == writes, "an unchanged refusal was written again"
+    assert again.events == (), "an unchanged refusal was told again"
+
+
+def test_R9_all_failed_prerequisites_stand_in_the_status_at_once() -> None:
+    made = cloud(locked=True)
+    made.add_host("cmp4", up=False, version=5000000)
+    life = Life(made, {"type": "Cold", "target": {"host": "cmp4"}})
+    status = life.look().status
+    failed = {p.name for p in status.prerequisites if p.result == "Failed"}
+    assert failed == {Name.POWER_STATE, Name.SERVER_LOCK, Name.TARGET_HOST, Name.HYPERVISOR_VERSION}
+    assert all(p.remedy for p in status.prerequisites if p.result == "Failed")
+    assert len({p.name for p in status.prerequisites}) == len(status.prerequisites)
+
+
+def test_a_refusal_goes_on_by_itself_when_the_reason_is_gone() -> None:
+    life = Life(cloud(locked=True))
+    life.one_pass()
+    assert life.status.phase == "Blocked"
+    life.cloud.servers[SERVER] = replace(life.cloud.servers[SERVER], locked=False)
+    life.run()
+    assert life.status.phase == "Succeeded"
+    assert life.condition("Stalled") is None
+
+
+def test_two_servers_of_one_name_are_refused_with_the_ids_to_choose_from() -> None:
+    made = cloud()
+    other = SERVER[:-1] + "2"
+    made.add_server("cmp2", id=other)
+    life = Life(made, {"server": {"name": "web-1", "project": "shop"}})
+    status = life.look().status
+    met = status.condition("PrerequisitesMet")
+    assert met is not None
+    assert SERVER in met.message
+    assert other in met.message
+
+
+def test_a_server_that_is_on_the_wanted_host_already_is_a_success_without_a_move() -> None:
+    life = Life(cloud(), {"target": {"host": "cmp1"}})
+    life.one_pass()
+    assert life.condition("Succeeded") == ("True", "AlreadyOnTarget")
+    assert life.cloud.moved == []
+
+
+def stale(life: Life, **over: object) -> World:
+    fresh = life.cloud.snapshot()
+    old = life.cloud.now - timedelta(minutes=10)
+    return World(replace(fresh, read_at=dict.fromkeys(Part, old), trouble="401 from Keystone", **over))  # type: ignore[arg-type]
+
+
+def test_a_stale_view_decides_nothing_and_says_so() -> None:
+    life = Life(cloud())
+    decision = life.look(stale(life))
+    assert decision.action is None
+    ready = decision.status.condition("Ready")
+    assert ready is not None
+    assert ready.reason == "CloudViewStale"
+    assert "401 from Keystone" in ready.message
+    again = life.look(stale(life))
+    assert again.status.to_json() == decision.status.to_json(), "the message must not change with the age"
+
+
+def test_before_the_first_view_nothing_is_written() -> None:
+    life = Life(cloud())
+    decision = life.look(World(Snapshot()))
+    assert decision.status.to_json() == life.status.to_json()
+    assert decision.requeue_after is not None
+
+
+def test_a_stale_view_does_not_hold_a_deleted_object_that_owes_nothing() -> None:
+    life = Life(cloud())
+    life.body["metadata"] |= {"deletionTimestamp": format_time(life.cloud.now), "finalizers": ["vmferry.dev/migration"]}
+    assert not life.look(stale(life)).finalizer
+
+
+def test_preflight_only_moves_nothing_and_follows_the_world() -> None:
+    life = Life(cloud(), {"preflightOnly": True})
+    decision = life.one_pass()
+    assert decision.action is None
+    assert life.condition("PrerequisitesMet") == ("True", "AllPassed")
+    assert life.condition("Ready") == ("True", "PreflightPassed")
+    assert [t.host for t in life.status.eligible_targets] == ["cmp2", "cmp3"]
+    assert life.status.started_at is None, "a preflight can still become a migration"
+    life.cloud.servers[SERVER] = replace(life.cloud.servers[SERVER], locked=True)
+    life.one_pass()
+    assert life.condition("Ready") == ("False", "Locked")
+    assert life.cloud.migrations == []
+
+
+def test_paused_starts_nothing() -> None:
+    life = Life(cloud(), {"paused": True})
+    decision = life.one_pass()
+    assert decision.action is None
+    assert life.condition("Reconciling") == ("True", "Paused")
+    life.body["spec"]["paused"] = False
+    life.run()
+    assert life.status.phase == "Succeeded"
+
+
+def test_I24_it_waits_for_its_turn_behind_everybodys_migrations() -> None:
+    made = cloud()
+    foreign = [
+        Migration(n, f"f-{n}", f"s-{n}", "live-migration", "running", "cmp1", "cmp3", "somebody") for n in (1, 2)
+    ]
+    for m in foreign:
+        made.migrations.append(m)
+        made._visible[m.uuid] = made.now
+    life = Life(made, policy=Policy(limits=Limits(per_source=2)))
+    decision = life.look()
+    assert decision.action is None
+    assert decision.status.phase == "Queued"
+    ready = decision.status.condition("Ready")
+    assert ready is not None
+    assert "2 migrations leave cmp1" in ready.message
+
+
+def test_R16_room_taken_by_decided_moves_is_not_given_twice() -> None:
+    life = Life(cloud(), {"target": {"host": "cmp2"}})
+    moves = tuple(
+        PlannedMove(f"s-{n}", MigrationKind.LIVE, "cmp3", "cmp2", {"MEMORY_MB": 131072}, life.cloud.now) for n in (1, 2)
+    )
+    decision = life.look(World(life.cloud.snapshot(), moves=moves))
+    met = decision.status.condition("PrerequisitesMet")
+    assert met is not None
+    assert met.reason == "InsufficientCapacity"
+
+
+def test_I35_an_unknown_status_word_stops_and_is_reported() -> None:
+    life = Life(cloud())
+    life.one_pass()
+    life.cloud.migrations[0] = replace(life.cloud.migrations[0], status="teleporting")
+    decision = life.one_pass()
+    assert decision.action is None
+    assert life.condition("Stalled") == ("True", "FactUnknown")
+    assert life.status.open_attempt is not None
+
+
+def test_I5_a_completed_record_is_no_success_while_the_server_is_elsewhere() -> None:
+    life = Life(cloud())
+    life.one_pass()
+    life.cloud.migrations[0] = replace(life.cloud.migrations[0], status="completed")
+    life.cloud.never_ends = True
+    life.one_pass()
+    assert life.status.phase == "Verifying"
+    assert life.status.completed_at is None
+
+
+def test_a_person_who_aborts_our_migration_is_not_fought() -> None:
+    life = Life(cloud())
+    life.one_pass()
+    life.cloud.migrations[0] = replace(life.cloud.migrations[0], status="cancelled")
+    life.cloud.servers[SERVER] = replace(life.cloud.servers[SERVER], task_state=None)
+    life.run()
+    assert life.status.phase == "Failed"
+    assert life.condition("Succeeded") == ("False", "Conflict")
+    assert len(life.cloud.migrations) == 1
+
+
+def test_a_server_deleted_midway_ends_the_request() -> None:
+    life = Life(cloud())
+    life.one_pass()
+    del life.cloud.servers[SERVER]
+    life.run()
+    assert life.status.phase == "Failed"
+    assert life.condition("Succeeded") == ("False", "ServerNotFound")
+    assert "finalizers" not in life.body["metadata"]
+
+
+def test_R34_a_finished_object_is_deleted_after_its_time_and_not_before() -> None:
+    life = Life(cloud(), {"ttlAfterFinished": "1h"})
+    life.run()
+    assert not life.one_pass().delete
+    life.cloud.pass_time(timedelta(hours=1))
+    assert life.one_pass().delete
+
+
+def test_progress_is_read_at_most_as_often_as_the_policy_says() -> None:
+    life = Life(cloud())
+    life.cloud.seconds = 100
+    life.one_pass()
+    life.cloud.pass_time(timedelta(seconds=2))
+    life.one_pass()
+    assert life.status.progress is not None
+    assert life.status.progress.percent == 50
+    read_at = life.status.progress.updated_at
+    life.cloud.pass_time(timedelta(seconds=2))
+    life.one_pass()
+    assert life.status.progress.updated_at == read_at
+    life.cloud.pass_time(timedelta(seconds=10))
+    life.one_pass()
+    assert life.status.progress is not None
+    assert life.status.progress.updated_at != read_at
+
+
+def test_an_ERROR_after_the_copy_is_said_and_not_tried_again() -> None:
+    life = Life(cloud(), {"type": "Live"})
+    life.one_pass()
+    life.cloud.migrations[0] = replace(life.cloud.migrations[0], status="error")
+    broken = replace(
+        life.cloud.servers[SERVER],
+        vm_state="error",
+        status="ERROR",
+        task_state=None,
+        fault="libvirt lost its connection",
+    )
+    life.cloud.servers[SERVER] = broken
+    life.run(120)
+    assert len(life.cloud.migrations) == 1
+    assert "libvirt lost its connection" in (life.status.attempts[0].message or "")
+    assert "ERROR on cmp1" in (life.status.attempts[0].message or "")
+    assert life.condition("Ready") == ("False", "StateNotMigratable")
+
+
+def test_the_decision_is_pure() -> None:
+    life = Life(cloud())
+    before = life.obj.to_json()
+    world = World(life.cloud.snapshot(), detail=life.cloud.detail(SERVER))
+    first, second = life.look(world), life.look(world)
+    assert first == second
+    assert life.obj.to_json() == before
