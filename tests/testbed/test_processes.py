@@ -171,11 +171,15 @@ def test_a_program_that_ended_can_be_started_again(supervisor: Supervisor) -> No
 
 def test_the_environment_is_ours_or_the_given_one(supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURS", "1")
-    environments = {
+    pids = {
         "ours": supervisor.start("ours", IDLE),
-        "given": supervisor.start("given", ["/usr/bin/env", "sleep", "600"], env={"PATH": os.environ["PATH"]}),
+        "given": supervisor.start("given", IDLE, env={"PATH": os.environ["PATH"]}),
     }
-    carried = {name: psutil.Process(pid).environ() for name, pid in environments.items()}
+    carried = {
+        # for a moment of its start a program has none
+        name: wait_for(psutil.Process(pid).environ, 10, f"the environment of {name}")
+        for name, pid in pids.items()
+    }
     assert carried["ours"]["OURS"] == "1"
     assert set(carried["given"]) == {"PATH", MARK}
 
