@@ -127,7 +127,7 @@ class Life:
         self._effect(lambda: self.body.update(status=new))
         self.writes += 1
         if new.get("phase") != before:
-            ready = next((c for c in new["conditions"] if c["type"] == "Ready"), {})
+            ready: dict[str, Any] = next((c for c in new["conditions"] if c["type"] == "Ready"), {})
             self._say(f"phase {before} -> {new.get('phase')} ({ready.get('reason')})")
 
     def _effect(self, do: Any) -> None:

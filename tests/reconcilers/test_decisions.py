@@ -27,8 +27,8 @@ def cloud(*, vm_state: str = "active", **over: object) -> LittleCloud:
     return made
 
 
-def dead_source(made: LittleCloud, **service: object) -> LittleCloud:
-    made.add_host("cmp1", up=False, silent=120, **service)
+def dead_source(made: LittleCloud, *, forced_down: bool = False) -> LittleCloud:
+    made.add_host("cmp1", up=False, silent=120, forced_down=forced_down)
     return made
 
 

@@ -62,7 +62,7 @@ KINDS = (
             column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1),
             column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
         ),
-        description="VMMigration moves one server of an OpenStack cloud to another host, or says exactly why it cannot.",
+        description="VMMigration moves one server of an OpenStack cloud to another host, or says why it cannot.",
     ),
 )
 

@@ -181,7 +181,8 @@ class Attempt(Model):
         Field(
             ge=0,
             json_schema_extra={"format": "int64"},
-            description="The newest record that Nova had of this server when the intent was written; only a newer one can be ours.",
+            description="The newest record that Nova had of this server when the intent was written; "
+            "only a newer one can be ours.",
         ),
     ] = 0
     migration_id: Annotated[str | None, Field(max_length=64, description="UUID of Nova's record.")] = None
