@@ -1,0 +1,57 @@
+"""`python -m vmferry.simulator --fleet FILE [--port N] [--clouds-yaml OUT] [--speed FACTOR]`"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import click
+from aiohttp import web
+
+from vmferry.simulator import clouds_yaml, fleet
+from vmferry.simulator.app import make_app
+from vmferry.simulator.cloud import Cloud
+
+LAB = Path(__file__).parent / "fleets" / "lab.yaml"
+
+
+@click.command()
+@click.option(
+    "--fleet", "fleet_file", type=click.Path(path_type=Path), default=LAB, show_default="the lab's four hosts"
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="a free one")
+@click.option("--clouds-yaml", "clouds_file", type=click.Path(path_type=Path), help="Write a clouds.yaml there.")
+@click.option(
+    "--speed", type=click.FloatRange(min=0), help="Simulated seconds per second; 0: only /_control moves the clock."
+)
+def main(fleet_file: Path, port: int, clouds_file: Path | None, speed: float | None) -> None:
+    """Serve a simulated OpenStack cloud on 127.0.0.1 and print its URL once it answers."""
+    try:
+        cloud = fleet.build(fleet.load(fleet_file), speed=speed)
+    except fleet.FleetError as error:
+        raise click.ClickException(str(error)) from error
+    asyncio.run(serve(cloud, port, clouds_file))
+
+
+async def serve(cloud: Cloud, port: int, clouds_file: Path | None) -> None:
+    """Until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(make_app(cloud), access_log=None)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        if clouds_file is not None:
+            clouds_yaml.write(clouds_file, url, cloud)
+        click.echo(url)
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""The whole simulated cloud: its records, how they are found, and the small changes that several rooms make."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from vmferry.simulator.clock import Clock
+from vmferry.simulator.cpu import Cpu, model_features
+from vmferry.simulator.errors import NotFoundError
+from vmferry.simulator.ledger import Ledger
+from vmferry.simulator.model import (
+    Aggregate,
+    Caller,
+    Fault,
+    Flavor,
+    Host,
+    Image,
+    InstanceAction,
+    Migration,
+    Project,
+    Server,
+    ServerGroup,
+    User,
+    Volume,
+)
+from vmferry.simulator.settings import Settings
+
+_NAMESPACE = uuid.UUID("6f1f3a52-7a0e-4c1c-9a80-6f3f1d1b6c11")
+#: the host name of the conductor and the scheduler
+CONTROLLER = "controller"
+
+
+class Cloud:
+    """Everything in memory; one instance is one cloud."""
+
+    def __init__(self, settings: Settings | None = None, clock: Clock | None = None) -> None:
+        self.settings = settings or Settings()
+        self.clock = clock or Clock(speed=self.settings.speed)
+        self.started_at = self.clock.now()
+        self.ledger = Ledger()
+        self.projects: dict[str, Project] = {}
+        self.users: dict[str, User] = {}
+        self.hosts: dict[str, Host] = {}
+        self.flavors: dict[str, Flavor] = {}
+        self.images: dict[str, Image] = {}
+        self.volumes: dict[str, Volume] = {}
+        self.servers: dict[str, Server] = {}  # deleted ones too
+        self.migrations: dict[int, Migration] = {}
+        self.aggregates: dict[int, Aggregate] = {}
+        self.groups: dict[str, ServerGroup] = {}
+        self._migrations_of: dict[str, list[Migration]] = {}
+        self._on_host: dict[str, set[str]] = {}
+        self._newest_first: list[Server] | None = None
+        self._ids = 0
+        self._server_count = 0
+
+    # ---- names and times
+
+    @property
+    def now(self) -> float:
+        return self.clock.now()
+
+    def new_uuid(self) -> str:
+        """The same one again in the next run: they follow from the seed and their order."""
+        self._ids += 1
+        return str(uuid.UUID(bytes=uuid.uuid5(_NAMESPACE, f"{self.settings.seed}/{self._ids}").bytes, version=4))
+
+    # ---- hosts
+
+    def add_host(self, host: Host) -> None:
+        self.hosts[host.name] = host
+        self._on_host.setdefault(host.name, set())
+
+    def remove_host(self, name: str) -> None:
+        for aggregate in self.aggregates.values():
+            if name in aggregate.hosts:
+                aggregate.hosts.remove(name)
+        del self.hosts[name]
+
+    def last_seen(self, host: Host) -> float:
+        """When its nova-compute last wrote its heartbeat."""
+        if not host.alive:
+            return host.last_seen
+        interval = self.settings.nova.report_interval
+        return self.now - (self.now - host.started_at) % interval
+
+    def is_up(self, host: Host) -> bool:
+        """What the service group says of it: a killed one counts as up until `service_down_time` has passed."""
+        if host.forced_down:
+            return False
+        return self.now - self.last_seen(host) <= self.settings.nova.service_down_time
+
+    def zone_of(self, host: str | None) -> str:
+        for aggregate in self.aggregates.values():
+            if host in aggregate.hosts and aggregate.zone:
+                return aggregate.zone
+        return self.settings.nova.default_zone
+
+    def aggregates_of(self, host: str) -> Iterator[Aggregate]:
+        return (aggregate for aggregate in self.aggregates.values() if host in aggregate.hosts)
+
+    def inventories(self, host: Host) -> dict[str, dict[str, Any]]:
+        def inventory(total: int, reserved: int, ratio: float, most: int) -> dict[str, Any]:
+            return {
+                "total": total,
+                "reserved": reserved,
+                "min_unit": 1,
+                "max_unit": most,
+                "step_size": 1,
+                "allocation_ratio": ratio,
+            }
+
+        return {
+            "VCPU": inventory(host.vcpus, 0, host.vcpu_ratio, host.vcpus),
+            "MEMORY_MB": inventory(host.memory_mb, host.reserved_memory_mb, host.memory_ratio, host.memory_mb),
+            "DISK_GB": inventory(host.disk_gb, 0, host.disk_ratio, host.disk_gb),
+        }
+
+    def has_room(self, host: Host, wanted: dict[str, int]) -> bool:
+        inventories = self.inventories(host)
+        for name, amount in wanted.items():
+            inventory = inventories.get(name)
+            if inventory is None or amount > inventory["max_unit"]:
+                return False
+            capacity = int((inventory["total"] - inventory["reserved"]) * inventory["allocation_ratio"])
+            if self.ledger.used(host.uuid, name) + amount > capacity:
+                return False
+        return True
+
+    def traits(self, host: Host) -> list[str]:
+        extra = {"COMPUTE_STATUS_DISABLED"} if host.disabled or host.forced_down else set()
+        return sorted({*host.cpu.traits, *host.traits, *extra, "COMPUTE_NODE"})
+
+    def guest_cpu(self, host: Host) -> Cpu:
+        """What a guest that starts on this host sees."""
+        nova = self.settings.nova
+        if nova.cpu_mode == "custom" and nova.cpu_model:
+            return Cpu(nova.cpu_model, host.cpu.vendor, model_features(nova.cpu_model))
+        return host.cpu
+
+    # ---- servers
+
+    def add_server(self, server: Server) -> None:
+        self.servers[server.id] = server
+        self._newest_first = None
+        if server.group_id:
+            self.groups[server.group_id].members.append(server.id)
+
+    def next_server_number(self) -> int:
+        self._server_count += 1
+        return self._server_count
+
+    def find_server(self, server_id: str, caller: Caller, *, deleted: bool = False) -> Server:
+        """A server that this caller may see.  Raises NotFoundError."""
+        server = self.servers.get(server_id)
+        visible = server is not None and (caller.is_admin or server.project_id == caller.project_id)
+        if server is None or not visible or (server.deleted_at is not None and not deleted):
+            raise NotFoundError(f"Instance {server_id} could not be found.")
+        return server
+
+    def servers_newest_first(self) -> list[Server]:
+        if self._newest_first is None:
+            self._newest_first = sorted(self.servers.values(), key=lambda s: (-s.created_at, -s.number))
+        return self._newest_first
+
+    def servers_on(self, host: str) -> list[Server]:
+        return [self.servers[server_id] for server_id in sorted(self._on_host.get(host, ()))]
+
+    def place(self, server: Server, host: str | None) -> None:
+        """The server is now on this host (its allocations are another matter)."""
+        if server.host:
+            self._on_host[server.host].discard(server.id)
+        server.host = host
+        if host:
+            self._on_host.setdefault(host, set()).add(server.id)
+        self.touch(server)
+
+    def touch(self, server: Server) -> None:
+        server.updated_at = self.now
+
+    def set_task(self, server: Server, task: str | None) -> None:
+        server.task_state = task
+        self.touch(server)
+
+    def fail_server(self, server: Server, message: str, code: int = 500) -> None:
+        """Leave it in ERROR with a fault."""
+        server.vm_state, server.task_state = "error", None
+        server.fault = Fault(code, message, self.now)
+        self.touch(server)
+
+    def record(self, server: Server, action: str, caller: Caller) -> InstanceAction:
+        entry = InstanceAction(
+            name=action,
+            server_id=server.id,
+            request_id=caller.request_id,
+            user_id=caller.user_id,
+            project_id=caller.project_id,
+            started_at=self.now,
+            updated_at=self.now,
+        )
+        server.actions.append(entry)
+        return entry
+
+    # ---- migrations
+
+    def add_migration(self, server: Server, kind: str, caller: Caller, *, destination: str | None = None) -> Migration:
+        migration = Migration(
+            id=len(self.migrations) + 1,
+            uuid=self.new_uuid(),
+            server_id=server.id,
+            type=kind,
+            status="accepted",
+            source=server.host or "",
+            created_at=self.now,
+            user_id=caller.user_id,
+            project_id=caller.project_id,
+            destination=destination,
+            flavor=server.flavor,
+            old_flavor=server.flavor,
+        )
+        self.migrations[migration.id] = migration
+        self._migrations_of.setdefault(server.id, []).append(migration)
+        return migration
+
+    def migrations_of(self, server_id: str) -> list[Migration]:
+        return self._migrations_of.get(server_id, [])
+
+    def set_status(self, migration: Migration, status: str) -> None:
+        migration.status = status
+        migration.updated_at = self.now
+
+    # ---- casts
+
+    def cast(self, host_name: str, seconds: float, action: Any) -> Any:
+        """Have the host's nova-compute do this after so many seconds; a dead one does it when it is back."""
+
+        def deliver() -> None:
+            host = self.hosts.get(host_name)
+            if host is None:
+                return
+            if host.alive:
+                action()
+            else:
+                host.mailbox.append(action)
+
+        return self.clock.after(seconds, deliver)

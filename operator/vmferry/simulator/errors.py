@@ -1,0 +1,72 @@
+"""What the simulated services refuse, with Nova's own sentences."""
+
+from __future__ import annotations
+
+
+class ApiError(Exception):
+    """An answer other than success; each service renders it in its own shape."""
+
+    status = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class BadRequestError(ApiError):
+    status = 400
+
+
+class UnauthorizedError(ApiError):
+    status = 401
+
+
+class ForbiddenError(ApiError):
+    status = 403
+
+    @classmethod
+    def policy(cls, rule: str) -> ForbiddenError:
+        return cls(f"Policy doesn't allow {rule} to be performed.")
+
+
+class NotFoundError(ApiError):
+    status = 404
+
+
+class NotAcceptableError(ApiError):
+    status = 406
+
+
+class ConflictError(ApiError):
+    status = 409
+
+    @classmethod
+    def state(cls, action: str, server_id: str, attribute: str, value: str | None) -> ConflictError:
+        return cls(f"Cannot '{action}' instance {server_id} while it is in {attribute} {value}")
+
+
+def no_such_resource() -> NotFoundError:
+    """What Nova says of a path, or of a method that the microversion does not have."""
+    return NotFoundError("The resource could not be found.")
+
+
+class RefusalError(Exception):
+    """The conductor or a compute will not do it; the sentence ends in the instance action's event.
+
+    `tries_next`: the live-migration task drops this host and asks the scheduler for another one (Nova does so for its
+    `Invalid` exceptions only; those about storage end the attempt).
+    """
+
+    def __init__(self, message: str, *, tries_next: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.tries_next = tries_next
+
+
+class NoValidHostError(RefusalError):
+    """The scheduler found nothing; Placement's empty answer has no reason, the filters' has."""
+
+    NOT_ENOUGH = "There are not enough hosts available."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"No valid host was found. {reason}")

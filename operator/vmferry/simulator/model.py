@@ -1,0 +1,332 @@
+"""What the simulated cloud holds, as plain records; times are simulated seconds since the epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmferry.simulator.clock import Event
+from vmferry.simulator.cpu import Cpu
+
+#: Nova's power states
+NO_STATE, RUNNING, PAUSED, SHUTDOWN, SUSPENDED = 0, 1, 3, 4, 7
+
+#: `status` by (vm_state, task_state); the entry with None holds for every other task
+_STATUS: dict[str, dict[str | None, str]] = {
+    "active": {
+        None: "ACTIVE",
+        "rebooting": "REBOOT",
+        "rebooting_hard": "HARD_REBOOT",
+        "rebuilding": "REBUILD",
+        "rebuild_spawning": "REBUILD",
+        "migrating": "MIGRATING",
+        "resize_prep": "RESIZE",
+        "resize_migrating": "RESIZE",
+        "resize_migrated": "RESIZE",
+        "resize_finish": "RESIZE",
+    },
+    "building": {None: "BUILD"},
+    "stopped": {
+        None: "SHUTOFF",
+        "resize_prep": "RESIZE",
+        "resize_migrating": "RESIZE",
+        "resize_migrated": "RESIZE",
+        "resize_finish": "RESIZE",
+        "rebuilding": "REBUILD",
+        "rebuild_spawning": "REBUILD",
+    },
+    "resized": {None: "VERIFY_RESIZE", "resize_reverting": "REVERT_RESIZE"},
+    "paused": {None: "PAUSED", "migrating": "MIGRATING"},
+    "suspended": {None: "SUSPENDED"},
+    "rescued": {None: "RESCUE"},
+    "error": {None: "ERROR", "rebuilding": "REBUILD", "rebuild_spawning": "REBUILD"},
+    "deleted": {None: "DELETED"},
+    "soft-delete": {None: "SOFT_DELETED"},
+    "shelved": {None: "SHELVED"},
+    "shelved_offloaded": {None: "SHELVED_OFFLOADED"},
+}
+STATUSES = frozenset(status for row in _STATUS.values() for status in row.values())
+
+
+@dataclass(slots=True)
+class Flavor:
+    id: str
+    name: str
+    vcpus: int
+    ram_mb: int
+    disk_gb: int
+    ephemeral_gb: int = 0
+    swap_mb: int = 0
+    public: bool = True
+    description: str | None = None
+    extra_specs: dict[str, str] = field(default_factory=dict)
+
+    def resources(self, *, volume_backed: bool) -> dict[str, int]:
+        """What a server of it takes from a host; the root disk of a volume-backed one is not on the host."""
+        disk = (0 if volume_backed else self.disk_gb) + self.ephemeral_gb + -(-self.swap_mb // 1024)
+        wanted = {"VCPU": self.vcpus, "MEMORY_MB": self.ram_mb, "DISK_GB": disk}
+        return {name: amount for name, amount in wanted.items() if amount}
+
+
+@dataclass(slots=True)
+class Image:
+    id: str
+    name: str
+    properties: dict[str, str]
+    created_at: float
+    min_disk_gb: int = 0
+    min_ram_mb: int = 0
+    size: int = 16_338_944
+
+
+@dataclass(slots=True)
+class Volume:
+    id: str
+    name: str
+    size_gb: int
+    type: str
+    project_id: str
+    created_at: float
+    server_id: str | None = None
+    multiattach: bool = False
+
+
+@dataclass(slots=True)
+class Project:
+    id: str
+    name: str
+    description: str = ""
+
+
+@dataclass(slots=True)
+class User:
+    id: str
+    name: str
+    password: str
+    roles: dict[str, tuple[str, ...]]  # by project id
+
+
+@dataclass(slots=True)
+class Host:
+    """A compute host: its nova-compute, its hypervisor and its Placement provider."""
+
+    name: str
+    uuid: str  # of the hypervisor and of the resource provider
+    service_uuid: str
+    number: int
+    cpu: Cpu
+    hypervisor_version: int
+    libvirt_version: int
+    os_version: str
+    vcpus: int
+    memory_mb: int
+    disk_gb: int
+    reserved_memory_mb: int
+    vcpu_ratio: float
+    memory_ratio: float
+    disk_ratio: float
+    store: str | None  # the shared store that holds its instances; None: its own disk
+    ip: str
+    started_at: float
+    hypervisor_type: str = "QEMU"
+    sockets: int = 2
+    traits: set[str] = field(default_factory=set)
+    alive: bool = True
+    last_seen: float = 0.0  # when it was killed; while alive the heartbeat is computed
+    disabled: bool = False
+    disabled_reason: str | None = None
+    forced_down: bool = False
+    knobs: dict[str, Any] = field(default_factory=dict)
+    #: casts that wait for the dead nova-compute, as they would in its message queue
+    mailbox: list[Callable[[], None]] = field(default_factory=list)
+    copying: set[int] = field(default_factory=set)  # ids of live migrations that hold a slot here
+    queue: deque[Migration] = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class Server:
+    id: str
+    number: int
+    name: str
+    project_id: str
+    user_id: str
+    flavor: Flavor
+    image_id: str | None  # None: boots from a volume
+    volumes: list[tuple[str, bool]]  # (id, delete on termination), the root volume first
+    created_at: float
+    updated_at: float
+    host: str | None = None
+    launched_host: str | None = None
+    vm_state: str = "building"
+    task_state: str | None = None
+    power_state: int = NO_STATE
+    launched_at: float | None = None
+    deleted_at: float | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+    hints: dict[str, Any] = field(default_factory=dict)
+    group_id: str | None = None
+    pinned_zone: str | None = None
+    locked_by: str | None = None
+    locked_reason: str | None = None
+    fault: Fault | None = None
+    description: str | None = None
+    key_name: str | None = None
+    old_vm_state: str | None = None  # while it is resized or rescued
+    old_flavor: Flavor | None = None
+    addresses: dict[str, str] = field(default_factory=dict)
+    guest_cpu: Cpu | None = None
+    actions: list[InstanceAction] = field(default_factory=list)
+
+    @property
+    def volume_backed(self) -> bool:
+        return self.image_id is None
+
+    @property
+    def status(self) -> str:
+        tasks = _STATUS[self.vm_state]
+        return tasks.get(self.task_state, tasks[None])
+
+    @property
+    def local_disk_gb(self) -> int:
+        return self.flavor.resources(volume_backed=self.volume_backed).get("DISK_GB", 0)
+
+    def resources(self, flavor: Flavor | None = None) -> dict[str, int]:
+        return (flavor or self.flavor).resources(volume_backed=self.volume_backed)
+
+
+@dataclass(slots=True)
+class Fault:
+    code: int
+    message: str
+    created_at: float
+    details: str = ""
+
+
+@dataclass(slots=True)
+class Copy:
+    """The copy of a live migration: how far it is at any instant."""
+
+    started_at: float
+    seconds: float
+    ceiling: float  # the fraction at which it stays: 1 unless it fails or never converges
+    memory_bytes: int
+    disk_bytes: int
+
+    def fraction(self, now: float) -> float:
+        passed = 1.0 if self.seconds <= 0 else (now - self.started_at) / self.seconds
+        return min(max(passed, 0.0), self.ceiling)
+
+
+@dataclass(slots=True)
+class Migration:
+    id: int
+    uuid: str
+    server_id: str
+    type: str  # live-migration, migration, resize, evacuation
+    status: str
+    source: str
+    created_at: float
+    user_id: str
+    project_id: str
+    updated_at: float | None = None
+    destination: str | None = None
+    destination_ip: str | None = None
+    source_node: str | None = None
+    destination_node: str | None = None
+    flavor: Flavor | None = None
+    old_flavor: Flavor | None = None
+    block: bool = False
+    copy: Copy | None = None
+    action: InstanceAction | None = None
+    next_step: Event | None = None
+
+
+@dataclass(slots=True)
+class ActionEvent:
+    name: str
+    host: str
+    started_at: float
+    finished_at: float | None = None
+    result: str | None = None
+    details: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(slots=True)
+class InstanceAction:
+    """One request to a server and what came of it; `request_id` is the key of both."""
+
+    name: str
+    server_id: str
+    request_id: str
+    user_id: str
+    project_id: str
+    started_at: float
+    updated_at: float
+    message: str | None = None
+    events: list[ActionEvent] = field(default_factory=list)
+
+    def begin(self, event: str, host: str, now: float) -> None:
+        self.events.append(ActionEvent(event, host, now))
+        self.updated_at = now
+
+    def end(self, event: str, now: float, *, error: str | None = None) -> None:
+        """Close an event.  As in Nova the first of that name takes it, so of several hosts tried one holds the text."""
+        for entry in self.events:
+            if entry.name == event:
+                entry.finished_at = now
+                entry.result = "Success" if error is None else "Error"
+                if error is not None:
+                    entry.details = error
+                    entry.traceback = f'  File "simulator", in {event}\n    {error}\n'
+                    self.message = "Error"
+                break
+        self.updated_at = now
+
+
+@dataclass(slots=True)
+class Aggregate:
+    id: int
+    uuid: str
+    name: str
+    created_at: float
+    updated_at: float | None = None
+    hosts: list[str] = field(default_factory=list)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def zone(self) -> str | None:
+        return self.metadata.get("availability_zone")
+
+
+@dataclass(slots=True)
+class ServerGroup:
+    id: str
+    name: str
+    policy: str
+    project_id: str
+    user_id: str
+    max_server_per_host: int = 1
+    members: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks, and under which request id."""
+
+    user_id: str
+    project_id: str
+    roles: tuple[str, ...]
+    request_id: str
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles
+
+
+def host_id(project_id: str, host: str | None) -> str:
+    """Nova's `hostId`: tells a project that two servers share a host, not which one."""
+    return hashlib.sha224((project_id + host).encode()).hexdigest() if host else ""

@@ -1,0 +1,61 @@
+"""The few request bodies that are checked, with the sentences of Nova's JSON schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from vmferry.simulator.errors import BadRequestError
+
+TRUE = (True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t")
+FALSE = (False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no", "n", "f")
+BOOLEAN = (*TRUE, *FALSE)
+
+
+def invalid(field: str, value: Any, message: str) -> BadRequestError:
+    return BadRequestError(f"Invalid input for field/attribute {field}. Value: {value}. {message}")
+
+
+def check_object(
+    field: str,
+    value: Any,
+    *,
+    required: Collection[str] = (),
+    optional: Collection[str] = (),
+    nullable: bool = False,
+) -> Mapping[str, Any]:
+    """An object with these keys and no others; None reads as empty where Nova allows it.  Raises BadRequestError."""
+    if value is None and nullable:
+        return {}
+    if not isinstance(value, dict):
+        kinds = "'object', 'null'" if nullable else "'object'"
+        raise invalid(field, value, f"{value!r} is not of type {kinds}")
+    for name in required:
+        if name not in value:
+            raise invalid(field, value, f"{name!r} is a required property")
+    unknown = [name for name in value if name not in required and name not in optional]
+    if unknown:
+        names = ", ".join(repr(name) for name in unknown)
+        verb = "was" if len(unknown) == 1 else "were"
+        raise invalid(field, value, f"Additional properties are not allowed ({names} {verb} unexpected)")
+    return value
+
+
+def one_of(field: str, value: Any, choices: Collection[Any]) -> Any:
+    # Python says 1 == True; JSON does not.
+    if not any(type(value) is type(choice) and value == choice for choice in choices):
+        raise invalid(field, value, f"{value!r} is not one of {list(choices)}")
+    return value
+
+
+def boolean(field: str, value: Any) -> bool:
+    return one_of(field, value, BOOLEAN) in TRUE
+
+
+def text(field: str, value: Any, *, nullable: bool = False) -> str | None:
+    if value is None and nullable:
+        return None
+    if not isinstance(value, str):
+        kinds = "'string', 'null'" if nullable else "'string'"
+        raise invalid(field, value, f"{value!r} is not of type {kinds}")
+    return value

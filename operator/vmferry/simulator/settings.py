@@ -1,0 +1,65 @@
+"""How the simulated cloud behaves where real ones differ; a fleet file sets it, `/_control/settings` changes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Durations(BaseModel):
+    """Simulated seconds that each step takes."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    boot: float = Field(0.5, ge=0)
+    delete: float = Field(0.2, ge=0)
+    power: float = Field(0.2, ge=0)
+    #: from the 202 of a live migration until its row is in the database
+    migration_row: float = Field(0.05, ge=0)
+    live_precheck: float = Field(0.1, ge=0)
+    live_prepare: float = Field(0.2, ge=0)
+    live_copy: float = Field(1.5, ge=0)
+    #: the server is on its new host and has no task, its migration is still `running`
+    live_post: float = Field(0.1, ge=0)
+    live_abort: float = Field(0.1, ge=0)
+    live_force: float = Field(0.2, ge=0)
+    cold_prepare: float = Field(0.2, ge=0)
+    cold_move: float = Field(0.6, ge=0)
+    cold_finish: float = Field(0.2, ge=0)
+    confirm: float = Field(0.2, ge=0)
+    #: the migration is `confirmed`, the server still VERIFY_RESIZE
+    confirm_post: float = Field(0.1, ge=0)
+    revert: float = Field(0.3, ge=0)
+    evacuate: float = Field(0.8, ge=0)
+    host_start: float = Field(0.3, ge=0)
+
+
+class NovaSettings(BaseModel):
+    """The configuration of the simulated Nova, named after nova.conf's options where there is one."""
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    max_microversion: str = Field("2.100", pattern=r"^2\.([1-9]\d?|10[0-4])$")
+    max_limit: int = Field(1000, ge=1)
+    service_down_time: float = Field(8, gt=0)
+    report_interval: float = Field(2, gt=0)
+    max_concurrent_live_migrations: int = Field(2, ge=0)
+    cpu_mode: Literal["host-model", "custom"] = "host-model"
+    cpu_model: str | None = None
+    default_zone: str = "nova"
+    #: what a failed or aborted copy leaves: `rollback` is an ACTIVE server and a `failed` or `cancelled` migration,
+    #: `error` a server in ERROR and a migration in `error`, all events Success (seen with Nova 33 and a libvirtError)
+    copy_failure: Literal["rollback", "error"] = "rollback"
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    seed: int = 1
+    speed: float = Field(1.0, ge=0, description="simulated seconds per real second; 0: moved by the control API")
+    token_lifetime: float = Field(86400, gt=0)
+    region: str = "RegionOne"
+    resource_manager: bool = Field(False, description="also offer the host facts that Private Cloud Director has")
+    nova: NovaSettings = NovaSettings()
+    durations: Durations = Durations()
