@@ -1,0 +1,211 @@
+"""Cloud facts for tests: a sane server, host or cloud, of which a test names only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import NAMESPACE_DNS, uuid5
+
+from vmferry.cloud.model import (
+    Flavor,
+    Host,
+    Hypervisor,
+    Inventory,
+    Migration,
+    MigrationKind,
+    Part,
+    Server,
+    ServerGroup,
+    Service,
+    Snapshot,
+    index_migrations,
+    index_servers,
+)
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove, Question
+
+#: the frozen present of all tests
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+
+#: vm_state of a server to Nova's summary word
+STATUS = {
+    "active": "ACTIVE",
+    "building": "BUILD",
+    "paused": "PAUSED",
+    "suspended": "SUSPENDED",
+    "stopped": "SHUTOFF",
+    "rescued": "RESCUE",
+    "resized": "VERIFY_RESIZE",
+    "soft-delete": "SOFT_DELETED",
+    "deleted": "DELETED",
+    "error": "ERROR",
+    "shelved": "SHELVED",
+    "shelved_offloaded": "SHELVED_OFFLOADED",
+}
+_POWER = {"active": 1, "rescued": 1, "paused": 3, "suspended": 4, "stopped": 4}
+
+
+def ident(name: str) -> str:
+    """The same UUID for the same name, every time."""
+    return str(uuid5(NAMESPACE_DNS, name))
+
+
+def flavor(**over: Any) -> Flavor:
+    """2 vCPUs, 4 GiB memory, no disk."""
+    return Flavor(**{"name": "m1.medium", "vcpus": 2, "memory_mb": 4096, "disk_gb": 0, **over})
+
+
+def server(**over: Any) -> Server:
+    """A running server on host-a that boots from a volume. `vm_state` alone also sets status and power state."""
+    name = over.get("name", "web-1")
+    state = over.get("vm_state", "active")
+    facts: dict[str, Any] = {
+        "id": ident(name),
+        "name": name,
+        "project_id": "p-shop",
+        "status": STATUS.get(state, state.upper()),
+        "vm_state": state,
+        "task_state": None,
+        "power_state": _POWER.get(state, 0),
+        "host": "host-a",
+        "availability_zone": "nova",
+        "flavor": flavor(),
+        "image_id": None,
+        "volumes": (ident(f"{name}-root"),),
+        "metadata": {},
+    }
+    return Server(**{**facts, **over})
+
+
+def service(host: str, **over: Any) -> Service:
+    """Up and enabled, seen five seconds ago."""
+    facts: dict[str, Any] = {
+        "id": ident(f"service-{host}"),
+        "host": host,
+        "zone": "nova",
+        "enabled": True,
+        "up": True,
+        "forced_down": False,
+        "disabled_reason": None,
+        "last_seen": NOW - timedelta(seconds=5),
+    }
+    return Service(**{**facts, **over})
+
+
+def hypervisor(host: str, **over: Any) -> Hypervisor:
+    """QEMU 6.2.0."""
+    facts: dict[str, Any] = {
+        "id": ident(f"hypervisor-{host}"),
+        "hostname": f"{host}.example.org",
+        "service_host": host,
+        "type": "QEMU",
+        "version": 6_002_000,
+    }
+    return Hypervisor(**{**facts, **over})
+
+
+def room(**over: Inventory) -> dict[str, Inventory]:
+    """An empty host with 32 vCPUs, 64 GiB memory and 500 GiB disk."""
+    return {
+        "VCPU": Inventory(capacity=32, used=0),
+        "MEMORY_MB": Inventory(capacity=65_536, used=0),
+        "DISK_GB": Inventory(capacity=500, used=0),
+        **over,
+    }
+
+
+def host(name: str, **over: Any) -> Host:
+    """A healthy, empty host. Fields of `Service` (`up`, `zone` ...) and `version` may be given directly."""
+    fields = set(Host.__dataclass_fields__)
+    of_service = {key: value for key, value in over.items() if key in Service.__dataclass_fields__}
+    of_hypervisor = {"version": over["version"]} if "version" in over else {}
+    unknown = set(over) - fields - set(of_service) - {"version"}
+    assert not unknown, f"neither a host nor its service has {unknown}"
+    facts: dict[str, Any] = {
+        "service": service(name, **of_service),
+        "hypervisor": hypervisor(name, **of_hypervisor),
+        "inventories": room(),
+    }
+    return Host(**{"name": name, **facts, **{key: value for key, value in over.items() if key in fields}})
+
+
+def dead_host(name: str, **over: Any) -> Host:
+    """A host whose service is down and was silent for five minutes."""
+    return host(name, **{"up": False, "last_seen": NOW - timedelta(minutes=5), **over})
+
+
+def migration(of: Server, number: int = 1, **over: Any) -> Migration:
+    """A running live migration of `of` from its host to host-b."""
+    facts: dict[str, Any] = {
+        "id": number,
+        "uuid": ident(f"migration-{number}"),
+        "server_id": of.id,
+        "type": "live-migration",
+        "status": "running",
+        "source_host": of.host,
+        "target_host": "host-b",
+        "user_id": "somebody",
+    }
+    return Migration(**{**facts, **over})
+
+
+def move(of: Server, target: str, **over: Any) -> PlannedMove:
+    """A live migration of `of` that was decided just now."""
+    facts: dict[str, Any] = {
+        "server_id": of.id,
+        "kind": MigrationKind.LIVE,
+        "source_host": of.host or "",
+        "target_host": target,
+        "needs": of.needs,
+        "decided_at": NOW,
+    }
+    return PlannedMove(**{**facts, **over})
+
+
+def snapshot(
+    servers: Iterable[Server] | None = None,
+    hosts: Iterable[Host] | None = None,
+    migrations: Iterable[Migration] = (),
+    *,
+    server_groups: Iterable[ServerGroup] = (),
+    read_at: Mapping[Part, datetime] | None = None,
+    **over: Any,
+) -> Snapshot:
+    """The shared view, read whole at `NOW`; by default `server()` and the hosts host-a, host-b and host-c."""
+    by_id = {s.id: s for s in ([server()] if servers is None else servers)}
+    by_name = {h.name: h for h in ([host(f"host-{x}") for x in "abc"] if hosts is None else hosts)}
+    by_uuid = {m.uuid: m for m in migrations}
+    facts: dict[str, Any] = {
+        "projects": {"p-shop": "shop"},
+        "user_id": "vmferry",
+    }
+    return Snapshot(
+        servers=by_id,
+        hosts=by_name,
+        server_groups=tuple(server_groups),
+        migrations=by_uuid,
+        read_at=dict.fromkeys(Part, NOW) if read_at is None else read_at,
+        servers_by_host=index_servers(by_id),
+        migrations_by_server=index_migrations(by_uuid),
+        **{**facts, **over},
+    )
+
+
+def question(
+    of: Server | None = None,
+    kind: MigrationKind = MigrationKind.LIVE,
+    view: Snapshot | None = None,
+    target: str | None = "host-b",
+    **over: Any,
+) -> Question:
+    """May `of` (by default `server()`) be moved to host-b? Its source is found in `view`."""
+    asked = server() if of is None else of
+    view = snapshot([asked]) if view is None else view
+    facts: dict[str, Any] = {
+        "source": view.hosts.get(asked.host) if asked.host else None,
+        "target": view.hosts[target] if target else None,
+        "policy": Policy(),
+        "now": NOW,
+    }
+    return Question(server=asked, kind=kind, snapshot=view, **{**facts, **over})
