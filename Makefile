@@ -34,3 +34,41 @@ constraints: ## pin requirements.in again (after a change there)
 	@python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet uv
 	@$(CACHE)/uv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	  --python-version 3.11 requirements.in --output-file constraints.txt
+
+.PHONY: demo
+demo: setup ## the main job, end to end, on real parts; CLOUD=nova for a real Nova
+	@$(PY) -u -m testbed demo --cloud $(CLOUD)
+
+.PHONY: up
+up: setup ## the same parts, left running to be played with; CLOUD=nova for a real Nova
+	@$(PY) -u -m testbed up --cloud $(CLOUD)
+
+.PHONY: down
+down: setup ## stop exactly what `make up` started
+	@$(PY) -u -m testbed down
+
+.PHONY: crds
+crds: setup ## write crds/ from the models
+	@$(PY) -m vmferry.resources.crd crds
+
+.PHONY: format
+format: setup ## format the code and mend what can be mended by itself
+	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
+
+.PHONY: lint
+lint: setup ## lint, format, strict types, import rules
+	@echo "lint: ruff"; $(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests
+	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
+
+.PHONY: test-unit
+test-unit: setup ## tests that need no server; seconds
+	@$(PY) -m pytest -q -m "not simulator and not kubernetes and not nova" $(ARGS)
+
+.PHONY: test-servers
+test-servers: setup ## API, contract and end-to-end tests on the real Kubernetes API, the simulator and the real Nova
+	@$(PY) -m pytest -v -m "simulator or kubernetes or nova" $(ARGS)
+
+.PHONY: test
+test: lint test-unit test-servers ## everything

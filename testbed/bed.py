@@ -1,0 +1,143 @@
+"""Everything together: a real Kubernetes API, a cloud, and the operator as its own ServiceAccount, with its own RBAC."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed.cloud import CLOUD_NAME, CloudLab
+from testbed.kubernetes.cluster import Cluster
+from testbed.processes import Supervisor, free_port, wait_for
+from testbed.tenant import Tenant
+
+ROOT = Path(__file__).resolve().parent.parent
+CRDS = sorted((ROOT / "crds").glob("*.yaml"))
+OPERATOR_NAMESPACE = "vmferry-system"
+SERVICE_ACCOUNT = "vmferry"
+OPERATOR = "operator"
+CLOUDS = ("simulator", "nova")
+
+#: quick enough for a demo and for tests; a real cloud takes the defaults
+QUICK: dict[str, Any] = {
+    "policy": {
+        "sharedStorage": [{"name": "lab", "aggregates": ["cluster1"]}],
+        "hostDownFor": "5s",
+        "recheck": "2s",
+        "retryBackoff": "2s",
+        "progressEvery": "2s",
+        "recordGrace": "10s",
+    },
+    "polling": {
+        "servers": "1s",
+        "migrations": "1s",
+        "hosts": "2s",
+        "resources": "3s",
+        "groups": "10s",
+        "projects": "10s",
+    },
+    "log": {"format": "text"},
+}
+
+
+def start_cloud(kind: str, supervisor: Supervisor, run_dir: Path) -> CloudLab:
+    """`simulator` or `nova`, with hosts cmp1 to cmp4."""
+    if kind == "nova":
+        from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
+
+        return NovaLab.start(supervisor, run_dir / "nova")
+    from testbed.simulator import SimulatedCloud
+
+    return SimulatedCloud.start(supervisor, run_dir / "simulator")
+
+
+class Bed:
+    """What demo, `make up` and the end-to-end tests run on."""
+
+    def __init__(self, supervisor: Supervisor, run_dir: Path, cluster: Cluster, cloud: CloudLab) -> None:
+        self.supervisor = supervisor
+        self.run_dir = run_dir
+        self.cluster = cluster
+        self.cloud = cloud
+        self.tenant = Tenant(cloud.clouds_yaml)
+        self.health_port = free_port()
+
+    @property
+    def config_file(self) -> Path:
+        return self.run_dir / "operator.yaml"
+
+    @property
+    def operator_kubeconfig(self) -> Path:
+        return self.run_dir / "operator.kubeconfig"
+
+    def install_operator(self, **overrides: Any) -> None:
+        """Apply the shipped namespace, ServiceAccount and RBAC; write the operator's configuration."""
+        self.cluster.kubectl_run("apply", "-f", ROOT / "manifests/operator/namespace.yaml")
+        self.cluster.kubectl_run("apply", "-f", ROOT / "manifests/operator/rbac.yaml")
+        self.cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, SERVICE_ACCOUNT, self.operator_kubeconfig)
+        config = merge(
+            QUICK,
+            {
+                "cloud": {"name": CLOUD_NAME, "cloudsFile": str(self.cloud.clouds_yaml)},
+                "kubeconfig": str(self.operator_kubeconfig),
+                "health": {"port": self.health_port},
+            },
+        )
+        self.config_file.write_text(yaml.safe_dump(merge(config, overrides)))
+
+    def start_operator(self, *, ready: bool = True) -> None:
+        """Start `vmferry operator` and, if asked, wait until it says that it is ready."""
+        self.supervisor.start(
+            OPERATOR,
+            [sys.executable, "-m", "vmferry", "operator", "--config", str(self.config_file)],
+            env={**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}", "PYTHONUNBUFFERED": "1"},
+        )
+        if ready:
+            wait_for(lambda: self.probe("readyz")[0] == 200, 60, "the operator to be ready", self._check)
+
+    def _check(self) -> None:
+        self.supervisor.check(OPERATOR)
+
+    def stop_operator(self) -> None:
+        self.supervisor.stop(OPERATOR)
+
+    def kill_operator(self) -> None:
+        """SIGKILL: no time to say good-bye."""
+        pid = self.supervisor.pid(OPERATOR)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        self.supervisor.stop(OPERATOR, grace=0)
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """Status code and body of the operator's health server; 0 while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+        except OSError as error:
+            return 0, str(error)
+
+    @classmethod
+    def start(cls, kind: str, supervisor: Supervisor, run_dir: Path) -> Bed:
+        """A new cluster and a new cloud; the operator is installed but not started."""
+        run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cluster = Cluster.start(supervisor, run_dir / "kubernetes", CRDS)
+        cloud = start_cloud(kind, supervisor, run_dir)
+        return cls(supervisor, run_dir, cluster, cloud)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` wins; mappings are merged."""
+    out = dict(base)
+    for key, value in over.items():
+        old = out.get(key)
+        out[key] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return out
