@@ -1,4 +1,4 @@
-"""`python -m vmferry.simulator --fleet FILE [--port N] [--clouds-yaml OUT] [--speed FACTOR]`"""
+"""`python -m vmferry.simulator --fleet FILE [--port N] [--clouds-yaml OUT] [--url-file OUT] [--speed FACTOR]`"""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ LAB = Path(__file__).parent / "fleets" / "lab.yaml"
 @click.option(
     "--speed", type=click.FloatRange(min=0), help="Simulated seconds per second; 0: only /_control moves the clock."
 )
-def main(fleet_file: Path, port: int, clouds_file: Path | None, speed: float | None) -> None:
+def main(fleet_file: Path, port: int, clouds_file: Path | None, url_file: Path | None, speed: float | None) -> None:
     """Serve a simulated OpenStack cloud on 127.0.0.1 and print its URL once it answers."""
     try:
         cloud = fleet.build(fleet.load(fleet_file), speed=speed)
     except fleet.FleetError as error:
         raise click.ClickException(str(error)) from error
-    asyncio.run(serve(cloud, port, clouds_file))
+    asyncio.run(serve(cloud, port, clouds_file, url_file))
 
 
-async def serve(cloud: Cloud, port: int, clouds_file: Path | None) -> None:
+async def serve(cloud: Cloud, port: int, clouds_file: Path | None, url_file: Path | None) -> None:
     """Until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -47,6 +47,10 @@ async def serve(cloud: Cloud, port: int, clouds_file: Path | None) -> None:
         url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         if clouds_file is not None:
             clouds_yaml.write(clouds_file, url, cloud)
+        if url_file is not None:
+            unfinished = url_file.with_suffix(".new")
+            unfinished.write_text(url)
+            unfinished.replace(url_file)
         click.echo(url)
         await stop.wait()
     finally:

@@ -24,6 +24,7 @@ from vmferry.simulator.scheduling import Wish, select
 _TOP = "conductor_live_migrate_instance"
 _CHECK_DESTINATION = "compute_check_can_live_migrate_destination"
 _CHECK_SOURCE = "compute_check_can_live_migrate_source"
+_START = "compute_live_migration"
 _PRE = "compute_pre_live_migration"
 _POST = "compute_post_live_migration_at_destination"
 _ROLLBACK = "compute_rollback_live_migration_at_destination"
@@ -88,9 +89,15 @@ def abort(cloud: Cloud, server: Server, migration_id: int, caller: Caller, *, qu
     allowed = ("running", "queued", "preparing") if queued_too else ("running",)
     if migration.status not in allowed:
         raise _wrong_status(migration, "abort live migration")
-    cloud.record(server, "live_migration_cancel", caller)
+    action = cloud.record(server, "live_migration_cancel", caller)
     _cancel_step(migration)
-    cloud.cast(migration.source, cloud.settings.durations.live_abort, lambda: _aborted(cloud, server, migration))
+
+    def at_source() -> None:
+        action.begin("compute_live_migration_abort", migration.source, cloud.now)
+        _aborted(cloud, server, migration)
+        action.end("compute_live_migration_abort", cloud.now)
+
+    cloud.cast(migration.source, cloud.settings.durations.live_abort, at_source)
 
 
 def force_complete(cloud: Cloud, server: Server, migration_id: int, caller: Caller) -> None:
@@ -100,13 +107,17 @@ def force_complete(cloud: Cloud, server: Server, migration_id: int, caller: Call
     migration = _of_server(cloud, server, migration_id, BadRequestError)
     if migration.status != "running":
         raise _wrong_status(migration, "force complete")
-    cloud.record(server, "live_migration_force_complete", caller)
+    action = cloud.record(server, "live_migration_force_complete", caller)
     _cancel_step(migration)
-    if migration.copy is not None:
-        migration.copy.ceiling = 1.0
-    migration.next_step = cloud.cast(
-        migration.source, cloud.settings.durations.live_force, lambda: _arrive(cloud, server, migration)
-    )
+
+    def at_source() -> None:
+        action.begin("compute_live_migration_force_complete", migration.source, cloud.now)
+        if migration.copy is not None:
+            migration.copy.ceiling = 1.0
+        _arrive(cloud, server, migration)
+        action.end("compute_live_migration_force_complete", cloud.now)
+
+    migration.next_step = cloud.cast(migration.source, cloud.settings.durations.live_force, at_source)
 
 
 def forget_on_restart(cloud: Cloud, server: Server) -> None:
@@ -284,7 +295,10 @@ def _claim(cloud: Cloud, server: Server, host: Host) -> None:
 
 
 def _take_slot(cloud: Cloud, server: Server, migration: Migration) -> None:
-    source = cloud.hosts[migration.source]
+    source, action = cloud.hosts[migration.source], _action(migration)
+    if migration.status == "accepted":
+        action.begin(_START, source.name, cloud.now)
+        action.end(_START, cloud.now)
     limit = cloud.settings.nova.max_concurrent_live_migrations
     if limit and len(source.copying) >= limit:
         cloud.set_status(migration, "queued")
@@ -292,7 +306,7 @@ def _take_slot(cloud: Cloud, server: Server, migration: Migration) -> None:
         return
     source.copying.add(migration.id)
     cloud.set_status(migration, "preparing")
-    _action(migration).begin(_PRE, migration.destination or "", cloud.now)
+    action.begin(_PRE, migration.destination or "", cloud.now)
     seconds = cloud.settings.durations.live_prepare
     migration.next_step = cloud.clock.after(seconds, lambda: _start_copy(cloud, server, migration))
 
@@ -350,7 +364,10 @@ def _complete(cloud: Cloud, migration: Migration) -> None:
 
 def _copy_failed(cloud: Cloud, server: Server, migration: Migration) -> None:
     if cloud.hosts[migration.source].alive:
-        _end_of_copy(cloud, server, migration, "failed")
+        outcome = "error" if cloud.settings.nova.copy_failure == "error" else "failed"
+        _end_of_copy(cloud, server, migration, outcome)
+        if outcome == "error":
+            server.vm_state = "error"
 
 
 def _aborted(cloud: Cloud, server: Server, migration: Migration) -> None:
@@ -364,11 +381,7 @@ def _end_of_copy(cloud: Cloud, server: Server, migration: Migration, status: str
     action = _action(migration)
     action.begin(_ROLLBACK, migration.destination or "", cloud.now)
     action.end(_ROLLBACK, cloud.now)
-    if cloud.settings.nova.copy_failure == "error":
-        _roll_back(cloud, server, migration, "error")
-        server.vm_state = "error"
-    else:
-        _roll_back(cloud, server, migration, status)
+    _roll_back(cloud, server, migration, status)
 
 
 def _roll_back(cloud: Cloud, server: Server, migration: Migration, status: str) -> None:

@@ -1,0 +1,135 @@
+"""The simulated cloud as a lab: a process of its own, reached over HTTP like any cloud."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from testbed.processes import Supervisor, wait_for
+
+_PROJECT = Path(__file__).resolve().parent.parent
+_PROCESS = "simulator"
+
+
+class SimulatedCloud:
+    """Implements `testbed.cloud.CloudLab`; what only a simulator can do goes through `control`."""
+
+    def __init__(self, supervisor: Supervisor, url: str, clouds_yaml: Path) -> None:
+        """Of a simulator that runs; `start` makes one."""
+        self._supervisor = supervisor
+        self._clouds_yaml = clouds_yaml
+        self.url = url
+
+    @classmethod
+    def start(
+        cls,
+        supervisor: Supervisor,
+        run_dir: Path,
+        fleet: Path | None = None,
+        *,
+        speed: float | None = None,
+        port: int = 0,
+    ) -> SimulatedCloud:
+        """Serve the fleet file (default: the same four hosts as the real lab) and wait until it answers.
+
+        `speed` is simulated seconds per second, 0 for a clock that only `step` moves; None keeps the file's.
+        Errors: ProcessDiedError with the fleet file's faults, TimeoutError.
+        """
+        folder = run_dir / _PROCESS
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        clouds_yaml, ready = folder / "clouds.yaml", folder / "url"
+        command: list[str | Path] = [sys.executable, "-m", "vmferry.simulator", "--port", str(port)]
+        command += ["--clouds-yaml", clouds_yaml, "--url-file", ready]
+        command += ["--fleet", fleet] if fleet is not None else []
+        command += ["--speed", str(speed)] if speed is not None else []
+        path = os.pathsep.join([str(_PROJECT / "operator"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        supervisor.start(_PROCESS, command, env={**os.environ, "PYTHONPATH": path})
+        try:
+            url = wait_for(
+                lambda: ready.read_text().strip() if ready.exists() else "",
+                30,
+                "the simulator's address",
+                lambda: supervisor.check(_PROCESS),
+            )
+        except BaseException:
+            supervisor.stop(_PROCESS)
+            raise
+        return cls(supervisor, url, clouds_yaml)
+
+    @property
+    def name(self) -> str:
+        return "simulator"
+
+    @property
+    def clouds_yaml(self) -> Path:
+        return self._clouds_yaml
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(self.control("GET", "/state")["hosts"])
+
+    def stop(self) -> None:
+        self._supervisor.stop(_PROCESS)
+
+    def kill_compute(self, host: str) -> None:
+        self.control("POST", f"/hosts/{host}/kill")
+
+    def start_compute(self, host: str) -> None:
+        self.control("POST", f"/hosts/{host}/start")
+
+    def knob(self, host: str, **values: float | bool | None) -> None:
+        self.control("PUT", f"/hosts/{host}/knobs", values)
+
+    def reset_knobs(self) -> None:
+        self.control("DELETE", "/knobs")
+
+    # ---- more than a real cloud can do
+
+    def step(self, seconds: float) -> None:
+        """Move the cloud's clock on; all that becomes due on the way has happened when this returns."""
+        self.control("POST", "/clock", {"step": seconds})
+
+    def settings(self, **changes: Any) -> None:
+        """`durations={"live_copy": 0}`, `nova={"service_down_time": 2}`, `token_lifetime=5`."""
+        self.control("PATCH", "/settings", changes)
+
+    def fault(self, **fault: Any) -> None:
+        """See `vmferry.simulator.faults.Fault`: method, path, status, delay, drop, times."""
+        self.control("POST", "/faults", fault)
+
+    def clear_faults(self) -> None:
+        self.control("DELETE", "/faults")
+
+    def requests(self) -> dict[str, int]:
+        """How many requests each route has had, such as `GET /compute/v2.1/servers/detail`, since `forget_requests`."""
+        counts: dict[str, int] = self.control("GET", "/requests")["requests"]
+        return counts
+
+    def forget_requests(self) -> None:
+        self.control("DELETE", "/requests")
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        """One request to the control API; ValueError with its answer when it refuses."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/_control{path}", data=data, method=method)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _KeepErrors())
+        with opener.open(request, timeout=30) as answer:
+            text = answer.read().decode()
+            if answer.status >= 400:
+                raise ValueError(f"{method} {path}: {answer.status} {text}")
+        return json.loads(text) if text else None
+
+
+class _KeepErrors(urllib.request.HTTPErrorProcessor):
+    """Answers from 400 on come back as answers."""
+
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response
