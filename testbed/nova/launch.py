@@ -45,6 +45,8 @@ class Launcher:
             "VMFERRY_NOVA_RUN": str(self.layout.run_dir),
             "VMFERRY_NOVA_RECORDS": str(self.supervisor.run_dir),
             "no_proxy": "127.0.0.1",
+            # a service that shows its state as its title keeps the environment, by which the supervisor knows it
+            "SPT_NOENV": "1",
         }
 
     def inside(self, name: str, script: str, *arguments: str) -> None:
