@@ -22,6 +22,7 @@ LAB = Path(__file__).parent / "fleets" / "lab.yaml"
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="a free one")
 @click.option("--clouds-yaml", "clouds_file", type=click.Path(path_type=Path), help="Write a clouds.yaml there.")
+@click.option("--url-file", type=click.Path(path_type=Path), help="Write the URL there once it answers.")
 @click.option(
     "--speed", type=click.FloatRange(min=0), help="Simulated seconds per second; 0: only /_control moves the clock."
 )
