@@ -1,0 +1,54 @@
+"""`vmferry operator` and `vmferry version`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from vmferry import __version__
+
+
+@click.group()
+def main() -> None:
+    """Migrates the servers of an OpenStack cloud and maintains its hosts, declaratively."""
+
+
+@main.command()
+def version() -> None:
+    """Print the version."""
+    click.echo(__version__)
+
+
+@main.command()
+@click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The configuration, in YAML.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Instead of the one in the configuration.")
+def operator(path: Path, kubeconfig: Path | None) -> None:
+    """Run the operator until SIGTERM."""
+    from vmferry.runtime import config, logs
+
+    try:
+        chosen = config.load(path, os.environ)
+    except config.ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    if kubeconfig is not None:
+        chosen = chosen.model_copy(update={"kubeconfig": kubeconfig})
+    logs.set_up(chosen.log)
+    from vmferry.runtime.operator import KubeError, run
+
+    try:
+        code = asyncio.run(run(chosen))
+    except (KubeError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    logging.shutdown()
+    sys.stdout.flush()
+    # Threads may still wait for an answer of the cloud; nobody needs it any more, and Python would wait with them.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

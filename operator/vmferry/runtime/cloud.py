@@ -1,0 +1,28 @@
+"""What the runtime needs of the cloud; `cloud.observer.Observer` is it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.model import Detail, Progress, Snapshot
+
+
+class Cloud(Protocol):
+    """The shared view, fresh reads of one server, and the one way to change something."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+    def subscribe(self, callback: Callable[[frozenset[str], bool], None]) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail: ...
+
+    async def progress(self, server_id: str, migration_id: int) -> Progress | None: ...
+
+    async def act(self, action: Action) -> Outcome: ...

@@ -1,0 +1,213 @@
+"""The operator's configuration: one YAML file; every key is optional, an unknown one is an error that says which.
+
+    cloud: {name: mycloud, cloudsFile: /etc/vmferry/clouds.yaml}
+    namespaces: [migrations]        # empty: all
+    policy:
+      sharedStorage: [{name: nfs-1, aggregates: [rack-1]}]
+      limits: {perSource: 2, perTarget: 2, total: 10}
+
+A few places can be given by the environment, where a container needs that: see `from_environment`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+
+from vmferry import policy as rules
+from vmferry.prerequisites.words import Name
+from vmferry.resources.base import Duration
+
+_DEFAULTS = rules.Policy()
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names the file and every wrong field."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True)
+
+
+def _positive(span: timedelta) -> timedelta:
+    if span <= timedelta(0):
+        raise ValueError("must be longer than 0s")
+    return span
+
+
+class Cloud(_Section):
+    """Which cloud of which clouds.yaml."""
+
+    #: None: the OS_* environment variables say which
+    name: Annotated[str, Field(min_length=1)] | None = None
+    #: None: where openstacksdk looks by itself
+    clouds_file: Path | None = None
+
+
+class Polling(_Section):
+    """How often the parts of the shared view are read; what the fields mean stands at `cloud.observer.Pace`."""
+
+    poll: Duration = timedelta(seconds=5)
+    full: Duration = timedelta(minutes=5)
+    hosts: Duration = timedelta(seconds=10)
+    resources: Duration = timedelta(seconds=20)
+    groups: Duration = timedelta(seconds=20)
+    projects: Duration = timedelta(seconds=30)
+
+    _positive = field_validator("*")(_positive)
+
+    def seconds(self) -> dict[str, float]:
+        return {name: getattr(self, name).total_seconds() for name in type(self).model_fields}
+
+
+class SharedStorage(_Section):
+    """Hosts whose ephemeral disks lie on one shared storage."""
+
+    name: Annotated[str, Field(min_length=1)]
+    hosts: list[str] = []
+    aggregates: list[str] = []
+
+
+class Limits(_Section):
+    """How many migrations may run at once, everybody's counted."""
+
+    per_source: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.per_source
+    per_target: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.per_target
+    total: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.total
+
+
+class Policy(_Section):
+    """`vmferry.policy.Policy` as YAML: what the fields mean stands there."""
+
+    shared_storage: list[SharedStorage] = []
+    local_unless_shared: bool = _DEFAULTS.local_unless_shared
+    limits: Limits = Limits()
+    tolerate_unknown: list[Name] = []
+    max_view_age: Duration = _DEFAULTS.max_view_age
+    host_down_for: Duration = _DEFAULTS.host_down_for
+    timeout_base: Duration = _DEFAULTS.timeout_base
+    timeout_per_gib: Annotated[Duration, Field(alias="timeoutPerGiB")] = _DEFAULTS.timeout_per_gib
+    stop_timeout: Duration = _DEFAULTS.stop_timeout
+    recheck: Duration = _DEFAULTS.recheck
+    retry_backoff: Duration = _DEFAULTS.retry_backoff
+    progress_every: Duration = _DEFAULTS.progress_every
+    record_grace: Duration = _DEFAULTS.record_grace
+    ttl_after_finished: Duration | None = _DEFAULTS.ttl_after_finished
+
+    _positive = field_validator("max_view_age", "timeout_base", "stop_timeout", "recheck", "progress_every")(_positive)
+
+    def rules(self) -> rules.Policy:
+        plain = {name: getattr(self, name) for name in type(self).model_fields}
+        return rules.Policy(
+            **plain
+            | {
+                "shared_storage": tuple(
+                    rules.StoragePool(pool.name, frozenset(pool.hosts), frozenset(pool.aggregates))
+                    for pool in self.shared_storage
+                ),
+                "limits": rules.Limits(**self.limits.model_dump()),
+                "tolerate_unknown": frozenset(self.tolerate_unknown),
+            }
+        )
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(StrEnum):
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Log(_Section):
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.JSON
+
+
+class Health(_Section):
+    """Where /healthz, /readyz and /metrics are served; loopback unless told otherwise."""
+
+    address: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+
+
+class Config(_Section):
+    """The whole file."""
+
+    cloud: Cloud = Cloud()
+    #: None: $KUBECONFIG, the Pod's ServiceAccount, or the user's own kubeconfig, in this order
+    kubeconfig: Path | None = None
+    #: empty: all
+    namespaces: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]] = []
+    policy: Policy = Policy()
+    polling: Polling = Polling()
+    workers: Annotated[int, Field(ge=1, le=64)] = 4
+    #: how often all objects are listed and looked at again
+    resync: Duration = timedelta(minutes=10)
+    #: how long running passes may take to finish once the operator is told to stop
+    grace: Duration = timedelta(seconds=20)
+    log: Log = Log()
+    health: Health = Health()
+
+    _positive = field_validator("resync")(_positive)
+
+
+#: environment variables and the fields that they set
+_ENVIRONMENT = {
+    "VMFERRY_CLOUD": ("cloud", "name"),
+    "VMFERRY_CLOUDS_FILE": ("cloud", "cloudsFile"),
+    "VMFERRY_KUBECONFIG": ("kubeconfig",),
+    "VMFERRY_HEALTH_ADDRESS": ("health", "address"),
+    "VMFERRY_HEALTH_PORT": ("health", "port"),
+}
+
+
+def load(path: Path, environment: Mapping[str, str]) -> Config:
+    """Read the file; the environment wins over it. Raises ConfigError."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
+    return parse({} if data is None else data, environment, str(path))
+
+
+def parse(data: Any, environment: Mapping[str, str], source: str = "configuration") -> Config:
+    """From parsed YAML; raises ConfigError with every wrong field."""
+    if not isinstance(data, dict):
+        raise ConfigError(f"{source}: must be a mapping of keys to values")
+    for variable, fields in _ENVIRONMENT.items():
+        if value := environment.get(variable):
+            data = _with(data, fields, value)
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_context=False)
+        raise ConfigError("\n".join(f"{source}: {_sentence(p)}" for p in problems)) from error
+
+
+def _with(data: dict[str, Any], fields: tuple[str, ...], value: str) -> dict[str, Any]:
+    first, *rest = fields
+    if not rest:
+        return {**data, first: value}
+    inner = data.get(first)
+    return {**data, first: _with(inner if isinstance(inner, dict) else {}, tuple(rest), value)}
+
+
+def _sentence(problem: Any) -> str:
+    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    if problem["type"] == "extra_forbidden":
+        return f"{field}: no such key"
+    return f"{field}: {problem['msg'].removeprefix('Value error, ')}"

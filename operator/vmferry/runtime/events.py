@@ -1,0 +1,54 @@
+"""Kubernetes Events (events.k8s.io/v1) of what the operator decides. An Event never fails a pass."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from vmferry.reconcilers.decision import Event
+from vmferry.resources.base import clip
+from vmferry.runtime.kinds import Key
+from vmferry.runtime.kube import ConflictError, KubeError
+
+CONTROLLER = "vmferry.dev/operator"
+NOTE_LENGTH = 1024
+
+#: apiVersion, kind, namespace, name and uid
+Reference = Mapping[str, str]
+
+logger = logging.getLogger(__name__)
+
+
+class EventSink(Protocol):
+    async def create_event(self, namespace: str, body: dict[str, Any]) -> None: ...
+
+
+async def tell(sink: EventSink, key: Key, reference: Reference, version: str, event: Event, now: datetime) -> None:
+    """Write one Event. Told twice of the object as it was at `version`, it is there once."""
+    seed = "\n".join((reference["uid"], version, event.reason, event.message))
+    digest = hashlib.sha256(seed.encode()).hexdigest()[:16]
+    # events of cluster-scoped objects lie in the namespace "default"
+    namespace = key.namespace or "default"
+    body = {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": f"{key.name[:200].rstrip('.-')}.{digest}", "namespace": namespace},
+        "eventTime": now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "reportingController": CONTROLLER,
+        "reportingInstance": f"vmferry-{socket.gethostname()}"[:128],
+        "action": "Reconcile",
+        "reason": clip(event.reason, 128),
+        "regarding": dict(reference),
+        "note": clip(event.message, NOTE_LENGTH).encode()[:NOTE_LENGTH].decode(errors="ignore"),
+        "type": event.type.value,
+    }
+    try:
+        await sink.create_event(namespace, body)
+    except ConflictError:
+        pass
+    except KubeError as error:
+        logger.warning("the event %s is lost: %s", event.reason, error)

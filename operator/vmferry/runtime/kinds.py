@@ -1,0 +1,125 @@
+"""The table of custom resources that the operator serves: a row a kind, nothing else in `runtime` names one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.model import Snapshot
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.decision import Decision, Event, World
+from vmferry.reconcilers.scope import planned_move
+from vmferry.reconcilers.vmmigration import plan, settle
+from vmferry.resources.base import Metadata, Model
+from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
+from vmferry.resources.words import Phase, Priority
+
+
+class Key(NamedTuple):
+    """Names one object: what the queue carries."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+class Resource(Protocol):
+    """What `runtime` knows of a typed object."""
+
+    @property
+    def metadata(self) -> Metadata: ...
+
+    @property
+    def status(self) -> Model: ...
+
+    def reference(self) -> dict[str, str]: ...
+
+
+Obj = TypeVar("Obj", bound=Resource)
+Status = TypeVar("Status", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[Obj, Status]):
+    """How the objects of one kind are read and decided on."""
+
+    name: str
+    plural: str
+    namespaced: bool
+    finalizer: str
+    #: raises pydantic's ValidationError
+    read: Callable[[dict[str, Any]], Obj]
+    plan: Callable[[Obj, World, datetime, Policy], Decision[Status]]
+    settle: Callable[[Obj, Action, Outcome, datetime], tuple[Status, tuple[Event, ...]]]
+    #: the move that the status says is decided or in flight
+    move: Callable[[Obj, Snapshot], PlannedMove | None]
+    #: the move that waits for its turn under the limits
+    queued_move: Callable[[Obj, Snapshot], PlannedMove | None]
+    #: queued objects start in this order
+    turn: Callable[[Obj], tuple[Any, ...]]
+    #: over: it moves nothing any more
+    finished: Callable[[Obj], bool]
+    #: for the logs: ids that help to find the lines of one move in Nova's logs
+    describe: Callable[[Obj], dict[str, str]]
+
+
+_RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}
+
+
+def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
+    status = obj.status
+    if status.phase is not Phase.QUEUED or status.server is None or obj.spec.paused:
+        return None
+    if status.type is None or status.source_host is None or status.target_host is None:
+        return None
+    created = obj.metadata.creation_timestamp
+    server = snapshot.servers.get(status.server.id)
+    if server is None or created is None:
+        return None
+    return PlannedMove(status.server.id, status.type, status.source_host, status.target_host, server.needs, created)
+
+
+def _turn(obj: VMMigration) -> tuple[Any, ...]:
+    created = obj.metadata.creation_timestamp
+    return (
+        _RANK[obj.spec.priority],
+        created.timestamp() if created else 0.0,
+        obj.metadata.namespace,
+        obj.metadata.name,
+    )
+
+
+def _describe(obj: VMMigration) -> dict[str, str]:
+    status = obj.status
+    words: dict[str, str | None] = {"server": status.server.id if status.server else obj.spec.server.id}
+    if status.attempts:
+        last = status.attempts[-1]
+        words |= {"attempt": str(last.number), "requestId": last.request_id, "migration": last.migration_id}
+    return {name: word for name, word in words.items() if word}
+
+
+VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
+    name=VMMigration.KIND,
+    plural=VMMigration.PLURAL,
+    namespaced=True,
+    finalizer=FINALIZER,
+    read=VMMigration.read,
+    plan=plan,
+    settle=settle,
+    move=lambda obj, snapshot: planned_move(obj.status, snapshot),
+    queued_move=_queued_move,
+    turn=_turn,
+    finished=lambda obj: obj.status.completed_at is not None,
+    describe=_describe,
+)
+
+#: by kind
+Kinds = Mapping[str, Kind[Any, Any]]
+KINDS: Kinds = {kind.name: kind for kind in (VM_MIGRATION,)}

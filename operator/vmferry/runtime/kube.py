@@ -1,0 +1,220 @@
+"""The few calls to the Kubernetes API, as plain JSON bodies.
+
+`kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), a response of
+`CustomObjectsApi` is the JSON itself, and it knows kubeconfigs, exec plugins and in-cluster tokens. Events go through
+the same generic door, for it serves any group. What is set by hand: a timeout on every call, and no retries, which
+the work queue does better because it looks again first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration, CustomObjectsApi, V1DeleteOptions, V1Preconditions
+from kubernetes.aio.client.exceptions import ApiException
+
+from vmferry.resources.base import API_VERSION, GROUP, VERSION
+from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.store import Body
+
+#: seconds for one call, and for one page of a list
+CALL_SECONDS = 15.0
+LIST_SECONDS = 60.0
+PAGE = 500
+FIELD_MANAGER = "vmferry"
+
+
+class KubeError(Exception):
+    """A call failed; the message says which and why, in the server's words."""
+
+
+class ConflictError(KubeError):
+    """The object has changed meanwhile (409)."""
+
+
+class NotFoundError(KubeError):
+    """The object is gone, or its kind is not installed (404)."""
+
+
+class InvalidError(KubeError):
+    """The server refuses the content (422): a repetition would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What kopf needs to log in as the same user."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    token: str | None
+    certificate_path: str | None
+    private_key_path: str | None
+
+
+class Kube:
+    """The Kubernetes API for the objects that the operator serves. Close it at the end."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._client = ApiClient(configuration)
+        self._objects = CustomObjectsApi(self._client)
+
+    @classmethod
+    async def connect(cls, kubeconfig: Path | None) -> Kube:
+        """By the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's kubeconfig."""
+        configuration = Configuration()
+        path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
+        try:
+            if path is None and "KUBERNETES_SERVICE_HOST" in os.environ:
+                kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=path, client_configuration=configuration
+                )
+        except (kubernetes_config.ConfigException, OSError) as error:
+            raise KubeError(f"no way to Kubernetes: {error}") from error
+        configuration.retries = None
+        return cls(configuration)
+
+    async def close(self) -> None:
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def credentials(self) -> Credentials:
+        """As they are now: an in-cluster token is read again once it is old."""
+        header = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+        return Credentials(
+            server=self._configuration.host,
+            ca_path=self._configuration.ssl_ca_cert,
+            insecure=not self._configuration.verify_ssl,
+            token=header.split(" ", 1)[-1].strip() if header else None,
+            certificate_path=self._configuration.cert_file,
+            private_key_path=self._configuration.key_file,
+        )
+
+    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+        async with _told(f"get {key}"):
+            return _body(
+                await self._objects.get_namespaced_custom_object(
+                    GROUP, VERSION, key.namespace, kind.plural, key.name, _request_timeout=CALL_SECONDS
+                )
+            )
+
+    async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
+        """All objects, of all namespaces when none is named, page by page, with the resourceVersion of the list."""
+        for namespace in namespaces or (None,):
+            page: str | None = None
+            while True:
+                async with _told(f"list {kind.plural}"):
+                    answer = await self._list(kind, namespace, limit=PAGE, _continue=page)
+                yield answer["items"], int(answer["metadata"]["resourceVersion"])
+                page = answer["metadata"].get("continue")
+                if not page:
+                    break
+
+    async def _list(self, kind: Kind[Any, Any], namespace: str | None, **options: Any) -> Body:
+        options["_request_timeout"] = LIST_SECONDS
+        if namespace is None:
+            return _body(await self._objects.list_cluster_custom_object(GROUP, VERSION, kind.plural, **options))
+        return _body(
+            await self._objects.list_namespaced_custom_object(GROUP, VERSION, namespace, kind.plural, **options)
+        )
+
+    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+        """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": kind.name,
+            "metadata": {"namespace": key.namespace, "name": key.name, "resourceVersion": version},
+            "status": status,
+        }
+        async with _told(f"write the status of {key}"):
+            return _body(
+                await self._objects.replace_namespaced_custom_object_status(
+                    GROUP,
+                    VERSION,
+                    key.namespace,
+                    kind.plural,
+                    key.name,
+                    body,
+                    field_manager=FIELD_MANAGER,
+                    field_validation="Strict",
+                    _request_timeout=CALL_SECONDS,
+                )
+            )
+
+    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+        """Replace the finalizers, if the object is still at that resourceVersion."""
+        patch: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
+        ]
+        try:
+            async with _told(f"write the finalizers of {key}"):
+                return _body(
+                    await self._objects.patch_namespaced_custom_object(
+                        GROUP,
+                        VERSION,
+                        key.namespace,
+                        kind.plural,
+                        key.name,
+                        patch,
+                        field_manager=FIELD_MANAGER,
+                        _content_type="application/json-patch+json",
+                        _request_timeout=CALL_SECONDS,
+                    )
+                )
+        except InvalidError as error:  # how the server says that a patch's test has failed
+            raise ConflictError(str(error)) from error
+
+    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str) -> None:
+        """Delete the object, if it is this one and still at that resourceVersion."""
+        options = V1DeleteOptions(
+            preconditions=V1Preconditions(uid=uid, resource_version=version), propagation_policy="Background"
+        )
+        async with _told(f"delete {key}"):
+            await self._objects.delete_namespaced_custom_object(
+                GROUP, VERSION, key.namespace, kind.plural, key.name, body=options, _request_timeout=CALL_SECONDS
+            )
+
+    async def create_event(self, namespace: str, body: Body) -> None:
+        """An Event of events.k8s.io/v1."""
+        async with _told("write an event"):
+            await self._objects.create_namespaced_custom_object(
+                "events.k8s.io", "v1", namespace, "events", body, _request_timeout=CALL_SECONDS
+            )
+
+
+_ERRORS: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
+
+
+@asynccontextmanager
+async def _told(what: str) -> AsyncIterator[None]:
+    """Turn what may go wrong in a call into a KubeError that says what was tried."""
+    try:
+        yield
+    except ApiException as error:
+        raise _ERRORS.get(error.status, KubeError)(f"cannot {what}: {error.status} {_words(error)}") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise KubeError(f"cannot {what}: {type(error).__name__} {error}".rstrip()) from error
+
+
+def _words(error: ApiException) -> str:
+    """The `message` of the Status object that the server answers with."""
+    try:
+        return str(json.loads(error.body or "")["message"])[:1000]
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+def _body(answer: object) -> Body:
+    assert isinstance(answer, dict)
+    return answer

@@ -1,0 +1,87 @@
+"""Logs: a line of JSON each, or text; every line of a pass says what it is about; secrets never get through."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from pythonjsonlogger.json import JsonFormatter
+
+from vmferry.runtime.config import Log, LogFormat
+
+#: what the running pass is about: object, server, attempt, requestId, migration
+_about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
+
+_WORDS = r"(?:x-auth-token|x-subject-token|authorization|password|passwd|secret|token|application_credential_secret)"
+_SECRETS = (
+    re.compile(rf"""(?i)(["']?\b{_WORDS}["']?\s*[:=]\s*)(?:bearer\s+|basic\s+)?("[^"]*"|'[^']*'|[^\s,;&}}\]]+)"""),
+    # a URL with a password in it
+    re.compile(r"(\w+://[^/\s:@]+:)([^@\s/]+)(?=@)"),
+    # Keystone's Fernet tokens and JSON Web Tokens
+    re.compile(r"()(\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]*)"),
+)
+
+
+def redact(text: str) -> str:
+    """Replace what looks like a token or a password. Belt and braces: nothing logs one on purpose."""
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\1[redacted]", text)
+    return text
+
+
+@contextmanager
+def about(fields: Mapping[str, str]) -> Iterator[None]:
+    """All lines within, of this task and of what it starts, carry these fields too."""
+    token = _about.set({**_about.get(), **fields})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+class _About(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        for name, word in _about.get().items():
+            if not hasattr(record, name):
+                setattr(record, name, word)
+        return True
+
+
+class _Json(JsonFormatter):
+    """Redacts the finished line, so that no field and no traceback is forgotten."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{name}={getattr(record, name)}" for name in _about.get())
+        return redact(super().format(record) + (f" [{fields}]" if fields else ""))
+
+
+def set_up(log: Log) -> None:
+    """Everything goes to stderr; libraries are heard from `warning` on, unless debugging."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_About())
+    handler.setFormatter(formatter(log.format))
+    level = log.level.upper()
+    logging.basicConfig(level="DEBUG" if level == "DEBUG" else "WARNING", handlers=[handler], force=True)
+    logging.getLogger("vmferry").setLevel(level)
+    # these tell every request, with headers, when debugging
+    for chatty in ("kubernetes", "aiohttp.access", "keystoneauth", "urllib3", "asyncio"):
+        logging.getLogger(chatty).setLevel("WARNING")
+
+
+def formatter(format_: LogFormat) -> logging.Formatter:
+    if format_ is LogFormat.TEXT:
+        return _Text("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return _Json(
+        "%(asctime)s %(levelname)s %(name)s %(message)s",
+        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+        json_ensure_ascii=False,
+    )

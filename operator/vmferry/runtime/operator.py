@@ -1,0 +1,162 @@
+"""The operator as a process: puts the parts together, and takes them apart in an order that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from vmferry import __version__
+from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.observer import Observer, Pace
+from vmferry.runtime import metrics
+from vmferry.runtime.cloud import Cloud
+from vmferry.runtime.config import Config
+from vmferry.runtime.health import Health, HealthServer
+from vmferry.runtime.kinds import KINDS, Key, Kinds
+from vmferry.runtime.kube import Kube, KubeError
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.reconcile import Reconciler
+from vmferry.runtime.resync import Resync
+from vmferry.runtime.store import Body, Store, key_of, version_of
+from vmferry.runtime.waking import Waker
+from vmferry.runtime.watch import Watch
+from vmferry.runtime.workers import work
+
+logger = logging.getLogger(__name__)
+
+
+async def run(config: Config) -> int:
+    """Work until SIGTERM or SIGINT; returns the exit code. Raises KubeError or OSError when it cannot begin."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
+    return await Operator(config, Observer(door, Pace(**config.polling.seconds()))).run(stop)
+
+
+class Operator:
+    """One operator; `run` may be called once."""
+
+    def __init__(
+        self,
+        config: Config,
+        cloud: Cloud,
+        kinds: Kinds = KINDS,
+        allowed_to_act: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._config = config
+        self._cloud = cloud
+        self._kinds = kinds
+        self._allowed_to_act = allowed_to_act
+        self.health = Health()
+        self.store = Store(kinds)
+        self.queue: WorkQueue[Key] = WorkQueue()
+        #: where health is served, once it is
+        self.port: int | None = None
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Work until `stop` is set: 0; or until a part fails that nothing works without: 1."""
+        config = self._config
+        kube = await Kube.connect(config.kubeconfig)
+        server = HealthServer(self.health, config.health.address, config.health.port)
+        try:
+            self.port = await server.start()
+            logger.info("vmferry %s; health on %s port %s", __version__, config.health.address, self.port)
+            return await self._work(kube, stop)
+        finally:
+            await server.stop()
+            await kube.close()
+
+    async def _work(self, kube: Kube, stop: asyncio.Event) -> int:
+        config = self._config
+        policy = config.policy.rules()
+        waker = Waker(self.queue)
+        resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health)
+        watch = Watch(self._kinds, config.namespaces, kube.credentials, self._on_event)
+        reconciler = Reconciler(
+            kinds=self._kinds,
+            store=self.store,
+            queue=self.queue,
+            kube=kube,
+            cloud=self._cloud,
+            waker=waker,
+            policy=policy,
+            allowed_to_act=self._allowed_to_act,
+        )
+        self._check_health(resync)
+        self._cloud.subscribe(waker.changed)
+        await self._cloud.start()
+        listing = asyncio.create_task(resync.run(config.resync), name="resync")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        ending = asyncio.create_task(watch.ended.wait(), name="watch ended")
+        workers: list[asyncio.Task[None]] = []
+        try:
+            # Before everything is known no room can be counted; and kopf, which scans only once, needs the kinds.
+            first = asyncio.create_task(resync.listed.wait(), name="first list")
+            await asyncio.wait([first, listing, stopping], return_when=asyncio.FIRST_COMPLETED)
+            first.cancel()
+            if not stop.is_set() and not listing.done():
+                watch.start()
+                self.health.alive_if("watch", lambda: None if watch.alive else "it has ended")
+                for number in range(config.workers):
+                    name = f"worker {number}"
+                    workers.append(asyncio.create_task(work(name, self.queue, reconciler.look, self.health), name=name))
+                await asyncio.wait([listing, stopping, ending, *workers], return_when=asyncio.FIRST_COMPLETED)
+            return self._verdict(stop, [listing, ending, *workers])
+        finally:
+            logger.info("stopping: running looks may finish within %s s", config.grace.total_seconds())
+            self.queue.close()
+            if workers:
+                _, late = await asyncio.wait(workers, timeout=config.grace.total_seconds())
+                for task in late:
+                    logger.warning(
+                        "%s did not finish in time; the next start goes on from the records", task.get_name()
+                    )
+                    task.cancel()
+            for task in (listing, stopping, ending):
+                task.cancel()
+            await asyncio.gather(listing, stopping, ending, *workers, return_exceptions=True)
+            await watch.stop()
+            await self._cloud.stop()
+            logger.info("stopped")
+
+    def _on_event(self, kind: str, type_: str | None, body: Body) -> None:
+        """What the watch shows: into the store, and on the queue if it is news."""
+        key = key_of(kind, body)
+        if type_ == "DELETED":
+            self.store.remove(key, version_of(body))
+            self.queue.add(key)
+        elif self.store.put(kind, body):
+            self.queue.add(key)
+        metrics.OBJECTS.set(len(self.store))
+
+    def _check_health(self, resync: Resync) -> None:
+        longest = self._config.policy.max_view_age
+
+        def view() -> str | None:
+            snapshot = self._cloud.snapshot
+            age = snapshot.age(datetime.now(UTC))
+            metrics.VIEW_AGE.set(-1 if age is None else age.total_seconds())
+            if age is not None and age <= longest:
+                return None
+            seen = "it was never read whole" if age is None else f"the view is {int(age.total_seconds())} s old"
+            return f"{seen}: {snapshot.trouble}" if snapshot.trouble else seen
+
+        self.health.ready_if("cloud", view)
+        self.health.ready_if("kubernetes", lambda: resync.trouble)
+
+    def _verdict(self, stop: asyncio.Event, parts: Sequence[asyncio.Task[Any]]) -> int:
+        for part in parts:
+            if part.done() and not stop.is_set():
+                error = part.exception()
+                logger.critical("%s ended, which must not happen", part.get_name(), exc_info=error)
+                return 1
+        return 0
+
+
+__all__ = ["KubeError", "Operator", "run"]

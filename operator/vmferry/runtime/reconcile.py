@@ -1,0 +1,273 @@
+"""One look at one object: plan, write what will be done, do it, write what came of it.
+
+    plan -> needs? read them and plan again -> finalizer on -> status -> act -> settle -> status
+         -> events -> finalizer off -> delete -> look again later
+
+The order is the safety: the process may die between any two steps. Before the status write nothing has happened;
+between it and the action the status says `Requested` and Nova has no record; after the action Nova has one. The next
+look tells these apart by Nova's records (I3), so no step is ever repeated blindly. A look that changes nothing writes
+nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.model import Detail, Progress
+from vmferry.policy import Policy
+from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.resources.base import API_VERSION, Model
+from vmferry.runtime import metrics
+from vmferry.runtime.cloud import Cloud
+from vmferry.runtime.events import EventSink, tell
+from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
+from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
+from vmferry.runtime.logs import about
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.store import Body, Store, Unreadable
+from vmferry.runtime.waking import Waker
+
+#: reads that one look may ask for before it has to decide
+MAX_READS = 3
+#: tries to write down what came of an action, and the pause before the next one (doubled each time)
+SETTLE_TRIES = 6
+SETTLE_PAUSE = 0.25
+
+logger = logging.getLogger(__name__)
+
+
+class UndecidedError(Exception):
+    """The plan asked for facts again and again."""
+
+
+class Writer(EventSink, Protocol):
+    """The writes of `kube.Kube`. All raise `KubeError`."""
+
+    async def get(self, kind: Kind[Any, Any], key: Key) -> Body: ...
+
+    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body: ...
+
+    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
+
+    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str) -> None: ...
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Reconciler:
+    """Executes decisions. `look` is given to the workers."""
+
+    kinds: Kinds
+    store: Store
+    queue: WorkQueue[Key]
+    kube: Writer
+    cloud: Cloud
+    waker: Waker
+    policy: Policy
+    now: Callable[[], datetime] = _now
+    #: asked right before every change of the cloud (I31, I32)
+    allowed_to_act: Callable[[], bool] = lambda: True
+    #: resourceVersions of unreadable objects that were complained about
+    _complained: dict[Key, int] = field(default_factory=dict)
+
+    async def look(self, key: Key) -> None:
+        """One pass. Raises what went wrong; the caller looks again after a pause."""
+        known = self.store.get(key)
+        if not isinstance(known, Unreadable):
+            self._complained.pop(key, None)
+        if known is None:
+            self.waker.forget(key)
+            self.queue.forget(key)
+            return
+        with about({"object": str(key)}):
+            if isinstance(known, Unreadable):
+                await self._complain(key, known)
+                return
+            try:
+                with about(self.kinds[key.kind].describe(known)):
+                    await self._pass(key)
+            except ConflictError as error:
+                logger.info("the object has changed meanwhile, looking again: %s", error)
+                await self._read_again(key)
+                self.queue.add(key)
+            except NotFoundError:
+                await self._read_again(key)
+                self.queue.add(key)
+            except KubeError:
+                # the write may have come through all the same
+                with suppress(KubeError):
+                    await self._read_again(key)
+                raise
+            finally:
+                self.store.release_move(key)
+
+    async def _pass(self, key: Key) -> None:
+        kind = self.kinds[key.kind]
+        planned = await self._plan(key)
+        if planned is None:
+            return
+        obj, decision = planned
+        if decision.action is not None and not self.allowed_to_act():
+            # without the action the intent must not be written either
+            logger.info("not now: the operator is not allowed to act")
+            self.queue.add_after(key, self.policy.recheck.total_seconds())
+            return
+
+        told = decision.events
+        changed = False
+        if decision.finalizer and not _has(kind, obj) and obj.metadata.deletion_timestamp is None:
+            obj = await self._put_finalizers(kind, key, obj, [*obj.metadata.finalizers, kind.finalizer])
+            changed = True
+        if not _same(decision.status, obj.status):
+            obj = await self._put_status(kind, key, obj, decision.status)
+            changed = True
+        if decision.action is not None and self.allowed_to_act():
+            obj, more = await self._act(kind, key, obj, decision.action)
+            told += more
+            changed = True
+        # a repeated wish changes nothing and is not told again
+        if changed or decision.delete:
+            for event in told:
+                reference, version = obj.reference(), obj.metadata.resource_version
+                await tell(self.kube, key, reference, version, event, self.now())
+        if not decision.finalizer and _has(kind, obj):
+            others = [name for name in obj.metadata.finalizers if name != kind.finalizer]
+            obj = await self._put_finalizers(kind, key, obj, others)
+        if decision.delete and obj.metadata.deletion_timestamp is None:
+            logger.info("the object has outlived its time and is deleted")
+            await self.kube.delete(kind, key, obj.metadata.uid, obj.metadata.resource_version)
+        if decision.requeue_after is not None:
+            self.queue.add_after(key, decision.requeue_after.total_seconds())
+        waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
+        self.waker.note(key, decision.watches, waits=waits)
+
+    async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
+        """Plan, with as many reads as it needs. None: the object is gone.
+
+        From the last plan to `hold_move` nothing is awaited, so no two looks plan for the same room.
+        """
+        kind = self.kinds[key.kind]
+        detail: Detail | None = None
+        progress: Progress | None = None
+        for _ in range(MAX_READS + 1):
+            obj = self.store.get(key)
+            if obj is None or isinstance(obj, Unreadable):
+                self.queue.add(key)
+                return None
+            snapshot = self.cloud.snapshot
+            world = World(
+                snapshot,
+                detail=detail,
+                progress=progress,
+                moves=self.store.moves_except(key, snapshot),
+                ahead=self.store.ahead_of(key, snapshot),
+            )
+            decision = kind.plan(obj, world, self.now(), self.policy)
+            needs = decision.needs
+            if needs is None:
+                self.store.hold_move(key, decision.move)
+                return obj, decision
+            if needs.detail:
+                detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
+            if needs.progress_of is not None:
+                progress = await self.cloud.progress(needs.server_id, needs.progress_of)
+        raise UndecidedError(f"no decision after {MAX_READS} reads of the server")
+
+    async def _act(
+        self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action
+    ) -> tuple[Resource, tuple[Event, ...]]:
+        name = type(action).__name__
+        with about(kind.describe(obj)):
+            logger.info("asking the cloud: %s", action)
+            outcome = await self.cloud.act(action)
+            metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
+            logger.info("the cloud answered: %s", outcome, extra={"requestId": outcome.request_id or ""})
+        return await self._settle(kind, key, obj, action, outcome)
+
+    async def _settle(
+        self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome
+    ) -> tuple[Resource, tuple[Event, ...]]:
+        """Write the outcome, onto a fresh object if it changed meanwhile. What cannot be written is found in Nova."""
+        uid = obj.metadata.uid
+        events: tuple[Event, ...] = ()
+        pause = SETTLE_PAUSE
+        for _ in range(SETTLE_TRIES):
+            status, events = kind.settle(obj, action, outcome, self.now())
+            if _same(status, obj.status):
+                return obj, events
+            try:
+                return await self._put_status(kind, key, obj, status), events
+            except (NotFoundError, InvalidError):
+                raise
+            except KubeError as error:
+                logger.warning("the outcome is not written yet: %s", error)
+            await asyncio.sleep(pause)
+            pause *= 2
+            try:
+                fresh = await self._read_again(key)
+            except KubeError:
+                continue
+            if fresh is None or fresh.metadata.uid != uid:
+                raise NotFoundError(f"{key} is gone")
+            obj = fresh
+        raise KubeError(f"the outcome of {type(action).__name__} could not be written: {outcome}")
+
+    async def _put_status(self, kind: Kind[Any, Any], key: Key, obj: Resource, status: Model) -> Resource:
+        body = await self.kube.put_status(kind, key, obj.metadata.resource_version, status.to_json())
+        metrics.WRITES.labels(kind.name).inc()
+        return self._take_in(kind, body)
+
+    async def _put_finalizers(
+        self, kind: Kind[Any, Any], key: Key, obj: Resource, finalizers: Sequence[str]
+    ) -> Resource:
+        return self._take_in(kind, await self.kube.put_finalizers(kind, key, obj.metadata.resource_version, finalizers))
+
+    def _take_in(self, kind: Kind[Any, Any], body: Body) -> Resource:
+        self.store.put(kind.name, body)
+        obj: Resource = kind.read(body)
+        return obj
+
+    async def _read_again(self, key: Key) -> Resource | None:
+        """The object as the server has it now; None when it is gone."""
+        kind = self.kinds[key.kind]
+        try:
+            return self._take_in(kind, await self.kube.get(kind, key))
+        except NotFoundError:
+            self.store.remove(key)
+            return None
+
+    async def _complain(self, key: Key, found: Unreadable) -> None:
+        """Once for each version of an object that cannot be read."""
+        if self._complained.get(key) == found.version:
+            return
+        self._complained[key] = found.version
+        self.waker.forget(key)
+        logger.warning("the object cannot be read and is left alone: %s", found.message)
+        reference = {
+            "apiVersion": API_VERSION,
+            "kind": key.kind,
+            "namespace": key.namespace,
+            "name": key.name,
+            "uid": str(found.body["metadata"].get("uid", "")),
+        }
+        event = Event("Unreadable", found.message, EventType.WARNING)
+        await tell(self.kube, key, reference, str(found.version), event, self.now())
+
+
+def _has(kind: Kind[Any, Any], obj: Resource) -> bool:
+    return kind.finalizer in obj.metadata.finalizers
+
+
+def _same(status: Model, other: Model) -> bool:
+    """Whether writing one over the other would change nothing."""
+    return status.to_json() == other.to_json()

@@ -1,0 +1,163 @@
+"""The objects as they were last seen, and the moves that they are about: the operator's only view of Kubernetes.
+
+Fed by the watch, by the re-list and by the answers to our own writes, in any order: of two bodies of one object the
+one with the greater resourceVersion is the newer one. Kubernetes promises that these numbers can be compared (KEP-5504;
+before that promise it was true of every custom resource, which all lie in etcd). So a late watch event cannot undo
+what our own write brought, a list cannot bring back an object deleted meanwhile, and a re-list finds ghosts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from vmferry.cloud.model import Snapshot
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.runtime.kinds import Key, Kinds, Resource
+
+Body = dict[str, Any]
+
+
+def key_of(kind: str, body: Body) -> Key:
+    metadata = body["metadata"]
+    return Key(kind, metadata.get("namespace", ""), metadata["name"])
+
+
+def version_of(body: Body) -> int:
+    return int(body["metadata"]["resourceVersion"])
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """An object that is not what its schema says."""
+
+    version: int
+    #: which fields, and why; never a value
+    message: str
+    body: Body
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    version: int
+    uid: str
+    #: an object that is over is kept as its JSON: they are the many
+    held: Resource | bytes | Unreadable
+
+
+class Store:
+    """By key; belongs to one event loop."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+        self._entries: dict[Key, _Entry] = {}
+        #: objects that may still move something
+        self._active: dict[Key, Resource] = {}
+        #: resourceVersions of deletions that a list taken before them must not undo
+        self._deleted: dict[Key, int] = {}
+        #: moves decided by a pass whose status is not written yet
+        self._held_moves: dict[Key, PlannedMove] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def keys(self, kind: str) -> Iterator[Key]:
+        return (key for key in list(self._entries) if key.kind == kind)
+
+    def put(self, kind: str, body: Body) -> bool:
+        """Take in a body; False when it is no news: the same, or an older one than what is known."""
+        key, version = key_of(kind, body), version_of(body)
+        known = self._entries.get(key)
+        if version <= max(known.version if known else -1, self._deleted.get(key, -1)):
+            return False
+        self._deleted.pop(key, None)
+        body = {**body, "metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}
+        held: Resource | bytes | Unreadable
+        self._active.pop(key, None)
+        try:
+            obj: Resource = self._kinds[kind].read(body)
+        except ValidationError as error:
+            held = Unreadable(version, explain(error), body)
+        else:
+            if self._kinds[kind].finished(obj):
+                held = json.dumps(body, separators=(",", ":")).encode()
+            else:
+                held = self._active[key] = obj
+        self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
+        return True
+
+    def remove(self, key: Key, version: int | None = None) -> None:
+        """The object is gone; `version` is that of the deletion, as its watch event tells it."""
+        known = self._entries.get(key)
+        if version is None:
+            version = known.version if known else 0
+        elif known is not None and known.version > version:
+            return  # another object of that name is there already
+        self._deleted[key] = max(version, self._deleted.get(key, 0))
+        self._entries.pop(key, None)
+        self._active.pop(key, None)
+
+    def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
+        """After a whole list of a kind was put: forget and return the ghosts, which were known but are not in it."""
+        # what is newer than the list was made after it
+        ghosts = [k for k in self.keys(kind) if k not in listed and self._entries[k].version <= list_version]
+        for key in ghosts:
+            self.remove(key)
+        # no list to come is older than this one
+        self._deleted = {k: v for k, v in self._deleted.items() if k.kind != kind or v > list_version}
+        return ghosts
+
+    def get(self, key: Key) -> Resource | Unreadable | None:
+        """The object as last seen. It is shared: never change it."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if not isinstance(entry.held, bytes):
+            return entry.held
+        obj: Resource = self._kinds[key.kind].read(json.loads(entry.held))
+        return obj
+
+    def hold_move(self, key: Key, move: PlannedMove | None) -> None:
+        """Count `move` from now on, before the status says it: no other pass may plan for the same room."""
+        if move is not None:
+            self._held_moves[key] = move
+
+    def release_move(self, key: Key) -> None:
+        """From now on the status tells (or the write has failed, and there is no move)."""
+        self._held_moves.pop(key, None)
+
+    def moves_except(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
+        """Moves decided or in flight of all other objects."""
+        moves = {other: move for other, move in self._held_moves.items() if other != key}
+        for other, obj in self._active.items():
+            if other != key and other not in moves:
+                move = self._kinds[other.kind].move(obj, snapshot)
+                if move is not None:
+                    moves[other] = move
+        return tuple(moves.values())
+
+    def ahead_of(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
+        """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""
+        own = self._active.get(key)
+        if own is None:
+            return ()
+        kind = self._kinds[key.kind]
+        turn = kind.turn(own)
+        waiting = []
+        for other, obj in self._active.items():
+            if other.kind != key.kind or other == key or other in self._held_moves:
+                continue
+            move = kind.queued_move(obj, snapshot)
+            if move is not None and (theirs := kind.turn(obj)) < turn:
+                waiting.append((theirs, move))
+        return tuple(move for _, move in sorted(waiting, key=lambda pair: pair[0]))
+
+
+def explain(error: ValidationError) -> str:
+    """Which fields are wrong and why, without their values: an object may carry anything."""
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'object'}: {p['msg']}" for p in problems[:5])

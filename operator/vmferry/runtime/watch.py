@@ -1,0 +1,150 @@
+"""kopf as the informer: it keeps the watches alive and hands over what they show, and nothing else.
+
+Only `@kopf.on.event` handlers are registered: kopf then writes nothing (no finalizer, no annotation), and a failed
+handler can lose at most one event, which the re-list repairs. kopf runs in a thread and an event loop of its own: it
+takes over the signals of the main thread, and when it ends it cancels every task of its loop that is younger than
+itself, which would be our running passes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import kopf
+
+from vmferry.resources.base import GROUP, VERSION
+from vmferry.runtime.kinds import Kinds
+from vmferry.runtime.kube import PAGE, Credentials
+from vmferry.runtime.store import Body
+
+#: of a kind: what happened (ADDED, MODIFIED, DELETED, None for what was there before) and the body
+OnEvent = Callable[[str, str | None, Body], None]
+
+STOP_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+def settings() -> kopf.OperatorSettings:
+    """kopf's settings: watch, and never write."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.scanning.disabled = True
+    chosen.peering.standalone = True
+    chosen.watching.server_timeout = 240
+    chosen.watching.client_timeout = 300
+    chosen.watching.connect_timeout = 15
+    chosen.watching.chunk_size = PAGE
+    chosen.networking.request_timeout = 60
+    chosen.networking.connect_timeout = 15
+    # never give up: the process has nothing better to do than to come back
+    chosen.networking.error_backoffs = _Backoffs()
+    # none of these is ever written, for no handler keeps a state; if one did, it would be seen to be ours
+    chosen.persistence.finalizer = f"{GROUP}/kopf"
+    chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
+    chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
+    return chosen
+
+
+class _Backoffs:
+    """Pauses in seconds without an end; each use begins anew."""
+
+    def __iter__(self) -> itertools.chain[float]:
+        return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0), itertools.repeat(20.0))
+
+
+class Watch:
+    """Watches all kinds between `start` and `stop`; `on_event` is called in the loop that called `start`."""
+
+    def __init__(
+        self,
+        kinds: Kinds,
+        namespaces: Sequence[str],
+        credentials: Callable[[], Awaitable[Credentials]],
+        on_event: OnEvent,
+    ) -> None:
+        self._kinds = kinds
+        self._namespaces = namespaces
+        self._credentials = credentials
+        self._on_event = on_event
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        #: set, in the starter's loop, when the thread has ended for whatever reason
+        self.ended = asyncio.Event()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the watches; after `STOP_SECONDS` leave them to the end of the process."""
+        self._stop.set()
+        if self.alive:
+            await asyncio.to_thread(self._thread.join, STOP_SECONDS)
+
+    def _run(self) -> None:
+        quiet = logging.getLogger("kopf._core.reactor.running")
+        quiet.addFilter(_not_about_signals)
+        try:
+            asyncio.run(self._operate())
+        except Exception:
+            logger.exception("the watch has failed")
+        finally:
+            quiet.removeFilter(_not_about_signals)
+            self._hand_over(self.ended.set)
+
+    async def _operate(self) -> None:
+        try:
+            await kopf.operator(
+                registry=self._registry(),
+                settings=settings(),
+                standalone=True,
+                clusterwide=not self._namespaces,
+                namespaces=self._namespaces,
+                stop_flag=self._stop,
+            )
+        finally:
+            self._stop.set()  # a thread of this loop waits for it, and the loop's end for that thread
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            ours = await self._credentials()
+            return kopf.ConnectionInfo(
+                server=ours.server,
+                ca_path=ours.ca_path,
+                insecure=ours.insecure,
+                scheme="Bearer" if ours.token else None,
+                token=ours.token,
+                certificate_path=ours.certificate_path,
+                private_key_path=ours.private_key_path,
+            )
+
+        kopf.on.login(registry=registry)(login)
+        for kind in self._kinds.values():
+            kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id="seen", param=kind.name)(self._seen)
+        return registry
+
+    async def _seen(self, *, event: Any, param: Any = None, **_: Any) -> None:
+        self._hand_over(self._on_event, param, event["type"], event["object"])
+
+    def _hand_over(self, function: Callable[..., object], *args: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, *args)
+        except RuntimeError:
+            logger.debug("an event came after the end")
+
+
+def _not_about_signals(record: logging.LogRecord) -> bool:
+    """kopf warns that it does not get the signals outside of the main thread, which is meant."""
+    return "OS signals are ignored" not in record.getMessage()

@@ -1,0 +1,44 @@
+"""The workers: each takes a key, looks at it, and gives it back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from vmferry.cloud.nova import CloudError
+from vmferry.runtime import metrics
+from vmferry.runtime.health import Health
+from vmferry.runtime.kinds import Key
+from vmferry.runtime.kube import KubeError
+from vmferry.runtime.queue import QueueClosedError, WorkQueue
+
+#: seconds between two signs of life of a worker that has nothing to do
+BEAT = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+async def work(name: str, queue: WorkQueue[Key], look: Callable[[Key], Awaitable[None]], health: Health) -> None:
+    """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker."""
+    while True:
+        health.beat(name)
+        metrics.QUEUE_LENGTH.set(len(queue))
+        try:
+            key = await queue.get(BEAT)
+        except QueueClosedError:
+            health.forget(name)
+            return
+        if key is None:
+            continue
+        failed = True
+        try:
+            with metrics.PASS_SECONDS.labels(key.kind).time():
+                await look(key)
+            failed = False
+        except (CloudError, KubeError) as error:
+            logger.warning("the look has failed, again later: %s", error, extra={"object": str(key)})
+        except Exception:
+            logger.exception("the look has failed, again later", extra={"object": str(key)})
+        finally:
+            metrics.PASSES.labels(key.kind, "failed" if failed else "done").inc()
+            queue.done(key, failed=failed)
