@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, run_root
+
+# fixtures are found here by their names
+from tests.nova_fixtures import nova_lab
+from tests.simulator_fixtures import simulated_cloud
+
+__all__ = ["cluster", "nova_lab", "simulated_cloud"]
 
 CRDS = sorted((Path(__file__).resolve().parent.parent / "crds").glob("*.yaml"))
 

@@ -1,0 +1,162 @@
+"""The main paths of a VMMigration, on both clouds, with real kubectl."""
+
+from __future__ import annotations
+
+import yaml
+
+from tests.e2e.conftest import Player, manifest
+
+
+def test_R1_live_to_a_named_host_with_progress(player: Player) -> None:
+    server = player.boot("cmp1")
+    player.bed.cloud.knob("cmp1", live_seconds=8)
+    name = player.apply(server, type="Live", target={"host": "cmp2"})
+    seen = player.wait(name, "showing progress", lambda s: 0 < s.get("progress", {}).get("percent", 0) < 100)
+    assert seen["progress"]["memoryRemainingBytes"] > 0
+    player.kubectl("wait", "--for=condition=Succeeded", f"vmm/{name}", "--timeout=60s")
+    status = player.finished(name)
+    assert (status["sourceHost"], status["targetHost"]) == ("cmp2", "cmp2") or status["targetHost"] == "cmp2"
+    assert player.tenant.host_of(server) == "cmp2"
+    assert player.records(server) == [("live-migration", "completed")]
+    attempt = status["attempts"][0]
+    assert attempt["requestID"].startswith("req-")
+    assert (attempt["sourceHost"], attempt["targetHost"], attempt["state"]) == ("cmp1", "cmp2", "completed")
+    events = player.kubectl("get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "name")
+    assert len(events.split()) >= 3, "I33: every decision leaves an Event"
+    assert "finalizers" not in player.get(name)["metadata"]
+
+
+def test_R8_live_without_a_target_lists_the_eligible_ones_and_picks_the_best(player: Player) -> None:
+    server = player.boot("cmp3")
+    name = player.apply(server)
+    status = player.finished(name)
+    assert status["type"] == "Live"
+    assert status["targetHost"] == status["eligibleTargets"][0]["host"] == player.tenant.host_of(server)
+    assert status["eligibleTargets"][0]["rank"] == 1
+    assert {"reason": "HypervisorMismatch", "hosts": 1}.items() <= status["ineligibleTargets"][0].items()
+
+
+def test_R5_cold_of_a_powered_off_server_stays_powered_off_and_is_confirmed(player: Player) -> None:
+    server = player.boot("cmp1")
+    player.tenant.stop(server)
+    name = player.apply(server, type="Cold")
+    player.finished(name)
+    moved = player.tenant.server(server)
+    assert moved is not None
+    assert moved["OS-EXT-SRV-ATTR:host"] != "cmp1"
+    assert moved["status"] == "SHUTOFF"
+    assert player.records(server) == [("migration", "confirmed")]
+
+
+def test_R5_cold_of_a_running_server_stops_it_and_starts_it_again(player: Player) -> None:
+    server = player.boot("cmp1")
+    refused = player.apply(server, type="Cold")
+    assert "needs it stopped" in yaml.safe_dump(player.blocked(refused)["prerequisites"], width=1000)
+    name = player.apply(server, type="Cold", stopIfRunning=True, target={"host": "cmp2"})
+    player.finished(name)
+    moved = player.tenant.server(server)
+    assert moved is not None
+    assert (moved["OS-EXT-SRV-ATTR:host"], moved["status"]) == ("cmp2", "ACTIVE")
+
+
+def test_R6_evacuation_after_the_death_of_a_host(player: Player) -> None:
+    server = player.boot("cmp3")
+    name = player.apply(server, type="Evacuate")
+    assert player.blocked(name)["conditions"]
+    try:
+        player.bed.cloud.kill_compute("cmp3")
+        status = player.finished(name)
+        assert status["attempts"][0]["type"] == "Evacuate"
+        assert player.tenant.host_of(server) not in (None, "cmp3")
+        assert len(player.records(server)) == 1
+    finally:
+        player.bed.cloud.start_compute("cmp3")
+
+
+def test_R20_a_failed_pre_check_shows_novas_own_words_and_the_request_id(player: Player) -> None:
+    server = player.boot("cmp1")
+    name = player.apply(server, type="Live", target={"host": "cmp3"})
+    status = player.finished(name, "Failed")
+    attempt = status["attempts"][-1]
+    assert "CPU doesn't have compatibility" in attempt["message"]
+    assert attempt["requestID"] in attempt["message"]
+    assert player.tenant.host_of(server) == "cmp1"
+    (succeeded,) = [c for c in status["conditions"] if c["type"] == "Succeeded"]
+    assert (succeeded["status"], succeeded["reason"]) == ("False", "CloudRefused")
+
+
+def test_I9_deleting_a_running_live_migration_aborts_it(player: Player) -> None:
+    server = player.boot("cmp1")
+    player.bed.cloud.knob("cmp1", live_seconds=60)
+    name = player.apply(server, type="Live", target={"host": "cmp2"})
+    player.running(name)
+    player.kubectl("delete", "vmm", name, "--timeout=60s")
+    assert not player.exists(name)
+    assert player.tenant.host_of(server) == "cmp1"
+    ((kind, state),) = player.records(server)
+    assert kind == "live-migration"
+    assert state in ("cancelled", "error")
+
+
+def test_R9_all_that_is_missing_is_told_at_once(player: Player) -> None:
+    server = player.boot("cmp4")
+    player.tenant.lock(server, "monthly audit")
+    name = player.apply(server, type="Cold", target={"host": "cmp1"})
+    status = player.blocked(name)
+    failed = {p["name"] for p in status["prerequisites"] if p["result"] == "Failed"}
+    assert failed == {"PowerState", "ServerLock", "HypervisorVersion"}
+    assert all(p["remedy"] for p in status["prerequisites"] if p["result"] == "Failed")
+    assert player.records(server) == []
+
+
+def test_I3_killed_while_a_live_migration_runs_it_ends_with_one_migration(player: Player) -> None:
+    server = player.boot("cmp1")
+    player.bed.cloud.knob("cmp1", live_seconds=12)
+    name = player.apply(server, type="Live", target={"host": "cmp2"})
+    player.running(name)
+    player.bed.kill_operator()
+    player.bed.start_operator()
+    status = player.finished(name)
+    assert player.records(server) == [("live-migration", "completed")]
+    assert len(status["attempts"]) == 1
+
+
+def test_a_deadline_aborts_and_says_so(player: Player) -> None:
+    server = player.boot("cmp1")
+    player.bed.cloud.knob("cmp1", live_seconds=4, never_converge=True)
+    name = player.apply(server, type="Live", target={"host": "cmp2"}, timeout="8s")
+    status = player.finished(name, "Failed")
+    assert "deadline" in status["attempts"][0]["message"]
+    assert player.tenant.host_of(server) == "cmp1"
+
+
+def test_a_deadline_forces_completion_where_asked(player: Player) -> None:
+    server = player.boot("cmp1")
+    player.bed.cloud.knob("cmp1", live_seconds=4, never_converge=True)
+    name = player.apply(server, type="Live", target={"host": "cmp2"}, timeout="8s", onTimeout="ForceComplete")
+    player.finished(name)
+    assert player.tenant.host_of(server) == "cmp2"
+
+
+def test_R34_applying_the_same_manifest_twice_changes_nothing(player: Player) -> None:
+    server = player.boot("cmp1")
+    name = player.apply(server, type="Live", target={"host": "cmp2"})
+    player.finished(name)
+    text = yaml.safe_dump(manifest(name, player.namespace, server, type="Live", target={"host": "cmp2"}))
+    before = player.get(name)
+    assert "unchanged" in player.kubectl("apply", "-f", "-", input=text)
+    assert player.kubectl("diff", "-f", "-", input=text) == ""
+    assert player.get(name)["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+    refused = player.kubectl(
+        "patch", "vmm", name, "--type=merge", "-p", '{"spec":{"target":{"host":"cmp1"}}}', check=False
+    )
+    assert "the migration has started" in refused
+
+
+def test_R35_unknown_servers_projects_and_hosts_are_told(player: Player) -> None:
+    server = player.boot("cmp1")
+    unknown = player.apply("00000000-0000-4000-8000-000000000000")
+    assert player.blocked(unknown)["conditions"][0]["reason"] == "ServerNotFound"
+    host = player.apply(server, target={"host": "nope"})
+    prerequisites = {p["name"]: p for p in player.blocked(host)["prerequisites"]}
+    assert prerequisites["TargetHost"]["reason"] == "HostNotFound"
