@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import openstack
 from keystoneauth1.adapter import Adapter
-from keystoneauth1.exceptions import ClientException, ConnectFailure, UnknownConnectionError
+from keystoneauth1.exceptions import ClientException, ConnectFailure, EndpointNotFound, UnknownConnectionError
 from openstack.exceptions import SDKException
 
 from vmferry.cloud.actions import (
@@ -131,15 +131,16 @@ class NovaDoor:
             if not user_id:
                 raise CloudError("the credentials name no user")
             endpoint = connection.compute.get_endpoint_data()
-            placement = config.get_session_client("placement")
             self._connected = _Connected(
                 compute=connection.compute,
                 identity=connection.identity,
-                placement=placement if placement.get_endpoint() else None,
+                placement=_placement(config),
                 user_id=user_id,
                 maximum=_microversions(endpoint),
             )
-        except _FAILURES as error:
+        except CloudError:
+            raise
+        except Exception as error:  # what openstacksdk and keystoneauth raise on odd answers has no common base
             text = _describe(error)
             raise CloudError(f"cannot log in: {text.replace(secret, '***') if secret else text}") from None
 
@@ -487,6 +488,15 @@ class _Connected:
         self.placement = placement
         self.user_id = user_id
         self.maximum = maximum
+
+
+def _placement(config: Any) -> Adapter | None:
+    """Placement, if the catalog has it."""
+    try:
+        adapter: Adapter = config.get_session_client("placement")
+        return adapter if adapter.get_endpoint() else None
+    except EndpointNotFound:
+        return None
 
 
 def _microversions(endpoint: Any) -> tuple[int, int]:

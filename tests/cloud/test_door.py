@@ -1,0 +1,327 @@
+"""What the door makes of answers, good and bad. What a real Nova answers is in tests/contract."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
+from tests.cloud.stub import PASSWORD, USER_ID, Answer, Stub, stub
+from vmferry.cloud.actions import (
+    AbortMigration,
+    Accepted,
+    Action,
+    ColdMigrate,
+    ConfirmResize,
+    Evacuate,
+    ForceComplete,
+    LiveMigrate,
+    Refused,
+    StartServer,
+    StopServer,
+    Unanswered,
+)
+from vmferry.cloud.nova import CloudError, NovaDoor
+
+COMPUTE = "/compute/v2.1"
+ACTION = f"POST {COMPUTE}/servers/s1/action"
+SERVERS = f"GET {COMPUTE}/servers/detail"
+MIGRATIONS = f"GET {COMPUTE}/os-migrations"
+CANDIDATES = "GET /placement/allocation_candidates"
+
+
+@pytest.fixture
+def cloud() -> Iterator[Stub]:
+    with stub() as made:
+        yield made
+
+
+@pytest.fixture
+def door(cloud: Stub, tmp_path: Path) -> NovaDoor:
+    made = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
+    made.connect()
+    return made
+
+
+def fault(status: int, text: str, name: str = "conflictingRequest") -> Answer:
+    return Answer(status, {name: {"code": status, "message": text}}, {"x-openstack-request-id": "req-1"})
+
+
+OUTCOMES: dict[str, tuple[Answer, Any]] = {
+    "202 is taken": (Answer(202, None, {"x-openstack-request-id": "req-1"}), Accepted("req-1")),
+    "an older Nova's request id is found too": (
+        Answer(202, None, {"x-compute-request-id": "req-1"}),
+        Accepted("req-1"),
+    ),
+    "a refusal carries Nova's own text": (fault(409, "Cannot do it"), Refused(409, "Cannot do it", "req-1")),
+    "an unknown server is a refusal": (fault(404, "none", "itemNotFound"), Refused(404, "none", "req-1")),
+    "a policy is a refusal": (fault(403, "Policy", "forbidden"), Refused(403, "Policy", "req-1")),
+    "a 404 of a proxy says nothing": (
+        Answer(404, "<html>default backend - 404</html>"),
+        Unanswered("HTTP 404: <html>default backend - 404</html>"),
+    ),
+    "a 500 says nothing": (fault(500, "boom", "computeFault"), Unanswered("HTTP 500: boom", "req-1")),
+    "a 503 says nothing": (Answer(503, "no backend"), Unanswered("HTTP 503: no backend")),
+    "a 504 of a proxy says nothing": (Answer(504, ""), Unanswered("HTTP 504: (empty)")),
+    "a closed connection says nothing": (Answer(reset=True), Unanswered),
+    "silence says nothing": (Answer(hang=True), Unanswered),
+}
+
+
+@pytest.mark.parametrize("sentence", OUTCOMES)
+def test_outcome(sentence: str, cloud: Stub, door: NovaDoor) -> None:
+    """I4: only an answer of Nova's own is a refusal."""
+    answer, expected = OUTCOMES[sentence]
+    cloud.answers[ACTION] = answer
+    outcome = door.act(LiveMigrate("s1", "cmp2"))
+    if isinstance(expected, type):
+        assert isinstance(outcome, expected)
+    else:
+        assert outcome == expected
+    assert len(cloud.requests) == 1, "what acts is sent once, whatever comes back (I3)"
+
+
+REQUESTS: dict[str, tuple[Action, str, Any, str]] = {
+    "live migration leaves the checks to the scheduler (I19)": (
+        LiveMigrate("s1", "cmp2"),
+        "POST /servers/s1/action",
+        {"os-migrateLive": {"host": "cmp2", "block_migration": "auto"}},
+        "2.84",
+    ),
+    "cold migration": (
+        ColdMigrate("s1", "cmp2"),
+        "POST /servers/s1/action",
+        {"migrate": {"host": "cmp2"}},
+        "2.84",
+    ),
+    "an evacuated server stays stopped where Nova can": (
+        Evacuate("s1", "cmp2"),
+        "POST /servers/s1/action",
+        {"evacuate": {"host": "cmp2"}},
+        "2.95",
+    ),
+    "stop": (StopServer("s1"), "POST /servers/s1/action", {"os-stop": None}, "2.84"),
+    "start": (StartServer("s1"), "POST /servers/s1/action", {"os-start": None}, "2.84"),
+    "confirm": (ConfirmResize("s1"), "POST /servers/s1/action", {"confirmResize": None}, "2.84"),
+    "abort": (AbortMigration("s1", 7), "DELETE /servers/s1/migrations/7", None, "2.84"),
+    "force complete": (
+        ForceComplete("s1", 7),
+        "POST /servers/s1/migrations/7/action",
+        {"force_complete": None},
+        "2.84",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REQUESTS)
+def test_request(sentence: str, cloud: Stub, door: NovaDoor) -> None:
+    action, request, body, microversion = REQUESTS[sentence]
+    method, path = request.split()
+    cloud.answers[f"{method} {COMPUTE}{path}"] = Answer(202)
+    assert isinstance(door.act(action), Accepted)
+    assert cloud.bodies[-1] == body
+    assert cloud.microversions[-1] == f"compute {microversion}"
+
+
+def test_below_2_95_evacuation_asks_for_what_there_is(cloud: Stub, tmp_path: Path) -> None:
+    cloud.maximum = "2.90"
+    door = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path))
+    door.connect()
+    assert not door.evacuated_stay_stopped
+    door.act(Evacuate("s1", "cmp2"))
+    assert cloud.microversions[-1] == "compute 2.84"
+
+
+def test_a_nova_that_is_too_old_is_named(cloud: Stub, tmp_path: Path) -> None:
+    """I35."""
+    cloud.maximum = "2.79"
+    with pytest.raises(CloudError, match=r"Nova speaks microversions 2\.1 to 2\.79, 2\.84 is needed"):
+        NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path)).connect()
+
+
+def test_connect_knows_the_user_and_the_microversions(door: NovaDoor) -> None:
+    assert door.user_id == USER_ID
+    assert door.maximum == (2, 100)
+
+
+def test_no_error_tells_the_password(cloud: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """I33."""
+    caplog.set_level(logging.DEBUG)
+    told = f"no user with password {PASSWORD}"
+    cloud.login = Answer(401, {"error": {"code": 401, "title": "Unauthorized", "message": told}})
+    with pytest.raises(CloudError, match="cannot log in") as caught:
+        NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path)).connect()
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert all(PASSWORD not in str(record.args) for record in caplog.records if record.name.startswith("vmferry"))
+
+
+def test_before_connect_reads_fail_and_acts_reach_nobody() -> None:
+    door = NovaDoor("nowhere")
+    with pytest.raises(CloudError, match="not connected"):
+        door.servers()
+    assert door.act(StopServer("s1")) == Unanswered("not connected")
+
+
+def test_an_expired_token_is_renewed(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[SERVERS] = [Answer(401, {"error": {"code": 401}}), Answer(body={"servers": [SERVER]})]
+    assert [server.id for server in door.servers()[0]] == [SERVER["id"]]
+    assert cloud.logins == 2
+
+
+def test_pages_follow_the_marker(cloud: Stub, door: NovaDoor) -> None:
+    first = {
+        "servers": [{**SERVER, "id": "a"}, {**SERVER, "id": "b"}],
+        "servers_links": [{"rel": "next", "href": "x"}],
+    }
+    cloud.answers[SERVERS] = [Answer(body=first), Answer(body={"servers": [{**SERVER, "id": "c"}]})]
+    assert [server.id for server in door.servers()[0]] == ["a", "b", "c"]
+    assert cloud.requests[-1].endswith("?all_tenants=1&limit=2&marker=b")
+
+
+def test_changes_since_is_asked_in_utc_and_brings_deleted_ids(cloud: Stub, door: NovaDoor) -> None:
+    gone = [{**SERVER, "id": "d", "status": "DELETED"}, {**SERVER, "id": "e", "status": "SOFT_DELETED"}]
+    cloud.answers[SERVERS] = Answer(body={"servers": [SERVER, *gone]})
+    found, deleted = door.servers(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert [server.id for server in found] == [SERVER["id"]]
+    assert deleted == {"d", "e"}
+    assert "changes-since=2026-01-02T03%3A04%3A05Z" in cloud.requests[-1]
+
+
+def test_a_server_of_an_unreachable_cell_fails_the_read(cloud: Stub, door: NovaDoor) -> None:
+    """I4, I35."""
+    cloud.answers[SERVERS] = Answer(body={"servers": [{"id": "a", "status": "UNKNOWN", "tenant_id": "p"}]})
+    with pytest.raises(CloudError, match="cannot reach the cell of server a"):
+        door.servers()
+
+
+def test_one_server_is_missing_only_if_nova_says_so(cloud: Stub, door: NovaDoor) -> None:
+    """I4."""
+    path = f"GET {COMPUTE}/servers/s1"
+    cloud.answers[path] = Answer(404, {"itemNotFound": {"code": 404, "message": "Instance s1 could not be found."}})
+    assert door.server("s1") is None
+    cloud.answers[path] = Answer(404, "404 page not found")
+    with pytest.raises(CloudError, match="HTTP 404 404 page not found"):
+        door.server("s1")
+
+
+GARBAGE: dict[str, tuple[Answer, str]] = {
+    "no JSON": (Answer(body="<html>"), "no JSON"),
+    "JSON, but no object": (Answer(body=[1]), "no JSON object"),
+    "a server without its state": (
+        Answer(body={"servers": [{"id": "a", "name": "b", "status": "c"}]}),
+        "read a server",
+    ),
+    "an error of Nova": (Answer(500, {"computeFault": {"code": 500, "message": "boom"}}), "HTTP 500 boom"),
+    "silence": (Answer(hang=True), "GET /servers/detail: ConnectTimeout"),
+}
+
+
+@pytest.mark.parametrize("sentence", GARBAGE)
+def test_a_read_that_makes_no_sense_fails(sentence: str, cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[SERVERS], text = GARBAGE[sentence]
+    with pytest.raises(CloudError, match=text):
+        door.servers()
+
+
+def test_a_read_is_repeated_once_after_a_broken_connection(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[SERVERS] = [Answer(reset=True), Answer(body={"servers": []})]
+    assert door.servers() == ([], set())
+    cloud.answers[SERVERS] = Answer(reset=True)
+    cloud.requests.clear()
+    with pytest.raises(CloudError):
+        door.servers()
+    assert len(cloud.requests) == 2
+    assert door.calls["GET /servers/detail"] == 4
+
+
+def test_migrations_changed_since_include_those_never_updated(cloud: Stub, door: NovaDoor) -> None:
+    """Nova's `changes-since` looks at `updated_at`, which is null until the first change."""
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    newest = [
+        {**MIGRATION, "uuid": "new", "updated_at": None, "created_at": "2026-01-01T00:00:01.000000"},
+        {**MIGRATION, "uuid": "old", "created_at": "2025-12-31T23:59:59.000000"},
+    ]
+    cloud.answers[MIGRATIONS] = [
+        Answer(body={"migrations": [{**MIGRATION, "uuid": "changed"}]}),
+        Answer(body={"migrations": newest}),
+    ]
+    assert {migration.uuid for migration in door.migrations(since)} == {"changed", "new"}
+
+
+def test_without_changes_since_every_open_status_is_asked_for(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[MIGRATIONS] = Answer(body={"migrations": []})
+    door.migrations()
+    asked = {status for request in cloud.requests for status in parse_qs(urlsplit(request).query).get("status", ())}
+    assert {"accepted", "queued", "running", "finished", "running (post-copy)", "confirming"} <= asked
+    assert not asked & {"completed", "error", "done"}
+
+
+def test_progress_is_none_after_any_404(cloud: Stub, door: NovaDoor) -> None:
+    assert door.progress("s1", 7) is None
+    cloud.answers[f"GET {COMPUTE}/servers/s1/migrations/7"] = Answer(404, "gone")
+    assert door.progress("s1", 7) is None
+
+
+def summary(provider: str, **more: Any) -> dict[str, Any]:
+    resources = {"MEMORY_MB": {"capacity": 100, "used": 10}, "VCPU": {"capacity": 8, "used": 1}}
+    root = {"traits": ["COMPUTE_NODE"], "parent_provider_uuid": None, "root_provider_uuid": provider}
+    return {"resources": resources, **root, **more}
+
+
+def test_placement_is_asked_once_for_all_and_singly_for_full_hosts(cloud: Stub, door: NovaDoor) -> None:
+    summaries = {"h1": summary("h1"), "child": summary("child", root_provider_uuid="h1")}
+    cloud.answers[CANDIDATES] = Answer(body={"allocation_requests": [], "provider_summaries": summaries})
+    inventory = {"total": 110, "reserved": 10, "allocation_ratio": 1.5, "max_unit": 110}
+    for page, body in {
+        "inventories": {"inventories": {"MEMORY_MB": inventory}},
+        "usages": {"usages": {"MEMORY_MB": 150}},
+        "traits": {"traits": ["HW_CPU_X86_AVX"]},
+    }.items():
+        cloud.answers[f"GET /placement/resource_providers/h2/{page}"] = Answer(body=body)
+    found = door.resources(["h1", "h2", "never-registered"])
+    assert found is not None
+    assert found.keys() == {"h1", "h2"}
+    assert found["h1"].inventories["MEMORY_MB"].free == 90
+    assert (found["h2"].inventories["MEMORY_MB"].capacity, found["h2"].inventories["MEMORY_MB"].free) == (150, 0)
+    assert found["h2"].inventories["MEMORY_MB"].max_unit == 110
+    assert found["h2"].traits == {"HW_CPU_X86_AVX"}
+
+
+def test_without_placement_the_hosts_are_known_without_their_room(cloud: Stub, tmp_path: Path) -> None:
+    cloud.placement = False
+    door = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1))
+    door.connect()
+    cloud.answers[f"GET {COMPUTE}/os-services"] = Answer(body={"services": [SERVICE]})
+    cloud.answers[f"GET {COMPUTE}/os-hypervisors/detail"] = Answer(body={"hypervisors": [HYPERVISOR]})
+    cloud.answers[f"GET {COMPUTE}/os-aggregates"] = Answer(body={"aggregates": [AGGREGATE]})
+    host = door.hosts()["cmp1"]
+    assert host.inventories is None
+    assert host.hypervisor is not None
+
+
+def test_what_we_may_not_read_of_placement_and_keystone_is_unknown_not_fatal(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[CANDIDATES] = Answer(403, {"errors": [{"detail": "no"}]})
+    cloud.answers["GET /identity/v3/projects"] = Answer(403, {"error": {"code": 403, "message": "no"}})
+    assert door.resources(["h1"]) is None
+    assert door.projects() == {}
+
+
+def test_server_groups_are_read_to_an_empty_page(cloud: Stub, door: NovaDoor) -> None:
+    group = {"id": "g", "name": "n", "policy": "anti-affinity", "members": ["s1"], "rules": {"max_server_per_host": 2}}
+    pages = [[group], [{**group, "id": "h", "rules": {}}], []]
+    cloud.answers[f"GET {COMPUTE}/os-server-groups"] = [Answer(body={"server_groups": page}) for page in pages]
+    found = door.server_groups()
+    assert [(one.id, one.max_server_per_host) for one in found] == [("g", 2), ("h", 1)]
+
+
+def test_the_clouds_own_clock_counts(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[SERVERS] = Answer(body={"servers": []}, headers={"Date": "Sat, 01 Jan 2000 00:00:00 GMT"})
+    door.servers()
+    assert timedelta(0) <= door.cloud_time() - datetime(2000, 1, 1, tzinfo=UTC) < timedelta(minutes=1)

@@ -1,0 +1,394 @@
+"""The shared view against a door that says what a test wants; against a cloud it is run in tests/contract."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
+from vmferry.cloud.actions import Accepted, Action, Outcome, StopServer
+from vmferry.cloud.model import (
+    Aggregate,
+    Hypervisor,
+    InstanceAction,
+    Migration,
+    Part,
+    Progress,
+    Server,
+    ServerGroup,
+    Service,
+    Snapshot,
+)
+from vmferry.cloud.nova import CloudError, NovaDoor, parse
+from vmferry.cloud.observer import OVERLAP, Observer, Pace
+
+FAST = Pace(poll=0.02, full=1000, hosts=0.02, resources=0.02, groups=0.02, projects=0.02)
+ALWAYS_FULL = replace(FAST, full=0.0)
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+
+def server(number: int = 1, **changes: Any) -> Server:
+    return replace(parse.server(SERVER), id=f"s{number}", **changes)
+
+
+def migration(number: int = 1, **changes: Any) -> Migration:
+    return replace(parse.migration(MIGRATION), **{"id": number, "uuid": f"m{number}", "server_id": "s1", **changes})
+
+
+class FakeDoor(NovaDoor):
+    """A cloud as plain lists. `broken` fails every call, `hidden` servers are missing in lists only."""
+
+    def __init__(self) -> None:
+        super().__init__("fake")
+        self.all: dict[str, Server] = {"s1": server()}
+        self.changed: list[Server] = []
+        self.deleted: set[str] = set()
+        self.hidden: set[str] = set()
+        self.records: list[Migration] = []
+        self.changed_records: list[Migration] = []
+        self.room: dict[str, parse.Resources] | None = {}
+        self.broken: str | None = None
+        self.connects = 0
+        self.sinces: list[datetime | None] = []
+        self.looked_at: list[str] = []
+        #: called by `servers` before it answers, to let something happen meanwhile
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def _answer(self) -> None:
+        if self.broken:
+            raise CloudError(self.broken)
+
+    def connect(self) -> None:
+        self.connects += 1
+        self._answer()
+
+    @property
+    def user_id(self) -> str:
+        return "user-1"
+
+    @property
+    def tells_time(self) -> bool:
+        return True
+
+    def cloud_time(self) -> datetime:
+        return NOW
+
+    def servers(self, changes_since: datetime | None = None) -> tuple[list[Server], set[str]]:
+        self._answer()
+        self.sinces.append(changes_since)
+        if changes_since is None:
+            found = [one for one in self.all.values() if one.id not in self.hidden], set[str]()
+        else:
+            found = list(self.changed), set(self.deleted)
+        self.meanwhile()
+        return found
+
+    def server(self, server_id: str) -> Server | None:
+        self._answer()
+        self.looked_at.append(server_id)
+        return self.all.get(server_id)
+
+    def migrations(self, changes_since: datetime | None = None) -> list[Migration]:
+        self._answer()
+        return list(self.records if changes_since is None else self.changed_records)
+
+    def server_migrations(self, server_id: str) -> tuple[Migration, ...]:
+        self._answer()
+        return tuple(one for one in self.records if one.server_id == server_id)
+
+    def actions(self, server_id: str, request_id: str | None = None) -> tuple[InstanceAction, ...]:
+        return (InstanceAction(request_id or "newest", "live-migration", None, None),)
+
+    def progress(self, server_id: str, migration_id: int) -> Progress | None:
+        return Progress(100, 10, 0, 0)
+
+    def services(self) -> list[Service]:
+        self._answer()
+        return [parse.service(SERVICE)]
+
+    def hypervisors(self) -> list[Hypervisor]:
+        self._answer()
+        return [parse.hypervisor(HYPERVISOR)]
+
+    def aggregates(self) -> list[Aggregate]:
+        return [parse.aggregate(AGGREGATE)]
+
+    def server_groups(self) -> list[ServerGroup]:
+        self._answer()
+        return []
+
+    def projects(self) -> dict[str, str]:
+        self._answer()
+        return {"project-1": "shop"}
+
+    def resources(self, providers: Any) -> dict[str, parse.Resources] | None:
+        self._answer()
+        return None if self.room is None else dict(self.room)
+
+    def act(self, action: Action) -> Outcome:
+        return Accepted("req-1")
+
+
+@asynccontextmanager
+async def watching(door: FakeDoor, pace: Pace = FAST) -> AsyncIterator[Observer]:
+    observer = Observer(door, pace)
+    await observer.start()
+    try:
+        yield observer
+    finally:
+        await observer.stop()
+
+
+async def until(condition: Callable[[], object], what: str) -> None:
+    """Wait until `condition` holds."""
+    for _ in range(500):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"not within 5 s: {what}")
+
+
+def whole(observer: Observer) -> bool:
+    return observer.snapshot.age(datetime.now(UTC)) is not None
+
+
+async def reads(door: FakeDoor, count: int = 2) -> None:
+    """Wait for so many more reads of the servers, the last of them merged."""
+    wanted = len(door.sinces) + count + 1
+    await until(lambda: len(door.sinces) >= wanted, f"{count} more reads")
+
+
+async def test_the_first_view_is_whole() -> None:
+    door = FakeDoor()
+    door.records = [migration()]
+    async with watching(door) as observer:
+        assert observer.snapshot == Snapshot(), "start waits for nobody"
+        await until(lambda: whole(observer), "a whole view")
+        view = observer.snapshot
+        assert view.servers == {"s1": server()}
+        assert view.servers_by_host == {"cmp1": ("s1",)}
+        assert view.migrations_by_server == {"s1": (migration(),)}
+        assert view.hosts["cmp1"].hypervisor is not None
+        assert view.projects == {"project-1": "shop"}
+        assert view.user_id == "user-1"
+        assert view.trouble is None
+
+
+async def test_polls_ask_for_changes_by_the_clouds_clock_with_an_overlap() -> None:
+    door = FakeDoor()
+    async with watching(door):
+        await reads(door)
+    assert door.sinces[:2] == [None, NOW - OVERLAP]
+
+
+async def test_a_poll_without_changes_keeps_everything_but_the_time() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        before = observer.snapshot
+        told: list[object] = []
+        observer.subscribe(lambda *news: told.append(news))
+        door.changed = [server()]
+        await reads(door)
+        after = observer.snapshot
+        assert after.servers is before.servers
+        assert after.migrations is before.migrations
+        assert after.hosts is before.hosts
+        assert after.read_at[Part.SERVERS] > before.read_at[Part.SERVERS]
+        assert told == []
+
+
+async def test_a_change_reaches_view_and_subscribers() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        before = observer.snapshot
+        told: list[tuple[frozenset[str], bool]] = []
+        observer.subscribe(lambda servers, hosts: told.append((servers, hosts)))
+        door.changed = [server(host="cmp2"), server(2)]
+        await until(lambda: "s2" in observer.snapshot.servers, "the new server")
+        assert told == [(frozenset({"s1", "s2"}), False)]
+        assert observer.snapshot.servers_by_host == {"cmp2": ("s1",), "cmp1": ("s2",)}
+        assert before.servers == {"s1": server()}, "a view once handed out never changes"
+        door.changed_records = [migration()]
+        await until(lambda: observer.snapshot.migrations, "the migration")
+        assert told[1:] == [(frozenset({"s1"}), False)]
+        door.room = {"h1": parse.Resources({}, frozenset())}
+        await until(lambda: len(told) > 2, "the host's resources")
+        assert told[2:] == [(frozenset(), True)]
+
+
+async def test_a_subscriber_that_fails_stops_nothing() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        observer.subscribe(lambda servers, hosts: 1 / 0)  # type: ignore[arg-type]
+        await until(lambda: whole(observer), "a whole view")
+        assert observer.snapshot.trouble is None
+
+
+async def test_a_deleted_server_takes_its_migrations_along() -> None:
+    door = FakeDoor()
+    door.records = [migration()]
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.deleted = {"s1", "never known"}
+        await until(lambda: not observer.snapshot.servers, "the deletion")
+        assert observer.snapshot.migrations == {}
+        assert observer.snapshot.migrations_by_server == {}
+
+
+async def test_an_empty_list_is_not_believed_while_nova_knows_the_servers() -> None:
+    """I4."""
+    door = FakeDoor()
+    async with watching(door, ALWAYS_FULL) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.hidden = {"s1"}
+        await reads(door, 3)
+        assert observer.snapshot.servers == {"s1": server()}
+        assert "s1" in door.looked_at
+        door.all.clear()
+        await until(lambda: not observer.snapshot.servers, "the server that Nova does not know any more")
+
+
+async def test_an_open_migration_leaves_the_view_only_if_nova_does_not_know_it() -> None:
+    """I4."""
+    door = FakeDoor()
+    door.records = [migration(1), migration(2, status="completed")]
+    async with watching(door, ALWAYS_FULL) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.records = [migration(1, status="error")]
+        await until(lambda: len(observer.snapshot.migrations) == 1, "the ended one to be forgotten")
+        assert observer.snapshot.migrations["m1"].status == "error"
+        door.records = [migration(3)]
+        await until(lambda: observer.snapshot.migrations.keys() == {"m3"}, "only the open one")
+
+
+async def test_an_incremental_poll_forgets_no_migration() -> None:
+    door = FakeDoor()
+    door.records = [migration(1, status="completed")]
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        await reads(door)
+        assert observer.snapshot.migrations
+
+
+async def test_a_failing_cloud_keeps_the_view_which_ages_and_recovers_by_itself() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.broken = "GET /servers/detail: HTTP 500 boom"
+        await until(lambda: observer.snapshot.trouble, "the trouble")
+        read_at = observer.snapshot.read_at[Part.SERVERS]
+        connects = door.connects
+        await until(lambda: door.connects > connects, "a new login")
+        assert observer.snapshot.servers == {"s1": server()}
+        assert observer.snapshot.read_at[Part.SERVERS] == read_at
+        assert observer.snapshot.trouble == "GET /servers/detail: HTTP 500 boom"
+        door.broken = None
+        await until(lambda: observer.snapshot.trouble is None, "the recovery")
+        assert observer.snapshot.read_at[Part.SERVERS] > read_at
+
+
+async def test_a_cloud_that_is_dead_at_the_start_is_waited_for_with_few_logins() -> None:
+    """A wrong password must not lock the account: six parts share one attempt, the pauses grow."""
+    door = FakeDoor()
+    door.broken = "cannot log in: Unauthorized"
+    async with watching(door) as observer:
+        await until(lambda: door.connects == 3, "three attempts")
+        assert observer.snapshot.trouble == "cannot log in: Unauthorized"
+        assert observer.snapshot.age(NOW) is None
+        door.broken = None
+        await until(lambda: whole(observer), "a whole view")
+        assert door.connects == 4
+
+
+async def test_a_fault_of_ours_ends_no_polling() -> None:
+    door = FakeDoor()
+    door.meanwhile = lambda: [][0]
+    async with watching(door) as observer:
+        await until(lambda: observer.snapshot.trouble, "the trouble")
+        assert observer.snapshot.trouble == "reading servers failed: IndexError"
+        door.meanwhile = lambda: None
+        await until(lambda: whole(observer), "a whole view")
+
+
+async def test_without_placement_the_view_is_whole_all_the_same() -> None:
+    door = FakeDoor()
+    door.room = None
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        assert observer.snapshot.hosts["cmp1"].inventories is None
+
+
+async def test_detail_is_fresh_and_flows_into_the_view() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        told: list[frozenset[str]] = []
+        observer.subscribe(lambda servers, hosts: told.append(servers))
+        long_ago = migration(1, status="completed", updated_at="2026-11-20T00:00:00.000000")
+        door.all["s1"] = server(host="cmp2")
+        door.records = [long_ago, migration(2)]
+        detail = await observer.detail("s1")
+        assert detail.server == server(host="cmp2")
+        assert detail.migrations == (long_ago, migration(2))
+        assert detail.actions is None
+        assert observer.snapshot.servers["s1"].host == "cmp2"
+        assert observer.snapshot.migrations == {"m2": migration(2)}, "history stays out of the shared view"
+        assert told == [frozenset({"s1"})]
+        detail = await observer.detail("s1", with_actions=True)
+        assert detail.actions is not None
+        assert [one.request_id for one in detail.actions] == ["newest"]
+        assert (await observer.progress("s1", 2)) == Progress(100, 10, 0, 0)
+
+
+async def test_detail_of_a_server_that_is_gone() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.all.clear()
+        detail = await observer.detail("s1")
+        assert detail.server is None
+        assert observer.snapshot.servers == {}
+
+
+async def test_a_poll_under_way_does_not_undo_a_fresher_detail() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        reading, answer = threading.Event(), threading.Event()
+
+        def wait() -> None:
+            reading.set()
+            answer.wait(5)
+
+        door.changed, door.meanwhile = [server(status="stale")], wait
+        await asyncio.to_thread(reading.wait, 5)
+        # the poll has read its stale answer and is on its way back
+        door.changed = []
+        door.all["s1"] = server(status="fresh")
+        door.meanwhile = lambda: None
+        await observer.detail("s1")
+        answer.set()
+        await reads(door)
+        assert observer.snapshot.servers["s1"].status == "fresh"
+
+
+async def test_acts_go_through_the_door() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        assert await observer.act(StopServer("s1")) == Accepted("req-1")
+
+
+async def test_the_age_is_that_of_the_oldest_part() -> None:
+    door = FakeDoor()
+    async with watching(door, replace(FAST, projects=1000)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        await reads(door)
+        oldest = observer.snapshot.read_at[Part.PROJECTS]
+        assert observer.snapshot.age(oldest + timedelta(seconds=9)) == timedelta(seconds=9)
