@@ -36,8 +36,7 @@ QUICK: dict[str, Any] = {
         "recordGrace": "10s",
     },
     "polling": {
-        "servers": "1s",
-        "migrations": "1s",
+        "poll": "1s",
         "hosts": "2s",
         "resources": "3s",
         "groups": "10s",

@@ -222,12 +222,15 @@ def _check(scope: Scope) -> MigrationDecision | None:
         return _conclude(scope, Phase.SUCCEEDED, "AlreadyOnTarget", f"the server is on {server.host} already")
 
     found = assess(_question(scope, server, choice.kind), _wanted(scope), _avoid(scope))
+    first = found.against[0] if found.against else None
+    reason = (first.reason if first else None) or Reason.FACT_UNKNOWN
+    if first and _is_news(scope, reason) and not scope.has_fresh_detail():
+        # the shared view may be some seconds old: nobody is refused for what was true then
+        return scope.needs()
     _write_verdicts(scope, found)
-    if found.against:
+    if first:
         if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.kind):
             return _conclude_tried(scope)
-        first = found.against[0]
-        reason = first.reason or Reason.FACT_UNKNOWN
         message = blocked(found.against)
         _announce_block(scope, reason, message)
         scope.conditions.waiting_for_people(reason, message)
@@ -376,6 +379,12 @@ def _wanted(scope: Scope) -> str | None:
     return scope.spec.target.host if scope.spec.target else None
 
 
+def _is_news(scope: Scope, reason: str) -> bool:
+    """Whether the status does not say already that this stands in the way."""
+    before = scope.conditions.get(c.PREREQUISITES_MET)
+    return before is None or before.status != "False" or before.reason != reason
+
+
 def _already_there(scope: Scope, server: Server, kind: MigrationKind) -> bool:
     wanted = _wanted(scope)
     if wanted is None or kind is MigrationKind.EVACUATE or scope.source is None or scope.status.attempts:
@@ -428,8 +437,7 @@ def _forget_verdicts(scope: Scope) -> None:
 
 def _announce_block(scope: Scope, reason: str, message: str) -> None:
     """The condition, and an Event the first time that this reason stands in the way."""
-    before = scope.conditions.get(c.PREREQUISITES_MET)
-    if before is None or before.status != "False" or before.reason != reason:
+    if _is_news(scope, reason):
         scope.tell("PrerequisitesNotMet", message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
 
