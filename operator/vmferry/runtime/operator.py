@@ -118,9 +118,10 @@ class Operator:
                         "%s did not finish in time; the next start goes on from the records", task.get_name()
                     )
                     task.cancel()
-            for task in (listing, stopping, ending):
+            rest: list[asyncio.Task[Any]] = [listing, stopping, ending]
+            for task in rest:
                 task.cancel()
-            await asyncio.gather(listing, stopping, ending, *workers, return_exceptions=True)
+            await asyncio.gather(*rest, *workers, return_exceptions=True)
             await watch.stop()
             await self._cloud.stop()
             logger.info("stopped")

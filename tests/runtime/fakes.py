@@ -1,0 +1,156 @@
+"""A Kubernetes and a cloud in memory, just enough of them for a pass, with a common record of their side effects."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from vmferry.cloud.actions import Accepted, Action, Outcome
+from vmferry.cloud.model import Detail, Part, Progress, Snapshot
+from vmferry.resources.base import API_VERSION
+from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.kube import ConflictError, NotFoundError
+from vmferry.runtime.store import Body
+
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+SERVER = "11111111-1111-4111-8111-111111111111"
+KEY = Key("VMMigration", "team", "web")
+
+
+class CrashError(BaseException):
+    """The process dies here; not an Exception, so that nothing handles it."""
+
+
+class Record:
+    """The side effects in their order. `crash_at` dies before the step of that number takes effect, `fail` raises."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.crash_at: int | None = None
+        self.hook: Callable[[str], None] = lambda _: None
+
+    def step(self, name: str) -> None:
+        if self.crash_at == len(self.steps):
+            raise CrashError
+        self.hook(name)
+        self.steps.append(name)
+
+
+class FakeKube:
+    """Objects with resourceVersions, uids and optimistic locks."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.objects: dict[Key, Body] = {}
+        self.events: list[Body] = []
+        self.version = 100
+
+    def create(self, key: Key = KEY, *, status: Body | None = None, **metadata: Any) -> Body:
+        self.version += 1
+        body: Body = {
+            "apiVersion": API_VERSION,
+            "kind": key.kind,
+            "metadata": {
+                "namespace": key.namespace,
+                "name": key.name,
+                "uid": f"uid-{self.version}",
+                "resourceVersion": str(self.version),
+                "generation": 1,
+                "creationTimestamp": "2026-01-01T00:00:00Z",
+                **metadata,
+            },
+            "spec": {"server": {"id": SERVER}},
+        }
+        if status is not None:
+            body["status"] = status
+        self.objects[key] = body
+        return copy.deepcopy(body)
+
+    def change(self, key: Key = KEY, **metadata: Any) -> None:
+        """Somebody else writes to the object."""
+        self.version += 1
+        self.objects[key]["metadata"] |= {**metadata, "resourceVersion": str(self.version)}
+
+    def _current(self, key: Key, version: str) -> Body:
+        if key not in self.objects:
+            raise NotFoundError(f"{key} not found")
+        if self.objects[key]["metadata"]["resourceVersion"] != version:
+            raise ConflictError(f"{key} has changed")
+        return self.objects[key]
+
+    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+        await asyncio.sleep(0)
+        if key not in self.objects:
+            raise NotFoundError(f"{key} not found")
+        return copy.deepcopy(self.objects[key])
+
+    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+        await asyncio.sleep(0)
+        attempts = status.get("attempts") or [{"state": "none"}]
+        self.record.step(f"status {attempts[-1]['state']}")
+        self._current(key, version)["status"] = copy.deepcopy(status)
+        self.change(key)
+        return copy.deepcopy(self.objects[key])
+
+    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+        await asyncio.sleep(0)
+        self.record.step(f"finalizers {len(finalizers)}")
+        self._current(key, version)["metadata"]["finalizers"] = list(finalizers)
+        self.change(key)
+        body = copy.deepcopy(self.objects[key])
+        if not finalizers and "deletionTimestamp" in body["metadata"]:
+            del self.objects[key]
+        return body
+
+    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str) -> None:
+        await asyncio.sleep(0)
+        self.record.step("delete")
+        self._current(key, version)
+        del self.objects[key]
+
+    async def create_event(self, namespace: str, body: Body) -> None:
+        await asyncio.sleep(0)
+        self.record.step(f"event {body['reason']}")
+        if any(body["metadata"]["name"] == known["metadata"]["name"] for known in self.events):
+            raise ConflictError("exists")
+        self.events.append(body)
+
+    async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
+        yield [copy.deepcopy(body) for body in self.objects.values()], self.version
+
+
+class FakeCloud:
+    """Answers every action with `outcome`."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.snapshot = Snapshot(read_at=dict.fromkeys(Part, NOW))
+        self.outcome: Outcome = Accepted("req-1")
+        self.acted: list[Action] = []
+        self.reads = 0
+        self.callbacks: list[Callable[[frozenset[str], bool], None]] = []
+
+    def subscribe(self, callback: Callable[[frozenset[str], bool], None]) -> None:
+        self.callbacks.append(callback)
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail:
+        await asyncio.sleep(0)
+        self.reads += 1
+        return Detail(NOW, None)
+
+    async def progress(self, server_id: str, migration_id: int) -> Progress | None:
+        self.reads += 1
+        return None
+
+    async def act(self, action: Action) -> Outcome:
+        await asyncio.sleep(0)
+        self.record.step(f"act {type(action).__name__}")
+        self.acted.append(action)
+        return self.outcome

@@ -1,0 +1,108 @@
+"""The configuration: defaults are the policy's, and every error names its field."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmferry.cloud.observer import Pace
+from vmferry.policy import Limits, Policy, StoragePool
+from vmferry.runtime.config import ConfigError, load, parse
+
+ROOT = Path(__file__).parents[2]
+
+ERRORS: dict[str, tuple[Any, str]] = {
+    "an unknown key at the top": ({"polcy": {}}, "configuration: polcy: no such key"),
+    "an unknown key deep down": ({"policy": {"limits": {"perSorce": 1}}}, "policy.limits.perSorce: no such key"),
+    "an unknown key in a list": (
+        {"policy": {"sharedStorage": [{"name": "a", "host": []}]}},
+        "policy.sharedStorage[0].host: no such key",
+    ),
+    "the Python name of a key": ({"policy": {"host_down_for": "1m"}}, "policy.host_down_for: no such key"),
+    "a duration without a unit": ({"policy": {"recheck": 30}}, "policy.recheck: 30 is not a duration"),
+    "a duration of nothing": ({"resync": "0s"}, "resync: must be longer than 0s"),
+    "a limit below one": ({"policy": {"limits": {"total": 0}}}, "policy.limits.total: Input should be greater"),
+    "a prerequisite that does not exist": (
+        {"policy": {"tolerateUnknown": ["CPUModell"]}},
+        "policy.tolerateUnknown[0]: Input should be 'PowerState'",
+    ),
+    "a port out of range": ({"health": {"port": 70000}}, "health.port: Input should be less than or equal to 65535"),
+    "a namespace that cannot be": ({"namespaces": ["Team A"]}, "namespaces[0]: String should match"),
+    "a level that does not exist": ({"log": {"level": "loud"}}, "log.level: Input should be 'debug'"),
+    "a section that is a list": ({"cloud": []}, "cloud: Input should be a valid dictionary"),
+    "no mapping at all": (["cloud"], "must be a mapping"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), ERRORS.values(), ids=ERRORS.keys())
+def test_an_error_names_its_field(data: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(data, {})
+    assert message in str(caught.value)
+
+
+def test_all_errors_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse({"a": 1, "policy": {"b": 2}, "workers": 0}, {})
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_the_defaults_are_those_of_the_policy_and_of_the_observer() -> None:
+    config = parse({}, {})
+    assert config.policy.rules() == Policy()
+    assert Pace(**config.polling.seconds()) == Pace()
+
+
+def test_every_rule_can_be_set() -> None:
+    config = parse(
+        {
+            "policy": {
+                "sharedStorage": [{"name": "nfs", "hosts": ["a"], "aggregates": ["r"]}],
+                "localUnlessShared": True,
+                "limits": {"perSource": 3, "perTarget": 4, "total": 5},
+                "tolerateUnknown": ["CPUModel"],
+                "maxViewAge": "1s",
+                "hostDownFor": "2s",
+                "timeoutBase": "3s",
+                "timeoutPerGiB": "4s",
+                "stopTimeout": "5s",
+                "recheck": "6s",
+                "retryBackoff": "7s",
+                "progressEvery": "8s",
+                "recordGrace": "9s",
+                "ttlAfterFinished": "10s",
+            }
+        },
+        {},
+    )
+    spans = [timedelta(seconds=n) for n in range(1, 11)]
+    assert config.policy.rules() == Policy(
+        (StoragePool("nfs", frozenset("a"), frozenset("r")),), True, Limits(3, 4, 5), frozenset({"CPUModel"}), *spans
+    )
+
+
+def test_the_environment_wins_over_the_file() -> None:
+    config = parse({"health": {"port": 1}}, {"VMFERRY_HEALTH_PORT": "9", "VMFERRY_CLOUDS_FILE": "/c", "OTHER": "x"})
+    assert (config.health.port, config.cloud.clouds_file) == (9, Path("/c"))
+
+
+@pytest.mark.parametrize(("text", "message"), [(None, "cannot be read"), ("a: [", "is not YAML")])
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "config.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path, {})
+    assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_the_example_is_good(tmp_path: Path) -> None:
+    import yaml
+
+    manifest = yaml.safe_load((ROOT / "manifests/operator/configuration.yaml").read_text())
+    path = tmp_path / "config.yaml"
+    path.write_text(manifest["data"]["config.yaml"])
+    assert load(path, {}).cloud.name == "openstack"

@@ -1,0 +1,80 @@
+"""Probes and logs: what a person or a kubelet is told."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import aiohttp
+import pytest
+
+from vmferry.runtime.config import LogFormat
+from vmferry.runtime.health import STUCK_SECONDS, Health, HealthServer
+from vmferry.runtime.logs import _About, about, formatter, redact
+
+SECRETS = {
+    "a header": "X-Auth-Token: gAAAAABsecretsecretsecret",
+    "a bearer token": "{'Authorization': 'Bearer s3cret'}",
+    "a bare bearer token": "authorization: Bearer s3cret",
+    "a password in a mapping": '{"password": "s3cret", "user": "admin"}',
+    "a password in a URL": "cannot reach http://admin:s3cret@keystone:5000/v3",
+    "a Fernet token anywhere": "got gAAAAABs3cret_s3cret-s3cret_s3cret back",
+    "a web token anywhere": "got eyJhbGciOiJSUzI1NiIs.s3cretpayload.s3cretsig back",
+    "an application credential": "application_credential_secret=s3cret",
+}
+
+
+@pytest.mark.parametrize("text", SECRETS.values(), ids=SECRETS.keys())
+def test_a_secret_never_gets_into_a_log(text: str) -> None:
+    assert "s3cret" not in redact(text)
+    assert "gAAAA" not in redact(text)
+    assert "[redacted]" in redact(text)
+
+
+@pytest.mark.parametrize("text", ["the server is in state ACTIVE", "request req-1: 409 server is locked"])
+def test_other_text_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+def line(format_: LogFormat) -> str:
+    record = logging.LogRecord("vmferry.x", logging.INFO, "f", 1, "password=%s told", ("s3cret",), None)
+    with about({"object": "VMMigration/team/web"}), about({"server": "1111"}):
+        _About().filter(record)
+        return formatter(format_).format(record)
+
+
+def test_a_line_is_json_and_says_what_it_is_about() -> None:
+    told = json.loads(line(LogFormat.JSON))
+    assert (told["level"], told["object"], told["server"]) == ("INFO", "VMMigration/team/web", "1111")
+    assert "s3cret" not in str(told)
+
+
+def test_a_line_of_text_says_what_it_is_about() -> None:
+    assert line(LogFormat.TEXT).endswith("password=[redacted] told [object=VMMigration/team/web server=1111]")
+
+
+async def test_the_probes_say_why_not() -> None:
+    now = [0.0]
+    health = Health(clock=lambda: now[0])
+    trouble: list[str | None] = ["Keystone says 401"]
+    health.ready_if("cloud", lambda: trouble[0])
+    health.beat("worker 0")
+    server = HealthServer(health, "127.0.0.1", 0)
+    port = await server.start()
+
+    async def get(path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+            return answer.status, await answer.text()
+
+    try:
+        assert await get("/healthz") == (200, "ok\n")
+        assert await get("/readyz") == (503, "cloud: Keystone says 401\n")
+        trouble[0] = None
+        assert await get("/readyz") == (200, "ok\n")
+        assert "vmferry_queue_length" in (await get("/metrics"))[1]
+        now[0] = STUCK_SECONDS + 1
+        assert await get("/healthz") == (503, "worker 0: no sign of life for 601 s\n")
+        health.forget("worker 0")
+        assert await get("/healthz") == (200, "ok\n")
+    finally:
+        await server.stop()

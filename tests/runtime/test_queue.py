@@ -1,0 +1,190 @@
+"""The work queue."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from vmferry.runtime.queue import QueueClosedError, WorkQueue
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def make(**options: float) -> tuple[WorkQueue[str], Clock]:
+    clock = Clock()
+    return WorkQueue(clock=clock, jitter=lambda: 1.0, **options), clock
+
+
+def test_a_key_waits_only_once() -> None:
+    queue, _ = make()
+    queue.add("a")
+    queue.add("a")
+    assert [queue.poll(), queue.poll()] == ["a", None]
+
+
+def test_a_key_added_while_processed_comes_once_more_after() -> None:
+    queue, _ = make()
+    queue.add("a")
+    assert queue.poll() == "a"
+    queue.add("a")
+    queue.add("a")
+    assert queue.poll() is None
+    queue.done("a")
+    assert queue.poll() == "a"
+    queue.done("a")
+    assert queue.poll() is None
+
+
+def test_the_earliest_wish_wins() -> None:
+    queue, clock = make()
+    queue.add_after("a", 10)
+    queue.add_after("a", 5)
+    queue.add_after("a", 20)
+    clock.now = 4.9
+    assert queue.poll() is None
+    clock.now = 5
+    assert queue.poll() == "a"
+    queue.done("a")
+    clock.now = 100
+    assert queue.poll() is None
+
+
+def test_a_look_voids_older_wishes() -> None:
+    queue, clock = make()
+    queue.add_after("a", 5)
+    queue.add("a")
+    assert queue.poll() == "a"
+    queue.add_after("a", 30)
+    queue.done("a")
+    clock.now = 29
+    assert queue.poll() is None
+    clock.now = 30
+    assert queue.poll() == "a"
+
+
+def test_failures_double_the_pause_up_to_the_cap_and_success_forgets_them() -> None:
+    queue, clock = make(backoff_base=1, backoff_cap=5)
+    pauses = []
+    queue.add("a")
+    assert queue.poll() == "a"
+    for _ in range(5):
+        queue.done("a", failed=True)
+        due = queue._next_due()
+        assert due is not None
+        pauses.append(due - clock.now)
+        clock.now = due
+        assert queue.poll() == "a"
+    assert pauses == [1, 2, 4, 5, 5]
+    queue.done("a")
+    assert queue.failures("a") == 0
+
+
+def test_an_event_during_a_failing_look_does_not_shorten_the_pause() -> None:
+    queue, _ = make()
+    queue.add("a")
+    assert queue.poll() == "a"
+    queue.add("a")
+    queue.done("a", failed=True)
+    assert queue.poll() is None
+    assert queue.scheduled == 1
+
+
+async def test_waiting_workers_get_what_comes_in_and_the_close() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    first = asyncio.create_task(queue.get())
+    second = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add_after("a", 0.01)
+    queue.add("b")
+    assert {await first, await second} == {"a", "b"}
+    third = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.close()
+    with pytest.raises(QueueClosedError):
+        await third
+
+
+async def test_get_gives_up_after_its_timeout() -> None:
+    assert await WorkQueue[str]().get(0.01) is None
+
+
+@given(st.lists(st.floats(min_value=0.1, max_value=100), min_size=1))
+def test_of_many_delays_the_shortest_counts(delays: list[float]) -> None:
+    queue, clock = make()
+    for delay in delays:
+        queue.add_after("a", delay)
+    clock.now = min(delays)
+    assert queue.poll() == "a"
+
+
+class Machine(RuleBasedStateMachine):
+    """Against a model: what was wished since a key's last look began must lead to another look."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue, self.clock = make()
+        self.wished: set[str] = set()
+        self.timers: dict[str, float] = {}
+        self.held: set[str] = set()
+
+    @rule(key=st.sampled_from("abc"))
+    def add(self, key: str) -> None:
+        self.queue.add(key)
+        self.wished.add(key)
+
+    @rule(key=st.sampled_from("abc"), delay=st.integers(1, 20))
+    def add_after(self, key: str, delay: int) -> None:
+        self.queue.add_after(key, delay)
+        self.timers[key] = min(self.timers.get(key, 1e9), self.clock.now + delay)
+
+    @rule(seconds=st.integers(1, 15))
+    def pass_time(self, seconds: int) -> None:
+        self.clock.now += seconds
+
+    @rule()
+    def poll(self) -> None:
+        due = {key for key, at in self.timers.items() if at <= self.clock.now}
+        expected = (self.wished | due) - self.held
+        key = self.queue.poll()
+        # a timer that fires for a key in hand is a wish for later
+        for late in due & self.held:
+            self.wished.add(late)
+            del self.timers[late]
+        if key is None:
+            assert not expected
+            return
+        assert key in expected
+        for fired in due - {key}:
+            if fired in self.timers:
+                self.wished.add(fired)
+                del self.timers[fired]
+        self.wished.discard(key)
+        self.timers.pop(key, None)
+        self.held.add(key)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def done(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.held)))
+        self.queue.done(key)
+        self.held.discard(key)
+
+    @invariant()
+    def nobody_holds_what_waits(self) -> None:
+        assert self.queue._processing == self.held
+        assert not set(self.queue._ready) & self.held
+        assert len(self.queue._ready) == len(set(self.queue._ready))
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

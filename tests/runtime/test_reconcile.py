@@ -1,0 +1,394 @@
+"""The order of a pass, with a small plan of its own: every crash and every conflict at every step is survived."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, FakeCloud, FakeKube, Record
+from vmferry.cloud.actions import Accepted, Action, LiveMigrate, Outcome, Refused, Unanswered
+from vmferry.cloud.model import MigrationKind
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.decision import Decision, Event, Needs, World
+from vmferry.resources.vmmigration import FINALIZER, Attempt, ServerView, VMMigration, VMMigrationStatus
+from vmferry.resources.words import Phase
+from vmferry.runtime import reconcile
+from vmferry.runtime.kinds import VM_MIGRATION, Key, Kinds
+from vmferry.runtime.kube import InvalidError, KubeError
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.reconcile import Reconciler, UndecidedError
+from vmferry.runtime.store import Store
+from vmferry.runtime.waking import Waker
+
+Plan = Callable[[VMMigration, World, datetime, Policy], Decision[VMMigrationStatus]]
+MOVE = PlannedMove(SERVER, MigrationKind.LIVE, "host-a", "host-b", {}, NOW)
+
+#: the side effects of a move that nothing disturbs
+UNDISTURBED = [
+    "finalizers 1",
+    "status Requested",
+    "act LiveMigrate",
+    "status running",
+    "event Started",
+    "event Asked",
+    "status completed",
+    "event Done",
+    "finalizers 0",
+]
+
+
+class Bench:
+    """A reconciler on fakes. `restart` is a new process on the same Kubernetes and cloud."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self.record = Record()
+        self.kube = FakeKube(self.record)
+        self.cloud = FakeCloud(self.record)
+        self.may_act = True
+        kind = replace(VM_MIGRATION, plan=plan or self.plan, settle=settle)
+        self.kinds: Kinds = {kind.name: kind}
+        self.restart()
+
+    def restart(self) -> None:
+        self.store = Store(self.kinds)
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.waker = Waker(self.queue)
+        self.reconciler = Reconciler(
+            self.kinds,
+            self.store,
+            self.queue,
+            self.kube,
+            self.cloud,
+            self.waker,
+            Policy(),
+            now=lambda: NOW,
+            allowed_to_act=lambda: self.may_act,
+        )
+        self.see()
+
+    def see(self) -> None:
+        """The watch shows everything."""
+        for key, body in self.kube.objects.items():
+            self.store.put(key.kind, {**body})
+        for key in list(self.store.keys(KEY.kind)):
+            if key not in self.kube.objects:
+                self.store.remove(key)
+
+    async def look(self, key: Key = KEY) -> None:
+        await self.reconciler.look(key)
+
+    async def finish(self) -> None:
+        """Look until the status says that it is over and nothing is left to do."""
+        for _ in range(8):
+            self.see()
+            await self.look()
+        assert self.status()["phase"] == "Succeeded"
+        assert "finalizers" not in self.metadata() or not self.metadata()["finalizers"]
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.kube.objects[KEY]["status"]
+        return found
+
+    def metadata(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.kube.objects[KEY]["metadata"]
+        return found
+
+    def plan(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
+        """Write the intent and migrate; then believe what the cloud's records say, which is `cloud.acted`."""
+        status = obj.status.model_copy(deep=True)
+        if status.completed_at is not None:
+            return Decision(status)
+        if world.detail is None:
+            return Decision(status, needs=Needs(SERVER))
+        attempt = status.open_attempt
+        if attempt is None:
+            status.server = ServerView(id=SERVER, name="web", state="ACTIVE")
+            number = len(status.attempts) + 1
+            status.attempts.append(
+                Attempt(
+                    number=number,
+                    type=MigrationKind.LIVE,
+                    source_host="host-a",
+                    target_host="host-b",
+                    state="Requested",
+                    started_at=now,
+                )
+            )
+            return Decision(
+                status,
+                action=LiveMigrate(SERVER, "host-b"),
+                events=(Event("Started", "it begins"),),
+                finalizer=True,
+                move=MOVE,
+                requeue_after=timedelta(seconds=2),
+                watches=SERVER,
+            )
+        attempt.ended_at = now
+        if not self.cloud.acted:
+            attempt.state = "NotSent"
+            return Decision(status, finalizer=True, requeue_after=timedelta(seconds=1))
+        attempt.state, status.phase, status.completed_at = "completed", Phase.SUCCEEDED, now
+        return Decision(status, events=(Event("Done", "it is over"),))
+
+
+def settle(
+    obj: VMMigration, action: Action, outcome: Outcome, now: datetime
+) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
+    status = obj.status.model_copy(deep=True)
+    attempt = status.open_attempt
+    assert attempt is not None
+    attempt.request_id = outcome.request_id
+    attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested"}[type(outcome)]
+    return status, (Event("Asked", f"the cloud was asked: {outcome.request_id}"),)
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconcile, "SETTLE_PAUSE", 0.0)
+
+
+async def test_the_order_of_a_pass() -> None:
+    bench = Bench()
+    bench.kube.create()
+    await bench.finish()
+    assert bench.record.steps == UNDISTURBED
+    assert bench.status()["attempts"][0]["requestId"] == "req-1"
+
+
+@pytest.mark.parametrize("at", range(len(UNDISTURBED)), ids=[f"before {step}" for step in UNDISTURBED])
+async def test_a_crash_between_any_two_steps_never_moves_a_server_twice(at: int) -> None:
+    """I3: the intent is written before the action, and the records tell the next process what became of it."""
+    bench = Bench()
+    bench.kube.create()
+    bench.see()
+    bench.record.crash_at = at
+    with pytest.raises(CrashError):
+        await bench.finish()
+    done = list(bench.record.steps)
+    assert done == UNDISTURBED[:at]
+    if "act LiveMigrate" in done:
+        assert "status Requested" in done, "acted without a written intent"
+        assert bench.metadata()["finalizers"] or at == len(UNDISTURBED), "in flight without the finalizer"
+
+    bench.record.crash_at = None
+    bench.restart()
+    await bench.finish()
+    assert bench.record.steps.count("act LiveMigrate") == 1
+    written = [step for step in bench.record.steps if step.startswith(("status", "act"))]
+    assert written.index("status Requested") < written.index("act LiveMigrate")
+
+
+@pytest.mark.parametrize("step", sorted(set(UNDISTURBED)))
+async def test_a_change_by_somebody_else_at_any_step_loses_nothing(step: str) -> None:
+    bench = Bench()
+    bench.kube.create()
+    disturbed: list[str] = []
+
+    def disturb(name: str) -> None:
+        if name == step and not disturbed:
+            disturbed.append(name)
+            bench.kube.change(labels={"by": "somebody"})
+
+    bench.record.hook = disturb
+    await bench.finish()
+    assert disturbed
+    assert len(bench.cloud.acted) == 1
+    assert bench.status()["attempts"][-1]["requestId"] == "req-1", "the outcome got lost"
+    assert bench.metadata()["labels"] == {"by": "somebody"}
+
+
+async def test_a_conflict_at_the_intent_does_not_act_and_looks_again() -> None:
+    bench = Bench()
+    bench.kube.create(finalizers=[FINALIZER])
+    bench.see()
+    bench.kube.change(labels={"by": "somebody"})
+    await bench.look()
+    assert bench.cloud.acted == []
+    assert bench.queue.poll() == KEY
+    assert bench.store.moves_except(Key("VMMigration", "team", "x"), bench.cloud.snapshot) == ()
+    obj = bench.store.get(KEY)
+    assert obj is not None
+    assert obj.metadata.labels == {"by": "somebody"}, "the fresh object was read"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("error", [InvalidError("the schema says no"), KubeError("no answer")], ids=["422", "500"])
+async def test_a_refused_status_means_no_action_and_a_failed_look(error: KubeError) -> None:
+    bench = Bench()
+    bench.kube.create(finalizers=[FINALIZER])
+    bench.see()
+
+    def refuse(name: str) -> None:
+        if name.startswith("status"):
+            raise error
+
+    bench.record.hook = refuse
+    with pytest.raises(KubeError):
+        await bench.look()
+    assert bench.cloud.acted == []
+    assert bench.store.moves_except(Key("VMMigration", "team", "x"), bench.cloud.snapshot) == ()
+
+
+async def test_an_outcome_that_cannot_be_written_fails_the_look_and_is_found_later() -> None:
+    bench = Bench()
+    bench.kube.create()
+    bench.see()
+    broken = True
+
+    def refuse(name: str) -> None:
+        if broken and name == "status running":
+            raise KubeError("no answer")
+
+    bench.record.hook = refuse
+    with pytest.raises(KubeError, match="could not be written"):
+        await bench.look()
+    broken = False
+    await bench.finish()
+    assert len(bench.cloud.acted) == 1
+
+
+async def test_a_look_that_changes_nothing_writes_nothing() -> None:
+    bench = Bench()
+    bench.kube.create()
+    await bench.finish()
+    before = list(bench.record.steps)
+    for _ in range(3):
+        await bench.look()
+    assert bench.record.steps == before
+
+
+async def test_two_looks_never_plan_for_the_same_room() -> None:
+    """From the last plan to the written status nothing is awaited that could let another plan in between."""
+    seen: dict[str, int] = {}
+
+    def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
+        if world.detail is None:
+            return Decision(obj.status, needs=Needs(SERVER))
+        seen[obj.metadata.name] = len(world.moves)
+        if world.moves:
+            return Decision(obj.status, requeue_after=timedelta(seconds=1))
+        return Bench.plan(bench, obj, world, now, policy)
+
+    bench = Bench(plan)
+    for name in ("a", "b", "c"):
+        bench.kube.create(Key("VMMigration", "team", name))
+    bench.see()
+    await asyncio.gather(*(bench.look(Key("VMMigration", "team", name)) for name in ("a", "b", "c")))
+    assert sorted(seen.values()) == [0, 1, 1]
+    assert len(bench.cloud.acted) == 1
+
+
+async def test_nothing_is_written_or_done_while_acting_is_not_allowed() -> None:
+    """I31: the switch is checked before the intent and before the action."""
+    bench = Bench()
+    bench.kube.create()
+    bench.see()
+    bench.may_act = False
+    await bench.look()
+    assert bench.record.steps == []
+    assert bench.queue.scheduled == 1
+    bench.may_act = True
+    bench.record.hook = lambda step: setattr(bench, "may_act", not step.startswith("status"))
+    await bench.look()
+    assert bench.cloud.acted == [], "the switch was thrown between the intent and the action"
+
+
+async def test_the_finalizer_never_goes_onto_an_object_that_is_being_deleted() -> None:
+    bench = Bench()
+    bench.kube.create(deletionTimestamp="2026-01-01T11:00:00Z", finalizers=["somebody/else"])
+    bench.see()
+    await bench.look()
+    assert not any(step.startswith("finalizers") for step in bench.record.steps)
+
+
+async def test_the_finalizer_goes_and_those_of_others_stay() -> None:
+    bench = Bench(lambda obj, *_: Decision(obj.status))
+    bench.kube.create(finalizers=["somebody/else", FINALIZER])
+    bench.see()
+    await bench.look()
+    assert bench.metadata()["finalizers"] == ["somebody/else"]
+
+
+async def test_an_object_that_outlived_its_time_is_deleted() -> None:
+    bench = Bench(lambda obj, *_: Decision(obj.status, delete=True, requeue_after=timedelta(seconds=1)))
+    bench.kube.create()
+    bench.see()
+    await bench.look()
+    assert bench.kube.objects == {}
+
+
+async def test_an_object_that_is_gone_is_forgotten() -> None:
+    bench = Bench()
+    bench.kube.create()
+    bench.see()
+    del bench.kube.objects[KEY]
+    await bench.look()
+    assert bench.store.get(KEY) is None
+    assert bench.cloud.acted == []
+
+
+async def test_an_unreadable_object_is_told_once_for_each_version(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    body = bench.kube.create()
+    bench.kube.objects[KEY]["spec"] = {"server": {"id": "s3cret"}}
+    bench.see()
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            await bench.look()
+    assert [event["reason"] for event in bench.kube.events] == ["Unreadable"]
+    assert len(caplog.records) == 1
+    assert "s3cret" not in caplog.text + str(bench.kube.events)
+    bench.kube.change()
+    bench.see()
+    await bench.look()
+    assert len(bench.kube.events) == 2
+    assert body["metadata"]["uid"] == bench.kube.events[0]["regarding"]["uid"]
+
+
+async def test_a_plan_that_only_asks_is_stopped() -> None:
+    bench = Bench(lambda obj, *_: Decision(obj.status, needs=Needs(SERVER)))
+    bench.kube.create()
+    bench.see()
+    with pytest.raises(UndecidedError):
+        await bench.look()
+    assert bench.cloud.reads <= 4
+
+
+async def test_a_change_of_the_server_or_of_hosts_wakes_whom_it_is_about() -> None:
+    bench = Bench(lambda obj, *_: Decision(obj.status, watches=SERVER, requeue_after=timedelta(hours=1)))
+    bench.kube.create()
+    bench.see()
+    await bench.look()
+    bench.waker.changed({"another"}, False)
+    assert bench.queue.poll() is None
+    bench.waker.changed({SERVER}, False)
+    assert bench.queue.poll() == KEY
+    bench.queue.done(KEY)
+    bench.waker.changed(set(), True)
+    assert bench.queue.poll() == KEY
+    bench.queue.done(KEY)
+    bench.waker.changed(set(), True)
+    assert bench.queue.poll() is None, "hosts wake those that wait only now and then"
+    assert bench.queue.scheduled == 1
+
+
+async def test_an_event_names_the_object_and_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(
+        lambda obj, *_: Decision(
+            VMMigrationStatus(phase=Phase.BLOCKED), events=(Event("Blocked", "ä" * 3000),), watches=SERVER
+        )
+    )
+    bench.kube.create()
+    bench.see()
+    await bench.look()
+    (event,) = bench.kube.events
+    assert event["regarding"]["name"] == "web"
+    assert len(event["note"].encode()) <= 1024
+    await bench.look()
+    assert bench.record.steps.count("event Blocked") == 1, "told again though nothing has changed"
