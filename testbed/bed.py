@@ -77,8 +77,7 @@ class Bed:
         return self.run_dir / "operator.kubeconfig"
 
     def install_operator(self, **overrides: Any) -> None:
-        """Apply the shipped namespace, ServiceAccount and RBAC; write the operator's configuration."""
-        self.cluster.kubectl_run("apply", "-f", ROOT / "manifests/operator/namespace.yaml")
+        """Apply the shipped ServiceAccount and RBAC; write the operator's configuration."""
         self.cluster.kubectl_run("apply", "-f", ROOT / "manifests/operator/rbac.yaml")
         self.cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, SERVICE_ACCOUNT, self.operator_kubeconfig)
         config = merge(

@@ -68,6 +68,8 @@ class LittleCloud:
     late_record: float = 0
     never_ends: bool = False
     stopping_works: bool = True
+    #: whether the evacuated server is to run again
+    start_after: bool = False
     _due: dict[str, datetime] = field(default_factory=dict)
     _visible: dict[str, datetime] = field(default_factory=dict)
 
@@ -170,6 +172,7 @@ class LittleCloud:
             case Evacuate():
                 if server.host and self.hosts[server.host].service.up:
                     return Refused(400, f"Compute service of {server.host} is still in use.", request)
+                self.start_after = action.start
                 return self._migrate(
                     server, "evacuate", "evacuation", action.target_host, ("active", "stopped", "error")
                 )
@@ -295,6 +298,7 @@ class LittleCloud:
                 )
             case _:
                 self._set(record, status="done")
+                state, status, power = ("active", "ACTIVE", 1) if self.start_after else ("stopped", "SHUTOFF", 4)
                 self.servers[server.id] = replace(
-                    server, host=target, task_state=None, vm_state="stopped", status="SHUTOFF", power_state=4
+                    server, host=target, task_state=None, vm_state=state, status=status, power_state=power
                 )

@@ -38,12 +38,12 @@ STARTS: dict[str, tuple[Callable[[], LittleCloud], dict[str, object], object]] =
     "Auto evacuates from a host that was forced down by whoever fenced it (R7, I12)": (
         lambda: dead_source(cloud(), forced_down=True),
         {},
-        Evacuate(SERVER, "cmp2"),
+        Evacuate(SERVER, "cmp2", start=True),
     ),
     "Evacuate by name attests that a silent host is dead (I12)": (
         lambda: dead_source(cloud()),
         {"type": "Evacuate"},
-        Evacuate(SERVER, "cmp2"),
+        Evacuate(SERVER, "cmp2", start=True),
     ),
     "a paused server moves live": (lambda: cloud(vm_state="paused"), {"type": "Live"}, LiveMigrate(SERVER, "cmp2")),
     "a named host is asked for": (cloud, {"target": {"host": "cmp3"}}, LiveMigrate(SERVER, "cmp3")),

@@ -27,6 +27,8 @@ class Evacuate:
 
     server_id: str
     target_host: str
+    #: it ran before, so it is to run again; else it stays powered off (2.95) without booting in between (I15)
+    start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,7 @@ class ForceComplete:
 
 
 Action = (
-    LiveMigrate
-    | ColdMigrate
-    | Evacuate
-    | StopServer
-    | StartServer
-    | ConfirmResize
-    | AbortMigration
-    | ForceComplete
+    LiveMigrate | ColdMigrate | Evacuate | StopServer | StartServer | ConfirmResize | AbortMigration | ForceComplete
 )
 
 #: the actions that start a migration: never sent twice, never blindly (I3)

@@ -314,7 +314,7 @@ def _start(scope: Scope) -> MigrationDecision:
     elif kind is MigrationKind.COLD:
         action = ColdMigrate(server.id, target)
     else:
-        action = Evacuate(server.id, target)
+        action = Evacuate(server.id, target, start=server.vm_state == "active")
     return scope.decide(Phase.MIGRATING, action=action, requeue_after=_POLL)
 
 

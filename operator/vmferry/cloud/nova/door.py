@@ -341,7 +341,7 @@ class NovaDoor:
         method, path, body, route = _request(action)
         # 2.84 of a live migration: answered at once (2.34), the scheduler is heard (2.30, no `force` since 2.68)
         microversion = BASE
-        if isinstance(action, Evacuate) and self.evacuated_stay_stopped:
+        if isinstance(action, Evacuate) and not action.start and self.evacuated_stay_stopped:
             microversion = f"{STAYS_STOPPED[0]}.{STAYS_STOPPED[1]}"
         self._count(f"{method} {route}")
         try:
