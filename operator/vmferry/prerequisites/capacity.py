@@ -37,16 +37,13 @@ def check(question: Question) -> Finding:
             target.name,
         )
     short: list[str] = []
+    missing: list[str] = []
     for resource, needed in question.server.needs.items():
         unit = _UNITS[resource]
         inventory = target.inventories.get(resource)
         if inventory is None:
-            return unknown(
-                Name.CAPACITY,
-                f"{target.name} reports no {unit}",
-                f"check the inventory of {target.name} in Placement",
-                target.name,
-            )
+            missing.append(unit)
+            continue
         free = inventory.free - planned(question, target, resource)
         if needed > free:
             short.append(f"{needed} {unit} needed, {max(free, 0)} free")
@@ -58,6 +55,13 @@ def check(question: Question) -> Finding:
             Reason.INSUFFICIENT_CAPACITY,
             f"{target.name}: {'; '.join(short)}",
             "free room there, or choose another host",
+            target.name,
+        )
+    if missing:
+        return unknown(
+            Name.CAPACITY,
+            f"{target.name} reports no {', '.join(missing)}",
+            f"check the inventory of {target.name} in Placement",
             target.name,
         )
     return passed(Name.CAPACITY, "enough room", target.name)

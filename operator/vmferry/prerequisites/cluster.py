@@ -6,13 +6,15 @@ Hosts of no such aggregate share the cloud's default zone.
 
 from __future__ import annotations
 
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 
 def check(question: Question) -> Finding:
     source, target = question.source, question.target
     assert target is not None
+    if question.server.host is None:
+        return unknown(Name.CLUSTER, ON_NO_HOST, PLACE_IT)
     if source is None:
         return unknown(
             Name.CLUSTER,

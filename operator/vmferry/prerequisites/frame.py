@@ -102,6 +102,11 @@ def not_applicable(name: Name, message: str) -> Finding:
     return Finding(name, Result.NOT_APPLICABLE, message)
 
 
+#: what to say of a server that is on no host, and what to do about it
+ON_NO_HOST = "the server is on no host"
+PLACE_IT = "unshelve or start it: the scheduler will place it"
+
+
 def seconds(span: timedelta) -> str:
     """A short, stable text for a span of time."""
     return f"{int(span.total_seconds())} s"

@@ -6,7 +6,7 @@ evacuation. A newer one is a one-way street, so it is open only to `osUpgrade: t
 
 from __future__ import annotations
 
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.HYPERVISOR_VERSION
@@ -15,6 +15,8 @@ _NAME = Name.HYPERVISOR_VERSION
 def check(question: Question) -> Finding:
     target = question.target
     assert target is not None
+    if question.server.host is None:
+        return unknown(_NAME, ON_NO_HOST, PLACE_IT)
     old = question.source.hypervisor if question.source else None
     new = target.hypervisor
     if old is None or new is None:

@@ -21,7 +21,7 @@ _REMEDY = {
     "active": "stop it, set stopIfRunning: true, or ask for type Live",
     "stopped": "ask for type Cold, or start the server",
     "paused": "unpause it, or ask for type Live",
-    "suspended": "resume it, or power it off",
+    "suspended": "resume it first",
     "resized": "confirm or revert the resize first",
     "rescued": "unrescue it first",
     "error": "find out what broke it (its fault says more) and repair it first",
@@ -44,6 +44,13 @@ def check(question: Question) -> Finding:
         Name.POWER_STATE,
         Reason.STATE_NOT_MIGRATABLE,
         f"the server is {server.status} ({server.vm_state}); {kind} needs it {wanted}{fault}",
-        _REMEDY.get(server.vm_state, f"bring it to the state {wanted}"),
+        _remedy(question, wanted),
         server.host,
     )
+
+
+def _remedy(question: Question, wanted: str) -> str:
+    server, source = question.server, question.source
+    if question.kind is MigrationKind.EVACUATE and source is not None and not source.service.up:
+        return f"bring {source.name} back: while it is down nothing can make the server {wanted}"
+    return _REMEDY.get(server.vm_state, f"bring it to the state {wanted}")

@@ -8,7 +8,7 @@ heartbeats is alive whatever its flags say; Nova itself would evacuate from it.
 from __future__ import annotations
 
 from vmferry.cloud.model import Host, MigrationKind
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, seconds, unknown
+from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, seconds, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 
@@ -18,8 +18,8 @@ def check(question: Question) -> Finding:
         return failed(
             Name.SOURCE_HOST,
             Reason.STATE_NOT_MIGRATABLE,
-            "the server is on no host",
-            "unshelve or start it: the scheduler will place it",
+            ON_NO_HOST,
+            PLACE_IT,
         )
     if source is None:
         return unknown(
@@ -66,7 +66,7 @@ def _failed_host(question: Question, source: Host) -> Finding:
             Name.SOURCE_HOST,
             Reason.HOST_NOT_FAILED,
             f"{source.name} {how} less than {seconds(needed)} ago; it may be alive",
-            f"wait until it was silent for {seconds(needed)}, or fence it",
+            f"wait until it was silent for {seconds(needed)}",
             source.name,
         )
     if not (question.attested or service.forced_down):
