@@ -1,0 +1,51 @@
+"""Cluster (R11): both hosts in one zone, and in the one that the server was made for."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.build import host, question, server, snapshot
+from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from vmferry.prerequisites import cluster
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.words import Name, Reason
+
+EAST_AND_WEST = [host("host-a", zone="east"), host("host-b", zone="east"), host("host-c", zone="west")]
+GONE = server(host="host-z")
+NOWHERE = server(vm_state="shelved_offloaded", host=None)
+
+
+def ask(target: str, pinned: str | None = None) -> Question:
+    asked = server(pinned_availability_zone=pinned)
+    return question(asked, view=snapshot([asked], EAST_AND_WEST), target=target)
+
+
+CASES: dict[str, Case] = {
+    "hosts of one zone are one cluster": passes(ask("host-b"), "both in east"),
+    "hosts of the cloud's default zone are one cluster": passes(question(), "both in nova"),
+    "a server made for this zone stays in it": passes(ask("host-b", "east")),
+    "another zone is another cluster": fails(
+        ask("host-c"),
+        Reason.OUTSIDE_CLUSTER,
+        ("host-c is in west", "host-a in east"),
+        ("a host of east",),
+        "host-c",
+    ),
+    "a server that was made for another zone cannot stay: Nova would find no host (R21)": fails(
+        ask("host-b", "west"), Reason.OUTSIDE_CLUSTER, ("for zone west", "host-b is in east"), ("west",), "host-b"
+    ),
+    "the cluster of a host that the cloud does not list is unknown (R19)": cannot_tell(
+        question(GONE), ("host-z",), ("openstack compute service list",), "host-z"
+    ),
+    "a server on no host is in no cluster yet (R19)": cannot_tell(
+        question(NOWHERE, view=snapshot([NOWHERE])), ("on no host",), ("unshelve",)
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", CASES)
+def test_it_says(sentence: str) -> None:
+    case = CASES[sentence]
+    finding = cluster.check(case.question)
+    compare(finding, Name.CLUSTER, case)
+    assert "None" not in finding.message

@@ -1,0 +1,127 @@
+"""SourceHost (R10, I12): up for live and cold; for evacuate dead, silent, and attested."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+
+from tests.build import NOW, host, question, server, snapshot
+from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from vmferry.cloud.model import MigrationKind
+from vmferry.policy import Policy
+from vmferry.prerequisites import source_host
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.words import Name, Reason, Result
+
+LIVE, COLD, EVACUATE = MigrationKind
+
+
+def ask(kind: MigrationKind, *, attested: bool = False, policy: Policy | None = None, **source: Any) -> Question:
+    view = snapshot(hosts=[host("host-a", **source), host("host-b")])
+    return question(server(), kind, view, target=None, attested=attested, policy=policy or Policy())
+
+
+def silent(seconds: float) -> dict[str, Any]:
+    return {"up": False, "last_seen": NOW - timedelta(seconds=seconds)}
+
+
+@pytest.mark.parametrize(
+    ("up", "is_silent", "forced_down", "attested"),
+    [
+        pytest.param(*row, id="up={} silent={} forced_down={} attested={}".format(*row))
+        for row in product([True, False], repeat=4)
+    ],
+)
+def test_I12_evacuate_needs_a_host_that_is_down_and_silent_and_attested(
+    up: bool, is_silent: bool, forced_down: bool, attested: bool
+) -> None:
+    last_seen = NOW - timedelta(seconds=300 if is_silent else 5)
+    asked = ask(EVACUATE, attested=attested, up=up, forced_down=forced_down, last_seen=last_seen)
+    finding = source_host.check(asked)
+    dead = not up and is_silent and (forced_down or attested)
+    assert finding.result is (Result.PASSED if dead else Result.FAILED), finding
+    if not dead:
+        assert finding.reason is Reason.HOST_NOT_FAILED
+        assert finding.host == "host-a" and "host-a" in finding.message and finding.remedy
+
+
+GONE = server(host="host-z")
+NOWHERE = server(vm_state="shelved_offloaded", host=None)
+
+CASES: dict[str, Case] = {
+    "Live needs the source up (R10)": passes(ask(LIVE)),
+    "Cold needs the source up (R10)": passes(ask(COLD)),
+    "a disabled source that is up can be left (R10, R26)": passes(ask(LIVE, enabled=False)),
+    "Live from a dead host is refused: Nova would answer 202 (R10, R21)": fails(
+        ask(LIVE, **silent(300)), Reason.HOST_DOWN, ("host-a", "down", "Live needs it up"), ("Evacuate",), "host-a"
+    ),
+    "Cold from a dead host is refused (R10, R21)": fails(
+        ask(COLD, **silent(300)), Reason.HOST_DOWN, ("host-a", "down", "Cold needs it up"), ("Evacuate",), "host-a"
+    ),
+    "nothing is evacuated from a host that is up (I12)": fails(
+        ask(EVACUATE, attested=True),
+        Reason.HOST_NOT_FAILED,
+        ("host-a", "up", "only for a failed host"),
+        ("Live or Cold",),
+        "host-a",
+    ),
+    "a host forced down that still sends heartbeats is alive: Nova would evacuate from it (I12)": fails(
+        ask(EVACUATE, attested=True, forced_down=True, up=False, last_seen=NOW - timedelta(seconds=3)),
+        Reason.HOST_NOT_FAILED,
+        ("host-a", "by force", "less than 60 s ago", "alive"),
+        ("silent for 60 s",),
+        "host-a",
+    ),
+    "one second less than the time of silence is too little (I12)": fails(
+        ask(EVACUATE, attested=True, **silent(59)), Reason.HOST_NOT_FAILED, ("less than 60 s",), ("60 s",), "host-a"
+    ),
+    "the time of silence is enough (I12)": passes(ask(EVACUATE, attested=True, **silent(60)), "silent for 60 s"),
+    "the time of silence is policy (I12)": fails(
+        ask(EVACUATE, attested=True, policy=Policy(host_down_for=timedelta(minutes=10)), **silent(300)),
+        Reason.HOST_NOT_FAILED,
+        ("less than 600 s",),
+        ("600 s",),
+    ),
+    "a heartbeat from the future is no silence (I12, I13)": fails(
+        ask(EVACUATE, attested=True, **silent(-3600)), Reason.HOST_NOT_FAILED, ("alive",), ("silent for 60 s",)
+    ),
+    "silence alone proves nothing (I12)": fails(
+        ask(EVACUATE, **silent(300)),
+        Reason.HOST_NOT_FAILED,
+        ("host-a is silent", "nothing proves"),
+        ("powered off", "Evacuate by name", "force"),
+        "host-a",
+    ),
+    "a host that never reported cannot be called dead (R19, I12)": cannot_tell(
+        ask(EVACUATE, attested=True, forced_down=True, up=False, last_seen=None),
+        ("host-a", "last seen"),
+        ("never reported",),
+        "host-a",
+    ),
+    "a server on no host cannot be moved": fails(
+        question(NOWHERE, LIVE, snapshot([NOWHERE]), target=None),
+        Reason.STATE_NOT_MIGRATABLE,
+        ("on no host",),
+        ("unshelve",),
+    ),
+    "a host that the cloud does not list is unknown, never dead (R19, I4)": cannot_tell(
+        question(GONE, EVACUATE, snapshot([GONE]), target=None, attested=True),
+        ("no compute service of host-z",),
+        ("openstack compute service list",),
+        "host-z",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", CASES)
+def test_it_says(sentence: str) -> None:
+    case = CASES[sentence]
+    compare(source_host.check(case.question), Name.SOURCE_HOST, case)
+
+
+def test_R20_no_remedy_promises_that_fencing_shortens_the_silence() -> None:
+    finding = source_host.check(ask(EVACUATE, attested=True, **silent(10)))
+    assert "fence" not in (finding.remedy or ""), "a fenced host must be silent for as long as any other"
