@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vmferry.cloud.actions import Accepted, Action, Outcome
-from vmferry.cloud.model import Detail, Part, Progress, Snapshot
+from vmferry.cloud.actions import Accepted, Action, LiveMigrate, Outcome, Refused, Unanswered
+from vmferry.cloud.model import Detail, MigrationKind, Part, Progress, Snapshot
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.base import API_VERSION
+from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus
+from vmferry.resources.words import Phase
 from vmferry.runtime.kinds import Key, Kind
 from vmferry.runtime.kube import ConflictError, NotFoundError
 from vmferry.runtime.store import Body
@@ -154,3 +159,60 @@ class FakeCloud:
         self.record.step(f"act {type(action).__name__}")
         self.acted.append(action)
         return self.outcome
+
+
+MOVE = PlannedMove(SERVER, MigrationKind.LIVE, "host-a", "host-b", {}, NOW)
+
+
+class SmallPlan:
+    """Write the intent and migrate; then believe what the cloud's records say, which is `cloud.acted`."""
+
+    def __init__(self, cloud: FakeCloud) -> None:
+        self._cloud = cloud
+
+    def __call__(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
+        status = obj.status.model_copy(deep=True)
+        if status.completed_at is not None:
+            return Decision(status)
+        if world.detail is None:
+            return Decision(status, needs=Needs(SERVER))
+        attempt = status.open_attempt
+        if attempt is None:
+            status.server = ServerView(id=SERVER, name="web", state="ACTIVE")
+            number = len(status.attempts) + 1
+            status.attempts.append(
+                Attempt(
+                    number=number,
+                    type=MigrationKind.LIVE,
+                    source_host="host-a",
+                    target_host="host-b",
+                    state="Requested",
+                    started_at=now,
+                )
+            )
+            return Decision(
+                status,
+                action=LiveMigrate(SERVER, "host-b"),
+                events=(Event("Started", "it begins"),),
+                finalizer=True,
+                move=MOVE,
+                requeue_after=timedelta(seconds=2),
+                watches=SERVER,
+            )
+        attempt.ended_at = now
+        if not self._cloud.acted:
+            attempt.state = "NotSent"
+            return Decision(status, finalizer=True, requeue_after=timedelta(seconds=1))
+        attempt.state, status.phase, status.completed_at = "completed", Phase.SUCCEEDED, now
+        return Decision(status, events=(Event("Done", "it is over"),))
+
+
+def settle(
+    obj: VMMigration, action: Action, outcome: Outcome, now: datetime
+) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
+    status = obj.status.model_copy(deep=True)
+    attempt = status.open_attempt
+    assert attempt is not None
+    attempt.request_id = outcome.request_id
+    attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested"}[type(outcome)]
+    return status, (Event("Asked", f"the cloud was asked: {outcome.request_id}"),)

@@ -11,13 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, FakeCloud, FakeKube, Record
-from vmferry.cloud.actions import Accepted, Action, LiveMigrate, Outcome, Refused, Unanswered
-from vmferry.cloud.model import MigrationKind
+from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, FakeCloud, FakeKube, Record, SmallPlan, settle
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
-from vmferry.resources.vmmigration import FINALIZER, Attempt, ServerView, VMMigration, VMMigrationStatus
+from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime import reconcile
 from vmferry.runtime.kinds import VM_MIGRATION, Key, Kinds
@@ -28,7 +25,6 @@ from vmferry.runtime.store import Store
 from vmferry.runtime.waking import Waker
 
 Plan = Callable[[VMMigration, World, datetime, Policy], Decision[VMMigrationStatus]]
-MOVE = PlannedMove(SERVER, MigrationKind.LIVE, "host-a", "host-b", {}, NOW)
 
 #: the side effects of a move that nothing disturbs
 UNDISTURBED = [
@@ -52,7 +48,7 @@ class Bench:
         self.kube = FakeKube(self.record)
         self.cloud = FakeCloud(self.record)
         self.may_act = True
-        kind = replace(VM_MIGRATION, plan=plan or self.plan, settle=settle)
+        kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), settle=settle)
         self.kinds: Kinds = {kind.name: kind}
         self.restart()
 
@@ -99,54 +95,6 @@ class Bench:
     def metadata(self) -> dict[str, Any]:
         found: dict[str, Any] = self.kube.objects[KEY]["metadata"]
         return found
-
-    def plan(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
-        """Write the intent and migrate; then believe what the cloud's records say, which is `cloud.acted`."""
-        status = obj.status.model_copy(deep=True)
-        if status.completed_at is not None:
-            return Decision(status)
-        if world.detail is None:
-            return Decision(status, needs=Needs(SERVER))
-        attempt = status.open_attempt
-        if attempt is None:
-            status.server = ServerView(id=SERVER, name="web", state="ACTIVE")
-            number = len(status.attempts) + 1
-            status.attempts.append(
-                Attempt(
-                    number=number,
-                    type=MigrationKind.LIVE,
-                    source_host="host-a",
-                    target_host="host-b",
-                    state="Requested",
-                    started_at=now,
-                )
-            )
-            return Decision(
-                status,
-                action=LiveMigrate(SERVER, "host-b"),
-                events=(Event("Started", "it begins"),),
-                finalizer=True,
-                move=MOVE,
-                requeue_after=timedelta(seconds=2),
-                watches=SERVER,
-            )
-        attempt.ended_at = now
-        if not self.cloud.acted:
-            attempt.state = "NotSent"
-            return Decision(status, finalizer=True, requeue_after=timedelta(seconds=1))
-        attempt.state, status.phase, status.completed_at = "completed", Phase.SUCCEEDED, now
-        return Decision(status, events=(Event("Done", "it is over"),))
-
-
-def settle(
-    obj: VMMigration, action: Action, outcome: Outcome, now: datetime
-) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
-    status = obj.status.model_copy(deep=True)
-    attempt = status.open_attempt
-    assert attempt is not None
-    attempt.request_id = outcome.request_id
-    attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested"}[type(outcome)]
-    return status, (Event("Asked", f"the cloud was asked: {outcome.request_id}"),)
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +221,7 @@ async def test_two_looks_never_plan_for_the_same_room() -> None:
         seen[obj.metadata.name] = len(world.moves)
         if world.moves:
             return Decision(obj.status, requeue_after=timedelta(seconds=1))
-        return Bench.plan(bench, obj, world, now, policy)
+        return SmallPlan(bench.cloud)(obj, world, now, policy)
 
     bench = Bench(plan)
     for name in ("a", "b", "c"):

@@ -1,0 +1,256 @@
+"""Against the real API server, as the operator's own ServiceAccount: what is written, and what is not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from testbed.kubernetes.cluster import Cluster
+from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, settle
+from vmferry.resources.base import API_VERSION, GROUP, VERSION
+from vmferry.resources.vmmigration import FINALIZER
+from vmferry.runtime.config import Config, Health
+from vmferry.runtime.kinds import VM_MIGRATION, Key
+from vmferry.runtime.kube import ConflictError, InvalidError, Kube, NotFoundError
+from vmferry.runtime.operator import Operator
+
+pytestmark = pytest.mark.kubernetes
+
+MANIFESTS = Path(__file__).parents[2] / "manifests/operator"
+USER = "system:serviceaccount:vmferry-system:vmferry"
+KIND = VM_MIGRATION.name
+Requests = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def account(cluster: Cluster) -> Path:
+    """The kubeconfig of the ServiceAccount with the rights of the manifests, and no others."""
+    cluster.kubectl_run("apply", "--filename", MANIFESTS / "rbac.yaml")
+    return cluster.service_account_kubeconfig("vmferry-system", "vmferry", cluster.run_dir / "vmferry.kubeconfig")
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    name = f"runtime-{uuid.uuid4().hex[:8]}"
+    cluster.kubectl_run("create", "namespace", name)
+    yield name
+    cluster.kubectl_run("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+async def kube(account: Path) -> AsyncIterator[Kube]:
+    made = await Kube.connect(account)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def admin(cluster: Cluster) -> AsyncIterator[Kube]:
+    made = await Kube.connect(cluster.kubeconfig)
+    yield made
+    await made.close()
+
+
+async def create(admin: Kube, namespace: str, name: str) -> Key:
+    body = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": name},
+        "spec": {"server": {"id": SERVER}},
+    }
+    await admin._objects.create_namespaced_custom_object(GROUP, VERSION, namespace, VM_MIGRATION.plural, body)
+    return Key(KIND, namespace, name)
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def running(account: Path, namespace: str, cloud: FakeCloud, resync: str = "10m") -> AsyncIterator[Operator]:
+    kind = replace(VM_MIGRATION, plan=SmallPlan(cloud), settle=settle)
+    config = Config.model_validate({"kubeconfig": account, "namespaces": [namespace], "resync": resync, "grace": "5s"})
+    config = config.model_copy(update={"health": Health(port=0)})
+    operator = Operator(config, cloud, {KIND: kind})
+    stop = asyncio.Event()
+    task = asyncio.create_task(operator.run(stop))
+    try:
+        yield operator
+    finally:
+        stop.set()
+        assert await asyncio.wait_for(task, 30) == 0
+
+
+class Audit:
+    """The requests of the operator since this was made."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._path = cluster.audit_log
+        self._from = self._path.stat().st_size
+
+    def requests(self) -> Requests:
+        with self._path.open("rb") as log:
+            log.seek(self._from)
+            events = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
+        return [event for event in events if event["user"]["username"] == USER]
+
+    def writes(self) -> list[str]:
+        """Verb, resource and answer of each request that changes something."""
+        return [
+            f"{event['verb']} {'/'.join(filter(None, (ref['resource'], ref.get('subresource'))))}"
+            for event in self.requests()
+            if event["verb"] not in ("get", "list", "watch") and (ref := event.get("objectRef"))
+        ]
+
+
+async def test_a_move_writes_what_it_must_and_kopf_nothing(
+    cluster: Cluster, account: Path, namespace: str, admin: Kube
+) -> None:
+    audit = Audit(cluster)
+    cloud = FakeCloud(Record())
+    async with running(account, namespace, cloud) as operator:
+        await until(lambda: operator.health._beats.get("worker 0") is not None, "the workers")
+        key = await create(admin, namespace, "web")  # the watch has to show it: the list is over
+
+        def over() -> bool:
+            status = cluster.kubectl_run("get", "vmm", "web", "-n", namespace, "-o", "jsonpath={.status.phase}")
+            return status == "Succeeded"
+
+        await until(over, "the end of the move")
+        await until(lambda: len(operator.queue) == operator.queue.processing == 0, "an idle queue")
+        assert operator.health.unready() == [] or operator.health.unready()[0].startswith("cloud")
+    body = await admin.get(VM_MIGRATION, key)
+    assert not body["metadata"].get("finalizers")
+    assert body["status"]["attempts"][0]["requestId"] == "req-1"
+    assert len(cloud.acted) == 1
+    writes = [write for write in audit.writes() if "events" not in write]
+    assert writes == [
+        "patch vmmigrations",
+        "update vmmigrations/status",
+        "update vmmigrations/status",
+        "update vmmigrations/status",
+        "patch vmmigrations",
+    ]
+    assert audit.writes().count("create events") == 3
+    kopf = [event for event in audit.requests() if "kopf" in event["userAgent"].lower()]
+    assert kopf, "the watch is kopf's"
+    assert {event["verb"] for event in kopf} <= {"get", "list", "watch"}
+    refused = [event["requestURI"] for event in audit.requests() if event["responseStatus"]["code"] == 403]
+    assert refused == []
+    told = json.loads(cluster.kubectl_run("get", "events.v1.events.k8s.io", "-n", namespace, "-o", "json"))
+    assert sorted(event["reason"] for event in told["items"]) == ["Asked", "Done", "Started"]
+    described = cluster.kubectl_run("describe", "vmm", "web", "-n", namespace)
+    assert "the cloud was asked: req-1" in described
+
+
+async def test_a_deleted_object_in_flight_is_seen_to_its_end(
+    cluster: Cluster, account: Path, namespace: str, admin: Kube
+) -> None:
+    cloud = FakeCloud(Record())
+    key = await create(admin, namespace, "web")
+    cluster.kubectl_run(
+        "patch",
+        "vmm",
+        "web",
+        "-n",
+        namespace,
+        "--type=merge",
+        "-p",
+        json.dumps({"metadata": {"finalizers": [FINALIZER]}}),
+    )
+    cluster.kubectl_run("delete", "vmm", "web", "-n", namespace, "--wait=false")
+    async with running(account, namespace, cloud) as operator:
+        await until(lambda: bool(cloud.acted), "the move")
+        await until(lambda: len(operator.store) == 0, "the end of the object")
+    with pytest.raises(NotFoundError):
+        await admin.get(VM_MIGRATION, key)
+
+
+async def test_a_thousand_finished_objects_cost_no_write(
+    cluster: Cluster, account: Path, namespace: str, admin: Kube
+) -> None:
+    status = {"phase": "Succeeded", "completedAt": "2026-01-01T00:00:00Z", "conditions": []}
+    limit = asyncio.Semaphore(20)
+
+    async def finished(number: int) -> None:
+        async with limit:
+            key = await create(admin, namespace, f"done-{number}")
+            version = (await admin.get(VM_MIGRATION, key))["metadata"]["resourceVersion"]
+            await admin.put_status(VM_MIGRATION, key, version, status)
+
+    await asyncio.gather(*(finished(number) for number in range(1000)))
+    audit = Audit(cluster)
+    looks = 0
+    async with running(account, namespace, FakeCloud(Record()), resync="2s") as operator:
+
+        def lists() -> int:
+            uri = f"/namespaces/{namespace}/vmmigrations?"
+            return sum(uri in e["requestURI"] and "limit" in e["requestURI"] for e in audit.requests())
+
+        # each list has two pages, and kopf lists too; a third one of ours begins after all looks of the first
+        await until(lambda: lists() >= 8, "some lists")
+        await until(lambda: len(operator.queue) == operator.queue.processing == 0, "an idle queue")
+        looks = len(operator.store)
+    assert looks == 1000
+    assert audit.writes() == []
+
+
+async def test_the_answers_of_the_server_are_told_apart(namespace: str, kube: Kube, admin: Kube) -> None:
+    key = await create(admin, namespace, "web")
+    gone = key._replace(name="gone")
+    old = (await kube.get(VM_MIGRATION, key))["metadata"]
+    status = {"phase": "Blocked"}
+
+    written = await kube.put_status(VM_MIGRATION, key, old["resourceVersion"], status)
+    assert written["status"] == status
+    assert written["spec"]["server"] == {"id": SERVER}, "the spec is not touched"
+    version = written["metadata"]["resourceVersion"]
+    for failing, error in {
+        "a stale status": (kube.put_status(VM_MIGRATION, key, old["resourceVersion"], status), ConflictError),
+        "a wrong status": (kube.put_status(VM_MIGRATION, key, version, {"phase": "Dancing"}), InvalidError),
+        "stale finalizers": (kube.put_finalizers(VM_MIGRATION, key, old["resourceVersion"], ["a/b"]), ConflictError),
+        "deletion of another": (kube.delete(VM_MIGRATION, key, str(uuid.uuid4()), version), ConflictError),
+        "a stale deletion": (kube.delete(VM_MIGRATION, key, old["uid"], old["resourceVersion"]), ConflictError),
+        "a status of nothing": (kube.put_status(VM_MIGRATION, gone, version, status), NotFoundError),
+        "finalizers of nothing": (kube.put_finalizers(VM_MIGRATION, gone, version, []), NotFoundError),
+        "deletion of nothing": (kube.delete(VM_MIGRATION, gone, old["uid"], version), NotFoundError),
+        "reading nothing": (kube.get(VM_MIGRATION, gone), NotFoundError),
+    }.values():
+        with pytest.raises(error):
+            await failing
+    assert (await kube.put_finalizers(VM_MIGRATION, key, version, ["a/b"]))["metadata"]["finalizers"] == ["a/b"]
+    current = (await kube.get(VM_MIGRATION, key))["metadata"]["resourceVersion"]
+    current = (await kube.put_finalizers(VM_MIGRATION, key, current, []))["metadata"]["resourceVersion"]
+    await kube.delete(VM_MIGRATION, key, old["uid"], current)
+    with pytest.raises(NotFoundError):
+        await kube.get(VM_MIGRATION, key)
+
+
+async def test_a_long_list_comes_in_pages_of_one_version(
+    namespace: str, kube: Kube, admin: Kube, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vmferry.runtime.kube.PAGE", 2)
+    for number in range(5):
+        await create(admin, namespace, f"web-{number}")
+    pages = [page async for page in kube.pages(VM_MIGRATION, [namespace])]
+    assert [len(bodies) for bodies, _ in pages] == [2, 2, 1]
+    assert len({version for _, version in pages}) == 1
+    assert all(int(body["metadata"]["resourceVersion"]) <= pages[0][1] for bodies, _ in pages for body in bodies)
+
+
+async def test_the_manifests_are_accepted(cluster: Cluster, account: Path) -> None:
+    for path in sorted(MANIFESTS.glob("*.yaml")):
+        shown = cluster.kubectl_run("apply", "--dry-run=server", "--filename", path)
+        assert "Warning" not in shown, "the Pod would not be admitted"
