@@ -133,7 +133,7 @@ async def test_a_move_writes_what_it_must_and_kopf_nothing(
         assert operator.health.unready() == [] or operator.health.unready()[0].startswith("cloud")
     body = await admin.get(VM_MIGRATION, key)
     assert not body["metadata"].get("finalizers")
-    assert body["status"]["attempts"][0]["requestId"] == "req-1"
+    assert body["status"]["attempts"][0]["requestID"] == "req-1"
     assert len(cloud.acted) == 1
     writes = [write for write in audit.writes() if "events" not in write]
     assert writes == [

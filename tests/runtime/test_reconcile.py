@@ -107,7 +107,7 @@ async def test_the_order_of_a_pass() -> None:
     bench.kube.create()
     await bench.finish()
     assert bench.record.steps == UNDISTURBED
-    assert bench.status()["attempts"][0]["requestId"] == "req-1"
+    assert bench.status()["attempts"][0]["requestID"] == "req-1"
 
 
 @pytest.mark.parametrize("at", range(len(UNDISTURBED)), ids=[f"before {step}" for step in UNDISTURBED])
@@ -148,7 +148,7 @@ async def test_a_change_by_somebody_else_at_any_step_loses_nothing(step: str) ->
     await bench.finish()
     assert disturbed
     assert len(bench.cloud.acted) == 1
-    assert bench.status()["attempts"][-1]["requestId"] == "req-1", "the outcome got lost"
+    assert bench.status()["attempts"][-1]["requestID"] == "req-1", "the outcome got lost"
     assert bench.metadata()["labels"] == {"by": "somebody"}
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
-from pydantic.alias_generators import to_camel
+from pydantic.alias_generators import to_camel as pydantic_camel
 
 GROUP = "vmferry.dev"
 VERSION = "v1alpha1"
@@ -49,6 +49,11 @@ Duration = Annotated[
 ]
 
 Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
+
+
+def to_camel(name: str) -> str:
+    """`request_id` to `requestID`: camelCase, with the initialism in capitals as Kubernetes writes it."""
+    return re.sub(r"(?<=[a-z])Id$", "ID", pydantic_camel(name))
 
 
 def clip(text: str, length: int = 1024) -> str:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
-from pydantic.alias_generators import to_camel
 
 from vmferry.cloud.model import MigrationKind
 from vmferry.prerequisites.words import Name, Result
-from vmferry.resources.base import API_VERSION, Condition, Duration, Metadata, Model, Time
+from vmferry.resources.base import API_VERSION, Condition, Duration, Metadata, Model, Time, to_camel
 from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority, StorageClass
 
 #: on the object only while there is something to undo or to see to its end
