@@ -151,7 +151,12 @@ async def test_storage(bench: Bench, store: dict[str, str], block: object, statu
     bench.step(5)
     assert (await bench.migration(server))["status"] == status
     events = await bench.events(server)
-    assert events[TOP]["details"] == events[CHECK]["details"] == text
+    if text is not None:
+        assert events["compute_check_can_live_migrate_source"]["details"] == text
+        told = "Error while check_can_live_migrate_source from cmp1 to host cmp2: Invalid"
+        assert events[CHECK]["details"].startswith(told)
+        assert len(events[CHECK]["details"]) <= 255
+    assert events[TOP]["details"] == (NOT_ENOUGH if text else None)
 
 
 async def test_a_server_on_volumes_alone_needs_no_shared_store(bench: Bench) -> None:
@@ -256,12 +261,12 @@ async def test_aborting_after_the_end(bench: Bench) -> None:
     status, body = await bench.nova("DELETE", f"/servers/{server}/migrations/{number}")
     assert (status, message(body)) == (
         409,
-        f"Cannot 'abort live migration' instance {server} while it is in task_state None",
+        f"Instance {server} is in an invalid state for 'abort live migration'",
     )
     status, body = await bench.nova("POST", f"/servers/{server}/migrations/{number}/action", {"force_complete": None})
     assert (status, message(body)) == (
         409,
-        f"Cannot 'force_complete' instance {server} while it is in task_state None",
+        f"Instance {server} is in an invalid state for 'force_complete'",
     )
 
 

@@ -28,6 +28,31 @@ from vmferry.simulator.model import (
 from vmferry.simulator.settings import Settings
 
 _NAMESPACE = uuid.UUID("6f1f3a52-7a0e-4c1c-9a80-6f3f1d1b6c11")
+#: traits that every libvirt host of a current Nova reports, those about devices left out
+_DRIVER_TRAITS = frozenset(
+    [
+        "COMPUTE_ACCELERATORS",
+        "COMPUTE_ARCH_X86_64",
+        "COMPUTE_DEVICE_TAGGING",
+        "COMPUTE_IMAGE_TYPE_QCOW2",
+        "COMPUTE_IMAGE_TYPE_RAW",
+        "COMPUTE_NET_ATTACH_INTERFACE",
+        "COMPUTE_NET_ATTACH_INTERFACE_WITH_TAG",
+        "COMPUTE_NET_VIF_MODEL_VIRTIO",
+        "COMPUTE_NODE",
+        "COMPUTE_RESCUE_BFV",
+        "COMPUTE_SECURITY_UEFI_SECURE_BOOT",
+        "COMPUTE_SOCKET_PCI_NUMA_AFFINITY",
+        "COMPUTE_STORAGE_BUS_SCSI",
+        "COMPUTE_STORAGE_BUS_VIRTIO",
+        "COMPUTE_TRUSTED_CERTS",
+        "COMPUTE_VOLUME_ATTACH_WITH_TAG",
+        "COMPUTE_VOLUME_EXTEND",
+        "COMPUTE_VOLUME_MULTI_ATTACH",
+        "HW_ARCH_X86_64",
+        "HW_CPU_HYPERTHREADING",
+    ]
+)
 #: the host name of the conductor and the scheduler
 CONTROLLER = "controller"
 
@@ -131,7 +156,7 @@ class Cloud:
 
     def traits(self, host: Host) -> list[str]:
         extra = {"COMPUTE_STATUS_DISABLED"} if host.disabled or host.forced_down else set()
-        return sorted({*host.cpu.traits, *host.traits, *extra, "COMPUTE_NODE"})
+        return sorted({*host.cpu.traits, *host.traits, *extra, *_DRIVER_TRAITS})
 
     def guest_cpu(self, host: Host) -> Cpu:
         """What a guest that starts on this host sees."""
@@ -177,6 +202,11 @@ class Cloud:
             self._on_host.setdefault(host, set()).add(server.id)
         self.touch(server)
 
+    def leave(self, server: Server) -> None:
+        """It is deleted: its record keeps the host's name, the host no longer has it."""
+        if server.host:
+            self._on_host[server.host].discard(server.id)
+
     def touch(self, server: Server) -> None:
         server.updated_at = self.now
 
@@ -187,7 +217,7 @@ class Cloud:
     def fail_server(self, server: Server, message: str, code: int = 500) -> None:
         """Leave it in ERROR with a fault."""
         server.vm_state, server.task_state = "error", None
-        server.fault = Fault(code, message, self.now)
+        server.fault = Fault(code, message[:255], self.now, f"Traceback (most recent call last):\n  {message}\n")
         self.touch(server)
 
     def record(self, server: Server, action: str, caller: Caller) -> InstanceAction:

@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 _INTEL = (
-    ("Conroe", "sse sse2 pni ssse3 lm nx lahf_lm"),
+    (
+        "Conroe",
+        "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 pni ssse3 "
+        "syscall nx lm lahf_lm",
+    ),
     ("Penryn", "cx16 sse4.1"),
     ("Nehalem", "sse4.2 popcnt"),
     ("Westmere", "aes"),
@@ -26,7 +30,7 @@ _INTEL = (
 _AMD = (
     (
         "Opteron_G5",
-        "sse sse2 pni ssse3 lm nx lahf_lm cx16 sse4.1 sse4.2 popcnt aes pclmuldq avx f16c fma svm",
+        "mmx sse sse2 pni ssse3 lm nx lahf_lm cx16 sse4.1 sse4.2 popcnt aes pclmuldq avx f16c fma svm",
     ),
     ("EPYC", "avx2 bmi1 bmi2 rdrand rdseed adx smap sha-ni clzero"),
     ("EPYC-Rome", "clwb rdpid wbnoinvd xsavec"),
@@ -77,15 +81,35 @@ class Cpu:
 
     @property
     def traits(self) -> list[str]:
-        """Placement's standard names of what it can."""
-        words = sorted(feature for feature in self.all_features if not feature.startswith("model:"))
-        names = {_TRAITS.get(word, f"HW_CPU_X86_{word.upper().replace('-', '_').replace('.', '')}") for word in words}
-        return sorted(names)
+        """Placement's standard names of what it can, as far as Nova reports them."""
+        return sorted(f"HW_CPU_X86_{_TRAITS[feature]}" for feature in self.all_features & _TRAITS.keys())
 
 
 _TRAITS = {
-    "pni": "HW_CPU_X86_SSE3",
-    "sse4.1": "HW_CPU_X86_SSE41",
-    "sse4.2": "HW_CPU_X86_SSE42",
-    "aes": "HW_CPU_X86_AESNI",
+    "aes": "AESNI",
+    "avx": "AVX",
+    "avx2": "AVX2",
+    "avx512bw": "AVX512BW",
+    "avx512cd": "AVX512CD",
+    "avx512dq": "AVX512DQ",
+    "avx512f": "AVX512F",
+    "avx512ifma": "AVX512IFMA",
+    "avx512vbmi": "AVX512VBMI",
+    "avx512vl": "AVX512VL",
+    "avx512vnni": "AVX512VNNI",
+    "bmi1": "BMI",
+    "bmi2": "BMI2",
+    "f16c": "F16C",
+    "fma": "FMA3",
+    "gfni": "AVX512GFNI",
+    "mmx": "MMX",
+    "pclmuldq": "CLMUL",
+    "sha-ni": "SHA",
+    "sse": "SSE",
+    "sse2": "SSE2",
+    "sse4.1": "SSE41",
+    "sse4.2": "SSE42",
+    "ssse3": "SSSE3",
+    "svm": "SVM",
+    "vaes": "AVX512VAES",
 }

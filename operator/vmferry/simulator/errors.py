@@ -42,6 +42,8 @@ class ConflictError(ApiError):
 
     @classmethod
     def state(cls, action: str, server_id: str, attribute: str, value: str | None) -> ConflictError:
+        if value is None:
+            return cls(f"Instance {server_id} is in an invalid state for '{action}'")
         return cls(f"Cannot '{action}' instance {server_id} while it is in {attribute} {value}")
 
 
@@ -53,14 +55,15 @@ def no_such_resource() -> NotFoundError:
 class RefusalError(Exception):
     """The conductor or a compute will not do it; the sentence ends in the instance action's event.
 
-    `tries_next`: the live-migration task drops this host and asks the scheduler for another one (Nova does so for its
-    `Invalid` exceptions only; those about storage end the attempt).
+    `tries_next`: the live-migration task drops this host and asks the scheduler for another one.  `kind` is Nova's name
+    of the exception, which it shows when one compute repeats what another one said.
     """
 
-    def __init__(self, message: str, *, tries_next: bool = False) -> None:
+    def __init__(self, message: str, *, tries_next: bool = False, kind: str = "MigrationPreCheckError") -> None:
         super().__init__(message)
         self.message = message
         self.tries_next = tries_next
+        self.kind = kind
 
 
 class NoValidHostError(RefusalError):

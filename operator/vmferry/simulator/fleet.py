@@ -334,7 +334,7 @@ def _add_aggregate(cloud: Cloud, entry: AggregateEntry) -> None:
 
 
 def _add_flavor(cloud: Cloud, entry: FlavorEntry) -> None:
-    flavor_id = entry.id or str(len(cloud.flavors) + 1)
+    flavor_id = entry.id or cloud.new_uuid()
     if flavor_id in cloud.flavors or any(flavor.name == entry.name for flavor in cloud.flavors.values()):
         raise FleetError(f"flavors: there are two named {entry.name} or with the id {flavor_id}")
     cloud.flavors[flavor_id] = Flavor(

@@ -199,7 +199,7 @@ def forget(cloud: Cloud, server: Server) -> None:
         if migration.status == "finished":
             cloud.set_status(migration, "confirmed")
     cloud.ledger.release(server.id)
-    cloud.place(server, None)
+    cloud.leave(server)
     server.vm_state, server.power_state = "deleted", 0
     server.deleted_at = cloud.now
     for volume_id, delete_too in server.volumes:

@@ -21,7 +21,6 @@ from vmferry.simulator.guards import require_state, require_unlocked
 from vmferry.simulator.model import RUNNING, Caller, Copy, Host, InstanceAction, Migration, Server
 from vmferry.simulator.scheduling import Wish, select
 
-_TOP = "conductor_live_migrate_instance"
 _CHECK_DESTINATION = "compute_check_can_live_migrate_destination"
 _CHECK_SOURCE = "compute_check_can_live_migrate_source"
 _START = "compute_live_migration"
@@ -59,7 +58,7 @@ def request(cloud: Cloud, server: Server, order: Order, caller: Caller) -> None:
         destination = order.host if order.bypass_scheduler else None
         migration = cloud.add_migration(server, "live-migration", caller, destination=destination)
         migration.action = action
-        action.begin(_TOP, CONTROLLER, cloud.now)
+        action.begin(_top_event(order), CONTROLLER, cloud.now)
         return migration
 
     if order.synchronous:
@@ -149,13 +148,18 @@ def _conduct(cloud: Cloud, server: Server, migration: Migration, order: Order) -
         _give_back(cloud, server, migration)
         cloud.set_status(migration, "error")
         cloud.set_task(server, None)
-        action.end(_TOP, cloud.now, error=refusal.message)
+        action.end(_top_event(order), cloud.now, error=refusal.message)
         return refusal
     migration.destination = migration.destination_node = destination.name
     migration.source_node = server.host
-    action.end(_TOP, cloud.now)
+    action.end(_top_event(order), cloud.now)
     migration.next_step = cloud.cast(migration.source, 0, lambda: _take_slot(cloud, server, migration))
     return None
+
+
+def _top_event(order: Order) -> str:
+    """The call that blocks is another one of the conductor's, and the events have the name of the call."""
+    return "conductor_migrate_server" if order.synchronous else "conductor_live_migrate_instance"
 
 
 def _find_destination(cloud: Cloud, server: Server, migration: Migration, order: Order, action: InstanceAction) -> Host:
@@ -241,12 +245,24 @@ def _check_on_hosts(
         reached_source = True
         migration.block = _check_storage(server, source, destination, order, cloud)
     except RefusalError as refusal:
-        if reached_source:
-            action.end(_CHECK_SOURCE, cloud.now, error=refusal.message)
-        action.end(_CHECK_DESTINATION, cloud.now, error=refusal.message)
-        raise
+        if not reached_source:
+            action.end(_CHECK_DESTINATION, cloud.now, error=refusal.message)
+            raise
+        action.end(_CHECK_SOURCE, cloud.now, error=refusal.message)
+        repeated = _told_by_source(refusal, source, destination)
+        action.end(_CHECK_DESTINATION, cloud.now, error=repeated.message)
+        raise repeated from None
     action.end(_CHECK_SOURCE, cloud.now)
     action.end(_CHECK_DESTINATION, cloud.now)
+
+
+def _told_by_source(refusal: RefusalError, source: Host, destination: Host) -> RefusalError:
+    """The destination passes on what the source said to it: the exception's type, its text, and its traceback."""
+    text = (
+        f"Error while check_can_live_migrate_source from {source.name} to host {destination.name}: "
+        f"{refusal.kind}_Remote {refusal.message}\nTraceback (most recent call last):\n\n"
+    )
+    return RefusalError(text, tries_next=True)
 
 
 def _check_cpu(cloud: Cloud, source: Host, destination: Host) -> None:
@@ -265,10 +281,10 @@ def _check_storage(server: Server, source: Host, destination: Host, order: Order
     block = not shared if order.block is None else order.block
     if block and shared:
         reason = "Block migration can not be used with shared storage."
-        raise RefusalError(f"{source.name} is not on local storage: {reason}")
+        raise RefusalError(f"{source.name} is not on local storage: {reason}", kind="InvalidLocalStorage")
     if not block and not shared:
         reason = "Shared storage live-migration requires either shared storage or boot-from-volume with no local disks."
-        raise RefusalError(f"{source.name} is not on shared storage: {reason}")
+        raise RefusalError(f"{source.name} is not on shared storage: {reason}", kind="InvalidSharedStorage")
     if block and order.disk_over_commit is not None:
         need = server.local_disk_gb * 2**30
         free = destination.disk_gb * 2**30 - _disk_used(cloud, destination, server)

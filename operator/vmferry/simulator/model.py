@@ -280,7 +280,7 @@ class InstanceAction:
                 entry.finished_at = now
                 entry.result = "Success" if error is None else "Error"
                 if error is not None:
-                    entry.details = error
+                    entry.details = error[:255]  # the width of Nova's column
                     entry.traceback = f'  File "simulator", in {event}\n    {error}\n'
                     self.message = "Error"
                 break
@@ -293,7 +293,6 @@ class Aggregate:
     uuid: str
     name: str
     created_at: float
-    updated_at: float | None = None
     hosts: list[str] = field(default_factory=list)
     metadata: dict[str, str] = field(default_factory=dict)
 

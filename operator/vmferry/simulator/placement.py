@@ -9,7 +9,14 @@ from typing import Any
 
 from aiohttp import web
 
-from vmferry.simulator.errors import ApiError, BadRequestError, NotAcceptableError, NotFoundError, UnauthorizedError
+from vmferry.simulator.errors import (
+    ApiError,
+    BadRequestError,
+    ForbiddenError,
+    NotAcceptableError,
+    NotFoundError,
+    UnauthorizedError,
+)
 from vmferry.simulator.keystone import TOKENS, unauthorized
 from vmferry.simulator.model import Host
 from vmferry.simulator.web import CLOUD, Call, Reply, Route, base_url, read_json
@@ -17,6 +24,14 @@ from vmferry.simulator.web import CLOUD, Call, Reply, Route, base_url, read_json
 PREFIX = "/placement"
 HIGHEST = 39
 _TITLES = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 406: "Not Acceptable", 409: "Conflict"}
+#: Placement puts webob's sentence for the code before its own
+_PREFACES = {
+    400: "The server could not comply with the request since it is either malformed or otherwise incorrect.\n\n ",
+    403: "Access was denied to this resource.\n\n ",
+    404: "The resource could not be found.\n\n ",
+    406: "The resource could not be generated that was acceptable to your browser (content of type application/json. "
+    "\n\n Invalid microversion: ",
+}
 _VERSION = re.compile(r"^1\.(\d+)$")
 
 
@@ -67,7 +82,7 @@ def _serve(route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
             entry: dict[str, Any] = {
                 "status": error.status,
                 "title": _TITLES[error.status],
-                "detail": f"{error.message}  ",
+                "detail": f"{_PREFACES.get(error.status, '')}{error.message}  ",
                 "request_id": request_id,
             }
             if error.status == 406:
@@ -98,8 +113,10 @@ async def _answer(request: web.Request, route: Route, request_id: str, headers: 
         str(request.url),
     )
     if version < route.since:
-        raise NotFoundError("The resource could not be found.")
-    call.require(f"placement:{route.path.strip('/').replace('/', ':')}")
+        raise NotFoundError(" ")
+    if not caller.is_admin:
+        name = route.path.split("/")[1]
+        raise ForbiddenError(f"Policy does not allow placement:{name}:list to be performed.")
     return route.handler(call)
 
 
@@ -258,7 +275,7 @@ def _delete_allocations(call: Call) -> Reply:
 def _candidates(call: Call) -> Reply:
     cloud = call.cloud
     if "resources" not in call.query:
-        raise BadRequestError("'resources' is a required property")
+        raise BadRequestError("There must be at least one resources or resources[$S] parameter.")
     wanted = _resources(call.query["resources"])
     hosts = [host for host in _restricted(call, list(cloud.hosts.values())) if cloud.has_room(host, wanted)]
     if "in_tree" in call.query:

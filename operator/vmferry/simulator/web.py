@@ -42,6 +42,14 @@ class Call:
     def flag(self, name: str) -> bool:
         return self.query.get(name, "").lower() in ("1", "true", "t", "yes", "y", "on")
 
+    def only(self, *names: str, since: int) -> None:
+        """Refuse every other query parameter, from this microversion on.  Raises BadRequestError."""
+        unknown = [name for name in self.query if name not in names]
+        if unknown and self.since(since):
+            listed = ", ".join(repr(name) for name in unknown)
+            verb = "was" if len(unknown) == 1 else "were"
+            raise BadRequestError(f"Additional properties are not allowed ({listed} {verb} unexpected)")
+
     def limit(self) -> int:
         """The page's size.  Raises BadRequestError."""
         most = self.cloud.settings.nova.max_limit
@@ -57,6 +65,7 @@ class Call:
     def next_link(self, path: str, marker: str) -> list[dict[str, str]]:
         """Nova's way to say that there may be more."""
         query = [(key, value) for key, value in self.query.items() if key != "marker"] + [("marker", marker)]
+        query.sort()
         text = "&".join(f"{key}={value}" for key, value in query)
         return [{"rel": "next", "href": f"{self.base}{path}?{text}"}]
 

@@ -31,7 +31,7 @@ def _view(call: Call, aggregate: Aggregate) -> dict[str, Any]:
         "metadata": aggregate.metadata,
         "availability_zone": aggregate.zone,
         "created_at": database(aggregate.created_at),
-        "updated_at": database(aggregate.updated_at),
+        "updated_at": None,
         "deleted": False,
         "deleted_at": None,
     }
@@ -77,7 +77,6 @@ def _update(call: Call) -> Reply:
         aggregate.name = text("name", wanted["name"]) or aggregate.name
     if "availability_zone" in wanted:
         _set_zone(call, aggregate, wanted["availability_zone"])
-    aggregate.updated_at = call.cloud.now
     return Reply(200, {"aggregate": _view(call, aggregate)})
 
 
@@ -105,14 +104,13 @@ def _act(call: Call) -> Reply:
     aggregate = _find(call, name)
     required = "metadata" if name == "set_metadata" else "host"
     handler(call, aggregate, check_object(name, body[name], required=(required,)))
-    aggregate.updated_at = call.cloud.now
     return Reply(200, {"aggregate": _view(call, aggregate)})
 
 
 def _add_host(call: Call, aggregate: Aggregate, wanted: Mapping[str, Any]) -> None:
     host = str(wanted["host"])
     if host not in call.cloud.hosts:
-        raise NotFoundError(f"Host '{host}' is not mapped to any cell")
+        raise NotFoundError(f"Compute host {host} could not be found.")
     if host in aggregate.hosts:
         raise ConflictError(f"Aggregate {aggregate.id} already has host {host}.")
     other = next((entry.zone for entry in call.cloud.aggregates_of(host) if entry.zone), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -23,6 +24,7 @@ _HYPERVISORS = "os_compute_api:os-hypervisors"
 
 def _services(call: Call) -> Reply:
     call.require(f"{_SERVICES}:list")
+    call.only("host", "binary", since=75)
     binary, host = call.query.get("binary"), call.query.get("host")
     rows = [_controller_service(call, number, name) for number, name in enumerate(("scheduler", "conductor"), start=1)]
     rows += [_service_view(call, entry) for entry in call.cloud.hosts.values()]
@@ -154,6 +156,7 @@ def _hypervisors_detail(call: Call) -> Reply:
 
 
 def _hypervisor_page(call: Call, *, detail: bool) -> Reply:
+    call.only("hypervisor_hostname_pattern", "limit", "marker", "with_servers", since=53)
     hosts = list(call.cloud.hosts.values())
     pattern = call.query.get("hypervisor_hostname_pattern") if call.since(53) else None
     if pattern is not None:
@@ -226,7 +229,9 @@ def _hypervisor_view(call: Call, host: Host, *, detail: bool) -> dict[str, Any]:
         }
         view |= {"uptime": _up_for(call, host)} if call.since(88) else _sizes(call, host)
     if call.since(53) and call.flag("with_servers"):
-        servers = [{"name": server.name, "uuid": server.id} for server in cloud.servers_on(host.name)]
+        servers = [
+            {"name": f"instance-{server.number:08x}", "uuid": server.id} for server in cloud.servers_on(host.name)
+        ]
         if servers or call.since(75):
             view["servers"] = servers
     return view
@@ -250,7 +255,7 @@ def _sizes(call: Call, host: Host) -> dict[str, Any]:
         "running_vms": len(servers),
         "disk_available_least": host.disk_gb - disk_used,
     }
-    sizes["cpu_info"] = {
+    cpu_info = {
         "arch": "x86_64",
         "model": host.cpu.model,
         "vendor": host.cpu.vendor,
@@ -262,7 +267,8 @@ def _sizes(call: Call, host: Host) -> dict[str, Any]:
         },
         "features": sorted(host.cpu.all_features),
     }
-    return sizes
+    # Before 2.28 it is JSON inside JSON.
+    return sizes | {"cpu_info": cpu_info if call.since(28) else json.dumps(cpu_info)}
 
 
 def _up_for(call: Call, host: Host) -> str | None:
@@ -317,6 +323,10 @@ def _zone_views(call: Call, *, detail: bool) -> list[dict[str, Any]]:
                 for host in hosts
             }
         views.append(view)
+    if detail:
+        report = {"available": True, "active": True, "updated_at": database(cloud.now)}
+        internal = {CONTROLLER: {"nova-conductor": report, "nova-scheduler": report}}
+        views.append({"zoneName": "internal", "zoneState": {"available": True}, "hosts": internal})
     return views
 
 

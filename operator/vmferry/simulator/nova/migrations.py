@@ -12,9 +12,23 @@ from vmferry.simulator.live_migration import IN_PROGRESS
 from vmferry.simulator.model import Flavor, Migration, Server
 from vmferry.simulator.web import Call, Reply, Route
 
+_QUERY = (
+    "changes-before",
+    "changes-since",
+    "hidden",
+    "host",
+    "instance_uuid",
+    "limit",
+    "marker",
+    "migration_type",
+    "source_compute",
+    "status",
+)
+
 
 def _all(call: Call) -> Reply:
     call.require("os_compute_api:os-migrations:index")
+    call.only(*_QUERY, *(("user_id", "project_id") if call.since(80) else ()), since=59)
     found = _filtered(call)
     if not call.since(59):
         return Reply(200, {"migrations": [_view(call, migration) for migration in found]})
@@ -57,6 +71,8 @@ def _filtered(call: Call) -> list[Migration]:
         before = int(_instant(query["changes-before"], "changes-before"))
         tests.append(lambda migration: (moment := _updated(call, migration)) is not None and int(moment) <= before)
     rows = cloud.migrations_of(query["instance_uuid"]) if "instance_uuid" in query else cloud.migrations.values()
+    # Nova deletes the migrations of a deleted server with it.
+    tests.append(lambda migration: cloud.servers[migration.server_id].deleted_at is None)
     return [migration for migration in rows if all(test(migration) for test in tests)]
 
 

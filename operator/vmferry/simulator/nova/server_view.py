@@ -9,6 +9,16 @@ from vmferry.simulator.cloud import Cloud
 from vmferry.simulator.model import Flavor, Server, host_id
 from vmferry.simulator.web import Call
 
+#: what libvirt chose for the guest and Nova then shows among its image's properties
+_CHOSEN = {
+    "hw_cdrom_bus": "ide",
+    "hw_disk_bus": "virtio",
+    "hw_input_bus": "usb",
+    "hw_machine_type": "pc",
+    "hw_pointer_model": "usbtablet",
+    "hw_video_model": "virtio",
+    "hw_vif_model": "virtio",
+}
 _WITH_PROGRESS = {"ACTIVE", "BUILD", "REBUILD", "RESIZE", "VERIFY_RESIZE", "MIGRATING"}
 
 
@@ -75,7 +85,7 @@ def _for_administrators(call: Call, server: Server) -> dict[str, Any]:
             "OS-EXT-SRV-ATTR:launch_index": 0,
             "OS-EXT-SRV-ATTR:ramdisk_id": "",
             "OS-EXT-SRV-ATTR:reservation_id": f"r-{server.id[:8]}",
-            "OS-EXT-SRV-ATTR:root_device_name": "/dev/vda",
+            "OS-EXT-SRV-ATTR:root_device_name": "/dev/vda" if server.host else None,
             "OS-EXT-SRV-ATTR:user_data": None,
         }
     if call.since(16):
@@ -154,7 +164,7 @@ def _image(call: Call, server: Server) -> Any:
     }
     if call.since(98):
         image = call.cloud.images.get(server.image_id)
-        view["properties"] = image.properties if image else {}
+        view["properties"] = (_CHOSEN if server.host else {}) | (image.properties if image else {})
     return view
 
 

@@ -14,6 +14,62 @@ from vmferry.simulator.nova.schema import check_object, text
 from vmferry.simulator.nova.server_view import basic, full
 from vmferry.simulator.web import Call, Reply, Route
 
+#: what a list may be asked with; anything else is refused from 2.75 on
+_QUERY = frozenset(
+    [
+        "access_ip_v4",
+        "access_ip_v6",
+        "all_tenants",
+        "auto_disk_config",
+        "availability_zone",
+        "changes-before",
+        "changes-since",
+        "config_drive",
+        "created_at",
+        "deleted",
+        "description",
+        "display_description",
+        "display_name",
+        "flavor",
+        "host",
+        "hostname",
+        "image",
+        "image_ref",
+        "ip",
+        "ip6",
+        "kernel_id",
+        "key_name",
+        "launch_index",
+        "launched_at",
+        "limit",
+        "locked",
+        "locked_by",
+        "marker",
+        "name",
+        "node",
+        "not-tags",
+        "not-tags-any",
+        "power_state",
+        "progress",
+        "project_id",
+        "ramdisk_id",
+        "reservation_id",
+        "root_device_name",
+        "soft_deleted",
+        "sort_dir",
+        "sort_key",
+        "status",
+        "tags",
+        "tags-any",
+        "task_state",
+        "tenant_id",
+        "terminated_at",
+        "user_id",
+        "uuid",
+        "vm_state",
+    ]
+)
+
 
 def _list(call: Call) -> Reply:
     return _page(call, lambda server: basic(call, server), "/servers")
@@ -41,6 +97,10 @@ def _page(call: Call, view: Callable[[Server], dict[str, Any]], path: str) -> Re
 def _filtered(call: Call) -> list[Server]:
     """Newest first, as Nova lists them."""
     query, cloud, caller = call.query, call.cloud, call.caller
+    if call.since(75):
+        for name in query:
+            if name not in _QUERY and not name.startswith("_"):
+                raise BadRequestError(f"{name!r} does not match any of the regexes: '^_'")
     all_projects = "all_tenants" in query and query["all_tenants"] not in ("0", "false", "False")
     if all_projects:
         which = "detail" if "/detail" in call.url else "index"
@@ -171,14 +231,9 @@ def _read_new(call: Call, wanted: dict[str, Any]) -> NewServer:
     volumes = _volumes(call, wanted, flavor)
     image_id = str(wanted.get("imageRef") or "") or None
     if image_id is not None and image_id not in cloud.images:
-        raise BadRequestError(f"Image {image_id} could not be found.")
+        raise BadRequestError("Can not find requested image")
     if image_id is None and not volumes:
-        raise BadRequestError(
-            "Invalid imageRef provided."
-            if wanted.get("imageRef")
-            else "Block Device Mapping is Invalid: Boot "
-            "sequence for the instance and image/block device mapping combination is not valid."
-        )
+        raise BadRequestError("Missing imageRef attribute")
     hints = (call.body or {}).get("os:scheduler_hints") or (call.body or {}).get("OS-SCH-HNT:scheduler_hints") or {}
     group = hints.get("group")
     if group is not None and group not in cloud.groups:
