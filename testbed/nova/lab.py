@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from testbed.nova.launch import APIS, FORK_SERVER, Launcher, compute_name
 from testbed.nova.seed import connect, seed_cluster, seed_images_and_flavors
 from testbed.nova.template import database_template, update_endpoints, write_keystone_keys
 from testbed.processes import Supervisor, wait_for
+
+#: Pause between two questions: an answer costs the APIs much of the time that a starting service needs itself
+ASK_SECONDS = 0.5
 
 #: The newest microversion of nova 33.0
 MICROVERSION = "2.103"
@@ -77,12 +82,13 @@ class NovaLab:
         self._launcher.nova_compute(host)
 
         def reports() -> bool:
+            time.sleep(ASK_SECONDS)
             service = self._service(host)
             # the last report before a kill looks alive for some seconds
             return bool(service["state"] == "up" and service["updated_at"] != before)
 
         name = compute_name(host)
-        wait_for(reports, 60, f"{name} to be up", lambda: self._launcher.supervisor.check(name))
+        wait_for(reports, 120, f"{name} to be up", lambda: self._launcher.supervisor.check(name))
 
     def knob(self, host: str, **values: float | bool | None) -> None:
         if host not in self._hosts:
@@ -102,8 +108,12 @@ class NovaLab:
     def _knobs_dir(self) -> Path:
         return self._layout.run_dir / "knobs"
 
+    @cached_property
+    def _connection(self) -> Any:
+        return connect(self.clouds_yaml)
+
     def _service(self, host: str) -> dict[str, Any]:
-        answer = connect(self.clouds_yaml).compute.get(
+        answer = self._connection.compute.get(
             "/os-services", params={"binary": "nova-compute", "host": host}, microversion=MICROVERSION
         )
         service: dict[str, Any] = answer.json()["services"][0]
@@ -121,7 +131,7 @@ class NovaLab:
             launcher.api(api)
         for api in APIS:
             launcher.wait_port(api, launcher.api_port(api))
-        connection = connect(self.clouds_yaml)
+        connection = self._connection
         # One request through Keystone and Placement before the computes send theirs: several at once to a
         # fresh Keystone can get a 503, and then that compute waits for its next report.
         connection.placement.get("/resource_providers").raise_for_status()
@@ -129,7 +139,7 @@ class NovaLab:
         names = (FORK_SERVER, *map(compute_name, self._hosts))
         wait_for(
             lambda: self._takes_servers(connection),
-            120,
+            180,
             "every host to be up, mapped and in Placement",
             lambda: launcher.supervisor.check(FORK_SERVER),
         )
@@ -137,6 +147,7 @@ class NovaLab:
         seed_cluster(connection, self._hosts)
 
     def _takes_servers(self, connection: Any) -> bool:
+        time.sleep(ASK_SECONDS)
         compute, placement = connection.compute, connection.placement
         services = compute.get("/os-services", params={"binary": "nova-compute"}, microversion=MICROVERSION)
         hypervisors = compute.get("/os-hypervisors", microversion=MICROVERSION)

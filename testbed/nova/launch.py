@@ -38,8 +38,8 @@ class Launcher:
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "OS_"))}
         return {
             **ours,
-            # the stand-ins for ssh, scp and qemu-img come first
-            "PATH": f"{INSIDE / 'bin'}:{os.environ.get('PATH', os.defpath)}",
+            # first the stand-ins for ssh, scp and qemu-img, then the Python that they run with
+            "PATH": f"{INSIDE / 'bin'}:{self.programs.venv / 'bin'}:{os.environ.get('PATH', os.defpath)}",
             "PYTHONWARNINGS": "ignore",
             "PYTHONDONTWRITEBYTECODE": "1",
             "VMFERRY_NOVA_RUN": str(self.layout.run_dir),
@@ -152,7 +152,7 @@ class Launcher:
         self.wait_port("epmd", ports.epmd)
         self.supervisor.start("rabbitmq", [self.programs.rabbitmq], env=env)
 
-    def wait_port(self, name: str, port: int, seconds: float = 60) -> None:
+    def wait_port(self, name: str, port: int, seconds: float = 120) -> None:
         """Wait until the program listens; ProcessDiedError when it has ended instead."""
         wait_for(lambda: _listens(port), seconds, f"{name} to listen", lambda: self.supervisor.check(name))
 

@@ -25,7 +25,16 @@ def main():
         os.environ[f"OS_{project}_CONFIG_DIR"] = str(RUN_DIR / "etc" / project.lower())
     os.environ["OS_GLANCE_CONFIG_FILES"] = "glance-api.conf"
     application = importlib.import_module(APPLICATIONS[name]).application
-    waitress.serve(application, listen=f"127.0.0.1:{port}", threads=8, ident=None, clear_untrusted_proxy_headers=False)
+    waitress.serve(
+        application,
+        listen=f"127.0.0.1:{port}",
+        threads=8,
+        # at 100, waitress's own limit, a client that never closes its connections makes all others wait for minutes
+        connection_limit=1000,
+        asyncore_use_poll=True,
+        ident=None,
+        clear_untrusted_proxy_headers=False,
+    )
 
 
 if __name__ == "__main__":
