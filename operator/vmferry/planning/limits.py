@@ -10,11 +10,14 @@ from vmferry.prerequisites.frame import PlannedMove
 def _pairs(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> list[tuple[str, str]]:
     """(source, target) of all that is in flight: Nova's records, and decided moves that have none yet.
 
-    A cold migration that waits for its confirmation copies nothing any more and does not count.
+    A cold migration that waits for its confirmation copies nothing any more and does not count. A status that we do
+    not know does (I35). Nova names the target of a cold migration late: until then the decided one counts.
     """
-    running = [m for m in snapshot.migrations.values() if m.stage is MigrationStage.IN_FLIGHT]
+    stages = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)
+    running = [m for m in snapshot.migrations.values() if m.stage in stages]
     known = {m.server_id for m in running}
-    pairs = [(m.source_host or "", m.target_host or "") for m in running]
+    decided = {m.server_id: m.target_host for m in moves}
+    pairs = [(m.source_host or "", m.target_host or decided.get(m.server_id, "")) for m in running]
     return pairs + [(m.source_host, m.target_host) for m in moves if m.server_id not in known]
 
 
@@ -39,7 +42,10 @@ def full(
     queued = [(m.source_host, m.target_host) for m in ahead]
     if (why := _host_full(source, target, pairs + queued, limits)) is not None:
         return why
-    could_start = [pair for pair in queued if _host_full(*pair, pairs, limits) is None]
+    could_start: list[tuple[str, str]] = []
+    for pair in queued:
+        if _host_full(*pair, pairs + could_start, limits) is None:
+            could_start.append(pair)
     count = len(pairs) + len(could_start)
     if count >= limits.total:
         return f"{len(pairs)} migrations are in flight and {len(could_start)} go first, the limit is {limits.total}"

@@ -51,17 +51,17 @@ class Assessment:
     #: best first
     eligible: tuple[Ranked, ...]
     ineligible: tuple[Group, ...]
-    #: the findings that block; empty: `target` may be moved to
+    #: the findings that block
     against: tuple[Finding, ...]
-    #: the host to move to; None when something blocks
+    #: the host to move to; None when something blocks, or the named host was tried and failed
     target: str | None
 
 
 def assess(question: Question, target: str | None, avoid: frozenset[str] = frozenset()) -> Assessment:
     """Judge `question` for the named target, or for all hosts.
 
-    `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out unless they are all
-    that the request allows.
+    `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out. A named one that
+    nothing else stands against gives no target, and no finding against it either.
     """
     chain = CHAINS[question.kind]
     alone = replace(question, target=None)
@@ -109,22 +109,25 @@ def judge(question: Question, host: Host) -> Candidate:
 def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
     """Fewest migrations on their way there first, then the emptiest memory, then by name."""
 
-    def share_after(host: Host) -> float:
+    def share_after(host: Host) -> float | None:
         memory = (host.inventories or {}).get("MEMORY_MB")
         if memory is None or memory.capacity <= 0:
-            return 1.0
-        return (memory.used + question.server.flavor.memory_mb) / memory.capacity
+            return None
+        return round((memory.used + question.server.flavor.memory_mb) / memory.capacity, 2)
 
     def busy(host: Host) -> int:
         return in_flight_to(host.name, question.snapshot, question.moves)
 
-    ordered = sorted(
-        ((busy(c.host), round(share_after(c.host), 2), c.host.name) for c in fit),
-    )
-    return [
-        Ranked(name, f"{share:.0%} of its memory taken after the move, {count} migrations on their way there")
-        for count, share, name in ordered
-    ]
+    def order(host: Host) -> tuple[int, float, str]:
+        share = share_after(host)
+        return busy(host), 1.0 if share is None else share, host.name
+
+    def why(host: Host) -> str:
+        share = share_after(host)
+        memory = "its memory is not known" if share is None else f"{share:.0%} of its memory taken after the move"
+        return f"{memory}, {busy(host)} migrations on their way there"
+
+    return [Ranked(host.name, why(host)) for host in sorted((c.host for c in fit), key=order)]
 
 
 def _with_alternatives(question: Question, refused: Candidate) -> tuple[Finding, ...]:
@@ -149,7 +152,7 @@ def _nowhere(question: Question, candidates: list[Candidate], avoid: frozenset[s
     for prerequisite in (p for p in CHAINS[question.kind] if p.about is About.TARGET):
         name = prerequisite.name
         mine = [f for c in candidates for f in c.findings if f.name is name]
-        against = [f for f in mine if f.blocks(question.policy)]
+        unmet = [f for f in mine if f.result in (Result.FAILED, Result.UNKNOWN)]
         if name is Name.TARGET_HOST:
             findings.append(
                 failed(
@@ -161,11 +164,11 @@ def _nowhere(question: Question, candidates: list[Candidate], avoid: frozenset[s
                     "remove what stands against one of these hosts, or add a host",
                 )
             )
-        elif mine and len(against) == len(mine):
-            example = against[0]
+        elif mine and len(unmet) == len(mine):
+            example = next((f for f in unmet if f.blocks(question.policy)), unmet[0])
             findings.append(replace(example, message=f"on all {len(mine)} other hosts, like {example.message}"))
         elif mine:
-            findings.append(passed(name, f"{len(mine) - len(against)} of {len(mine)} other hosts pass"))
+            findings.append(passed(name, f"{len(mine) - len(unmet)} of {len(mine)} other hosts pass"))
         else:
             findings.append(unknown(name, "there is no other host to look at", "add a host"))
     return tuple(findings)
