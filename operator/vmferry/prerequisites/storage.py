@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from vmferry.cloud.model import Host, MigrationKind, Server
 from vmferry.policy import Policy, StoragePool
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.STORAGE
@@ -35,6 +35,8 @@ def check(question: Question) -> Finding:
     assert target is not None
     if not has_local_disks(server):
         return passed(_NAME, "volumes only: nothing to copy", target.name)
+    if server.host is None:
+        return unknown(_NAME, ON_NO_HOST, PLACE_IT)
     source_pool, target_pool = pool_of(question.source, policy), pool_of(target, policy)
     if source_pool is not None:
         if target_pool is not None and target_pool.name == source_pool.name:
