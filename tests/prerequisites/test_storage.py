@@ -19,6 +19,7 @@ LIVE, COLD, EVACUATE = MigrationKind
 
 VOLUME = server()
 LOCAL = server(image_id="image-1", flavor=flavor(disk_gb=20), volumes=())
+NOWHERE = server(vm_state="shelved_offloaded", host=None, image_id="image-1", volumes=())
 NFS = StoragePool("nfs-1", hosts=frozenset({"host-a", "host-b"}))
 CEPH = StoragePool("ceph", aggregates=frozenset({"rack-1"}))
 RACK = Aggregate(1, "rack-1", None, frozenset({"host-a", "host-b"}))
@@ -109,6 +110,9 @@ CASES: dict[str, Case] = {
     ),
     "nobody says whether a dead host's disks are shared (R19, I14)": cannot_tell(
         ask(LOCAL, EVACUATE), ("host-a", "lose the data"), ("sharedStorage",), "host-a"
+    ),
+    "the disks of a server on no host are nowhere yet (R19)": cannot_tell(
+        question(NOWHERE, EVACUATE, snapshot([NOWHERE])), ("on no host",), ("unshelve",)
     ),
     "evacuation of volumes needs no shared storage (R6)": passes(ask(VOLUME, EVACUATE), "volumes only"),
 }

@@ -1,0 +1,115 @@
+"""Who may start now (I24, R17): limits counted over everybody's migrations."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.build import migration, move, server, snapshot
+from vmferry.cloud.model import Migration
+from vmferry.planning.limits import full, in_flight_to
+from vmferry.policy import Limits
+from vmferry.prerequisites.frame import PlannedMove
+
+LIMITS = Limits(per_source=2, per_target=2, total=4)
+
+
+def record(number: int, source: str, target: str | None, **over: object) -> Migration:
+    of = server(name=f"s{number}", host=source)
+    return migration(of, number, **{"target_host": target, "user_id": "a stranger", **over})
+
+
+def planned(number: int, source: str, target: str) -> PlannedMove:
+    return move(server(name=f"s{number}", host=source), target)
+
+
+def ask(
+    records: list[Migration] | None = None,
+    moves: list[PlannedMove] | None = None,
+    ahead: list[PlannedMove] | None = None,
+    limits: Limits = LIMITS,
+) -> str | None:
+    """Why one more from a to b has to wait."""
+    view = snapshot(migrations=records or [])
+    return full("a", "b", view, tuple(moves or ()), tuple(ahead or ()), limits)
+
+
+FREE: dict[str, str | None] = {
+    "nothing is in flight": ask(),
+    "one of two leaves the source": ask([record(1, "a", "x")]),
+    "one of two goes to the target": ask([record(1, "x", "b")]),
+    "what has ended does not count": ask(
+        [record(n, "a", "b", status=s) for n, s in enumerate(["completed", "confirmed", "error", "cancelled", "done"])]
+    ),
+    "a cold migration that waits for its confirmation copies nothing": ask(
+        [record(n, "a", "b", type="migration", status="finished") for n in range(5)]
+    ),
+    "a decided move that Nova shows already counts once": ask([record(1, "a", "b")], [planned(1, "a", "b")]),
+    "those ahead of us from other hosts leave us our place": ask(ahead=[planned(1, "x", "y"), planned(2, "x", "y")]),
+    "those ahead of us that a host holds back do not keep the total from us": ask(
+        [record(1, "x", "y"), record(2, "x", "z")],
+        ahead=[planned(n, "x", "w") for n in range(10, 20)],
+    ),
+    "a queue for one host takes of the total only what that host lets go": ask(
+        ahead=[planned(n, "x", f"t{n}") for n in range(10)]
+    ),
+}
+
+WAITS: dict[str, tuple[str | None, str]] = {
+    "two leave the source, whoever asked for them (I24)": (
+        ask([record(1, "a", "x"), record(2, "a", "y")]),
+        "2 migrations leave a or go first, the limit is 2",
+    ),
+    "two go to the target, whoever asked for them (I24)": (
+        ask([record(1, "x", "b"), record(2, "y", "b")]),
+        "2 migrations go to b or go first, the limit is 2",
+    ),
+    "four are in flight in all (I24)": (
+        ask([record(n, f"s{n}", f"t{n}") for n in range(4)]),
+        "4 migrations are in flight and 0 go first, the limit is 4",
+    ),
+    "a decided move without a record counts": (
+        ask([record(1, "a", "x")], [planned(2, "a", "y")]),
+        "2 migrations leave a or go first, the limit is 2",
+    ),
+    "a record without a target yet counts where its move was decided to go": (
+        ask([record(1, "x", None, status="accepted"), record(2, "y", "b")], [planned(1, "x", "b")]),
+        "2 migrations go to b or go first, the limit is 2",
+    ),
+    "a stranger's record without a target counts at its source": (
+        ask([record(1, "a", None, status="queued"), record(2, "a", None, status="queued")]),
+        "2 migrations leave a",
+    ),
+    "a status word that nobody knows counts as in flight (I35)": (
+        ask([record(1, "a", "x", status="teleporting"), record(2, "a", "y", status="teleporting")]),
+        "2 migrations leave a",
+    ),
+    "those ahead of us keep their place at the source": (
+        ask([record(1, "a", "x")], ahead=[planned(2, "a", "y")]),
+        "2 migrations leave a or go first, the limit is 2",
+    ),
+    "those ahead of us keep their place at the target": (
+        ask(ahead=[planned(1, "x", "b"), planned(2, "y", "b")]),
+        "2 migrations go to b or go first, the limit is 2",
+    ),
+    "those ahead of us that may start keep their place in the total": (
+        ask([record(1, "s", "t"), record(2, "s2", "t2")], ahead=[planned(3, "x", "y"), planned(4, "v", "w")]),
+        "2 migrations are in flight and 2 go first, the limit is 4",
+    ),
+    "a limit of zero stops all": (ask(limits=Limits(per_source=0)), "the limit is 0"),
+}
+
+
+@pytest.mark.parametrize("sentence", FREE)
+def test_I24_it_may_start(sentence: str) -> None:
+    assert FREE[sentence] is None
+
+
+@pytest.mark.parametrize("sentence", WAITS)
+def test_I24_it_waits_and_says_why(sentence: str) -> None:
+    why, words = WAITS[sentence]
+    assert why is not None and words in why
+
+
+def test_what_goes_to_a_host_is_counted_over_everybody() -> None:
+    view = snapshot(migrations=[record(1, "a", "b"), record(2, "c", "d")])
+    assert in_flight_to("b", view, (planned(1, "a", "b"), planned(3, "a", "b"))) == 2
