@@ -20,7 +20,7 @@ from vmferry.runtime import reconcile
 from vmferry.runtime.kinds import VM_MIGRATION, Key, Kinds
 from vmferry.runtime.kube import InvalidError, KubeError
 from vmferry.runtime.queue import WorkQueue
-from vmferry.runtime.reconcile import Reconciler, UndecidedError
+from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.store import Store
 from vmferry.runtime.waking import Waker
 
@@ -299,13 +299,21 @@ async def test_an_unreadable_object_is_told_once_for_each_version(caplog: pytest
     assert body["metadata"]["uid"] == bench.kube.events[0]["regarding"]["uid"]
 
 
-async def test_a_plan_that_only_asks_is_stopped() -> None:
-    bench = Bench(lambda obj, *_: Decision(obj.status, needs=Needs(SERVER)))
+ASKING: dict[str, tuple[Callable[[int], Needs], int]] = {
+    "the same question again": (lambda _: Needs(SERVER), 1),
+    "ever new questions": (lambda number: Needs(SERVER, events_of=f"req-{number}"), reconcile.MAX_READS),
+}
+
+
+@pytest.mark.parametrize(("question", "reads"), ASKING.values(), ids=ASKING.keys())
+async def test_a_plan_that_only_asks_is_put_off(question: Callable[[int], Needs], reads: int) -> None:
+    bench = Bench(lambda obj, *_: Decision(obj.status, needs=question(bench.cloud.reads)))
     bench.kube.create()
     bench.see()
-    with pytest.raises(UndecidedError):
-        await bench.look()
-    assert bench.cloud.reads <= 4
+    await bench.look()
+    assert bench.cloud.reads == reads
+    assert bench.record.steps == []
+    assert bench.queue.scheduled == 1
 
 
 async def test_a_change_of_the_server_or_of_hosts_wakes_whom_it_is_about() -> None:

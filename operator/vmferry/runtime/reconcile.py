@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Detail, Progress
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.resources.base import API_VERSION, Model
 from vmferry.runtime import metrics
 from vmferry.runtime.cloud import Cloud
@@ -41,10 +41,6 @@ SETTLE_TRIES = 6
 SETTLE_PAUSE = 0.25
 
 logger = logging.getLogger(__name__)
-
-
-class UndecidedError(Exception):
-    """The plan asked for facts again and again."""
 
 
 class Writer(EventSink, Protocol):
@@ -89,27 +85,26 @@ class Reconciler:
             self.waker.forget(key)
             self.queue.forget(key)
             return
-        with about({"object": str(key)}):
-            if isinstance(known, Unreadable):
-                await self._complain(key, known)
-                return
-            try:
-                with about(self.kinds[key.kind].describe(known)):
-                    await self._pass(key)
-            except ConflictError as error:
-                logger.info("the object has changed meanwhile, looking again: %s", error)
+        if isinstance(known, Unreadable):
+            await self._complain(key, known)
+            return
+        try:
+            with about(self.kinds[key.kind].describe(known)):
+                await self._pass(key)
+        except ConflictError as error:
+            logger.info("the object has changed meanwhile, looking again: %s", error)
+            await self._read_again(key)
+            self.queue.add(key)
+        except NotFoundError:
+            await self._read_again(key)
+            self.queue.add(key)
+        except KubeError:
+            # the write may have come through all the same
+            with suppress(KubeError):
                 await self._read_again(key)
-                self.queue.add(key)
-            except NotFoundError:
-                await self._read_again(key)
-                self.queue.add(key)
-            except KubeError:
-                # the write may have come through all the same
-                with suppress(KubeError):
-                    await self._read_again(key)
-                raise
-            finally:
-                self.store.release_move(key)
+            raise
+        finally:
+            self.store.release_move(key)
 
     async def _pass(self, key: Key) -> None:
         kind = self.kinds[key.kind]
@@ -152,14 +147,15 @@ class Reconciler:
         self.waker.note(key, decision.watches, waits=waits)
 
     async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
-        """Plan, with as many reads as it needs. None: the object is gone.
+        """Plan, with as many reads as it needs. None: the object is gone, or a fact is not to be had now.
 
         From the last plan to `hold_move` nothing is awaited, so no two looks plan for the same room.
         """
         kind = self.kinds[key.kind]
         detail: Detail | None = None
         progress: Progress | None = None
-        for _ in range(MAX_READS + 1):
+        asked: list[Needs] = []
+        while True:
             obj = self.store.get(key)
             if obj is None or isinstance(obj, Unreadable):
                 self.queue.add(key)
@@ -177,11 +173,17 @@ class Reconciler:
             if needs is None:
                 self.store.hold_move(key, decision.move)
                 return obj, decision
+            if needs in asked or len(asked) == MAX_READS:
+                logger.info("not decided, looking again later; still asked for: %s", needs)
+                pause = decision.requeue_after or self.policy.recheck
+                self.queue.add_after(key, pause.total_seconds())
+                self.waker.note(key, decision.watches, waits=False)
+                return None
+            asked.append(needs)
             if needs.detail:
                 detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
             if needs.progress_of is not None:
                 progress = await self.cloud.progress(needs.server_id, needs.progress_of)
-        raise UndecidedError(f"no decision after {MAX_READS} reads of the server")
 
     async def _act(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action

@@ -10,15 +10,18 @@ from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import KubeError
+from vmferry.runtime.logs import about
 from vmferry.runtime.queue import QueueClosedError, WorkQueue
 
 #: seconds between two signs of life of a worker that has nothing to do
 BEAT = 10.0
 
+Look = Callable[[Key], Awaitable[None]]
+
 logger = logging.getLogger(__name__)
 
 
-async def work(name: str, queue: WorkQueue[Key], look: Callable[[Key], Awaitable[None]], health: Health) -> None:
+async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health) -> None:
     """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker."""
     while True:
         health.beat(name)
@@ -32,13 +35,20 @@ async def work(name: str, queue: WorkQueue[Key], look: Callable[[Key], Awaitable
             continue
         failed = True
         try:
-            with metrics.PASS_SECONDS.labels(key.kind).time():
-                await look(key)
-            failed = False
-        except (CloudError, KubeError) as error:
-            logger.warning("the look has failed, again later: %s", error, extra={"object": str(key)})
-        except Exception:
-            logger.exception("the look has failed, again later", extra={"object": str(key)})
+            with about({"object": str(key)}), metrics.PASS_SECONDS.labels(key.kind).time():
+                failed = await _failed(look, key)
         finally:
             metrics.PASSES.labels(key.kind, "failed" if failed else "done").inc()
             queue.done(key, failed=failed)
+
+
+async def _failed(look: Look, key: Key) -> bool:
+    try:
+        await look(key)
+    except (CloudError, KubeError) as error:
+        logger.warning("the look has failed, again later: %s", error)
+    except Exception:
+        logger.exception("the look has failed, again later")
+    else:
+        return False
+    return True
