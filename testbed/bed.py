@@ -1,4 +1,4 @@
-"""Everything together: a real Kubernetes API, a cloud, and the operator as its own ServiceAccount, with its own RBAC."""
+"""Everything together: a real Kubernetes API, a cloud, and the operator as its own ServiceAccount with its RBAC."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What demo and tests may do to a cloud besides speaking its OpenStack API: the same words for Nova and the simulator."""
+"""What demo and tests may do to a cloud beside its OpenStack API: the same words for Nova and the simulator."""
 
 from __future__ import annotations
 

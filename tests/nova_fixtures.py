@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from testbed.nova.lab import NovaLab
 from testbed.processes import Supervisor, run_root
 

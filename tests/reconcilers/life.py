@@ -10,7 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from tests.reconcilers.little_cloud import SERVER, START, LittleCloud
-
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, World
 from vmferry.reconcilers.vmmigration import plan, settle

@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
-
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
 from vmferry.cloud.model import Migration, MigrationKind, Part, Snapshot
 from vmferry.policy import Limits, Policy

@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
-
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from testbed.kubernetes.cluster import PROGRAMS, Cluster, KubectlError
 from testbed.processes import Supervisor, wait_for
 

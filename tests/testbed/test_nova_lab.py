@@ -9,6 +9,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from testbed.cloud import CloudLab
 from testbed.nova.configuration import TENANT_CLOUD_NAME
 from testbed.nova.hosts import Host

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from testbed.processes import MARK, ProcessDiedError, Supervisor, cache_dir, free_ports, wait_for
 
 IDLE = ["sleep", "600"]
