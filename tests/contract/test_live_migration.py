@@ -46,10 +46,12 @@ def test_it_completes_and_every_record_is_ours(door: NovaDoor, boot: Boot, looks
     assert CHECK in {event.name for event in action.events}
 
 
-def test_an_aborted_one_is_cancelled_and_the_server_stays(
-    door: NovaDoor, boot: Boot, looks: Looks, lab: CloudLab
-) -> None:
-    """On the way: a second request is refused by the task; I9."""
+def test_an_aborted_one_ends_and_the_server_stays(door: NovaDoor, boot: Boot, looks: Looks, lab: CloudLab) -> None:
+    """I9. On the way, a second request is refused by the task.
+
+    Nova 33 rolls back, writes `cancelled`, then collects the copy's result, which libvirt gives as an error, and so
+    ends with `error` and a server in ERROR that runs on all the same. Older ones leave `cancelled` and ACTIVE.
+    """
     server = boot("cmp1")
     lab.knob("cmp1", never_converge=True)
     looks.accepted(LiveMigrate(server, "cmp2"))
@@ -60,8 +62,9 @@ def test_an_aborted_one_is_cancelled_and_the_server_stays(
     assert second.message.endswith("while it is in task_state migrating")
 
     looks.accepted(AbortMigration(server, running.id))
-    assert looks.newest(server, "cancelled").stage is MigrationStage.BAD
-    assert looks.idle(server).host == "cmp1"
+    assert looks.newest(server, "cancelled", "error").stage is MigrationStage.BAD
+    found = looks.server(server, lambda s: s.task_state is None, "an idle server")
+    assert (found.host, found.power_state) == ("cmp1", 1)
     again = door.act(AbortMigration(server, running.id))
     assert isinstance(again, Refused)
 
