@@ -13,9 +13,11 @@ GROUP = "vmferry.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+#: six digits each: what is longer is no deadline, and would not fit into a date
+_NUMBER = "[0-9]{1,6}"
+_DURATION = re.compile(rf"(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?")
 #: the same rule for the API server: hours, minutes, seconds in this order, at least one of them
-DURATION_PATTERN = r"^([0-9]+h([0-9]+m)?([0-9]+s)?|[0-9]+m([0-9]+s)?|[0-9]+s)$"
+DURATION_PATTERN = f"^({_NUMBER}h({_NUMBER}m)?({_NUMBER}s)?|{_NUMBER}m({_NUMBER}s)?|{_NUMBER}s)$"
 
 
 def parse_duration(text: object) -> timedelta:
@@ -45,7 +47,7 @@ Duration = Annotated[
     timedelta,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str),
-    Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN, "maxLength": 20, "format": None}),
+    Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN, "maxLength": 21, "format": None}),
 ]
 
 Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]

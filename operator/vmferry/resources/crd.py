@@ -152,9 +152,16 @@ def definition(kind: Kind) -> dict[str, Any]:
     }
 
 
+class _Plain(yaml.SafeDumper):
+    """Without anchors: not every tool that edits manifests keeps them."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def render(kind: Kind) -> str:
     head = "# Generated from the models in operator/vmferry/resources by `make crds`; do not edit.\n"
-    return head + yaml.safe_dump(definition(kind), sort_keys=False, width=110, allow_unicode=True)
+    return head + yaml.dump(definition(kind), Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
 
 
 def main(directory: str) -> None:
