@@ -1,0 +1,117 @@
+"""The CustomResourceDefinitions are generated, structural, bounded and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from vmferry.resources.crd import KINDS, Kind, definition, object_schema, render, structural
+
+CRDS = Path(__file__).resolve().parents[2] / "crds"
+NODES = [pytest.param(kind, id=kind.name) for kind in KINDS]
+
+
+def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each node of a schema with its path, like `.spec.server.id` or `.status.attempts[]`."""
+    yield path, schema
+    for name, child in schema.get("properties", {}).items():
+        yield from nodes(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from nodes(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from nodes(schema["additionalProperties"], f"{path}.*")
+
+
+def wrong(kind: Kind, rule: Any) -> list[str]:
+    return [path for path, node in nodes(object_schema(kind)) if not rule(path, node)]
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_the_committed_file_is_what_the_models_say(kind: Kind) -> None:
+    file = CRDS / f"{kind.plural}.yaml"
+    assert file.is_file() and file.read_text(encoding="utf-8") == render(kind), (
+        f"crds/{file.name} is not what the models in operator/vmferry/resources say: run `make crds` and commit it"
+    )
+
+
+def test_no_file_is_left_over_of_a_kind_that_is_gone() -> None:
+    assert {file.name for file in CRDS.iterdir()} == {f"{kind.plural}.yaml" for kind in KINDS}
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_the_file_is_plain_yaml_without_anchors(kind: Kind) -> None:
+    text = render(kind)
+    assert "&id" not in text and "*id" not in text, "not every tool that edits manifests keeps YAML's anchors"
+    assert yaml.safe_load(text) == definition(kind)
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_R33_every_field_is_explained(kind: Kind) -> None:
+    undescribed = wrong(kind, lambda path, node: path.endswith("[]") or path == ".metadata" or node.get("description"))
+    assert not undescribed
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_R35_every_text_list_and_map_is_bounded(kind: Kind) -> None:
+    def bounded(path: str, node: dict[str, Any]) -> bool:
+        if path in (".apiVersion", ".kind", ".metadata"):
+            return True
+        if node["type"] == "string":
+            fixed = node.get("pattern") == "^(True|False|Unknown)$" or node.get("format") == "date-time"
+            return "enum" in node or "maxLength" in node or fixed
+        if node["type"] == "array":
+            return "maxItems" in node
+        if node["type"] == "object":
+            return "properties" in node or "maxProperties" in node
+        return True
+
+    assert not wrong(kind, bounded)
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_nothing_is_left_that_a_structural_schema_cannot_hold(kind: Kind) -> None:
+    banned = {"$ref", "$defs", "anyOf", "allOf", "oneOf", "const", "title", "discriminator", "examples"}
+    assert not wrong(kind, lambda path, node: "type" in node and not banned & set(node))
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_the_keys_of_a_map_list_are_required(kind: Kind) -> None:
+    def keyed(path: str, node: dict[str, Any]) -> bool:
+        keys = node.get("x-kubernetes-list-map-keys", [])
+        is_map = node.get("x-kubernetes-list-type") == "map"
+        return is_map == bool(keys) and set(keys) <= set(node.get("items", {}).get("required", []))
+
+    assert not wrong(kind, keyed)
+    conditions = object_schema(kind)["properties"]["status"]["properties"]["conditions"]
+    assert conditions["x-kubernetes-list-map-keys"] == ["type"], "R33: appliers of status own single conditions"
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_only_the_spec_has_defaults(kind: Kind) -> None:
+    """A default in the status would be stored on objects that nobody has looked at yet."""
+    assert not wrong(kind, lambda path, node: "default" not in node or path.startswith(".spec."))
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_printed_columns_show_fields_that_exist(kind: Kind) -> None:
+    known = {path for path, _ in nodes(object_schema(kind))} | {".metadata.creationTimestamp"}
+    for column in kind.columns:
+        path = column["jsonPath"]
+        if "?(" in path:
+            list_path, field = path.split("[?(@.type==")[0], path.rsplit("]", 1)[1]
+            path = f"{list_path}[]{field}"
+        assert path in known, column
+
+
+def test_the_columns_of_vmm_are_the_documented_ones() -> None:
+    names = [c["name"] for c in KINDS[0].columns if not c.get("priority")]
+    assert names == ["Server", "Type", "Source", "Target", "Phase", "Progress", "Age"]
+
+
+def test_a_choice_of_types_is_refused_when_it_is_generated() -> None:
+    with pytest.raises(ValueError, match="cannot hold a choice of types"):
+        structural({"anyOf": [{"type": "string"}, {"type": "integer"}]}, {})
