@@ -38,7 +38,7 @@ def test_a_wrong_password_is_an_error_without_the_password(lab: CloudLab, tmp_pa
 
 def test_a_server_as_an_administrator_sees_it(door: NovaDoor, boot: Boot, admin: Tenant) -> None:
     name = f"seen-{uuid.uuid4().hex[:6]}"
-    server = boot("cmp1", name, flavor="m1.small", metadata={"vmferry.dev/migrate": "no"}, availability_zone="cluster1")
+    server = boot("cmp1", name, flavor="m1.small", metadata={"vmferry:migrate": "no"}, availability_zone="cluster1")
     admin.lock(server, "by its owner")
     found = door.server(server)
     assert found is not None
@@ -48,7 +48,7 @@ def test_a_server_as_an_administrator_sees_it(door: NovaDoor, boot: Boot, admin:
     assert found.needs == {"VCPU": 1, "MEMORY_MB": 1024, "DISK_GB": 10}
     assert found.image_id
     assert found.volumes == ()
-    assert found.metadata == {"vmferry.dev/migrate": "no"}
+    assert found.metadata == {"vmferry:migrate": "no"}
     assert (found.locked, found.locked_reason) == (True, "by its owner")
     assert (found.availability_zone, found.pinned_availability_zone) == ("cluster1", "cluster1")
     listed = {one.id: one for one in door.servers()[0]}

@@ -62,12 +62,12 @@ ACTIVE: dict[str, tuple[Ask, int, str]] = {
     "abort where nothing migrates": (
         lambda s: AbortMigration(s, 999_999),
         409,
-        r"Cannot 'abort live migration' instance .* while it is in task_state None",
+        r"Instance .* is in an invalid state for 'abort live migration'",
     ),
     "force complete where nothing migrates": (
         lambda s: ForceComplete(s, 999_999),
         409,
-        r"Cannot 'force_complete' instance .* while it is in task_state None",
+        r"Instance .* is in an invalid state for 'force_complete'",
     ),
 }
 
