@@ -169,7 +169,7 @@ async def test_candidates_are_the_hosts_with_room_and_the_wanted_traits(bench: B
     body = await bench.placement("/allocation_candidates?resources=VCPU:1,MEMORY_MB:1024&required=HW_CPU_X86_AVX512F")
     names = {name for name, host in hosts.items() if host.uuid in body["provider_summaries"]}
     assert names == {"cmp1", "cmp2", "cmp4"}
-    hosts["cmp1"].disabled = True
+    bench.cloud.set_disabled(hosts["cmp1"], True, None)
     path = "/allocation_candidates?resources=VCPU:1&required=!COMPUTE_STATUS_DISABLED"
     assert hosts["cmp1"].uuid not in (await bench.placement(path))["provider_summaries"]
     body = await bench.placement("/allocation_candidates?resources=VCPU:33")

@@ -86,6 +86,7 @@ TROUBLES = {
     "the target is dead": Trouble(NOT_ENOUGH, dead="cmp2"),
     "the source is dead": Trouble("Compute service of cmp1 is unavailable at this time.", dead="cmp1"),
     "the target is disabled": Trouble("No valid host was found. ", put={"status": "disabled"}),
+    "the target is forced down": Trouble(NOT_ENOUGH, put={"forced_down": True}),
     "the target has no room": Trouble("No valid host was found. ", fill=True),
     "the server is pinned to another zone": Trouble("No valid host was found. ", server={"zone": "elsewhere"}),
 }
@@ -227,6 +228,7 @@ async def test_the_third_of_three_waits_its_turn(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", ["queued", "preparing", "running"])
 async def test_aborting(bench: Bench, status: str) -> None:
+    await bench.control("PATCH", "/settings", {"nova": {"copy_failure": "rollback"}})
     servers = [await bench.server("cmp1") for _ in range(3)]
     for server in servers:
         await bench.live(server, "cmp2")
@@ -309,11 +311,29 @@ async def test_a_copy_that_fails_tells_nobody_why(outcome: str, status: str, ser
         await bench.live(server, "cmp2")
         bench.step(1)
         assert (await bench.migration(server))["status"] == "running"
-        bench.step(1)
+        bench.step(0.4)
+        assert (await bench.migration(server))["status"] == "failed"
+        bench.step(0.4)
         shown = await bench.show(server)
         assert (await bench.migration(server))["status"] == status
         assert (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == (server_status, "cmp1")
         assert not any(event["details"] for event in (await bench.events(server)).values())
+    finally:
+        await bench.close()
+
+
+async def test_with_nova_33_an_aborted_copy_is_cancelled_and_then_an_error() -> None:
+    bench = await Bench.open(settings={"nova": {"copy_failure": "error"}})
+    try:
+        server = await bench.server("cmp1")
+        await bench.live(server, "cmp2")
+        bench.step(1)
+        await bench.nova("DELETE", f"/servers/{server}/migrations/{(await bench.migration(server))['id']}")
+        bench.step(0.15)
+        assert (await bench.migration(server))["status"] == "cancelled"
+        bench.step(0.1)
+        assert (await bench.migration(server))["status"] == "error"
+        assert (await bench.show(server))["status"] == "ERROR"
     finally:
         await bench.close()
 

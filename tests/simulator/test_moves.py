@@ -179,3 +179,13 @@ async def test_what_is_asked_of_a_dead_host_happens_when_it_returns(bench: Bench
     await bench.control("POST", "/hosts/cmp1/start")
     bench.step(1)
     assert (await bench.show(server))["status"] == "SHUTOFF"
+
+
+async def test_a_dead_host_cannot_write_its_trait_so_placement_still_offers_it(bench: Bench) -> None:
+    path = f"/resource_providers/{bench.cloud.hosts['cmp1'].uuid}/traits"
+    await bench.kill("cmp1")
+    await bench.nova("PUT", f"/os-services/{bench.cloud.hosts['cmp1'].service_uuid}", {"status": "disabled"})
+    assert "COMPUTE_STATUS_DISABLED" not in (await bench.placement(path))["traits"]
+    await bench.control("POST", "/hosts/cmp1/start")
+    bench.step(1)
+    assert "COMPUTE_STATUS_DISABLED" in (await bench.placement(path))["traits"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +87,6 @@ def test_ten_thousand_servers_on_five_hundred_hosts_are_listed_in_pages(tmp_path
     try:
         cloud = SimulatedCloud.start(supervisor, tmp_path / "run", fleet)
         admin = Tenant(cloud.clouds_yaml)
-        began = time.monotonic()
         seen: set[str] = set()
         marker = ""
         while page := admin.call("GET", f"/servers/detail?all_tenants=1{marker}")["servers"]:
@@ -96,7 +94,5 @@ def test_ten_thousand_servers_on_five_hundred_hosts_are_listed_in_pages(tmp_path
             seen |= {server["id"] for server in page}
             marker = f"&marker={page[-1]['id']}"
         assert len(seen) == 10_000
-        # 1 s alone on this machine; a Nova would take a minute
-        assert time.monotonic() - began < 20
     finally:
         supervisor.stop_all()

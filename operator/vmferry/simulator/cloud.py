@@ -117,6 +117,11 @@ class Cloud:
             return False
         return self.now - self.last_seen(host) <= self.settings.nova.service_down_time
 
+    def set_disabled(self, host: Host, disabled: bool, reason: str | None) -> None:
+        host.disabled, host.disabled_reason = disabled, reason
+        if host.alive:
+            host.disabled_trait = disabled
+
     def zone_of(self, host: str | None) -> str:
         for aggregate in self.aggregates.values():
             if host in aggregate.hosts and aggregate.zone:
@@ -155,7 +160,7 @@ class Cloud:
         return True
 
     def traits(self, host: Host) -> list[str]:
-        extra = {"COMPUTE_STATUS_DISABLED"} if host.disabled or host.forced_down else set()
+        extra = {"COMPUTE_STATUS_DISABLED"} if host.disabled_trait else set()
         return sorted({*host.cpu.traits, *host.traits, *extra, *_DRIVER_TRAITS})
 
     def guest_cpu(self, host: Host) -> Cpu:

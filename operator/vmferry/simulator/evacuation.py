@@ -83,6 +83,9 @@ def _rebuild(cloud: Cloud, server: Server, migration: Migration, *, stop: bool) 
         server.guest_cpu = cloud.guest_cpu(cloud.hosts[destination])
         cloud.set_task(server, None)
         cloud.set_status(migration, "done")
+        if server.vm_state == "stopped":
+            action.begin("compute_stop_instance", destination, cloud.now)
+            action.end("compute_stop_instance", cloud.now)
         action.end("compute_rebuild_instance", cloud.now)
 
     cloud.cast(destination, cloud.settings.durations.evacuate, finish)

@@ -262,6 +262,7 @@ def add_host(cloud: Cloud, entry: HostEntry, name: str) -> Host:
         sockets=entry.sockets,
         traits=set(entry.traits),
         disabled=entry.disabled,
+        disabled_trait=entry.disabled,
         disabled_reason=entry.disabled_reason,
         forced_down=entry.forced_down,
         knobs=dict(entry.knobs),

@@ -285,6 +285,7 @@ def start_compute(cloud: Cloud, host: Host) -> None:
         return
     host.alive = True
     host.started_at = cloud.now
+    host.disabled_trait = host.disabled
 
     def initialise() -> None:
         evacuation.clean_up_on_restart(cloud, host)

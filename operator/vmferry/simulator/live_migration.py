@@ -380,10 +380,7 @@ def _complete(cloud: Cloud, migration: Migration) -> None:
 
 def _copy_failed(cloud: Cloud, server: Server, migration: Migration) -> None:
     if cloud.hosts[migration.source].alive:
-        outcome = "error" if cloud.settings.nova.copy_failure == "error" else "failed"
-        _end_of_copy(cloud, server, migration, outcome)
-        if outcome == "error":
-            server.vm_state = "error"
+        _end_of_copy(cloud, server, migration, "failed")
 
 
 def _aborted(cloud: Cloud, server: Server, migration: Migration) -> None:
@@ -394,10 +391,21 @@ def _aborted(cloud: Cloud, server: Server, migration: Migration) -> None:
 
 
 def _end_of_copy(cloud: Cloud, server: Server, migration: Migration, status: str) -> None:
-    action = _action(migration)
-    action.begin(_ROLLBACK, migration.destination or "", cloud.now)
-    action.end(_ROLLBACK, cloud.now)
+    if migration.block:
+        action = _action(migration)
+        action.begin(_ROLLBACK, migration.destination or "", cloud.now)
+        action.end(_ROLLBACK, cloud.now)
     _roll_back(cloud, server, migration, status)
+    if cloud.settings.nova.copy_failure == "error":
+        # The driver asks the copy for its result only now, and what it raises is taken for a failure of everything.
+        cloud.clock.after(cloud.settings.durations.live_post, lambda: _error_after_rollback(cloud, server, migration))
+
+
+def _error_after_rollback(cloud: Cloud, server: Server, migration: Migration) -> None:
+    if server.deleted_at is None and server.task_state is None:
+        cloud.set_status(migration, "error")
+        server.vm_state = "error"
+        cloud.touch(server)
 
 
 def _roll_back(cloud: Cloud, server: Server, migration: Migration, status: str) -> None:

@@ -137,6 +137,8 @@ class Host:
     alive: bool = True
     last_seen: float = 0.0  # when it was killed; while alive the heartbeat is computed
     disabled: bool = False
+    #: its trait in Placement: written by its own nova-compute, so a dead one cannot
+    disabled_trait: bool = False
     disabled_reason: str | None = None
     forced_down: bool = False
     knobs: dict[str, Any] = field(default_factory=dict)

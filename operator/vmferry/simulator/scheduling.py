@@ -38,7 +38,7 @@ def _asked_for(cloud: Cloud, wish: Wish) -> Collection[Host]:
 
 
 def _placement_offers(cloud: Cloud, host: Host, wish: Wish) -> bool:
-    if host.disabled or host.forced_down:  # the forbidden trait COMPUTE_STATUS_DISABLED
+    if host.disabled_trait:
         return False
     if wish.server.pinned_zone and cloud.zone_of(host.name) != wish.server.pinned_zone:
         return False
@@ -51,7 +51,7 @@ def _placement_offers(cloud: Cloud, host: Host, wish: Wish) -> bool:
 
 
 def _passes_filters(cloud: Cloud, host: Host, wish: Wish) -> bool:
-    if host.name in wish.ignore or not cloud.is_up(host):
+    if host.name in wish.ignore or host.disabled or not cloud.is_up(host):
         return False
     if not _aggregates_match(cloud, host, wish.flavor):
         return False

@@ -48,8 +48,8 @@ class NovaSettings(BaseModel):
     cpu_mode: Literal["host-model", "custom"] = "host-model"
     cpu_model: str | None = None
     default_zone: str = "nova"
-    #: what a copy that fails leaves: `rollback` is an ACTIVE server and a `failed` migration, `error` a server in ERROR
-    #: and a migration in `error` (Nova 33 after a libvirtError); no event tells the reason either way
+    #: what a copy that fails or is aborted leaves: `rollback` is an ACTIVE server and a `failed` or `cancelled`
+    #: migration; with `error` both end in ERROR shortly after that (Nova 33 after a libvirtError).  No event tells why
     copy_failure: Literal["rollback", "error"] = "rollback"
 
 

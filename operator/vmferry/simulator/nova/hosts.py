@@ -90,8 +90,8 @@ def _update_service(call: Call) -> Reply:
     if forced is False:
         _refuse_with_evacuations(call, host)
     if "status" in body:
-        host.disabled = body["status"] == "disabled"
-        host.disabled_reason = text("disabled_reason", body.get("disabled_reason"), nullable=True)
+        reason = text("disabled_reason", body.get("disabled_reason"), nullable=True)
+        call.cloud.set_disabled(host, body["status"] == "disabled", reason)
     if forced is not None:
         host.forced_down = forced
     return Reply(200, {"service": _service_view(call, host)})
@@ -128,8 +128,8 @@ def _update_service_by_name(call: Call) -> Reply:
             _refuse_with_evacuations(call, host)
         host.forced_down = forced
         return Reply(200, {"service": answer | {"forced_down": forced}})
-    host.disabled = verb != "enable"
-    host.disabled_reason = body.get("disabled_reason") if verb == "disable-log-reason" else None
+    reason = body.get("disabled_reason") if verb == "disable-log-reason" else None
+    call.cloud.set_disabled(host, verb != "enable", reason)
     answer["status"] = "disabled" if host.disabled else "enabled"
     if host.disabled_reason:
         answer["disabled_reason"] = host.disabled_reason
@@ -195,7 +195,7 @@ def _uptime(call: Call) -> Reply:
     host = _find_hypervisor(call)
     if not call.cloud.is_up(host):
         raise BadRequestError(f"Compute service of {host.name} is unavailable at this time.")
-    return Reply(200, {"hypervisor": _hypervisor_view(call, host, detail=False) | {"uptime": _up_for(call, host)}})
+    return Reply(200, {"hypervisor": _hypervisor_view(call, host, detail=False) | {"uptime": _up_for(call)}})
 
 
 def _find_hypervisor(call: Call) -> Host:
@@ -227,7 +227,7 @@ def _hypervisor_view(call: Call, host: Host, *, detail: bool) -> dict[str, Any]:
                 "disabled_reason": host.disabled_reason,
             },
         }
-        view |= {"uptime": _up_for(call, host)} if call.since(88) else _sizes(call, host)
+        view |= {"uptime": _up_for(call)} if call.since(88) else _sizes(call, host)
     if call.since(53) and call.flag("with_servers"):
         servers = [
             {"name": f"instance-{server.number:08x}", "uuid": server.id} for server in cloud.servers_on(host.name)
@@ -271,9 +271,8 @@ def _sizes(call: Call, host: Host) -> dict[str, Any]:
     return sizes | {"cpu_info": cpu_info if call.since(28) else json.dumps(cpu_info)}
 
 
-def _up_for(call: Call, host: Host) -> str | None:
-    if not call.cloud.is_up(host):
-        return None
+def _up_for(call: Call) -> str:
+    """As the host last reported it: a dead one still has it."""
     now = datetime.fromtimestamp(call.cloud.now, UTC)
     minutes, _ = divmod(int(call.cloud.now - call.cloud.started_at), 60)
     return f" {now:%H:%M:%S} up {minutes} min,  0 users,  load average: 0.00, 0.00, 0.00\n"
