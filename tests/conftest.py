@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,11 @@ from tests.simulator_fixtures import simulated_cloud
 __all__ = ["cluster", "nova_lab", "simulated_cloud"]
 
 CRDS = sorted((Path(__file__).resolve().parent.parent / "crds").glob("*.yaml"))
+
+
+def pytest_configure() -> None:
+    """A test run that is told to end takes down what it started, instead of leaving it running."""
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
 
 
 @pytest.fixture(scope="session")
