@@ -86,15 +86,21 @@ class Layout:
         return f"127.{self.ports.mariadb >> 8}.{self.ports.mariadb & 255}.{11 + index}"
 
 
-def write_configuration(layout: Layout, programs: Programs, hosts: tuple[Host, ...] = ()) -> None:
-    """Write all configuration files of the run, and the folders that they name."""
+def write_configuration(
+    layout: Layout, programs: Programs, hosts: tuple[Host, ...] = (), settings: Mapping[str, object] | None = None
+) -> None:
+    """Write all configuration files of the run, and the folders that they name.
+
+    `settings` go over those of the section DEFAULT of nova.conf.
+    """
     nova_etc = layout.etc / "nova"
     for folder in ("state/lock", "glance/staging", "glance/tasks", "knobs"):
         (layout.run_dir / folder).mkdir(parents=True, exist_ok=True)
     _write_ini(layout.etc / "keystone" / "keystone.conf", _keystone(layout))
     _write_ini(layout.etc / "placement" / "placement.conf", _placement(layout))
     _write_ini(layout.etc / "glance" / "glance-api.conf", _glance(layout, programs))
-    _write_ini(nova_etc / "nova.conf", _nova(layout))
+    nova = _nova(layout)
+    _write_ini(nova_etc / "nova.conf", {**nova, "DEFAULT": {**nova["DEFAULT"], **(settings or {})}})
     # looked for only next to nova.conf
     shutil.copy(programs.venv / "etc" / "nova" / "api-paste.ini", nova_etc)
     for index, host in enumerate(hosts):
@@ -264,11 +270,11 @@ def _nova_compute(layout: Layout, host: Host, address: str) -> Sections:
 def _make_state(layout: Layout, host: Host) -> None:
     instances = layout.state_dir(host.name) / "instances"
     instances.parent.mkdir(parents=True)
-    if host.store == "shared":
-        (layout.run_dir / "state" / "shared-instances").mkdir(exist_ok=True)
-        instances.symlink_to("../shared-instances")
-    else:
+    if host.store == "local":
         instances.mkdir()
+    else:
+        (layout.run_dir / "state" / f"{host.store}-instances").mkdir(exist_ok=True)
+        instances.symlink_to(f"../{host.store}-instances")
 
 
 def _write_rabbitmq(layout: Layout) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 Version = tuple[int, int, int]
 
@@ -23,8 +22,8 @@ class Host:
     threads_per_core: int = 2
     memory_gb: int = 256
     disk_gb: int = 400
-    #: whether its instances folder is the one that all `shared` hosts have in common, or its own
-    store: Literal["shared", "local"] = "shared"
+    #: "local": its instances folder is its own; any other word names the shared storage where the folder lies
+    store: str = "shared"
 
 
 #: cmp1 and cmp2 are alike; live migration to cmp3 fails for its CPU, from cmp4 for its newer hypervisor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,17 @@ class NovaLab:
         self._hosts = tuple(host.name for host in hosts)
 
     @classmethod
-    def start(cls, supervisor: Supervisor, run_dir: Path, *, hosts: tuple[Host, ...] = DEFAULT_HOSTS) -> NovaLab:
+    def start(
+        cls,
+        supervisor: Supervisor,
+        run_dir: Path,
+        *,
+        hosts: tuple[Host, ...] = DEFAULT_HOSTS,
+        settings: Mapping[str, object] | None = None,
+    ) -> NovaLab:
         """Install what is missing, start everything below `run_dir` and wait until every host takes servers.
 
+        `settings` go over those of the section DEFAULT of nova.conf.
         Errors: InstallError; ProcessDiedError and TimeoutError name the program to blame. No process is left then.
         """
         programs = install()
@@ -45,7 +54,7 @@ class NovaLab:
         layout = Layout(run_dir.resolve(), Ports.free(), template.password)
         launcher = Launcher(supervisor, programs, layout)
         launcher.clean_run_dir()
-        write_configuration(layout, programs, hosts)
+        write_configuration(layout, programs, hosts, settings)
         write_keystone_keys(layout)
         shutil.copytree(template.database_dir, layout.database_dir)
         lab = cls(launcher, hosts)
@@ -89,6 +98,12 @@ class NovaLab:
 
         name = compute_name(host)
         wait_for(reports, 120, f"{name} to be up", lambda: self._launcher.supervisor.check(name))
+
+    def forget_guest(self, server_id: str) -> None:
+        """Take what is left of a deleted server off all hosts, as if those that had failed were installed anew."""
+        for file in self._layout.run_dir.glob("state/*/domains/*.json"):
+            if json.loads(file.read_text())["uuid"] == server_id:
+                file.unlink()
 
     def knob(self, host: str, **values: float | bool | None) -> None:
         if host not in self._hosts:
