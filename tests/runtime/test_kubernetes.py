@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import urllib.parse
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from testbed.kubernetes.cluster import Cluster
 from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, settle
@@ -79,7 +81,9 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0)
 
 
 @asynccontextmanager
-async def running(account: Path, namespace: str, cloud: FakeCloud, resync: str = "10m") -> AsyncIterator[Operator]:
+async def running(
+    account: Path | None, namespace: str, cloud: FakeCloud, resync: str = "10m"
+) -> AsyncIterator[Operator]:
     kind = replace(VM_MIGRATION, plan=SmallPlan(cloud), settle=settle)
     config = Config.model_validate({"kubeconfig": account, "namespaces": [namespace], "resync": resync, "grace": "5s"})
     config = config.model_copy(update={"health": Health(port=0)})
@@ -250,7 +254,46 @@ async def test_a_long_list_comes_in_pages_of_one_version(
     assert all(int(body["metadata"]["resourceVersion"]) <= pages[0][1] for bodies, _ in pages for body in bodies)
 
 
+async def test_in_a_pod_the_service_account_is_used(
+    cluster: Cluster, account: Path, namespace: str, admin: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = tmp_path / "token"
+    token.write_text(cluster.kubectl_run("create", "token", "vmferry", "-n", "vmferry-system").strip())
+    url = urllib.parse.urlsplit(cluster.server_url)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", str(url.hostname))
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(url.port))
+    monkeypatch.setattr("kubernetes.aio.config.incluster_config.SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr("kubernetes.aio.config.incluster_config.SERVICE_CERT_FILENAME", str(cluster.ca_file))
+    key = await create(admin, namespace, "web")
+    cloud = FakeCloud(Record())
+    audit = Audit(cluster)
+    async with running(None, namespace, cloud) as operator:
+        await until(lambda: bool(cloud.acted), "the move")
+        await until(lambda: operator.store.get(key) is not None and not len(operator.queue), "an idle queue")
+
+        def kopf_watches() -> bool:
+            return any("kopf" in e["userAgent"].lower() and e["verb"] == "watch" for e in audit.requests())
+
+        await until(kopf_watches, "kopf's watch")
+    assert {e["responseStatus"]["code"] for e in audit.requests()} <= {200, 201}
+
+
 async def test_the_manifests_are_accepted(cluster: Cluster, account: Path) -> None:
     for path in sorted(MANIFESTS.glob("*.yaml")):
-        shown = cluster.kubectl_run("apply", "--dry-run=server", "--filename", path)
-        assert "Warning" not in shown, "the Pod would not be admitted"
+        cluster.kubectl_run("apply", "--dry-run=server", "--filename", path)
+
+
+@pytest.mark.parametrize("careless", [False, True])
+async def test_the_pod_is_admitted_where_only_restricted_pods_are(
+    cluster: Cluster, account: Path, careless: bool
+) -> None:
+    deployment = yaml.safe_load((MANIFESTS / "deployment.yaml").read_text())
+    template = deployment["spec"]["template"]
+    if careless:
+        del template["spec"]["securityContext"]["seccompProfile"]
+    template["metadata"] |= {"name": "vmferry", "namespace": "vmferry-system"}
+    pod = {"apiVersion": "v1", "kind": "Pod", **template}
+    told = cluster.kubectl_run("create", "--dry-run=server", "--filename", "-", input=json.dumps(pod), check=False)
+    assert ("violates PodSecurity" in told) is careless
+    assert ("created" in told) is not careless

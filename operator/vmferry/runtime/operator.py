@@ -111,6 +111,7 @@ class Operator:
         finally:
             logger.info("stopping: running looks may finish within %s s", config.grace.total_seconds())
             self.queue.close()
+            unwatching = asyncio.create_task(watch.stop(), name="unwatch")
             if workers:
                 _, late = await asyncio.wait(workers, timeout=config.grace.total_seconds())
                 for task in late:
@@ -122,7 +123,7 @@ class Operator:
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, *workers, return_exceptions=True)
-            await watch.stop()
+            await unwatching
             await self._cloud.stop()
             logger.info("stopped")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -33,6 +34,8 @@ async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health) -> 
             return
         if key is None:
             continue
+        # neither a full queue nor a look without a wait gives way by itself to the loop's other tasks
+        await asyncio.sleep(0)
         failed = True
         try:
             with about({"object": str(key)}), metrics.PASS_SECONDS.labels(key.kind).time():
