@@ -6,7 +6,7 @@ import pytest
 
 from tests.build import migration, move, server, snapshot
 from vmferry.cloud.model import Migration
-from vmferry.planning.limits import full, in_flight_to
+from vmferry.planning.limits import full, in_flight_to_each
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 
@@ -108,8 +108,3 @@ def test_I24_it_may_start(sentence: str) -> None:
 def test_I24_it_waits_and_says_why(sentence: str) -> None:
     why, words = WAITS[sentence]
     assert why is not None and words in why
-
-
-def test_what_goes_to_a_host_is_counted_over_everybody() -> None:
-    view = snapshot(migrations=[record(1, "a", "b"), record(2, "c", "d")])
-    assert in_flight_to("b", view, (planned(1, "a", "b"), planned(3, "a", "b"))) == 2

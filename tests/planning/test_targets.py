@@ -70,6 +70,13 @@ def test_R8_the_rank_says_why() -> None:
     )
 
 
+def test_I24_what_is_on_its_way_is_counted_over_everybody_and_once() -> None:
+    x, y, z = (server(name=name) for name in "xyz")
+    records = (migration(x, 1, user_id="a stranger"), migration(y, 2, target_host="host-c"))
+    found = assess(ask(A, B, migrations=records, moves=(move(x, "host-b"), move(z, "host-b"))), None)
+    assert found.eligible[0].message.endswith("2 migrations on their way there")
+
+
 def test_R19_memory_that_nobody_tells_is_ranked_last_and_not_called_full() -> None:
     silent = host("host-b", inventories=None)
     found = assess(ask(A, silent, C, policy=Policy(tolerate_unknown=frozenset({Name.CAPACITY}))), None)
