@@ -6,7 +6,7 @@ import pytest
 
 from tests.build import migration, move, server, snapshot
 from vmferry.cloud.model import Migration
-from vmferry.planning.limits import full, in_flight_to_each
+from vmferry.planning.limits import full
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 
