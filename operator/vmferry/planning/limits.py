@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from vmferry.cloud.model import MigrationStage, Snapshot
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
@@ -21,8 +23,9 @@ def _pairs(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> list[tuple[str
     return pairs + [(m.source_host, m.target_host) for m in moves if m.server_id not in known]
 
 
-def in_flight_to(host: str, snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> int:
-    return sum(target == host for _, target in _pairs(snapshot, moves))
+def in_flight_to_each(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Counter[str]:
+    """How many moves are on their way to each host, by its name."""
+    return Counter(target for _, target in _pairs(snapshot, moves))
 
 
 def full(

@@ -6,11 +6,11 @@ findings in the status are then those on the picked host, or, when there is none
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from vmferry.cloud.model import Host
-from vmferry.planning.limits import in_flight_to
+from vmferry.planning.limits import in_flight_to_each
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.words import Name, Reason, Result
@@ -43,6 +43,19 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What the hosts say, whatever the checks about the server itself say."""
+
+    #: of every check about a target, in the order of the chain
+    findings: tuple[Finding, ...]
+    #: best first
+    eligible: tuple[Ranked, ...]
+    ineligible: tuple[Group, ...]
+    #: a host is eligible, or would be if everything that the cloud does not tell turned out well
+    possible: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Assessment:
     """All that a status says about prerequisites and targets."""
 
@@ -55,22 +68,20 @@ class Assessment:
     against: tuple[Finding, ...]
     #: the host to move to; None when something blocks, or the named host was tried and failed
     target: str | None
+    #: something blocks, but only what the cloud does not tell: if it turned out well, the server could go
+    undecided: bool = False
 
 
-def assess(question: Question, target: str | None, avoid: frozenset[str] = frozenset()) -> Assessment:
-    """Judge `question` for the named target, or for all hosts.
+#: how an outlook is come by: `look_out` itself, or something that remembers what it said
+Look = Callable[[Question, str | None, frozenset[str]], Outlook]
 
-    `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out. A named one that
-    nothing else stands against gives no target, and no finding against it either.
-    """
-    chain = CHAINS[question.kind]
-    alone = replace(question, target=None)
-    of_server = tuple(p.check(alone) for p in chain if p.about is About.SERVER)
 
+def look_out(question: Question, target: str | None, avoid: frozenset[str]) -> Outlook:
+    """Ask the named host, or all of them. Of the server it reads only what the checks about targets do."""
     if target is not None:
         host = question.snapshot.find_host(target)
         if host is None:
-            return _unknown_host(question, of_server, target)
+            return _unknown_host(question, target)
         candidates = [judge(question, host)]
     else:
         candidates = [judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host]
@@ -84,15 +95,40 @@ def assess(question: Question, target: str | None, avoid: frozenset[str] = froze
             of_target = _with_alternatives(question, best)
     else:
         of_target = _nowhere(question, candidates, avoid)
-    findings = _complete(question, of_server + of_target)
+    return Outlook(
+        findings=of_target,
+        eligible=tuple(ranked),
+        ineligible=_groups(candidates, avoid) if target is None else (),
+        possible=any(_only_unknown(c.against) for c in candidates if c.host.name not in avoid),
+    )
+
+
+def assess(
+    question: Question, target: str | None, avoid: frozenset[str] = frozenset(), look: Look = look_out
+) -> Assessment:
+    """Judge `question` for the named target, or for all hosts.
+
+    `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out. A named one that
+    nothing else stands against gives no target, and no finding against it either.
+    """
+    alone = replace(question, target=None)
+    of_server = tuple(p.check(alone) for p in CHAINS[question.kind] if p.about is About.SERVER)
+    outlook = look(question, target, avoid)
+    findings = _complete(question, of_server + outlook.findings)
     against = tuple(f for f in findings if f.blocks(question.policy))
     return Assessment(
         findings=findings,
-        eligible=tuple(ranked),
-        ineligible=_groups(candidates, avoid) if target is None else (),
+        eligible=outlook.eligible,
+        ineligible=outlook.ineligible,
         against=against,
-        target=None if against or not ranked else ranked[0].host,
+        target=None if against or not outlook.eligible else outlook.eligible[0].host,
+        undecided=bool(against) and outlook.possible and _only_unknown(of_server),
     )
+
+
+def _only_unknown(findings: Iterable[Finding]) -> bool:
+    """Whether nothing failed for certain."""
+    return all(f.result is not Result.FAILED for f in findings)
 
 
 def of_target_is_same(candidate: Candidate) -> bool:
@@ -102,12 +138,13 @@ def of_target_is_same(candidate: Candidate) -> bool:
 def judge(question: Question, host: Host) -> Candidate:
     """Ask every question that is about a target."""
     asked = replace(question, target=host)
-    findings = tuple(p.check(asked) for p in CHAINS[question.kind] if p.about is About.TARGET)
-    return Candidate(host, findings, tuple(f for f in findings if f.blocks(question.policy)))
+    findings = tuple([p.check(asked) for p in CHAINS[question.kind] if p.about is About.TARGET])
+    return Candidate(host, findings, tuple([f for f in findings if f.blocks(question.policy)]))
 
 
 def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
     """Fewest migrations on their way there first, then the emptiest memory, then by name."""
+    coming = in_flight_to_each(question.snapshot, question.moves)
 
     def share_after(host: Host) -> float | None:
         memory = (host.inventories or {}).get("MEMORY_MB")
@@ -115,17 +152,14 @@ def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
             return None
         return round((memory.used + question.server.flavor.memory_mb) / memory.capacity, 2)
 
-    def busy(host: Host) -> int:
-        return in_flight_to(host.name, question.snapshot, question.moves)
-
     def order(host: Host) -> tuple[int, float, str]:
         share = share_after(host)
-        return busy(host), 1.0 if share is None else share, host.name
+        return coming[host.name], 1.0 if share is None else share, host.name
 
     def why(host: Host) -> str:
         share = share_after(host)
         memory = "its memory is not known" if share is None else f"{share:.0%} of its memory taken after the move"
-        return f"{memory}, {busy(host)} migrations on their way there"
+        return f"{memory}, {coming[host.name]} migrations on their way there"
 
     return [Ranked(host.name, why(host)) for host in sorted((c.host for c in fit), key=order)]
 
@@ -174,7 +208,7 @@ def _nowhere(question: Question, candidates: list[Candidate], avoid: frozenset[s
     return tuple(findings)
 
 
-def _unknown_host(question: Question, of_server: tuple[Finding, ...], target: str) -> Assessment:
+def _unknown_host(question: Question, target: str) -> Outlook:
     missing = failed(
         Name.TARGET_HOST,
         Reason.HOST_NOT_FOUND,
@@ -187,8 +221,7 @@ def _unknown_host(question: Question, of_server: tuple[Finding, ...], target: st
         for p in CHAINS[question.kind]
         if p.about is About.TARGET and p.name is not Name.TARGET_HOST
     )
-    findings = _complete(question, (*of_server, missing, *others))
-    return Assessment(findings, (), (), tuple(f for f in findings if f.blocks(question.policy)), None)
+    return Outlook((missing, *others), eligible=(), ineligible=(), possible=False)
 
 
 def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -23,12 +23,13 @@ from vmferry.cloud.actions import (
     StopServer,
 )
 from vmferry.cloud.model import MigrationKind, Server
-from vmferry.planning.kind import Choice, choose_kind
+from vmferry.planning.kind import Choice
 from vmferry.planning.limits import full
+from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove, Question
+from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.attempts import (
@@ -43,16 +44,12 @@ from vmferry.reconcilers.attempts import (
 )
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
+from vmferry.reconcilers.verdicts import write_verdicts
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import (
     MAX_ATTEMPTS,
-    MAX_ELIGIBLE,
-    MAX_INELIGIBLE,
     Attempt,
-    EligibleTarget,
     GracefulStop,
-    IneligibleTargets,
-    PrerequisiteView,
     VMMigration,
     VMMigrationStatus,
 )
@@ -218,16 +215,16 @@ def _check(scope: Scope) -> MigrationDecision | None:
     scope.status.type = choice.kind
     scope.conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
     scope.status.storage = storage_class(server, scope.source, scope.policy)
-    if _already_there(scope, server, choice.kind):
+    if not scope.status.attempts and _request(scope).is_met(server, choice.kind, scope.source):
         return _conclude(scope, Phase.SUCCEEDED, "AlreadyOnTarget", f"the server is on {server.host} already")
 
-    found = assess(_question(scope, server, choice.kind), _wanted(scope), _avoid(scope))
+    found = _assess(scope, server, choice.kind, _avoid(scope))
     first = found.against[0] if found.against else None
     reason = (first.reason if first else None) or Reason.FACT_UNKNOWN
     if first and _is_news(scope, reason) and not scope.has_fresh_detail():
         # the shared view may be some seconds old: nobody is refused for what was true then
         return scope.needs()
-    _write_verdicts(scope, found)
+    write_verdicts(scope.status, found)
     if first:
         if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.kind):
             return _conclude_tried(scope)
@@ -349,47 +346,40 @@ def _last_words(scope: Scope) -> str:
     return f"attempt {last.number} to {last.target_host} ended {last.state}: {last.message or 'no reason was given'}"
 
 
-def _kind(scope: Scope, server: Server) -> Choice:
-    asked = scope.spec.type
-    if asked is not MigrationType.AUTO:
-        return Choice(MigrationKind(asked.value), "Requested", f"{asked.value} was asked for")
-    if scope.status.graceful_stop is not None:
-        return Choice(MigrationKind.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
-    return choose_kind(server, scope.source)
-
-
-def _question(scope: Scope, server: Server, kind: MigrationKind) -> Question:
-    return Question(
-        server=server,
-        kind=kind,
-        source=scope.source,
-        target=None,
-        snapshot=scope.snapshot,
-        policy=scope.policy,
-        now=scope.now,
-        moves=scope.world.moves,
-        stop_if_running=scope.spec.stop_if_running,
-        attested=scope.spec.type is MigrationType.EVACUATE,
-        os_upgrade=scope.spec.os_upgrade,
-        in_maintenance=scope.world.in_maintenance,
+def _request(scope: Scope) -> Request:
+    spec = scope.spec
+    return Request(
+        type=spec.type,
+        target=spec.target.host if spec.target else None,
+        stop_if_running=spec.stop_if_running,
+        os_upgrade=spec.os_upgrade,
     )
 
 
-def _wanted(scope: Scope) -> str | None:
-    return scope.spec.target.host if scope.spec.target else None
+def _kind(scope: Scope, server: Server) -> Choice:
+    if scope.spec.type is MigrationType.AUTO and scope.status.graceful_stop is not None:
+        return Choice(MigrationKind.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
+    return _request(scope).kind(server, scope.source)
+
+
+def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[str] = frozenset()) -> Assessment:
+    request = _request(scope)
+    question = request.question(
+        server,
+        kind,
+        scope.snapshot,
+        scope.policy,
+        scope.now,
+        moves=scope.world.moves,
+        in_maintenance=scope.world.in_maintenance,
+    )
+    return assess(question, request.target, avoid)
 
 
 def _is_news(scope: Scope, reason: str) -> bool:
     """Whether the status does not say already that this stands in the way."""
     before = scope.conditions.get(c.PREREQUISITES_MET)
     return before is None or before.status != "False" or before.reason != reason
-
-
-def _already_there(scope: Scope, server: Server, kind: MigrationKind) -> bool:
-    wanted = _wanted(scope)
-    if wanted is None or kind is MigrationKind.EVACUATE or scope.source is None or scope.status.attempts:
-        return False
-    return scope.source.answers_to(wanted) and server.task_state is None
 
 
 def _avoid(scope: Scope) -> frozenset[str]:
@@ -402,29 +392,7 @@ def _avoid(scope: Scope) -> frozenset[str]:
 
 
 def _only_tried_hosts_are_left(scope: Scope, server: Server, kind: MigrationKind) -> bool:
-    return assess(_question(scope, server, kind), _wanted(scope)).target is not None
-
-
-def _write_verdicts(scope: Scope, found: Assessment) -> None:
-    scope.status.prerequisites = [
-        PrerequisiteView(
-            name=f.name,
-            result=f.result,
-            reason=f.reason,
-            host=f.host,
-            message=clip(f.message, 2048),
-            remedy=clip(f.remedy) if f.remedy else None,
-        )
-        for f in found.findings
-    ]
-    scope.status.eligible_targets = [
-        EligibleTarget(host=r.host, rank=n, message=clip(r.message))
-        for n, r in enumerate(found.eligible[:MAX_ELIGIBLE], start=1)
-    ]
-    scope.status.ineligible_targets = [
-        IneligibleTargets(reason=g.reason, hosts=g.hosts, example=g.example, message=clip(g.message))
-        for g in found.ineligible[:MAX_INELIGIBLE]
-    ]
+    return _assess(scope, server, kind).target is not None
 
 
 def _forget_verdicts(scope: Scope) -> None:

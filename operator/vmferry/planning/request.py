@@ -1,0 +1,67 @@
+"""Which question a request asks, whoever makes it: a VMMigration or the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from vmferry.cloud.model import Host, MigrationKind, Server, Snapshot
+from vmferry.planning.kind import Choice, choose_kind
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove, Question
+from vmferry.resources.words import MigrationType
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a server's move; the fields are those of a VMMigration's spec."""
+
+    type: MigrationType = MigrationType.AUTO
+    #: compute service host name or hypervisor UUID; None: the best eligible host
+    target: str | None = None
+    stop_if_running: bool = False
+    os_upgrade: bool = False
+
+    def kind(self, server: Server, source: Host | None) -> Choice:
+        """The kind in force for the server as it is now (R7)."""
+        if self.type is not MigrationType.AUTO:
+            return Choice(MigrationKind(self.type.value), "Requested", f"{self.type.value} was asked for")
+        return choose_kind(server, source)
+
+    def question(
+        self,
+        server: Server,
+        kind: MigrationKind,
+        snapshot: Snapshot,
+        policy: Policy,
+        now: datetime,
+        *,
+        moves: tuple[PlannedMove, ...] = (),
+        in_maintenance: frozenset[str] = frozenset(),
+    ) -> Question:
+        """What to ask of every host, or of the named one."""
+        return Question(
+            server=server,
+            kind=kind,
+            source=source_of(server, snapshot),
+            target=None,
+            snapshot=snapshot,
+            policy=policy,
+            now=now,
+            moves=moves,
+            stop_if_running=self.stop_if_running,
+            attested=self.type is MigrationType.EVACUATE,
+            os_upgrade=self.os_upgrade,
+            in_maintenance=in_maintenance,
+        )
+
+    def is_met(self, server: Server, kind: MigrationKind, source: Host | None) -> bool:
+        """Whether the server rests on the host that it shall go to already."""
+        if self.target is None or kind is MigrationKind.EVACUATE or source is None:
+            return False
+        return source.answers_to(self.target) and server.task_state is None
+
+
+def source_of(server: Server, snapshot: Snapshot) -> Host | None:
+    """The host that the server is on; None: on none, or on one that the cloud does not list."""
+    return snapshot.hosts.get(server.host) if server.host else None
