@@ -82,6 +82,9 @@ class SimulatedCloud:
 
     def start_compute(self, host: str) -> None:
         self.control("POST", f"/hosts/{host}/start")
+        if self.control("GET", "/clock")["speed"] == 0:
+            self.step(1)
+        wait_for(lambda: self.control("GET", "/state")["hosts"][host]["alive"], 30, f"nova-compute of {host} to be up")
 
     def knob(self, host: str, **values: float | bool | None) -> None:
         self.control("PUT", f"/hosts/{host}/knobs", values)

@@ -167,6 +167,8 @@ async def test_a_killed_host_is_down_only_after_the_service_down_time(bench: Ben
     bench.step(4)
     assert (await states())["cmp2"] == "down"
     await bench.control("POST", "/hosts/cmp2/start")
+    assert (await states())["cmp2"] == "down"
+    bench.step(1)
     assert (await states())["cmp2"] == "up"
 
 

@@ -274,20 +274,24 @@ def reset_state(cloud: Cloud, server: Server, state: str, caller: Caller) -> Non
 
 def kill_compute(cloud: Cloud, host: Host) -> None:
     """SIGKILL to nova-compute: its heartbeat stops, its guests run on, casts to it wait."""
+    if host.coming is not None:
+        host.coming.cancel()
+        host.coming = None
     if host.alive:
         host.last_seen = cloud.last_seen(host)
         host.alive = False
 
 
 def start_compute(cloud: Cloud, host: Host) -> None:
-    """Start it again: it is up at once, then clears up what was under way and takes what was cast to it."""
-    if host.alive:
+    """Start it again: it clears up what was under way, reports itself, and takes what was cast to it."""
+    if host.alive or host.coming is not None:
         return
-    host.alive = True
-    host.started_at = cloud.now
-    host.disabled_trait = host.disabled
 
     def initialise() -> None:
+        host.coming = None
+        host.alive = True
+        host.started_at = cloud.now
+        host.disabled_trait = host.disabled
         evacuation.clean_up_on_restart(cloud, host)
         for server in cloud.servers_on(host.name):
             if server.task_state == "migrating":
@@ -296,7 +300,7 @@ def start_compute(cloud: Cloud, host: Host) -> None:
         for action in waiting:
             action()
 
-    cloud.clock.after(cloud.settings.durations.host_start, initialise)
+    host.coming = cloud.clock.after(cloud.settings.durations.host_start, initialise)
 
 
 def remove_service(cloud: Cloud, host: Host) -> None:

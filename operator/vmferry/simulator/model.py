@@ -135,6 +135,7 @@ class Host:
     sockets: int = 2
     traits: set[str] = field(default_factory=set)
     alive: bool = True
+    coming: Event | None = None  # while its nova-compute starts
     last_seen: float = 0.0  # when it was killed; while alive the heartbeat is computed
     disabled: bool = False
     #: its trait in Placement: written by its own nova-compute, so a dead one cannot
