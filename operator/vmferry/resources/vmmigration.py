@@ -72,6 +72,17 @@ class TargetRef(Model):
 class VMMigrationSpec(Model):
     """What is wanted. Immutable once the migration has started, save paused, priority and ttlAfterFinished."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "!has(self.timeout) || self.timeout.matches('[1-9]')",
+                    "timeout must be longer than 0s: write hours, minutes and seconds like 30m, 1h30m or 90s",
+                )
+            ]
+        }
+    )
+
     server: Annotated[ServerRef, Field(description="The server to move.")]
     type: Annotated[
         MigrationType,
