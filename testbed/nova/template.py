@@ -128,8 +128,7 @@ def _make_other_schemas(launcher: Launcher) -> None:
     _manage(launcher, "keystone-manage", keystone, "db_sync")
     url = layout.ports.url("identity")
     urls = ("--bootstrap-public-url", url, "--bootstrap-internal-url", url)
-    who = ("--bootstrap-password", layout.password, "--bootstrap-region-id", REGION)
-    _manage(launcher, "keystone-manage", keystone, "bootstrap", *who, *urls)
+    _manage(launcher, "keystone-manage", keystone, "bootstrap", "--bootstrap-region-id", REGION, *urls)
     _manage(launcher, "placement-manage", "placement/placement.conf", "db", "sync")
     _manage(launcher, "glance-manage", "glance/glance-api.conf", "db_sync")
 
@@ -138,9 +137,9 @@ def _manage(launcher: Launcher, command: str, config: str, *arguments: str) -> N
     """Run one of OpenStack's administration commands; RuntimeError with its output when it fails."""
     config_file = str(launcher.layout.etc / config)
     argv = [str(launcher.programs.script(command)), "--config-file", config_file, *arguments]
-    env = launcher.inside_env()
+    # keystone-manage takes it from here: a command line is for everybody to see
+    env = {**launcher.inside_env(), "OS_BOOTSTRAP_PASSWORD": launcher.layout.password}
     done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:
-        # not the arguments: a password is among them
         output = done.stdout.decode(errors="replace")[-3000:]
         raise RuntimeError(f"{command} {arguments[0]} failed with {done.returncode}:\n{output}")
