@@ -29,6 +29,11 @@ CLOUDS = ("simulator", "nova")
 QUICK: dict[str, Any] = {
     "policy": {
         "sharedStorage": [{"name": "lab", "aggregates": ["cluster1"]}],
+        # half upgraded: cmp4 has the newer system along with its newer qemu
+        "operatingSystems": [
+            {"system": "Ubuntu 22.04", "hosts": ["cmp1", "cmp2", "cmp3"]},
+            {"system": "Ubuntu 24.04", "hosts": ["cmp4"]},
+        ],
         "hostDownFor": "5s",
         "recheck": "2s",
         "retryBackoff": "2s",

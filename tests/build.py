@@ -8,12 +8,16 @@ from typing import Any
 from uuid import NAMESPACE_DNS, uuid5
 
 from vmferry.cloud.model import (
+    CPU,
+    Fact,
     Flavor,
     Host,
+    HostFacts,
     Hypervisor,
     Inventory,
     Migration,
     MigrationKind,
+    OperatingSystem,
     Part,
     Server,
     ServerGroup,
@@ -115,6 +119,22 @@ def room(**over: Inventory) -> dict[str, Inventory]:
     }
 
 
+SKYLAKE = CPU("Intel", "x86_64", "Skylake-Server-IBRS", frozenset({"fpu", "sse2", "avx", "avx512f", "pku"}))
+JAMMY = OperatingSystem("Ubuntu", "22.04")
+NOBLE = OperatingSystem("Ubuntu", "24.04")
+
+
+def facts(cpu: CPU | None = SKYLAKE, system: OperatingSystem | None = JAMMY, **over: Any) -> HostFacts:
+    """A Skylake with Ubuntu 22.04, as one source each tells."""
+    return HostFacts(
+        **{
+            "cpu": (Fact(cpu, "Nova", NOW),) if cpu else (),
+            "operating_system": (Fact(system, "resource manager", NOW),) if system else (),
+            **over,
+        }
+    )
+
+
 def host(name: str, **over: Any) -> Host:
     """A healthy, empty host. Fields of `Service` (`up`, `zone` ...) and `version` may be given directly."""
     fields = set(Host.__dataclass_fields__)
@@ -122,12 +142,13 @@ def host(name: str, **over: Any) -> Host:
     of_hypervisor = {"version": over["version"]} if "version" in over else {}
     unknown = set(over) - fields - set(of_service) - {"version"}
     assert not unknown, f"neither a host nor its service has {unknown}"
-    facts: dict[str, Any] = {
+    parts: dict[str, Any] = {
         "service": service(name, **of_service),
         "hypervisor": hypervisor(name, **of_hypervisor),
         "inventories": room(),
+        "facts": facts(),
     }
-    return Host(**{"name": name, **facts, **{key: value for key, value in over.items() if key in fields}})
+    return Host(**{"name": name, **parts, **{key: value for key, value in over.items() if key in fields}})
 
 
 def dead_host(name: str, **over: Any) -> Host:

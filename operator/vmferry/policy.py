@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from vmferry.cloud.model import GuestCPU, OperatingSystem
+
 
 @dataclass(frozen=True, slots=True)
 class StoragePool:
@@ -13,6 +15,24 @@ class StoragePool:
     name: str
     hosts: frozenset[str] = frozenset()
     #: names of host aggregates whose hosts all belong to it
+    aggregates: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SystemOf:
+    """Hosts that run an operating system (R13)."""
+
+    system: OperatingSystem
+    hosts: frozenset[str] = frozenset()
+    aggregates: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCPUOf:
+    """Hosts whose guests see a CPU (R12)."""
+
+    cpu: GuestCPU
+    hosts: frozenset[str] = frozenset()
     aggregates: frozenset[str] = frozenset()
 
 
@@ -54,3 +74,6 @@ class Policy:
     record_grace: timedelta = timedelta(seconds=20)
     #: finished resources are deleted after this long where they name no time themselves; None: never
     ttl_after_finished: timedelta | None = None
+    #: what the cloud does not tell of its hosts
+    operating_systems: tuple[SystemOf, ...] = ()
+    guest_cpu: tuple[GuestCPUOf, ...] = ()

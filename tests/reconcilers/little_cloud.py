@@ -25,14 +25,18 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.model import (
+    CPU,
     ActionEvent,
     Detail,
+    Fact,
     Flavor,
     Host,
+    HostFacts,
     Hypervisor,
     InstanceAction,
     Inventory,
     Migration,
+    OperatingSystem,
     Part,
     Progress,
     Server,
@@ -76,7 +80,14 @@ class LittleCloud:
     # -- building
 
     def add_host(
-        self, name: str, *, up: bool = True, silent: float = 0, version: int = 6002000, **service: object
+        self,
+        name: str,
+        *,
+        up: bool = True,
+        silent: float = 0,
+        version: int = 6002000,
+        system: str = "22.04",
+        **service: object,
     ) -> None:
         fields: dict[str, object] = {
             "id": f"s-{name}",
@@ -94,6 +105,10 @@ class LittleCloud:
             Service(**{**fields, **service}),  # type: ignore[arg-type]
             Hypervisor(f"h-{name}", name, name, "QEMU", version),
             {resource: Inventory(capacity, 0) for resource, capacity in room.items()},
+            facts=HostFacts(
+                operating_system=(Fact(OperatingSystem("Ubuntu", system), "resource manager"),),
+                cpu=(Fact(CPU("Intel", "x86_64", "Skylake-Server", frozenset({"fpu", "sse2"})), "Nova"),),
+            ),
         )
 
     def add_server(self, host: str, *, vm_state: str = "active", **over: object) -> Server:

@@ -6,10 +6,13 @@ Everything that decides works on these types; the Nova door fills them from raw 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
 
 
 class MigrationKind(StrEnum):
@@ -107,6 +110,125 @@ class Service:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact(Generic[Value]):
+    """What one source says of a host."""
+
+    value: Value
+    #: for people: "Nova", "resource manager", "aggregate rack-1, os_version"
+    origin: str
+    #: when it was first read to say this: facts that say the same are equal; None: it holds until the configuration
+    #: changes
+    read_at: datetime | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.value} ({self.origin})"
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Generic[Value]):
+    """What all sources together say: one value, nothing, or things that contradict each other (R19)."""
+
+    facts: tuple[Fact[Value], ...]
+    #: None: nobody says, or they contradict each other
+    value: Value | None
+
+    @property
+    def contradictory(self) -> bool:
+        return self.value is None and len(self.facts) > 0
+
+    def __str__(self) -> str:
+        """Every source with what it says."""
+        return ", ".join(str(fact) for fact in self.facts) or "nothing"
+
+
+def agree(facts: Iterable[Fact[Value]]) -> Told[Value]:
+    """The value that all facts agree on; no source outvotes another one."""
+    kept = tuple(facts)
+    same = bool(kept) and all(fact.value == kept[0].value for fact in kept)
+    return Told(kept, kept[0].value if same else None)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingSystem:
+    """Distribution and version as far as they decide (R13): point releases are left out."""
+
+    #: as its makers write it: Ubuntu, Debian, Rocky Linux
+    distribution: str
+    #: 22.04
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.distribution} {self.version}"
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """The version, to be compared with others of the same distribution."""
+        return tuple(int(part) for part in self.version.split("."))
+
+    def older_than(self, other: OperatingSystem) -> bool:
+        return self.distribution == other.distribution and self.number < other.number
+
+
+@dataclass(frozen=True, slots=True)
+class CPU:
+    """A host's processor. Empty texts and an empty set: the source does not tell."""
+
+    #: Intel, AMD
+    vendor: str = ""
+    #: x86_64, aarch64
+    arch: str = ""
+    #: libvirt's name of the model
+    model: str = ""
+    #: libvirt's names of its features
+    features: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.vendor, self.arch, self.model) if part) or "a CPU without a name"
+
+    @property
+    def features_complete(self) -> bool:
+        """Whether all features are told, not only those beyond the model's own.
+
+        Nova has libvirt expand them on x86; where that fails, only the few beyond the model are left. Every x86 CPU
+        has `fpu`, and every model includes it.
+        """
+        return "fpu" in self.features
+
+
+class GuestCPUMode(StrEnum):
+    """What guests see of the CPU (Nova's `cpu_mode`)."""
+
+    HOST_MODEL = "HostModel"
+    HOST_PASSTHROUGH = "HostPassthrough"
+    CUSTOM = "Custom"
+
+
+@dataclass(frozen=True, slots=True)
+class GuestCPU:
+    """What the guests of a host see as their CPU."""
+
+    mode: GuestCPUMode
+    #: with Custom only: libvirt's name of the model
+    model: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.model}".rstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What Nova's services and hypervisors do not say of a host, of every source that says something."""
+
+    operating_system: tuple[Fact[OperatingSystem], ...] = ()
+    cpu: tuple[Fact[CPU], ...] = ()
+    guest_cpu: tuple[Fact[GuestCPU], ...] = ()
+    #: name of the shared storage that its ephemeral disks lie on
+    storage_pool: tuple[Fact[str], ...] = ()
+    #: whether the host responds to another witness than Nova (I12)
+    responding: tuple[Fact[bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Hypervisor:
     """A hypervisor; `id` is its UUID, which is also its Placement resource provider."""
 
@@ -117,6 +239,8 @@ class Hypervisor:
     #: as Nova packs it: 6002000 is 6.2.0
     version: int
     host_ip: str | None = None
+    #: None: the driver reports none
+    cpu: CPU | None = None
 
     @property
     def version_text(self) -> str:
@@ -172,6 +296,7 @@ class Host:
     inventories: Mapping[str, Inventory] | None = None
     traits: frozenset[str] = frozenset()
     aggregates: tuple[Aggregate, ...] = ()
+    facts: HostFacts = HostFacts()
 
     @property
     def zone(self) -> str:

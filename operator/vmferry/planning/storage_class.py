@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from vmferry.cloud.model import Host, Server
 from vmferry.policy import Policy
-from vmferry.prerequisites.storage import has_local_disks, pool_of
+from vmferry.prerequisites import told
+from vmferry.prerequisites.storage import has_local_disks
 from vmferry.resources.words import StorageClass
 
 
@@ -12,6 +13,9 @@ def storage_class(server: Server, source: Host | None, policy: Policy) -> Storag
     """None: nobody tells whether its ephemeral disks are shared."""
     if not has_local_disks(server):
         return StorageClass.VOLUMES_ONLY
-    if pool_of(source, policy) is not None:
+    pool = told.storage_pool(source, policy) if source is not None else None
+    if pool is not None and pool.value is not None:
         return StorageClass.EPHEMERAL_SHARED
+    if pool is not None and pool.contradictory:
+        return None
     return StorageClass.EPHEMERAL_LOCAL if policy.local_unless_shared else None

@@ -8,7 +8,9 @@ from vmferry.cloud.model import MigrationKind
 from vmferry.prerequisites import (
     capacity,
     cluster,
+    cpu_model,
     hypervisor_version,
+    operating_system,
     power_state,
     server_lock,
     server_task,
@@ -29,6 +31,8 @@ TABLE: tuple[tuple[Prerequisite, frozenset[MigrationKind]], ...] = (
     (Prerequisite(Name.SERVER_TASK, About.SERVER, server_task.check), _ALL),
     (Prerequisite(Name.TARGET_HOST, About.TARGET, target_host.check), _ALL),
     (Prerequisite(Name.CLUSTER, About.TARGET, cluster.check), _ALL),
+    (Prerequisite(Name.CPU_MODEL, About.TARGET, cpu_model.check), _ALL),
+    (Prerequisite(Name.OPERATING_SYSTEM, About.TARGET, operating_system.check), _ALL),
     (Prerequisite(Name.HYPERVISOR_VERSION, About.TARGET, hypervisor_version.check), _ALL),
     (Prerequisite(Name.STORAGE, About.TARGET, storage.check), _ALL),
     (Prerequisite(Name.CAPACITY, About.TARGET, capacity.check), _ALL),

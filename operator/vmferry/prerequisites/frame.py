@@ -6,12 +6,12 @@ the cloud does not tell is `Unknown` (R19).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from vmferry.cloud.model import Host, MigrationKind, Server, Snapshot
+from vmferry.cloud.model import Host, MigrationKind, OperatingSystem, Server, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Name, Reason, Result
 
@@ -28,6 +28,17 @@ class PlannedMove:
     needs: dict[str, int]
     #: when it was decided: figures read later than Nova's claim already contain it
     decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A server's one-way move to a newer operating system (R22)."""
+
+    server_id: str
+    source: OperatingSystem
+    target: OperatingSystem
+    #: who moved it, for people: `VMMigration migrations/web-1`
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,8 @@ class Question:
     os_upgrade: bool = False
     #: hosts in, entering or queued for maintenance (I18)
     in_maintenance: frozenset[str] = frozenset()
+    #: by server id: the furthest crossing of each server that has crossed (R22)
+    crossed: Mapping[str, Crossing] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,28 +1,17 @@
 """Storage (R15; R2-R4, R6): where the server's disks lie decides what a move costs and whether it keeps the data.
 
 Nova tells whether a server boots from a volume. Whether ephemeral disks are on shared storage it tells nobody:
-that comes from the operator's configuration (`sharedStorage`).
+that comes from the operator's configuration (`sharedStorage`) or from an aggregate's metadata (`shared_storage`).
 """
 
 from __future__ import annotations
 
-from vmferry.cloud.model import Host, MigrationKind, Server
-from vmferry.policy import Policy, StoragePool
+from vmferry.cloud.model import MigrationKind, Server
+from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.STORAGE
-
-
-def pool_of(host: Host | None, policy: Policy) -> StoragePool | None:
-    """The shared storage that a host's ephemeral disks are on, None if none is configured for it."""
-    if host is None:
-        return None
-    names = {aggregate.name for aggregate in host.aggregates}
-    return next(
-        (p for p in policy.shared_storage if host.name in p.hosts or names & p.aggregates),
-        None,
-    )
 
 
 def has_local_disks(server: Server) -> bool:
@@ -37,15 +26,24 @@ def check(question: Question) -> Finding:
         return passed(_NAME, "volumes only: nothing to copy", target.name)
     if server.host is None:
         return unknown(_NAME, ON_NO_HOST, PLACE_IT)
-    source_pool, target_pool = pool_of(question.source, policy), pool_of(target, policy)
+    for host in filter(None, (question.source, target)):
+        pool = told.storage_pool(host, policy)
+        if pool.contradictory:
+            return unknown(
+                _NAME,
+                f"it is not certain which shared storage {host.name} is on: {pool}",
+                "correct the source that is wrong",
+                host.name,
+            )
+    source_pool = told.storage_pool(question.source, policy).value if question.source else None
     if source_pool is not None:
-        if target_pool is not None and target_pool.name == source_pool.name:
-            return passed(_NAME, f"both hosts share {source_pool.name}", target.name)
+        if told.storage_pool(target, policy).value == source_pool:
+            return passed(_NAME, f"both hosts share {source_pool}", target.name)
         return failed(
             _NAME,
             Reason.STORAGE_NOT_SHARED,
-            f"the server's disks are on shared storage {source_pool.name}, {target.name} is not on it",
-            f"choose a host on {source_pool.name}",
+            f"the server's disks are on shared storage {source_pool}, {target.name} is not on it",
+            f"choose a host on {source_pool}",
             target.name,
         )
     if question.kind is not MigrationKind.EVACUATE:
@@ -69,6 +67,7 @@ def check(question: Question) -> Finding:
         _NAME,
         f"the cloud does not tell whether the disks on {server.host} are shared; if they are local, "
         "evacuation would lose the data",
-        "name the shared storage and its hosts in the operator's configuration (sharedStorage)",
+        "name the shared storage and its hosts in the operator's configuration (sharedStorage), or in the metadata "
+        "of their aggregate (vmferry:shared_storage)",
         server.host,
     )

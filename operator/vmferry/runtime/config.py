@@ -4,6 +4,8 @@
     namespaces: [migrations]        # empty: all
     policy:
       sharedStorage: [{name: nfs-1, aggregates: [rack-1]}]
+      operatingSystems: [{system: Ubuntu 22.04, aggregates: [rack-1]}, {system: Ubuntu 24.04, hosts: [host-9]}]
+      guestCPU: [{mode: Custom, model: Skylake-Server-IBRS, aggregates: [rack-1]}]
       limits: {perSource: 2, perTarget: 2, total: 10}
 
 A few places can be given by the environment, where a container needs that: see `from_environment`.
@@ -15,13 +17,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from vmferry import policy as rules
+from vmferry.cloud.facts.os_info import operating_system
+from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.prerequisites.words import Name
 from vmferry.resources.base import Duration
 
@@ -60,6 +64,7 @@ class Polling(_Section):
     resources: Duration = timedelta(seconds=20)
     groups: Duration = timedelta(seconds=20)
     projects: Duration = timedelta(seconds=30)
+    facts: Duration = timedelta(seconds=20)
 
     _positive = field_validator("*")(_positive)
 
@@ -73,6 +78,54 @@ class SharedStorage(_Section):
     name: Annotated[str, Field(min_length=1)]
     hosts: list[str] = []
     aggregates: list[str] = []
+
+
+class _OfHosts(_Section):
+    """Says something of the hosts that it names, and of all hosts of the aggregates that it names."""
+
+    hosts: list[str] = []
+    aggregates: list[str] = []
+
+    @model_validator(mode="after")
+    def _names_some(self) -> Self:
+        if not self.hosts and not self.aggregates:
+            raise ValueError("name the hosts or aggregates that this is about")
+        return self
+
+
+class OperatingSystems(_OfHosts):
+    """Hosts that run one operating system."""
+
+    #: distribution and version, like `Ubuntu 22.04`
+    system: str
+
+    @field_validator("system")
+    @classmethod
+    def _is_known(cls, text: str) -> str:
+        if operating_system(text) is None:
+            raise ValueError(f"{text!r} is no distribution with its version, like Ubuntu 22.04")
+        return text
+
+    def rule(self) -> rules.SystemOf:
+        system: OperatingSystem | None = operating_system(self.system)
+        assert system is not None
+        return rules.SystemOf(system, frozenset(self.hosts), frozenset(self.aggregates))
+
+
+class GuestCPUs(_OfHosts):
+    """Hosts whose guests see one CPU, as Nova's cpu_mode and cpu_models make it."""
+
+    mode: GuestCPUMode
+    model: str = ""
+
+    @model_validator(mode="after")
+    def _model_goes_with_custom(self) -> Self:
+        if (self.mode is GuestCPUMode.CUSTOM) != bool(self.model):
+            raise ValueError("a model goes with mode Custom, and only with it")
+        return self
+
+    def rule(self) -> rules.GuestCPUOf:
+        return rules.GuestCPUOf(GuestCPU(self.mode, self.model), frozenset(self.hosts), frozenset(self.aggregates))
 
 
 class Limits(_Section):
@@ -100,6 +153,8 @@ class Policy(_Section):
     progress_every: Duration = _DEFAULTS.progress_every
     record_grace: Duration = _DEFAULTS.record_grace
     ttl_after_finished: Duration | None = _DEFAULTS.ttl_after_finished
+    operating_systems: list[OperatingSystems] = []
+    guest_cpu: Annotated[list[GuestCPUs], Field(alias="guestCPU")] = []
 
     _positive = field_validator("max_view_age", "timeout_base", "stop_timeout", "recheck", "progress_every")(_positive)
 
@@ -114,6 +169,8 @@ class Policy(_Section):
                 ),
                 "limits": rules.Limits(**self.limits.model_dump()),
                 "tolerate_unknown": frozenset(self.tolerate_unknown),
+                "operating_systems": tuple(one.rule() for one in self.operating_systems),
+                "guest_cpu": tuple(one.rule() for one in self.guest_cpu),
             }
         )
 

@@ -7,6 +7,7 @@ repeat a POST after a read time-out, so it is never set; a read is repeated once
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter
@@ -135,6 +136,7 @@ class NovaDoor:
                 compute=connection.compute,
                 identity=connection.identity,
                 placement=_placement(config),
+                resource_manager=_resource_manager(connection.session, config),
                 user_id=user_id,
                 maximum=_microversions(endpoint),
             )
@@ -324,6 +326,19 @@ class NovaDoor:
         resources = self.resources([hypervisor.id for hypervisor in hypervisors])
         return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
 
+    def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The JSON at a path of PCD's resource manager, like `/v2/hosts`; None where the catalog has none."""
+        adapter = self._open().resource_manager
+        if adapter is None:
+            return None
+        answer = self._get(adapter, path, f"GET resmgr {path}", query or {})
+        if answer.status_code != HTTPStatus.OK:
+            raise CloudError(f"GET resmgr {path}: HTTP {answer.status_code} {_snippet(answer)}", answer.status_code)
+        try:
+            return answer.json()
+        except ValueError:
+            raise CloudError(f"GET resmgr {path}: the answer is no JSON: {_snippet(answer)}") from None
+
     # -- acts
 
     def act(self, action: Action) -> Outcome:
@@ -479,6 +494,7 @@ class _Connected:
         compute: Adapter,
         identity: Adapter,
         placement: Adapter | None,
+        resource_manager: Adapter | None,
         user_id: str,
         maximum: tuple[int, int],
     ) -> None:
@@ -486,6 +502,8 @@ class _Connected:
         self.identity = identity
         #: None where the catalog has no Placement
         self.placement = placement
+        #: None where the catalog has no resource manager: only PCD's has
+        self.resource_manager = resource_manager
         self.user_id = user_id
         self.maximum = maximum
 
@@ -497,6 +515,27 @@ def _placement(config: Any) -> Adapter | None:
         return adapter if adapter.get_endpoint() else None
     except EndpointNotFound:
         return None
+
+
+def _resource_manager(session: Any, config: Any) -> Adapter | None:
+    """PCD's resource manager, if the catalog has it; whatever is odd about it is no reason not to work on Nova."""
+    adapter = Adapter(
+        session,
+        service_type="resmgr",
+        interface=config.get_interface("resmgr"),
+        region_name=config.get_region_name("resmgr"),
+    )
+    try:
+        endpoint = session.get_endpoint(
+            service_type="resmgr", interface=adapter.interface, region_name=adapter.region_name
+        )
+    except ClientException:
+        return None
+    if not endpoint:
+        return None
+    # the catalog may name one of its versions: we name it ourselves
+    adapter.endpoint_override = re.sub(r"/v\d+/?$", "", endpoint.rstrip("/"))
+    return adapter
 
 
 def _microversions(endpoint: Any) -> tuple[int, int]:

@@ -3,6 +3,7 @@ a second, where the SDK's own resource objects take tens of seconds."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from vmferry.cloud.model import (
+    CPU,
     ActionEvent,
     Aggregate,
     Flavor,
@@ -159,7 +161,31 @@ def hypervisor(raw: Json) -> Hypervisor:
         type=raw["hypervisor_type"],
         version=raw["hypervisor_version"],
         host_ip=raw.get("host_ip"),
+        cpu=cpu(raw.get("cpu_info")),
     )
+
+
+def cpu(raw: Any) -> CPU | None:
+    """`cpu_info` of a hypervisor: an object from 2.28 on, JSON in a string before, `{}` where the driver tells none."""
+    try:
+        told = json.loads(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        return None
+    if not isinstance(told, dict) or not told:
+        return None
+    features = told.get("features")
+    return _cpu(
+        str(told.get("vendor") or ""),
+        str(told.get("arch") or ""),
+        str(told.get("model") or ""),
+        tuple(features) if isinstance(features, list) else (),
+    )
+
+
+@lru_cache(maxsize=1024)
+def _cpu(vendor: str, arch: str, model: str, features: tuple[str, ...]) -> CPU:
+    """Hosts of one make share one object."""
+    return CPU(vendor, arch, model, frozenset(features))
 
 
 def aggregate(raw: Json) -> Aggregate:

@@ -1,0 +1,19 @@
+"""What guests see as their CPU, out of the words `mode` and `model` as Nova, PCD and people write them. Pure."""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import GuestCPU, GuestCPUMode
+
+_MODES = {
+    "hostmodel": GuestCPUMode.HOST_MODEL,
+    "hostpassthrough": GuestCPUMode.HOST_PASSTHROUGH,
+    "custom": GuestCPUMode.CUSTOM,
+}
+
+
+def guest_cpu(mode: str, model: str = "") -> GuestCPU | None:
+    """None: the mode is not one of `host-model`, `host-passthrough` and `custom`, or custom names no model."""
+    found = _MODES.get(mode.lower().replace("-", "").replace("_", ""))
+    if found is None or (found is GuestCPUMode.CUSTOM and not model):
+        return None
+    return GuestCPU(found, model if found is GuestCPUMode.CUSTOM else "")

@@ -1,0 +1,116 @@
+"""PCD's resource manager (`resmgr`): operating system, CPU and state of each host, what a cluster's guests see.
+
+Its API is known from public client code only, so every field is optional and may be of any type: what is not as
+expected says nothing. A host's `id` there is its service host name in Nova.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from vmferry.cloud.facts.guest_cpu import guest_cpu
+from vmferry.cloud.facts.os_info import operating_system
+from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, HostFacts
+
+log = logging.getLogger(__name__)
+
+ORIGIN = "resource manager"
+HOSTS = "/v2/hosts"
+CLUSTERS = "/v2/clusters"
+
+#: CPUID's names and libvirt's
+_VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
+
+
+class Door(Protocol):
+    """What is needed of `cloud.nova.NovaDoor`."""
+
+    def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The JSON at a path; None where the catalog has no resource manager. Raises `CloudError`."""
+
+
+def read(door: Door) -> dict[str, HostFacts]:
+    """Facts by service host name. Never raises: what cannot be read is missing, and the log says why."""
+    read_at = datetime.now(UTC)
+    hosts, clusters = _ask(door, HOSTS, {"role_settings": "true"}), _ask(door, CLUSTERS)
+    return parse(hosts, clusters, read_at)
+
+
+def _ask(door: Door, path: str, query: Mapping[str, str] | None = None) -> Any:
+    try:
+        return door.resource_manager(path, query)
+    except Exception as error:  # whatever it is, Nova alone is enough to work on
+        log.warning("the resource manager cannot be asked, its facts are missing: %s", error)
+        return None
+
+
+def parse(hosts: Any, clusters: Any, read_at: datetime | None) -> dict[str, HostFacts]:
+    """Both answers, each of any shape."""
+    guests = _guests(clusters, read_at)
+    found: dict[str, HostFacts] = {}
+    for host in _objects(hosts):
+        name = _text(host, "id")
+        if name:
+            found[name] = _host(_object(host, "info"), guests.pop(name, ()), read_at)
+    return found | {name: HostFacts(guest_cpu=told) for name, told in guests.items()}
+
+
+def _host(info: Mapping[str, Any], guests: tuple[Fact[GuestCPU], ...], read_at: datetime | None) -> HostFacts:
+    system = operating_system(_text(info, "os_info"))
+    cpu = _cpu(info)
+    responding = info.get("responding")
+    return HostFacts(
+        operating_system=(Fact(system, ORIGIN, read_at),) if system else (),
+        cpu=(Fact(cpu, ORIGIN, read_at),) if cpu != CPU() else (),
+        guest_cpu=guests,
+        responding=(Fact(responding, ORIGIN, read_at),) if isinstance(responding, bool) else (),
+    )
+
+
+def _cpu(info: Mapping[str, Any]) -> CPU:
+    cpu = _object(info, "cpu_info")
+    features = cpu.get("features")
+    vendor = _text(cpu, "vendor")
+    return CPU(
+        vendor=_VENDORS.get(vendor, vendor),
+        arch=_text(cpu, "arch") or _text(info, "arch"),
+        model=_text(cpu, "model"),
+        features=frozenset(f for f in features if isinstance(f, str)) if isinstance(features, list) else frozenset(),
+    )
+
+
+def _guests(clusters: Any, read_at: datetime | None) -> dict[str, tuple[Fact[GuestCPU], ...]]:
+    """By host. A cluster whose mode is null leaves Nova's default: guests see the host's model."""
+    found: dict[str, tuple[Fact[GuestCPU], ...]] = {}
+    for cluster in _objects(clusters):
+        cpu = cluster.get("cpu")
+        if not isinstance(cpu, dict) or "mode" not in cpu:
+            continue
+        told = guest_cpu(_text(cpu, "mode"), _text(cpu, "model"))
+        if cpu["mode"] is None:
+            told = GuestCPU(GuestCPUMode.HOST_MODEL)
+        hosts = cluster.get("hostlist")
+        if told is None or not isinstance(hosts, list):
+            continue
+        fact = Fact(told, f"{ORIGIN}, cluster {_text(cluster, 'name')}", read_at)
+        for host in hosts:
+            if isinstance(host, str):
+                found[host] = (*found.get(host, ()), fact)
+    return found
+
+
+def _objects(answer: Any) -> list[Mapping[str, Any]]:
+    return [one for one in answer if isinstance(one, dict)] if isinstance(answer, list) else []
+
+
+def _object(of: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = of.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _text(of: Mapping[str, Any], key: str) -> str:
+    found = of.get(key)
+    return found.strip() if isinstance(found, str) else ""

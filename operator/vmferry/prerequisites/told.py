@@ -1,0 +1,62 @@
+"""What is told of a host: the facts that the cloud has, and those of the operator's configuration, as one answer.
+
+No source outvotes another one: where they differ nothing is known, and the prerequisite says both (R19).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from vmferry.cloud.model import CPU, Fact, GuestCPU, Host, OperatingSystem, Told, agree
+from vmferry.policy import Policy
+
+CONFIGURATION = "the operator's configuration"
+
+
+class _OfHosts(Protocol):
+    @property
+    def hosts(self) -> frozenset[str]: ...
+
+    @property
+    def aggregates(self) -> frozenset[str]: ...
+
+
+def operating_system(host: Host, policy: Policy) -> Told[OperatingSystem]:
+    configured = (Fact(one.system, CONFIGURATION) for one in policy.operating_systems if _is_about(one, host))
+    return agree((*host.facts.operating_system, *configured))
+
+
+def guest_cpu(host: Host, policy: Policy) -> Told[GuestCPU]:
+    configured = (Fact(one.cpu, CONFIGURATION) for one in policy.guest_cpu if _is_about(one, host))
+    return agree((*host.facts.guest_cpu, *configured))
+
+
+def storage_pool(host: Host, policy: Policy) -> Told[str]:
+    """The name of the shared storage that the host's ephemeral disks lie on."""
+    configured = (Fact(pool.name, CONFIGURATION) for pool in policy.shared_storage if _is_about(pool, host))
+    return agree((*host.facts.storage_pool, *configured))
+
+
+def cpu(host: Host) -> Told[CPU]:
+    """The first source's CPU, completed by what only later ones tell.
+
+    Vendor and architecture can contradict each other. Of model and features each source has names of its own
+    (libvirt's, the maker's), so the first source that has a model is believed for both.
+    """
+    facts = host.facts.cpu
+    vendor, arch = _same(f.value.vendor for f in facts), _same(f.value.arch for f in facts)
+    if not facts or vendor is None or arch is None:
+        return Told(facts, None)
+    named = next((f.value for f in facts if f.value.model), facts[0].value)
+    return Told(facts, CPU(vendor, arch, named.model, named.features))
+
+
+def _same(texts: Iterable[str]) -> str | None:
+    """The one text that is told; empty if none is, None if there are two."""
+    told = {text for text in texts if text}
+    return None if len(told) > 1 else next(iter(told), "")
+
+
+def _is_about(rule: _OfHosts, host: Host) -> bool:
+    return host.name in rule.hosts or any(aggregate.name in rule.aggregates for aggregate in host.aggregates)
