@@ -11,7 +11,7 @@ import yaml
 
 from testbed.cloud import CLOUD_NAME, CloudLab
 from testbed.processes import wait_for
-from testbed.tenant import Tenant
+from testbed.tenant import Tenant, TenantError
 from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import ColdMigrate, ConfirmResize, LiveMigrate, StopServer
@@ -189,6 +189,13 @@ def test_server_groups_with_their_members(door: NovaDoor, boot: Boot, admin: Ten
         assert (found.policy, set(found.members), found.max_server_per_host) == ("anti-affinity", {server}, 1)
     finally:
         admin.delete_group(group)
+
+
+def test_a_key_of_a_servers_metadata_has_no_slash(active: str, admin: Tenant) -> None:
+    """So a wish of its owner cannot be named as Kubernetes names labels."""
+    with pytest.raises(TenantError, match="does not match any of the regexes") as caught:
+        admin.set_metadata(active, {"vmferry.dev/migrate": "no"})
+    assert caught.value.status == 400
 
 
 def test_aggregates_with_hosts_and_metadata(door: NovaDoor, admin: Tenant) -> None:
