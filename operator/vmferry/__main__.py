@@ -1,4 +1,4 @@
-"""`vmferry operator` and `vmferry version`."""
+"""`vmferry operator`, `vmferry preflight` and `vmferry version`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from pathlib import Path
 import click
 
 from vmferry import __version__
+from vmferry.cli.preflight import preflight
 
 
 @click.group()
 def main() -> None:
     """Migrates the servers of an OpenStack cloud and maintains its hosts, declaratively."""
+
+
+main.add_command(preflight)
 
 
 @main.command()

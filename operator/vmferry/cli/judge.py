@@ -1,0 +1,67 @@
+"""The operator's judgement of servers, on one view of the cloud and without Kubernetes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from vmferry.cli.verdict import Answer, Verdict
+from vmferry.cloud.model import Server, Snapshot
+from vmferry.planning.outlooks import Outlooks
+from vmferry.planning.request import Request, source_of
+from vmferry.planning.storage_class import storage_class
+from vmferry.planning.targets import Look, assess, blocked, look_out
+from vmferry.policy import Policy
+from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.verdicts import write_verdicts
+from vmferry.resources.base import clip
+from vmferry.resources.vmmigration import PrerequisiteView, ServerView, VMMigrationStatus
+
+
+def judge_all(
+    servers: Iterable[Server], request: Request, snapshot: Snapshot, policy: Policy, now: datetime
+) -> Iterator[Verdict]:
+    """One by one, host by host, so that no more than one verdict need be kept."""
+    outlooks = Outlooks()
+    for server in sorted(servers, key=lambda s: (s.host or "", s.name, s.id)):
+        yield judge(server, request, snapshot, policy, now, outlooks.look)
+
+
+def judge(
+    server: Server, request: Request, snapshot: Snapshot, policy: Policy, now: datetime, look: Look = look_out
+) -> Verdict:
+    """What a VMMigration with this request would find out about its server."""
+    source = source_of(server, snapshot)
+    choice = request.kind(server, source)
+    status = VMMigrationStatus(
+        type=choice.kind,
+        server=ServerView(id=server.id, name=clip(server.name, 255) or server.id, state=clip(server.status, 64)),
+        storage=storage_class(server, source, policy),
+        source_host=clip(server.host, 255) if server.host else None,
+    )
+    conditions = c.Conditions(status.conditions, generation=1, now=now)
+    conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
+    against: tuple[PrerequisiteView, ...] = ()
+    if request.is_met(server, choice.kind, source):
+        answer, reason, message = Answer.OK, "AlreadyOnTarget", f"the server is on {server.host} already"
+        status.target_host = status.source_host
+    else:
+        question = request.question(server, choice.kind, snapshot, policy, now)
+        found = assess(question, request.target, look=look)
+        write_verdicts(status, found)
+        names = {finding.name for finding in found.against}
+        against = tuple(view for view in status.prerequisites if view.name in names)
+        if found.against:
+            answer = Answer.UNKNOWN if found.undecided else Answer.BLOCKED
+            reason, message = found.against[0].reason or Reason.FACT_UNKNOWN, blocked(found.against)
+        else:
+            answer, reason, message = Answer.OK, "AllPassed", f"the server can go to {found.target}"
+            status.target_host = found.target
+    conditions.set(c.PREREQUISITES_MET, answer is Answer.OK, reason, message)
+    return Verdict(server.id, answer, reason, clip(message, 2048), status, against)
+
+
+def not_found(asked: str, message: str) -> Verdict:
+    """Nothing can be said of a server that is not there."""
+    return Verdict(clip(asked, 255), Answer.UNKNOWN, Reason.SERVER_NOT_FOUND, clip(message, 2048), VMMigrationStatus())

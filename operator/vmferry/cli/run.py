@@ -1,0 +1,166 @@
+"""Preflight: read the cloud once, judge the servers that were meant, report. Neither kopf nor Kubernetes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from vmferry.cli.judge import judge_all, not_found
+from vmferry.cli.report import Format, make_report
+from vmferry.cli.select import Selection, SelectionError, select
+from vmferry.cli.terminal import Paint, Progress, plain, wants_colour
+from vmferry.cli.verdict import ExitStatus, Tally
+from vmferry.cloud.model import Snapshot
+from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.observer import Observer
+from vmferry.planning.request import Request
+from vmferry.runtime.config import Config, ConfigError, load, parse
+from vmferry.runtime.logs import redact
+
+#: seconds between two looks at how far the reading is
+_LOOK = 0.2
+
+
+class PreflightError(Exception):
+    """Nothing can be told; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The command line, checked as far as it can be without a look at the cloud."""
+
+    selection: Selection
+    request: Request
+    config: Path | None = None
+    cloud: str | None = None
+    clouds_file: Path | None = None
+    format: Format = Format.TABLE
+    output_file: Path | None = None
+    quiet: bool = False
+
+
+def run(options: Options, environment: Mapping[str, str], out: TextIO, err: TextIO) -> ExitStatus:
+    """The whole command. Raises PreflightError, whose text is fit for a terminal."""
+    _listen(err)
+    progress = Progress(err, quiet=options.quiet)
+    try:
+        config = _config(options, environment)
+        door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
+        snapshot = asyncio.run(_read(door, options.selection, progress))
+        return _judge(options, config, snapshot, environment, out, err, progress)
+    except (CloudError, ConfigError, SelectionError) as error:
+        raise PreflightError("\n".join(fit(line) for line in str(error).splitlines())) from error
+    except OSError as error:
+        raise PreflightError(fit(f"{error.filename or 'the report'}: {error.strerror}")) from error
+    finally:
+        progress.clear()
+
+
+def fit(text: str) -> str:
+    """One line that neither steers a terminal nor tells a secret."""
+    return redact(plain(text))
+
+
+def _config(options: Options, environment: Mapping[str, str]) -> Config:
+    """The operator's own configuration; what the command line says of the cloud wins."""
+    config = load(options.config, environment) if options.config else parse({}, environment)
+    changes = {"name": options.cloud, "clouds_file": options.clouds_file}
+    cloud = config.cloud.model_copy(update={key: value for key, value in changes.items() if value is not None})
+    return config.model_copy(update={"cloud": cloud})
+
+
+async def _read(door: NovaDoor, selection: Selection, progress: Progress) -> Snapshot:
+    """The view that the operator begins with. Raises CloudError."""
+    observer = Observer(door)
+    ticking = asyncio.create_task(_tick(door, progress))
+    try:
+        snapshot = await observer.read_once()
+        for server_id in selection.ids:
+            if server_id not in snapshot.servers:
+                # what is not listed is asked for by itself before it counts as unknown (I4)
+                await observer.detail(server_id)
+        return observer.snapshot
+    finally:
+        ticking.cancel()
+        await observer.stop()
+
+
+async def _tick(door: NovaDoor, progress: Progress) -> None:
+    while True:
+        await asyncio.sleep(_LOOK)
+        progress.show(f"reading the cloud: {sum(door.calls.values())} requests")
+
+
+def _judge(
+    options: Options,
+    config: Config,
+    snapshot: Snapshot,
+    environment: Mapping[str, str],
+    out: TextIO,
+    err: TextIO,
+    progress: Progress,
+) -> ExitStatus:
+    servers, missing = select(options.selection, snapshot)
+    policy, now = config.policy.rules(), datetime.now(UTC)
+    tally = Tally()
+    with _opened(options.output_file, out) as stream:
+        paint = Paint(wants_colour(stream, environment))
+        report = make_report(options.format, stream, paint, options.request, now)
+        for verdict in judge_all(servers, options.request, snapshot, policy, now):
+            tally.count(verdict.answer)
+            report.add(verdict)
+            progress.show(f"judging: {tally.servers} of {len(servers)} servers")
+        for text, sentence in missing.items():
+            verdict = not_found(text, sentence)
+            tally.count(verdict.answer)
+            report.add(verdict)
+        progress.clear()
+        report.end(tally)
+        stream.flush()
+    age = snapshot.age(datetime.now(UTC))
+    if not options.quiet and (age is None or age > policy.max_view_age):
+        said = "of unknown age" if age is None else f"{int(age.total_seconds())} s old"
+        err.write(f"note: the view of the cloud is {said} by now; the operator would read it anew\n")
+    if not options.quiet and options.output_file is not None:
+        err.write(f"{tally}; the report is in {plain(str(options.output_file))}\n")
+    return tally.exit_status
+
+
+@contextmanager
+def _opened(path: Path | None, out: TextIO) -> Iterator[TextIO]:
+    """Where the report goes. A file appears only when it is complete; an old one stays until then."""
+    if path is None:
+        yield out
+    elif path.exists() and not path.is_file():
+        # a device or a pipe cannot be replaced
+        with path.open("w", encoding="utf-8") as stream:
+            yield stream
+    else:
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        try:
+            with unfinished.open("w", encoding="utf-8") as stream:
+                yield stream
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+class _Lines(logging.Handler):
+    """Warnings of the parts at work, one clean line each."""
+
+    def __init__(self, err: TextIO) -> None:
+        super().__init__(logging.WARNING)
+        self._err = err
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._err.write(f"{record.levelname.lower()}: {fit(record.getMessage())}\n")
+
+
+def _listen(err: TextIO) -> None:
+    logging.basicConfig(level=logging.WARNING, handlers=[_Lines(err)], force=True)

@@ -1,0 +1,76 @@
+"""Which servers were meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from vmferry.cloud.model import Server, Snapshot
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+
+class SelectionError(Exception):
+    """Nothing can be selected this way; the message says what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Exactly one of the three ways is used."""
+
+    #: ids, or names within `project`
+    servers: tuple[str, ...] = ()
+    #: name or id
+    project: str | None = None
+    #: service host names or hypervisor UUIDs
+    hosts: tuple[str, ...] = ()
+    everything: bool = False
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The servers that are named by their id."""
+        return tuple(text for text in self.servers if is_id(text))
+
+
+def is_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
+
+
+def select(selection: Selection, snapshot: Snapshot) -> tuple[list[Server], dict[str, str]]:
+    """The servers, each once, and a sentence for each text that means none, by that text. Raises SelectionError."""
+    if selection.everything:
+        return list(snapshot.servers.values()), {}
+    if selection.hosts:
+        ids = {server_id for text in selection.hosts for server_id in _on(text, snapshot)}
+        return [snapshot.servers[server_id] for server_id in ids], {}
+    found: dict[str, Server] = {}
+    missing: dict[str, str] = {}
+    for text in selection.servers:
+        meant = _meant(text, selection.project, snapshot)
+        if isinstance(meant, Server):
+            found[meant.id] = meant
+        else:
+            missing[text] = meant
+    return list(found.values()), missing
+
+
+def _on(text: str, snapshot: Snapshot) -> Collection[str]:
+    host = snapshot.find_host(text)
+    name = host.name if host else text
+    if host is None and name not in snapshot.servers_by_host:
+        raise SelectionError(f"the cloud has no host {text} (see `openstack compute service list`)")
+    return snapshot.servers_by_host.get(name, ())
+
+
+def _meant(text: str, project: str | None, snapshot: Snapshot) -> Server | str:
+    """The server, or why there is none."""
+    if is_id(text):
+        return snapshot.servers.get(text) or f"the cloud has no server {text}"
+    candidates = snapshot.find_servers(text, project or "")
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        return f"no server is named {text} in project {project}"
+    ids = ", ".join(sorted(s.id for s in candidates)[:10])
+    return f"{len(candidates)} servers are named {text} in {project}; give one id of: {ids}"

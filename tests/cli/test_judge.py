@@ -1,0 +1,195 @@
+"""Preflight says what the operator says, for one server or for a fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.build import NOW, flavor, host, hypervisor, room, server, snapshot
+from tests.planning.test_random_fleets import NAMES, questions
+from vmferry.cli.judge import judge, judge_all, not_found
+from vmferry.cli.verdict import Answer, ExitStatus, Tally, Verdict
+from vmferry.cloud.model import Detail, Host, Inventory, Server
+from vmferry.planning import outlooks, targets
+from vmferry.planning.request import Request
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.words import Name
+from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.vmmigration import plan
+from vmferry.resources.base import Metadata
+from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
+from vmferry.resources.words import MigrationType
+
+#: what these tests are not about
+TOLERANT = Policy(tolerate_unknown=frozenset({Name.OPERATING_SYSTEM, Name.CPU_MODEL}))
+
+requests = st.builds(
+    Request,
+    type=st.sampled_from(MigrationType),
+    target=st.none() | st.none() | st.sampled_from([*NAMES, "nobody"]),
+    stop_if_running=st.booleans(),
+    os_upgrade=st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(questions(), requests)
+def test_a_fleet_is_judged_as_each_of_its_servers_alone(fleet: Question, request: Request) -> None:
+    view, policy = fleet.snapshot, fleet.policy
+    together = list(judge_all(view.servers.values(), request, view, policy, NOW))
+    alone = [judge(view.servers[verdict.asked], request, view, policy, NOW) for verdict in together]
+    assert together == alone
+    assert {verdict.asked for verdict in together} == set(view.servers)
+
+
+@settings(max_examples=60, deadline=None)
+@given(questions(), requests)
+def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None:
+    view, policy = fleet.snapshot, fleet.policy
+    for asked in view.servers.values():
+        verdict = judge(asked, request, view, policy, NOW)
+        spec = VMMigrationSpec(
+            server=ServerRef(id=asked.id),
+            type=request.type,
+            target=TargetRef(host=request.target) if request.target else None,
+            stop_if_running=request.stop_if_running,
+            os_upgrade=request.os_upgrade,
+            preflight_only=True,
+        )
+        detail = Detail(NOW, asked, view.migrations_by_server.get(asked.id, ()))
+        decision = plan(VMMigration(metadata=Metadata(name="move"), spec=spec), World(view, detail), NOW, policy)
+        said, operator = verdict.status, decision.status
+        for field in ("type", "server", "storage", "source_host", "prerequisites"):
+            assert getattr(said, field) == getattr(operator, field), field
+        assert said.eligible_targets == operator.eligible_targets
+        assert said.ineligible_targets == operator.ineligible_targets
+        met, theirs = said.condition("PrerequisitesMet"), operator.condition("PrerequisitesMet")
+        assert met is not None and theirs is not None
+        if verdict.reason != "AlreadyOnTarget":
+            assert (met.status, met.reason, met.message) == (theirs.status, theirs.reason, theirs.message)
+            assert said.target_host == operator.target_host
+
+
+@settings(max_examples=60, deadline=None)
+@given(questions(), requests)
+def test_unknown_means_that_the_server_could_go_if_all_that_is_not_told_were_well(
+    fleet: Question, request: Request
+) -> None:
+    generous = replace(fleet.policy, tolerate_unknown=frozenset(Name))
+    for asked in fleet.snapshot.servers.values():
+        strict = judge(asked, request, fleet.snapshot, fleet.policy, NOW)
+        if strict.answer is Answer.OK:
+            continue
+        hopeful = judge(asked, request, fleet.snapshot, generous, NOW)
+        assert (strict.answer is Answer.UNKNOWN) == (hopeful.answer is Answer.OK)
+
+
+NO_ROOM = room(MEMORY_MB=Inventory(capacity=1024, used=0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "hosts", "request_", "answer", "reasons"),
+    [
+        pytest.param(server(), [host("host-b")], Request(), Answer.OK, ("AllPassed",), id="another host has room"),
+        pytest.param(
+            server(), [host("host-b")], Request(target="host-a"), Answer.OK, ("AlreadyOnTarget",), id="it is there"
+        ),
+        pytest.param(
+            server(locked=True), [host("host-b")], Request(), Answer.BLOCKED, ("Locked",), id="the server is locked"
+        ),
+        pytest.param(
+            server(),
+            [host("host-b", inventories=None)],
+            Request(),
+            Answer.UNKNOWN,
+            ("NoEligibleTarget", "FactUnknown"),
+            id="nobody tells how much room the only other host has",
+        ),
+        pytest.param(
+            server(locked=True),
+            [host("host-b", inventories=None)],
+            Request(),
+            Answer.BLOCKED,
+            ("Locked", "NoEligibleTarget", "FactUnknown"),
+            id="locked, whatever room there may be",
+        ),
+        pytest.param(
+            server(),
+            [host("host-b", inventories=None, enabled=False)],
+            Request(),
+            Answer.BLOCKED,
+            ("NoEligibleTarget", "FactUnknown"),
+            id="disabled, whatever room it may have",
+        ),
+        pytest.param(
+            server(),
+            [host("host-b", inventories=NO_ROOM), host("host-c", inventories=None)],
+            Request(),
+            Answer.UNKNOWN,
+            ("NoEligibleTarget", "InsufficientCapacity"),
+            id="one host is full, of the other one nobody knows",
+        ),
+        pytest.param(
+            server(), [], Request(target="host-x"), Answer.BLOCKED, ("HostNotFound", "FactUnknown"), id="no such target"
+        ),
+    ],
+)
+def test_answers(asked: Server, hosts: list[Host], request_: Request, answer: Answer, reasons: tuple[str, ...]) -> None:
+    verdict = judge(asked, request_, snapshot([asked], [host("host-a"), *hosts]), TOLERANT, NOW)
+    assert (verdict.answer, verdict.reasons) == (answer, reasons), verdict.message
+
+
+@pytest.mark.parametrize(
+    ("answers", "status"),
+    [
+        pytest.param([], ExitStatus.ALL_OK, id="no server at all"),
+        pytest.param([Answer.OK, Answer.OK], ExitStatus.ALL_OK, id="all OK"),
+        pytest.param([Answer.OK, Answer.BLOCKED], ExitStatus.BLOCKED, id="one is blocked"),
+        pytest.param([Answer.OK, Answer.UNKNOWN], ExitStatus.CANNOT_TELL, id="of one nobody can tell"),
+        pytest.param([Answer.BLOCKED, Answer.UNKNOWN], ExitStatus.CANNOT_TELL, id="blocked and unknown: unknown wins"),
+    ],
+)
+def test_exit_status(answers: list[Answer], status: ExitStatus) -> None:
+    tally = Tally()
+    for answer in answers:
+        tally.count(answer)
+    assert tally.exit_status is status
+
+
+def test_a_server_that_is_not_there_is_unknown() -> None:
+    verdict: Verdict = not_found("web\x1b-1", "no server is named web\x1b-1")
+    assert (verdict.answer, verdict.name, verdict.id) == (Answer.UNKNOWN, "web -1", "")
+
+
+def looks_at(monkeypatch: pytest.MonkeyPatch, servers: Mapping[str, Server] | list[Server]) -> int:
+    """How often the hosts are asked when all these servers are judged."""
+    asked = 0
+
+    def counting(*args: Any) -> targets.Outlook:
+        nonlocal asked
+        asked += 1
+        return targets.look_out(*args)
+
+    monkeypatch.setattr(outlooks, "look_out", counting)
+    listed = list(servers)
+    view = snapshot(listed, [host(f"host-{x}", hypervisor=hypervisor(f"host-{x}")) for x in "abc"])
+    list(judge_all(listed, Request(), view, TOLERANT, NOW))
+    return asked
+
+
+def test_servers_alike_on_one_host_ask_the_hosts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = flavor()
+    alike = [server(name=f"web-{n}", flavor=one, metadata={"n": str(n)}, locked=n == 3) for n in range(20)]
+    assert looks_at(monkeypatch, alike) == 1
+
+
+def test_servers_of_another_flavor_or_host_ask_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = flavor(), flavor(memory_mb=100_000)
+    mixed = [server(name=f"web-{n}", flavor=(one, other)[n % 2], host=f"host-{'ab'[n // 2 % 2]}") for n in range(8)]
+    assert looks_at(monkeypatch, mixed) == 4
