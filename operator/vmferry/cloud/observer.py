@@ -17,9 +17,12 @@ from functools import partial
 from typing import TypeVar
 
 from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.facts import resource_manager
+from vmferry.cloud.facts.collect import with_facts
 from vmferry.cloud.model import (
     Aggregate,
     Detail,
+    HostFacts,
     Hypervisor,
     InstanceAction,
     Migration,
@@ -70,6 +73,8 @@ class Pace:
     resources: float = 20.0
     groups: float = 20.0
     projects: float = 30.0
+    #: the resource manager, where there is one; its facts may be missing, so they never make the view stale
+    facts: float = 20.0
 
 
 class Observer:
@@ -99,6 +104,7 @@ class Observer:
         self._hypervisors: list[Hypervisor] = []
         self._aggregates: list[Aggregate] = []
         self._resources: Mapping[str, Resources] | None = None
+        self._managed: Mapping[str, HostFacts] = {}
 
     @property
     def snapshot(self) -> Snapshot:
@@ -111,18 +117,19 @@ class Observer:
 
     async def start(self) -> None:
         """Begin to read. Returns at once: a cloud that does not answer yet is waited for in the background."""
-        pace = self._pace
         self._tasks = [
             asyncio.create_task(self._keep_reading(part, seconds, read), name=f"read {part}")
-            for part, seconds, read in (
-                (Part.SERVERS, pace.poll, self._read_servers),
-                (Part.MIGRATIONS, pace.poll, self._read_migrations),
-                (Part.HOSTS, pace.hosts, self._read_hosts),
-                (Part.RESOURCES, pace.resources, self._read_resources),
-                (Part.GROUPS, pace.groups, self._read_groups),
-                (Part.PROJECTS, pace.projects, self._read_projects),
-            )
+            for part, seconds, read in self._parts()
         ]
+        facts = self._keep_reading_facts(self._pace.facts)
+        self._tasks.append(asyncio.create_task(facts, name="read facts"))
+
+    async def read_once(self) -> Snapshot:
+        """Read everything whole, now and once, instead of `start`. Raises `CloudError`."""
+        await self._connect(anew=False)
+        self._managed = await self._call(resource_manager.read, self.door)
+        await asyncio.gather(*(read() for _, _, read in self._parts()))
+        return self._snapshot
 
     async def stop(self) -> None:
         """End all reading. Calls under way in threads end by their time-outs."""
@@ -159,6 +166,18 @@ class Observer:
 
     # -- reading
 
+    def _parts(self) -> tuple[tuple[Part, float, Callable[[], Awaitable[None]]], ...]:
+        """Every part, the seconds between two reads of it, and what reads it."""
+        pace = self._pace
+        return (
+            (Part.SERVERS, pace.poll, self._read_servers),
+            (Part.MIGRATIONS, pace.poll, self._read_migrations),
+            (Part.HOSTS, pace.hosts, self._read_hosts),
+            (Part.RESOURCES, pace.resources, self._read_resources),
+            (Part.GROUPS, pace.groups, self._read_groups),
+            (Part.PROJECTS, pace.projects, self._read_projects),
+        )
+
     async def _call(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
 
@@ -181,6 +200,19 @@ class Observer:
                 self._report_trouble(part, None)
             pause = min(seconds * 2**failures, max(LONGEST_PAUSE, seconds)) if failures else seconds
             await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2))
+
+    async def _keep_reading_facts(self, seconds: float) -> None:
+        """What nobody has to have: a failure leaves the facts missing, with a note in the log."""
+        while True:
+            if self._connected:
+                try:
+                    self._managed = await self._call(resource_manager.read, self.door)
+                except Exception:  # a fault of ours must not end the reading for good
+                    log.exception("reading the resource manager failed, its facts are missing")
+                    self._managed = {}
+                if Part.HOSTS in self._snapshot.read_at:
+                    self._join_hosts()
+            await asyncio.sleep(seconds if self._connected else min(seconds, self._pace.poll))
 
     async def _connect(self, *, anew: bool) -> None:
         """Open the door; when it is open, only if asked to and if nobody else just did.
@@ -287,20 +319,21 @@ class Observer:
         self._services, self._hypervisors, self._aggregates = await asyncio.gather(
             self._call(self.door.services), self._call(self.door.hypervisors), self._call(self.door.aggregates)
         )
-        self._join_hosts(Part.HOSTS)
+        self._join_hosts()
+        self._mark_read(Part.HOSTS)
 
     async def _read_resources(self) -> None:
         hypervisors = self._hypervisors or await self._call(self.door.hypervisors)
         self._resources = await self._call(self.door.resources, [hypervisor.id for hypervisor in hypervisors])
-        self._join_hosts(Part.RESOURCES)
+        self._join_hosts()
+        self._mark_read(Part.RESOURCES)
 
-    def _join_hosts(self, part: Part) -> None:
-        hosts = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources)
-        differs = hosts != self._snapshot.hosts
-        if differs:
+    def _join_hosts(self) -> None:
+        joined = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources)
+        hosts = with_facts(joined, self._managed, datetime.now(UTC))
+        if hosts != self._snapshot.hosts:
             self._snapshot = replace(self._snapshot, hosts=hosts)
-        self._mark_read(part)
-        self._tell(hosts_changed=differs)
+            self._tell(hosts_changed=True)
 
     async def _read_groups(self) -> None:
         groups = tuple(await self._call(self.door.server_groups))
