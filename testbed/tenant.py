@@ -39,17 +39,13 @@ class Tenant:
         self._images: dict[str, str] = {}
         self._booted: list[str] = []
 
-    def call(
-        self, method: str, path: str, body: object = None, *, service: str = "compute", ok: bool = True
-    ) -> Any:
+    def call(self, method: str, path: str, body: object = None, *, service: str = "compute", ok: bool = True) -> Any:
         """One request; the parsed answer, None when it is empty. Raises `TenantError` from 400 on if `ok`."""
         adapter = getattr(self.connection, service)
         microversion = MICROVERSION if service == "compute" else None
         answer = adapter.request(path, method, json=body, microversion=microversion, raise_exc=False)
         if ok and answer.status_code >= 400:
-            raise TenantError(
-                f"{method} {path}: {answer.status_code} {answer.text[:500]}", answer.status_code
-            )
+            raise TenantError(f"{method} {path}: {answer.status_code} {answer.text[:500]}", answer.status_code)
         return answer.json() if answer.content else None
 
     # -- servers
@@ -169,9 +165,7 @@ class Tenant:
         for server_id in server_ids:
             while (server := self.server(server_id)) is not None:
                 if time.monotonic() > deadline:
-                    raise TenantError(
-                        f"server {server_id} is still there after {timeout:.0f} s, {server['status']}"
-                    )
+                    raise TenantError(f"server {server_id} is still there after {timeout:.0f} s, {server['status']}")
                 time.sleep(0.2)
         self._booted = [booted for booted in self._booted if booted not in server_ids]
 
@@ -221,9 +215,7 @@ class Tenant:
 
     def migrations(self, server_id: str) -> list[dict[str, Any]]:
         """Every migration record of the server, newest first."""
-        found: list[dict[str, Any]] = self.call("GET", f"/os-migrations?instance_uuid={server_id}")[
-            "migrations"
-        ]
+        found: list[dict[str, Any]] = self.call("GET", f"/os-migrations?instance_uuid={server_id}")["migrations"]
         return found
 
     # -- hosts
