@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from vmferry.simulator.errors import BadRequestError
 TRUE = (True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes", "y", "t")
 FALSE = (False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no", "n", "f")
 BOOLEAN = (*TRUE, *FALSE)
+_METADATA_KEY = "^[a-zA-Z0-9-_:. ]{1,255}$"
 
 
 def invalid(field: str, value: Any, message: str) -> BadRequestError:
@@ -50,6 +52,18 @@ def one_of(field: str, value: Any, choices: Collection[Any]) -> Any:
 
 def boolean(field: str, value: Any) -> bool:
     return one_of(field, value, BOOLEAN) in TRUE
+
+
+def metadata_of_server(value: Any) -> dict[str, str]:
+    """Keys without a slash and with texts for values.  Raises BadRequestError."""
+    entries = check_object("metadata", value, optional=tuple(value or ()))
+    odd = [name for name in entries if not re.match(_METADATA_KEY, name)]
+    if odd:
+        names, verb = ", ".join(repr(name) for name in odd), "does" if len(odd) == 1 else "do"
+        raise invalid("metadata", value, f"{names} {verb} not match any of the regexes: '{_METADATA_KEY}'")
+    for entry in entries.values():
+        text("metadata", entry)
+    return dict(entries)
 
 
 def text(field: str, value: Any, *, nullable: bool = False) -> str | None:

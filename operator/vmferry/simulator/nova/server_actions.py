@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vmferry.simulator import cold_migration, evacuation, lifecycle, live_migration
-from vmferry.simulator.errors import BadRequestError
+from vmferry.simulator.errors import BadRequestError, NotFoundError
 from vmferry.simulator.guards import require_unlocked
 from vmferry.simulator.live_migration import Order
 from vmferry.simulator.model import Server
@@ -14,6 +14,8 @@ from vmferry.simulator.nova.schema import BOOLEAN, boolean, check_object, one_of
 from vmferry.simulator.web import Call, Reply, Route
 
 _ACCEPTED = Reply(202)
+#: actions that look for the server in another way than the rest, and say so when there is none
+_FOUND_BY_MAPPING = ("os-start", "os-stop")
 _FORCE_WITHOUT_HOST = "Can't force to a non-provided destination"
 
 
@@ -125,6 +127,8 @@ def _simple(name: str) -> Callable[[Call, Any], Reply]:
         if name == "reboot":
             kind = check_object("reboot", value, required=("type",))["type"]
             one_of("type", kind, ("HARD", "Hard", "hard", "SOFT", "Soft", "soft"))
+        if name in _FOUND_BY_MAPPING and call.params["id"] not in call.cloud.servers:
+            raise NotFoundError(f"Instance {call.params['id']} has no mapping to a cell.")
         lifecycle.change(call.cloud, _server(call), name, call.caller)
         return Reply(200, {"adminPass": "simulated"}) if name == "rescue" else _ACCEPTED
 

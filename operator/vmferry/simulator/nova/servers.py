@@ -10,7 +10,7 @@ from vmferry.simulator.clock import parse
 from vmferry.simulator.errors import BadRequestError, ForbiddenError, NotFoundError
 from vmferry.simulator.lifecycle import NewServer
 from vmferry.simulator.model import STATUSES, Flavor, Server, Volume
-from vmferry.simulator.nova.schema import check_object, text
+from vmferry.simulator.nova.schema import check_object, metadata_of_server, text
 from vmferry.simulator.nova.server_view import basic, full
 from vmferry.simulator.web import Call, Reply, Route
 
@@ -266,7 +266,7 @@ def _read_new(call: Call, wanted: dict[str, Any]) -> NewServer:
         forced_host=bool(forced_host),
         zone=zone or None,
         group_id=group,
-        metadata={str(key): str(value) for key, value in (wanted.get("metadata") or {}).items()},
+        metadata=metadata_of_server(wanted.get("metadata") or {}),
         hints={key: value if isinstance(value, list) else [value] for key, value in hints.items()},
         description=wanted.get("description"),
         key_name=wanted.get("key_name"),
@@ -341,12 +341,7 @@ def _metadata(call: Call) -> Reply:
 
 
 def _metadata_body(call: Call) -> dict[str, str]:
-    entries = check_object(
-        "metadata", (call.body or {}).get("metadata"), optional=tuple((call.body or {}).get("metadata") or ())
-    )
-    for value in entries.values():
-        text("metadata", value)
-    return dict(entries)
+    return metadata_of_server((call.body or {}).get("metadata"))
 
 
 def _set_metadata(call: Call) -> Reply:
