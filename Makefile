@@ -70,5 +70,12 @@ test-unit: setup ## tests that need no server; seconds
 test-servers: setup ## API, contract and end-to-end tests on the real Kubernetes API, the simulator and the real Nova
 	@$(PY) -m pytest -v -m "simulator or kubernetes or nova" $(ARGS)
 
+# `make agreement N=200 SEED=8 SECONDS=1200`; SECONDS is bash's own, so only what make is given counts
+N ?= 1000
+SEED ?= 7
+.PHONY: agreement
+agreement: setup ## random requests: our verdicts against what a real Nova does; N=, SEED=, SECONDS=
+	@$(PY) -u -m testbed.agreement --requests $(N) --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
+
 .PHONY: test
 test: lint test-unit test-servers ## everything

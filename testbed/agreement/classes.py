@@ -1,0 +1,134 @@
+"""What became of a request, and what that says about our verdict (R21). Pure.
+
+A refusal of ours that Nova would have carried out is a defect, unless every finding against it is a rule of the
+product that is stricter than Nova on purpose: those are the rows of `STRICTER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmferry.cloud.model import MigrationKind
+from vmferry.prerequisites.words import Name, Reason
+
+LIVE, COLD, EVACUATE = MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.EVACUATE
+EVERY = frozenset(MigrationKind)
+
+
+class Did(StrEnum):
+    """What Nova did."""
+
+    #: the server arrived on another host
+    MOVED = "moved"
+    #: HTTP 4xx
+    REFUSED = "refused"
+    #: 202, and then it did not arrive
+    FAILED = "failed"
+    #: no answer, or no end in time: nothing may be concluded
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    did: Did
+    #: where the server is afterwards
+    host: str | None
+    #: Nova's own text
+    words: str = ""
+    #: the server's status afterwards
+    status: str = ""
+
+
+class Outcome(StrEnum):
+    AGREE_PASS = "agree-pass"
+    AGREE_REFUSE = "agree-refuse"
+    STRICTER_BY_POLICY = "stricter by policy"
+    PASSED_BUT_REFUSED = "PASSED-BUT-REFUSED"
+    REFUSED_BUT_POSSIBLE = "REFUSED-BUT-POSSIBLE"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A finding that blocks."""
+
+    name: Name
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A finding that is stricter than Nova for these kinds, and the requirement that wants it so."""
+
+    name: Name
+    reason: Reason
+    kinds: frozenset[MigrationKind]
+    requirement: str
+    #: only for servers in these states; empty: for all
+    vm_states: frozenset[str] = frozenset()
+
+
+def _of(*kinds: MigrationKind) -> frozenset[MigrationKind]:
+    return frozenset(kinds)
+
+
+STRICTER: tuple[Rule, ...] = (
+    # Nova moves a locked server for an administrator, and stops a running one for a cold migration
+    Rule(Name.SERVER_LOCK, Reason.LOCKED, EVERY, "R18, I10"),
+    Rule(Name.POWER_STATE, Reason.STATE_NOT_MIGRATABLE, _of(COLD), "R5", frozenset({"active"})),
+    # Nova takes the flag `forced_down` for death, even of a host that still reports
+    Rule(Name.SOURCE_HOST, Reason.HOST_NOT_FAILED, _of(EVACUATE), "R6, I12"),
+    # a server that was not created for a zone may go to any
+    Rule(Name.CLUSTER, Reason.OUTSIDE_CLUSTER, EVERY, "R11"),
+    # Nova compares versions and CPUs for a live migration alone, and allows a newer version there
+    Rule(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_MISMATCH, EVERY, "R14"),
+    Rule(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_TOO_OLD, _of(COLD, EVACUATE), "R14"),
+    Rule(Name.CPU_MODEL, Reason.CPU_INCOMPATIBLE, _of(COLD, EVACUATE), "R12"),
+    # Nova knows no operating system
+    Rule(Name.OPERATING_SYSTEM, Reason.OS_MISMATCH, EVERY, "R13"),
+    Rule(Name.OPERATING_SYSTEM, Reason.NOT_RETURNABLE, EVERY, "R13, R22"),
+    Rule(Name.OPERATING_SYSTEM, Reason.FACT_UNKNOWN, EVERY, "R13, R19"),
+    # Nova copies disks between two shared storages, and rebuilds from the image what it does not find
+    Rule(Name.STORAGE, Reason.STORAGE_NOT_SHARED, _of(LIVE), "R3"),
+    Rule(Name.STORAGE, Reason.STORAGE_NOT_SHARED, _of(EVACUATE), "R6, I14"),
+    Rule(Name.STORAGE, Reason.LOCAL_DISK, _of(EVACUATE), "R6, I14"),
+    Rule(Name.STORAGE, Reason.FACT_UNKNOWN, _of(EVACUATE), "R6, R19"),
+    # Nova knows no limit of a network
+    Rule(Name.BANDWIDTH, Reason.BANDWIDTH_EXCEEDED, EVERY, "R17"),
+)
+
+
+def requirement(against: Against, kind: MigrationKind, vm_state: str) -> str | None:
+    """The requirement that makes this finding stricter than Nova, None if none does."""
+    for rule in STRICTER:
+        if (against.name, against.reason) != (rule.name, rule.reason) or kind not in rule.kinds:
+            continue
+        if not rule.vm_states or vm_state in rule.vm_states:
+            return rule.requirement
+    return None
+
+
+def classify(
+    kind: MigrationKind, vm_state: str, against: Iterable[Against], picked: str | None, happened: Happened
+) -> tuple[Outcome, tuple[str, ...]]:
+    """The outcome, and the requirements behind it where it is stricter by policy.
+
+    `picked` is the host that we would move to, None when `against` is not empty. Of a refusal without a target,
+    `against` must be what speaks against the host that Nova chose.
+    """
+    against = tuple(against)
+    if happened.did is Did.UNCLEAR:
+        return Outcome.UNCLEAR, ()
+    moved = happened.did is Did.MOVED
+    if not against:
+        agrees = moved and happened.host == picked
+        return (Outcome.AGREE_PASS if agrees else Outcome.PASSED_BUT_REFUSED), ()
+    if not moved:
+        return Outcome.AGREE_REFUSE, ()
+    wanted = [requirement(one, kind, vm_state) for one in against]
+    if None in wanted:
+        return Outcome.REFUSED_BUT_POSSIBLE, ()
+    return Outcome.STRICTER_BY_POLICY, tuple(sorted({one for one in wanted if one}))

@@ -1,0 +1,71 @@
+"""Random requests. Pure: a step of a seed is the same request every time, only the server that it meets may differ."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Sequence
+from typing import TypeVar
+
+from testbed.agreement.world import Wish
+from vmferry.cloud.model import MigrationKind
+
+T = TypeVar("T")
+
+LIVE, COLD, EVACUATE = MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.EVACUATE
+
+KINDS = {LIVE: 45, COLD: 30, EVACUATE: 25}
+#: status to bring the server to; None: as it is
+STATUSES: dict[MigrationKind, dict[str | None, int]] = {
+    LIVE: {
+        None: 45,
+        "ACTIVE": 32,
+        "PAUSED": 9,
+        "SHUTOFF": 5,
+        "SUSPENDED": 2,
+        "RESCUE": 2,
+        "ERROR": 2,
+        "VERIFY_RESIZE": 3,
+    },
+    COLD: {
+        None: 40,
+        "SHUTOFF": 35,
+        "ACTIVE": 12,
+        "PAUSED": 3,
+        "SUSPENDED": 3,
+        "RESCUE": 1,
+        "ERROR": 3,
+        "VERIFY_RESIZE": 3,
+    },
+    EVACUATE: {None: 75, "ERROR": 10, "ACTIVE": 15},
+}
+#: how often a server of a failed host is asked for
+OF_FAILED_HOST = {LIVE: 0.06, COLD: 0.08, EVACUATE: 0.88}
+
+
+def weighted(rng: random.Random, weights: dict[T, int]) -> T:
+    return rng.choices(list(weights), list(weights.values()))[0]
+
+
+def draw(seed: int, step: int, hosts: Sequence[str]) -> tuple[Wish, bool, float]:
+    """The request; whether it is about a server of a failed host; which one of those there are, from 0 to 1."""
+    rng = random.Random(f"{seed}/{step}")
+    kind = weighted(rng, KINDS)
+    status = weighted(rng, STATUSES[kind])
+    dice = rng.random()
+    target: str | None = rng.choice(list(hosts))
+    if dice < 0.30:
+        target = None
+    elif dice < 0.32:
+        target = f"unknown-{uuid.UUID(int=rng.getrandbits(128))}"
+    wish = Wish(
+        step,
+        kind,
+        status,
+        locked=rng.random() < 0.05,
+        target=target,
+        local_unless_shared=rng.random() < 0.7,
+        stop_if_running=kind is COLD and rng.random() < 0.5,
+        os_upgrade=rng.random() < 0.25,
+    )
+    return wish, rng.random() < OF_FAILED_HOST[kind], rng.random()

@@ -1,0 +1,120 @@
+"""The generated fleet: hosts that differ in all that a verdict looks at, and servers that do too. Pure; by a seed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from testbed.nova.hosts import Host
+from vmferry.policy import Policy, StoragePool
+
+ZONE, OTHER_ZONE = "cluster1", "cluster2"
+
+#: name -> vCPUs, MiB of memory, GiB of root disk, extra specs; beside those of the lab
+FLAVORS: dict[str, tuple[int, int, int, dict[str, str]]] = {
+    # as m1.tiny: what a resize goes to
+    "agree.tiny": (1, 256, 1, {}),
+    # more vCPUs, and more disk, than the tight host has, but less than it may overcommit
+    "agree.vcpus": (8, 256, 1, {}),
+    "agree.disk": (1, 256, 60, {}),
+    "agree.avx512": (1, 256, 1, {"trait:HW_CPU_X86_AVX512F": "required"}),
+}
+
+GROUPS = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one server, which is made anew when it is lost."""
+
+    name: str
+    flavor: str
+    home: str
+    group: str | None = None
+    #: the zone that it is created for; None: any
+    zone: str | None = None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    hosts: tuple[Host, ...]
+    #: hosts of the second zone
+    elsewhere: frozenset[str] = frozenset()
+    #: Ubuntu's version by host, told by an aggregate's metadata; of hosts that are missing nobody tells it
+    systems: dict[str, str] = field(default_factory=dict)
+    #: hosts so small that one move more or less decides over the next
+    tight: frozenset[str] = frozenset()
+    #: hosts that may be failed, forced down or disabled for a while
+    may_fail: tuple[str, ...] = ()
+    slots: tuple[Slot, ...] = ()
+    #: servers that fill the tight hosts and are never moved: host -> (flavor, how many)
+    ballast: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def policy(self, base: Policy) -> Policy:
+        """`base` with the shared storages that the hosts really have."""
+        stores = sorted({host.store for host in self.hosts} - {"local"})
+        pools = [StoragePool(store, frozenset(h.name for h in self.hosts if h.store == store)) for store in stores]
+        return Policy(
+            shared_storage=tuple(pools),
+            local_unless_shared=base.local_unless_shared,
+            host_down_for=base.host_down_for,
+        )
+
+
+def generate(seed: int) -> Fleet:
+    """Eight hosts: two alike; the others each differ in something, in what exactly follows from the seed."""
+    rng = random.Random(f"fleet {seed}")
+    older = rng.choice(("IvyBridge-IBRS", "Haswell-noTSX-IBRS", "Broadwell-noTSX-IBRS"))
+    newer = rng.choice(((8, 2, 2), (7, 2, 0), (6, 2, 1)))
+    systems = {f"cmp{n}": "22.04" for n in range(1, 9)} | {
+        "cmp4": rng.choice(("22.04", "24.04")),
+        "cmp8": rng.choice(("22.04", "24.04", "")),
+    }
+    more = rng.choice((("md-clear", "pku", "avx512vnni"), ("md-clear", "pku", "ssbd", "stibp")))
+    hosts = (
+        Host("cmp1"),
+        Host("cmp2"),
+        Host("cmp3", cpu_model=older, cpu_features=("md-clear",), store=rng.choice(("shared", "second"))),
+        Host("cmp4", libvirt=(10, 0, 0), qemu=newer),
+        # 512 MiB are Nova's own: 4 GiB with overcommitment, none of its servers larger than 1 GiB
+        Host("cmp5", numa_cells=1, cores_per_cell=2, threads_per_core=1, memory_gb=1, disk_gb=20),
+        Host("cmp6", store="local"),
+        Host("cmp7", store="second"),
+        Host("cmp8", cpu_features=more, libvirt=(9, 0, 0), store=rng.choice(("shared", "second", "local"))),
+    )
+    homes = ["cmp1", "cmp2", "cmp3", "cmp4", "cmp6", "cmp8"]
+
+    def home() -> str:
+        return rng.choice(homes)
+
+    shapes: list[tuple[str, str, str | None, str | None]] = [
+        *((flavor, home(), None, None) for flavor in ("m1.tiny",) * 9 + ("m1.small",) * 3 + ("m1.large",) * 2),
+        ("agree.vcpus", "cmp1", None, None),
+        ("agree.disk", "cmp2", None, None),
+        ("agree.avx512", "cmp1", None, None),
+        ("agree.avx512", "cmp6", None, None),
+        ("m1.tiny", "cmp7", None, None),
+        ("m1.tiny", "cmp5", None, None),
+        ("m1.tiny", home(), None, ZONE),
+        ("m1.tiny", home(), None, ZONE),
+        ("m1.tiny", "cmp7", None, OTHER_ZONE),
+        ("m1.tiny", "cmp1", "affinity", None),
+        ("m1.tiny", "cmp1", "affinity", None),
+        ("m1.tiny", "cmp1", "anti-affinity", None),
+        ("m1.tiny", "cmp2", "anti-affinity", None),
+        ("m1.tiny", "cmp8", "anti-affinity", None),
+        ("m1.tiny", "cmp2", "soft-affinity", None),
+        ("m1.tiny", "cmp2", "soft-affinity", None),
+        ("m1.tiny", "cmp1", "soft-anti-affinity", None),
+        ("m1.tiny", "cmp2", "soft-anti-affinity", None),
+    ]
+    slots = tuple(Slot(f"s{n:02}", *shape) for n, shape in enumerate(shapes, 1))
+    return Fleet(
+        hosts,
+        elsewhere=frozenset({"cmp7"}),
+        systems={host: system for host, system in systems.items() if system},
+        tight=frozenset({"cmp5"}),
+        may_fail=("cmp2", "cmp3", "cmp4", "cmp6", "cmp7", "cmp8"),
+        slots=slots,
+        ballast={"cmp5": ("m1.small", 2)},
+    )

@@ -1,0 +1,90 @@
+"""The operator's own shared view, with what a test wants of it: to be brought up to date now, and to be waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from testbed.cloud import CLOUD_NAME, CloudLab
+from vmferry.cloud.model import Migration, Server
+from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.observer import Observer, Pace
+
+T = TypeVar("T")
+
+#: hosts, resources and groups are read by `refresh` wherever a verdict could turn on their last seconds
+PACE = Pace(poll=2.5, full=3600, hosts=12, resources=12, groups=20, projects=3600)
+#: seconds that a step of a server may take; long, because other labs may want the machine at the same time
+PATIENCE = 240.0
+
+
+class LateError(Exception):
+    """Nova did not get there in time."""
+
+
+class View(Observer):
+    """An `Observer`; `start` begins to read."""
+
+    def __init__(self, lab: CloudLab) -> None:
+        super().__init__(NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml), PACE, threads=32)
+        self._refreshing = asyncio.Lock()
+        self._refreshed = float("-inf")
+
+    async def call(self, function: Callable[..., T], *args: object) -> T:
+        """A blocking call, in a thread."""
+        return await self._call(function, *args)
+
+    async def whole(self) -> None:
+        """Wait until every part was read once."""
+        while self.snapshot.age(datetime.now(UTC)) is None:  # noqa: ASYNC110 - the view is polled itself
+            await asyncio.sleep(0.2)
+
+    async def refresh(self) -> None:
+        """Hosts, their resources and server groups as they are now, or later."""
+        asked = time.monotonic()
+        async with self._refreshing:
+            if self._refreshed >= asked:
+                return
+            begun = time.monotonic()
+            await self._read_hosts()
+            await asyncio.gather(self._read_resources(), self._read_groups())
+            self._refreshed = begun
+
+    def server(self, server_id: str) -> Server | None:
+        return self.snapshot.servers.get(server_id)
+
+    def records(self, server_id: str) -> tuple[Migration, ...]:
+        """Newest first."""
+        return self.snapshot.migrations_by_server.get(server_id, ())
+
+    async def until(
+        self,
+        server_id: str,
+        met: Callable[[Server], bool],
+        what: str,
+        *,
+        from_error: bool = False,
+    ) -> Server:
+        """Wait until the view shows the server so. Raises `LateError`, also when it ends in ERROR on the way, unless it
+        was there from the beginning."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            server = self.server(server_id)
+            if server is not None and met(server):
+                return server
+            state = f"{server.status}, task {server.task_state}" if server else "unknown"
+            broken = not from_error and server is not None and server.vm_state == "error" and server.task_state is None
+            if broken or time.monotonic() > deadline:
+                fault = f": {server.fault}" if server and server.fault else ""
+                raise LateError(f"server {server_id} is {state}, wanted {what}{fault}")
+            await asyncio.sleep(0.2)
+
+    async def until_gone(self, *server_ids: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while any(server_id in self.snapshot.servers for server_id in server_ids):
+            if time.monotonic() > deadline:
+                raise LateError(f"{server_ids} are still there")
+            await asyncio.sleep(0.2)

@@ -1,0 +1,235 @@
+"""The fleet on a lab, its hosts that fail and come back, and what has to be in order around each request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from testbed.agreement.classes import Did
+from testbed.agreement.fleet import Fleet, Slot
+from testbed.agreement.hands import Hands, Place
+from testbed.agreement.trial import Case, Request, Verdict, carried_out, judged
+from testbed.agreement.view import PATIENCE, LateError, View
+from testbed.nova.lab import NovaLab
+from testbed.tenant import Tenant, TenantError
+from vmferry.cloud.actions import ConfirmResize, Refused
+from vmferry.cloud.model import MigrationKind, Part
+from vmferry.policy import Policy
+
+#: how long a host of the lab has to be silent until it counts as failed
+DOWN_FOR = timedelta(seconds=20)
+#: servers on the host that is killed, and on the one that is forced down
+VICTIMS = (9, 5)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request before it is known which server it meets."""
+
+    step: int
+    kind: MigrationKind
+    #: the state to bring the server to; None: as it is
+    status: str | None = None
+    locked: bool = False
+    target: str | None = None
+    local_unless_shared: bool = True
+    stop_if_running: bool = False
+    os_upgrade: bool = False
+
+
+class World:
+    """`start` before anything else, `stop` at the end."""
+
+    def __init__(self, lab: NovaLab, fleet: Fleet) -> None:
+        self.lab, self.fleet = lab, fleet
+        self.view = View(lab)
+        self.tenant = Tenant(lab.clouds_yaml)
+        self.hands = Hands(self.view, self.tenant, fleet)
+        self.places: list[Place] = []
+        #: servers on failed hosts
+        self.victims: list[Place] = []
+        self.killed: str | None = None
+        self.forced: str | None = None
+        self.disabled: str | None = None
+        self._tight = asyncio.Lock()
+        self._groups = {group: asyncio.Lock() for group in {slot.group for slot in fleet.slots if slot.group}}
+
+    async def start(self) -> None:
+        await self.view.start()
+        async with asyncio.timeout(PATIENCE):
+            await self.view.whole()
+        await self.view.call(self.hands.furnish)
+        ballast = [
+            Slot(f"ballast-{host}-{n}", flavor, host)
+            for host, (flavor, count) in self.fleet.ballast.items()
+            for n in range(count)
+        ]
+        await asyncio.gather(*map(self._placed, ballast))
+        alone = asyncio.gather(*(self._placed(slot) for slot in self.fleet.slots if not slot.group))
+        grouped = asyncio.gather(*map(self._placed_group, self._groups))
+        self.places = [*await alone, *(place for places in await grouped for place in places)]
+        self.places.sort(key=lambda place: place.slot.name)
+        await self.view.refresh()
+
+    async def stop(self, *, clear: bool = False) -> None:
+        """End the reading; with `clear` everything that was made in the lab goes first."""
+        try:
+            if clear:
+                await self.heal()
+                await self.hands.clear()
+        finally:
+            await self.view.stop()
+
+    async def _placed(self, slot: Slot) -> Place:
+        return Place(slot, await self.hands.boot(slot))
+
+    async def _placed_group(self, group: str) -> list[Place]:
+        """One by one: where the first member is decides where the others may be."""
+        return [await self._placed(slot) for slot in self.fleet.slots if slot.group == group]
+
+    # -- hosts that fail
+
+    async def heal(self) -> None:
+        """All hosts are up and enabled; the victims are gone."""
+        await asyncio.gather(*(self._drop(place) for place in list(self.victims)))
+        if self.disabled:
+            await self.view.call(self.tenant.enable_host, self.disabled)
+        if self.forced:
+            await self.view.call(self.tenant.force_down, self.forced, False)
+            await self.view.call(self.tenant.wait_for_service, self.forced, "up", PATIENCE)
+        if self.killed:
+            self.lab.knob(self.killed, live_seconds=None)
+            await self.view.call(self.lab.start_compute, self.killed)
+        self.killed = self.forced = self.disabled = None
+        self.hands.out = set()
+        await self.view.refresh()
+
+    async def fail_hosts(self, rng: random.Random, victims: tuple[int, int] = VICTIMS) -> None:
+        """Kill one host, force another one down, disable a third one; the first two with servers on them."""
+        await self.heal()
+        killed, forced, disabled = rng.sample(self.fleet.may_fail, 3)
+        slots = [
+            Slot(f"v{n:02}-{host}", rng.choice(("m1.tiny", "m1.tiny", "m1.tiny", "m1.small")), host)
+            for host, count in zip((killed, forced), victims, strict=True)
+            for n in range(count)
+        ]
+        states = [rng.choice(("ACTIVE",) * 5 + ("SHUTOFF",) * 3 + ("PAUSED", "SUSPENDED")) for _ in slots]
+
+        async def prepared(slot: Slot, status: str) -> Place:
+            place = await self._placed(slot)
+            await self.hands.dress(place, status, False)
+            return place
+
+        self.victims = await asyncio.gather(*map(prepared, slots, states))
+        self.killed, self.forced, self.disabled = killed, forced, disabled
+        self.hands.out = {killed, forced, disabled}
+        await self.view.call(self.tenant.disable_host, disabled)
+        await self.view.call(self.tenant.force_down, forced)
+        await self.view.call(self.lab.kill_compute, killed)
+        await self._until_silent(killed)
+
+    async def _until_silent(self, host: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await self.view.refresh()
+                service = self.view.snapshot.hosts[host].service
+                seen, read_at = service.last_seen, self.view.snapshot.read_at[Part.HOSTS]
+                if not service.up and seen is not None and read_at - seen > DOWN_FOR + timedelta(seconds=5):
+                    return
+                await asyncio.sleep(2)
+
+    # -- a request
+
+    async def carry_out(self, wish: Wish, place: Place) -> Case:
+        """Bring the server to the wished state, judge, ask Nova, compare, and bring the world back.
+
+        Raises `LateError`, `TenantError` and `LookupError` when the world itself did not do as it was told.
+        """
+        group = self._groups[place.slot.group] if place.slot.group else contextlib.nullcontext()
+        async with place.busy, group:
+            await self._dress(place, wish)
+            if place.slot.group:
+                await self.view.refresh()
+            base = Policy(local_unless_shared=wish.local_unless_shared, host_down_for=DOWN_FOR)
+            request = Request(
+                wish.step,
+                place.server_id,
+                wish.kind,
+                wish.target,
+                self.fleet.policy(base),
+                wish.stop_if_running,
+                wish.os_upgrade,
+            )
+            verdict = await judged(self.view, request)
+            if not self._concerns_tight(request, verdict, place):
+                case = await carried_out(self.view, self.tenant, request, verdict)
+                await self._restore(place, case)
+                return case
+            async with self._tight:
+                await self.view.refresh()
+                case = await carried_out(self.view, self.tenant, request, await judged(self.view, request))
+                await self._restore(place, case)
+                return case
+
+    async def _dress(self, place: Place, wish: Wish) -> None:
+        server = self.view.server(place.server_id)
+        if server is None:
+            raise LookupError(f"{place.slot.name} is gone")
+        status = wish.status or server.status
+        lives = server.host not in (self.killed, self.forced)
+        # a resize goes to any host
+        async with self._only_one_on_tight("VERIFY_RESIZE" in (status, server.status)):
+            await self.hands.dress(place, status, wish.locked, host_lives=lives)
+
+    @contextlib.asynccontextmanager
+    async def _only_one_on_tight(self, needed: bool) -> AsyncIterator[None]:
+        if not needed:
+            yield
+            return
+        async with self._tight:
+            yield
+
+    def _concerns_tight(self, request: Request, verdict: Verdict, place: Place) -> bool:
+        """Whether the room on a small host, which others want too, may decide."""
+        hosts = {verdict.question.server.host, verdict.assessment.target or request.target, place.slot.home}
+        return bool(hosts & self.fleet.tight)
+
+    async def _restore(self, place: Place, case: Case) -> None:
+        server = self.view.server(place.server_id)
+        if case.happened.did is Did.MOVED and case.request.kind is MigrationKind.COLD:
+            answer = await self.view.act(ConfirmResize(place.server_id))
+            if isinstance(answer, Refused):
+                raise LateError(f"{place.slot.name} cannot be confirmed: {answer.message}")
+            await self.view.until(
+                place.server_id,
+                lambda s: s.status != "VERIFY_RESIZE" and s.task_state is None,
+                "confirmed",
+                from_error=True,
+            )
+            return
+        evacuated = case.happened.did is Did.MOVED and case.request.kind is MigrationKind.EVACUATE
+        broken = case.happened.status == "ERROR" and case.server.status != "ERROR"
+        if evacuated or broken or case.happened.did is Did.UNCLEAR or server is None:
+            await self.lose(place)
+
+    async def lose(self, place: Place) -> None:
+        """A victim goes for good; any other server is made anew."""
+        if place in self.victims:
+            await self._drop(place)
+            return
+        await self.hands.delete(place.server_id)
+        await self.view.call(self.lab.forget_guest, place.server_id)
+        place.server_id = await self.hands.boot(place.slot)
+
+    async def _drop(self, place: Place) -> None:
+        self.victims.remove(place)
+        await self.hands.delete(place.server_id)
+        await self.view.call(self.lab.forget_guest, place.server_id)
+
+
+#: what may go wrong in the world itself
+TROUBLE = (LateError, TenantError, LookupError, TimeoutError)
