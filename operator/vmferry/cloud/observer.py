@@ -104,7 +104,8 @@ class Observer:
         self._hypervisors: list[Hypervisor] = []
         self._aggregates: list[Aggregate] = []
         self._resources: Mapping[str, Resources] | None = None
-        self._managed: Mapping[str, HostFacts] = {}
+        self._managed: dict[str, HostFacts] = {}
+        self._managed_trouble: str | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -127,7 +128,7 @@ class Observer:
     async def read_once(self) -> Snapshot:
         """Read everything whole, now and once, instead of `start`. Raises `CloudError`."""
         await self._connect(anew=False)
-        self._managed = await self._call(resource_manager.read, self.door)
+        await self._read_facts()
         await asyncio.gather(*(read() for _, _, read in self._parts()))
         return self._snapshot
 
@@ -202,17 +203,23 @@ class Observer:
             await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2))
 
     async def _keep_reading_facts(self, seconds: float) -> None:
-        """What nobody has to have: a failure leaves the facts missing, with a note in the log."""
+        """What nobody has to have: a failure leaves the facts missing and the view as fresh as it was."""
         while True:
             if self._connected:
-                try:
-                    self._managed = await self._call(resource_manager.read, self.door)
-                except Exception:  # a fault of ours must not end the reading for good
-                    log.exception("reading the resource manager failed, its facts are missing")
-                    self._managed = {}
+                await self._read_facts()
                 if Part.HOSTS in self._snapshot.read_at:
                     self._join_hosts()
             await asyncio.sleep(seconds if self._connected else min(seconds, self._pace.poll))
+
+    async def _read_facts(self) -> None:
+        trouble: str | None
+        try:
+            self._managed, trouble = await self._call(resource_manager.read, self.door)
+        except Exception as error:  # a fault of ours must not end the reading for good
+            self._managed, trouble = {}, f"{type(error).__name__}: {error}"
+        if trouble and trouble != self._managed_trouble:
+            log.warning("the resource manager cannot be read, its facts are missing: %s", trouble)
+        self._managed_trouble = trouble
 
     async def _connect(self, *, anew: bool) -> None:
         """Open the door; when it is open, only if asked to and if nobody else just did.

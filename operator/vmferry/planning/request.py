@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from vmferry.cloud.model import Host, MigrationKind, Server, Snapshot
 from vmferry.planning.kind import Choice, choose_kind
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove, Question
+from vmferry.prerequisites.frame import Crossing, PlannedMove, Question
 from vmferry.resources.words import MigrationType
 
 
@@ -38,6 +39,7 @@ class Request:
         *,
         moves: tuple[PlannedMove, ...] = (),
         in_maintenance: frozenset[str] = frozenset(),
+        crossed: Mapping[str, Crossing] | None = None,
     ) -> Question:
         """What to ask of every host, or of the named one."""
         return Question(
@@ -53,6 +55,7 @@ class Request:
             attested=self.type is MigrationType.EVACUATE,
             os_upgrade=self.os_upgrade,
             in_maintenance=in_maintenance,
+            crossed=crossed or {},
         )
 
     def is_met(self, server: Server, kind: MigrationKind, source: Host | None) -> bool:

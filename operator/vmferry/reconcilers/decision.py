@@ -9,14 +9,15 @@ so the status always says what will be done before it is done (I3), and the answ
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, Progress, Snapshot
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.frame import Crossing, PlannedMove
 
 Status = TypeVar("Status")
 
@@ -45,11 +46,15 @@ class World:
     detail: Detail | None = None
     #: how far its live migration is, if that was read in this pass
     progress: Progress | None = None
+    #: whether it was; None is an answer too, Nova tells no progress before and after the copy
+    progress_read: bool = False
     #: decided moves of the other resources
     moves: tuple[PlannedMove, ...] = ()
     #: moves of queued resources that go before this one: higher priority, or the same and older
     ahead: tuple[PlannedMove, ...] = ()
     in_maintenance: frozenset[str] = frozenset()
+    #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
+    crossed: Mapping[str, Crossing] = field(default_factory=dict)
 
 
 class EventType(StrEnum):

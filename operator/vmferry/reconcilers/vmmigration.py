@@ -29,6 +29,7 @@ from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
+from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
@@ -42,6 +43,7 @@ from vmferry.reconcilers.attempts import (
     follow,
     succeeded,
 )
+from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
 from vmferry.reconcilers.verdicts import write_verdicts
@@ -50,6 +52,7 @@ from vmferry.resources.vmmigration import (
     MAX_ATTEMPTS,
     Attempt,
     GracefulStop,
+    OSCrossing,
     VMMigration,
     VMMigrationStatus,
 )
@@ -89,6 +92,11 @@ def _finished(scope: Scope) -> MigrationDecision | None:
     ttl = scope.spec.ttl_after_finished or scope.policy.ttl_after_finished
     if scope.deleting or ttl is None:
         return scope.decide(phase)
+    if crossing_of(scope.obj) is not None and (scope.server is not None or not scope.has_fresh_detail()):
+        # it is all that remembers that the server cannot return (R22); gone is only what Nova says is gone (I4)
+        if scope.server is None:
+            return scope.needs()
+        return scope.decide(phase, requeue_after=ttl)
     left = done + ttl - scope.now
     return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
 
@@ -300,6 +308,7 @@ def _start(scope: Scope) -> MigrationDecision:
         state=REQUESTED,
         previous_migration_id=max((m.id for m in records), default=0),
         started_at=scope.now,
+        crossing=_crossing(scope, target),
     )
     scope.status.attempts.append(attempt)
     message = f"attempt {attempt.number}: {kind} from {server.host} to {target}"
@@ -341,6 +350,14 @@ def _used(scope: Scope) -> int:
     return sum(counts(a) for a in scope.status.attempts)
 
 
+def _crossing(scope: Scope, target: str) -> OSCrossing | None:
+    there = scope.snapshot.find_host(target)
+    if scope.source is None or there is None:
+        return None
+    here = told.operating_system(scope.source, scope.policy)
+    return between(here.value, told.operating_system(there, scope.policy).value)
+
+
 def _last_words(scope: Scope) -> str:
     last = scope.status.attempts[-1]
     return f"attempt {last.number} to {last.target_host} ended {last.state}: {last.message or 'no reason was given'}"
@@ -372,6 +389,7 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         scope.now,
         moves=scope.world.moves,
         in_maintenance=scope.world.in_maintenance,
+        crossed=scope.world.crossed,
     )
     return assess(question, request.target, avoid)
 

@@ -172,6 +172,13 @@ class ProgressView(Model):
     updated_at: Annotated[Time | None, Field(description="When this was read.")] = None
 
 
+class OSCrossing(Model):
+    """A one-way move to a newer operating system."""
+
+    source: Annotated[str, Field(max_length=64, description="What the source host ran, like Ubuntu 22.04.")]
+    target: Annotated[str, Field(max_length=64, description="What the target host ran.")]
+
+
 class Attempt(Model):
     """One request for a migration that was, or was about to be, sent to Nova."""
 
@@ -206,6 +213,9 @@ class Attempt(Model):
         None
     )
     stop_reason: Annotated[str | None, Field(max_length=64, description="Why: Deleted or TimedOut.")] = None
+    crossing: Annotated[
+        OSCrossing | None, Field(description="Set where source and target run different operating systems.")
+    ] = None
     message: Annotated[Message | None, Field(description="The cloud's own words.")] = None
 
     @property

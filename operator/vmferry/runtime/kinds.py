@@ -10,7 +10,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.reconcilers.crossings import crossing_of
 from vmferry.reconcilers.decision import Decision, Event, World
 from vmferry.reconcilers.scope import planned_move
 from vmferry.reconcilers.vmmigration import plan, settle
@@ -66,6 +67,8 @@ class Kind(Generic[Obj, Status]):
     turn: Callable[[Obj], tuple[Any, ...]]
     #: over: it moves nothing any more
     finished: Callable[[Obj], bool]
+    #: the one-way move that it remembers (R22)
+    crossing: Callable[[Obj], Crossing | None]
     #: for the logs: ids that help to find the lines of one move in Nova's logs
     describe: Callable[[Obj], dict[str, str]]
 
@@ -117,6 +120,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     queued_move=_queued_move,
     turn=_turn,
     finished=lambda obj: obj.status.completed_at is not None,
+    crossing=crossing_of,
     describe=_describe,
 )
 

@@ -165,8 +165,10 @@ class Reconciler:
                 snapshot,
                 detail=detail,
                 progress=progress,
+                progress_read=any(needs.progress_of is not None for needs in asked),
                 moves=self.store.moves_except(key, snapshot),
                 ahead=self.store.ahead_of(key, snapshot),
+                crossed=self.store.crossed(),
             )
             decision = kind.plan(obj, world, self.now(), self.policy)
             needs = decision.needs

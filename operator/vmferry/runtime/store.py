@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmferry.cloud.model import Snapshot
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.reconcilers.crossings import furthest
 from vmferry.runtime.kinds import Key, Kinds, Resource
 
 Body = dict[str, Any]
@@ -57,6 +58,8 @@ class Store:
         self._entries: dict[Key, _Entry] = {}
         #: objects that may still move something
         self._active: dict[Key, Resource] = {}
+        #: one-way moves that objects remember
+        self._crossings: dict[Key, Crossing] = {}
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
         #: moves decided by a pass whose status is not written yet
@@ -78,11 +81,15 @@ class Store:
         body = {**body, "metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}
         held: Resource | bytes | Unreadable
         self._active.pop(key, None)
+        self._crossings.pop(key, None)
         try:
             obj: Resource = self._kinds[kind].read(body)
         except ValidationError as error:
             held = Unreadable(version, explain(error), body)
         else:
+            crossing = self._kinds[kind].crossing(obj)
+            if crossing is not None:
+                self._crossings[key] = crossing
             if self._kinds[kind].finished(obj):
                 held = json.dumps(body, separators=(",", ":")).encode()
             else:
@@ -100,6 +107,7 @@ class Store:
         self._deleted[key] = max(version, self._deleted.get(key, 0))
         self._entries.pop(key, None)
         self._active.pop(key, None)
+        self._crossings.pop(key, None)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
         """After a whole list of a kind was put: forget and return the ghosts, which were known but are not in it."""
@@ -139,6 +147,10 @@ class Store:
                 if move is not None:
                     moves[other] = move
         return tuple(moves.values())
+
+    def crossed(self) -> dict[str, Crossing]:
+        """By server id: the furthest one-way move that any object remembers (R22)."""
+        return furthest(self._crossings.values())
 
     def ahead_of(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
         """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""

@@ -6,7 +6,6 @@ expected says nothing. A host's `id` there is its service host name in Nova.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -14,8 +13,6 @@ from typing import Any, Protocol
 from vmferry.cloud.facts.guest_cpu import guest_cpu
 from vmferry.cloud.facts.os_info import operating_system
 from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, HostFacts
-
-log = logging.getLogger(__name__)
 
 ORIGIN = "resource manager"
 HOSTS = "/v2/hosts"
@@ -32,19 +29,18 @@ class Door(Protocol):
         """The JSON at a path; None where the catalog has no resource manager. Raises `CloudError`."""
 
 
-def read(door: Door) -> dict[str, HostFacts]:
-    """Facts by service host name. Never raises: what cannot be read is missing, and the log says why."""
-    read_at = datetime.now(UTC)
-    hosts, clusters = _ask(door, HOSTS, {"role_settings": "true"}), _ask(door, CLUSTERS)
-    return parse(hosts, clusters, read_at)
-
-
-def _ask(door: Door, path: str, query: Mapping[str, str] | None = None) -> Any:
-    try:
-        return door.resource_manager(path, query)
-    except Exception as error:  # whatever it is, Nova alone is enough to work on
-        log.warning("the resource manager cannot be asked, its facts are missing: %s", error)
-        return None
+def read(door: Door) -> tuple[dict[str, HostFacts], str | None]:
+    """Facts by service host name, and why some are missing. Never raises: Nova alone is enough to work on."""
+    answers: list[Any] = []
+    troubles: list[str] = []
+    for path, query in ((HOSTS, {"role_settings": "true"}), (CLUSTERS, None)):
+        try:
+            answers.append(door.resource_manager(path, query))
+        except Exception as error:  # whatever an API that we never saw may lead to
+            answers.append(None)
+            troubles.append(str(error))
+    hosts, clusters = answers
+    return parse(hosts, clusters, datetime.now(UTC)), "; ".join(troubles) or None
 
 
 def parse(hosts: Any, clusters: Any, read_at: datetime | None) -> dict[str, HostFacts]:
