@@ -75,6 +75,7 @@ class Life:
                 snapshot=world.snapshot,
                 detail=self.cloud.detail(needs.server_id, actions=needs.actions) if needs.detail else world.detail,
                 progress=self.cloud.progress() if needs.progress_of else world.progress,
+                progress_read=world.progress_read or needs.progress_of is not None,
                 moves=world.moves,
             )
         raise AssertionError(f"the reconciler never has enough: {decision.needs}")

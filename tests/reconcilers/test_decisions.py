@@ -259,6 +259,20 @@ def test_R16_room_taken_by_decided_moves_is_not_given_twice() -> None:
     assert met.reason == "InsufficientCapacity"
 
 
+def test_I3_two_resources_never_move_one_server_at_once() -> None:
+    first = Life(cloud(), {"type": "Cold", "stopIfRunning": True})
+    second = Life(first.cloud, {"type": "Auto"})
+    while first.status.completed_at is None:
+        decision = first.one_pass()
+        move = decision.move
+        found = second.look(World(first.cloud.snapshot(), moves=(move,) if move else ()))
+        if first.status.completed_at is None:
+            assert move is not None, "from the stop to the start the server is spoken for"
+            assert found.action is None, f"a second move while the first is {first.status.phase}"
+        first.cloud.pass_time(timedelta(seconds=2))
+    assert first.cloud.moved == [(SERVER, "migration", "cmp2")]
+
+
 def test_I35_an_unknown_status_word_stops_and_is_reported() -> None:
     life = Life(cloud())
     life.one_pass()

@@ -89,6 +89,11 @@ class Server:
             "MEMORY_MB": self.flavor.memory_mb,
             "DISK_GB": self.local_disk_gb,
         }
+        specs = self.flavor.extra_specs
+        if specs.get("hw:cpu_policy") == "dedicated":
+            wanted["PCPU"] = wanted.pop("VCPU")
+        prefix = "resources:"
+        wanted |= {k.removeprefix(prefix): int(v) for k, v in specs.items() if k.startswith(prefix) and v.isdecimal()}
         return {resource: amount for resource, amount in wanted.items() if amount}
 
 
@@ -465,6 +470,10 @@ class Snapshot:
         """All servers of that exact name in the project, which is given by its name or id."""
         projects = {pid for pid, pname in self.projects.items() if project in (pid, pname)} | {project}
         return [s for s in self.servers.values() if s.name == name and s.project_id in projects]
+
+    def group_of(self, server_id: str) -> ServerGroup | None:
+        """The server group that the server is in; Nova allows one."""
+        return next((group for group in self.server_groups if server_id in group.members), None)
 
     def open_migrations(self) -> list[Migration]:
         return [m for m in self.migrations.values() if m.open]

@@ -12,19 +12,20 @@ from collections.abc import Hashable
 from dataclasses import fields, replace
 from typing import Any, cast
 
-from vmferry.cloud.model import Host, MigrationKind, Server
+from vmferry.cloud.model import Host, MigrationKind, Server, ServerGroup
 from vmferry.planning.targets import Outlook, look_out
 from vmferry.prerequisites.frame import Question
 
 _FIELDS = frozenset(field.name for field in fields(Server))
 #: what is asked besides the server and its source
-_Asked = tuple[MigrationKind, str | None, frozenset[str]]
+_Asked = tuple[MigrationKind, str | None, frozenset[str], ServerGroup | None]
 #: names of the fields that were read, then their values, then what came of it
 _Known = dict[tuple[str, ...], dict[tuple[Hashable, ...], Outlook]]
 
 
 class Outlooks:
-    """`look_out` with a memory, for one view and one request: questions may differ in server, kind and source only.
+    """`look_out` with a memory, for one view and one request: questions may differ in server, kind, source and
+    group only.
 
     It remembers the servers of one source host, so ask host by host.
     """
@@ -37,7 +38,7 @@ class Outlooks:
         """As `look_out(question, target, avoid)`."""
         if question.source is not self._source:
             self._source, self._by_asked = question.source, {}
-        known = self._by_asked.setdefault((question.kind, target, avoid), {})
+        known = self._by_asked.setdefault((question.kind, target, avoid, question.group), {})
         server = question.server
         for names, outlooks in known.items():
             found = outlooks.get(_values(server, names))

@@ -38,6 +38,7 @@ class Request:
         now: datetime,
         *,
         moves: tuple[PlannedMove, ...] = (),
+        ahead: tuple[PlannedMove, ...] = (),
         in_maintenance: frozenset[str] = frozenset(),
         crossed: Mapping[str, Crossing] | None = None,
     ) -> Question:
@@ -50,7 +51,9 @@ class Request:
             snapshot=snapshot,
             policy=policy,
             now=now,
+            group=snapshot.group_of(server.id),
             moves=moves,
+            ahead=ahead,
             stop_if_running=self.stop_if_running,
             attested=self.type is MigrationType.EVACUATE,
             os_upgrade=self.os_upgrade,

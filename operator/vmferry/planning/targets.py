@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from vmferry.cloud.model import Host
 from vmferry.planning.limits import in_flight_to_each
+from vmferry.prerequisites import server_group
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.words import Name, Reason, Result
@@ -53,6 +54,8 @@ class Outlook:
     ineligible: tuple[Group, ...]
     #: a host is eligible, or would be if everything that the cloud does not tell turned out well
     possible: bool
+    #: none is eligible, but this one will be once other moves have ended
+    waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,8 @@ class Assessment:
     target: str | None
     #: something blocks, but only what the cloud does not tell: if it turned out well, the server could go
     undecided: bool = False
+    #: something blocks, but only other moves: the host to go to once they have ended
+    waits_for: str | None = None
 
 
 #: how an outlook is come by: `look_out` itself, or something that remembers what it said
@@ -88,6 +93,7 @@ def look_out(question: Question, target: str | None, avoid: frozenset[str]) -> O
 
     fit = [c for c in candidates if not c.against and c.host.name not in avoid]
     ranked = rank(question, fit)
+    waiting = [] if ranked else rank(question, [c for c in candidates if c.host.name not in avoid and _only_waits(c)])
     if target is not None or ranked:
         best = candidates[0] if target is not None else next(c for c in fit if c.host.name == ranked[0].host)
         of_target: tuple[Finding, ...] = best.findings
@@ -100,6 +106,7 @@ def look_out(question: Question, target: str | None, avoid: frozenset[str]) -> O
         eligible=tuple(ranked),
         ineligible=_groups(candidates, avoid) if target is None else (),
         possible=any(_only_unknown(c.against) for c in candidates if c.host.name not in avoid),
+        waits_for=waiting[0].host if waiting else None,
     )
 
 
@@ -123,12 +130,17 @@ def assess(
         against=against,
         target=None if against or not outlook.eligible else outlook.eligible[0].host,
         undecided=bool(against) and outlook.possible and _only_unknown(of_server),
+        waits_for=None if any(f.blocks(question.policy) for f in of_server) else outlook.waits_for,
     )
 
 
 def _only_unknown(findings: Iterable[Finding]) -> bool:
     """Whether nothing failed for certain."""
     return all(f.result is not Result.FAILED for f in findings)
+
+
+def _only_waits(candidate: Candidate) -> bool:
+    return bool(candidate.against) and all(f.waits for f in candidate.against)
 
 
 def of_target_is_same(candidate: Candidate) -> bool:
@@ -143,7 +155,10 @@ def judge(question: Question, host: Host) -> Candidate:
 
 
 def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
-    """Fewest migrations on their way there first, then the emptiest memory, then by name."""
+    """What a soft server group wishes first, then fewest migrations on their way there, then the emptiest memory,
+    then by name."""
+    group = question.group
+    wish = {"soft-affinity": -1, "soft-anti-affinity": 1}.get(group.policy if group else "", 0)
     coming = in_flight_to_each(question.snapshot, question.moves)
 
     def share_after(host: Host) -> float | None:
@@ -152,14 +167,19 @@ def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
             return None
         return round((memory.used + question.server.flavor.memory_mb) / memory.capacity, 2)
 
-    def order(host: Host) -> tuple[int, float, str]:
+    def order(host: Host) -> tuple[int, int, float, str]:
         share = share_after(host)
-        return coming[host.name], 1.0 if share is None else share, host.name
+        friends = wish * len(server_group.others_on(question, host.name)) if wish else 0
+        return friends, coming[host.name], 1.0 if share is None else share, host.name
 
     def why(host: Host) -> str:
         share = share_after(host)
         memory = "its memory is not known" if share is None else f"{share:.0%} of its memory taken after the move"
-        return f"{memory}, {coming[host.name]} migrations on their way there"
+        text = f"{memory}, {coming[host.name]} migrations on their way there"
+        if group is None or not wish:
+            return text
+        there = len(server_group.others_on(question, host.name))
+        return f"{text}, {there} others of its {group.policy} group {group.name} there"
 
     return [Ranked(host.name, why(host)) for host in sorted((c.host for c in fit), key=order)]
 

@@ -34,6 +34,13 @@ def check(question: Question) -> Finding:
             "wait until it has ended",
             server.host,
         )
+    if any(move.server_id == server.id for move in question.moves):
+        return _failed(
+            Reason.TASK_IN_PROGRESS,
+            "another VMMigration is moving this server",
+            "wait until that one has ended, or delete it",
+            server.host,
+        )
     if server.task_state is not None and evacuate:
         return passed(Name.SERVER_TASK, f"the failed host was busy with {server.task_state}; that has ended with it")
     if server.task_state is not None:

@@ -190,7 +190,7 @@ def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDe
         if asked is None or scope.now - asked >= _ASK_AGAIN:
             return _stop(scope, attempt, record)
     if live and record.status.startswith("running") and _progress_is_old(scope):
-        if scope.world.progress is None:
+        if not scope.world.progress_read:
             return scope.needs_progress(record.id)
         _note_progress(scope)
     where = f"{attempt.source_host} to {attempt.target_host}"
@@ -229,7 +229,8 @@ def _progress_is_old(scope: Scope) -> bool:
 
 def _note_progress(scope: Scope) -> None:
     read = scope.world.progress
-    assert read is not None
+    if read is None:
+        return
     scope.status.progress = ProgressView(
         percent=read.percent,
         memory_remaining_bytes=max(0, read.memory_remaining_bytes),

@@ -135,14 +135,16 @@ class Scope:
 def planned_move(status: VMMigrationStatus, snapshot: Snapshot) -> PlannedMove | None:
     """The move that a status says is decided or in flight, None when there is none."""
     attempt = status.open_attempt
-    if attempt is None or status.server is None:
+    if status.server is None or status.completed_at is not None:
         return None
     server = snapshot.servers.get(status.server.id)
-    return PlannedMove(
-        server_id=status.server.id,
-        kind=attempt.type,
-        source_host=attempt.source_host,
-        target_host=attempt.target_host,
-        needs=server.needs if server else {},
-        decided_at=attempt.started_at,
-    )
+    needs = server.needs if server else {}
+    if attempt is not None:
+        return PlannedMove(
+            status.server.id, attempt.type, attempt.source_host, attempt.target_host, needs, attempt.started_at
+        )
+    stop = status.graceful_stop
+    if stop is None or status.type is None or status.source_host is None or status.target_host is None:
+        return None
+    # stopped for its move, or about to be started after it: nobody else may touch it
+    return PlannedMove(status.server.id, status.type, status.source_host, status.target_host, needs, stop.requested_at)

@@ -227,6 +227,8 @@ def _check(scope: Scope) -> MigrationDecision | None:
         return _conclude(scope, Phase.SUCCEEDED, "AlreadyOnTarget", f"the server is on {server.host} already")
 
     found = _assess(scope, server, choice.kind, _avoid(scope))
+    if found.waits_for is not None and not scope.spec.preflight_only:
+        return _wait_for_others(scope, found, found.waits_for)
     first = found.against[0] if found.against else None
     reason = (first.reason if first else None) or Reason.FACT_UNKNOWN
     if first and _is_news(scope, reason) and not scope.has_fresh_detail():
@@ -246,6 +248,17 @@ def _check(scope: Scope) -> MigrationDecision | None:
     scope.status.target_host = found.target
     scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", f"the server can go to {found.target}")
     return None
+
+
+def _wait_for_others(scope: Scope, found: Assessment, target: str) -> MigrationDecision:
+    """Nothing but other moves stands in the way: it takes its place in the queue, for the host that it will go to."""
+    write_verdicts(scope.status, found)
+    message = blocked(found.against)
+    reason = next((f.reason for f in found.against if f.waits), found.against[0].reason) or Reason.FACT_UNKNOWN
+    scope.status.target_host = target
+    scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
+    scope.conditions.progressing("Queued", f"waits for its turn: {message}")
+    return scope.decide(Phase.QUEUED, requeue_after=_POLL * 5)
 
 
 def _preflight_only(scope: Scope) -> MigrationDecision | None:
@@ -388,6 +401,7 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         scope.policy,
         scope.now,
         moves=scope.world.moves,
+        ahead=scope.world.ahead,
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
     )

@@ -142,6 +142,7 @@ class Policy(_Section):
     shared_storage: list[SharedStorage] = []
     local_unless_shared: bool = _DEFAULTS.local_unless_shared
     limits: Limits = Limits()
+    bandwidth: Annotated[int, Field(ge=1)] | None = _DEFAULTS.bandwidth
     tolerate_unknown: list[Name] = []
     max_view_age: Duration = _DEFAULTS.max_view_age
     host_down_for: Duration = _DEFAULTS.host_down_for
