@@ -64,7 +64,7 @@ def test_I14_R6_evacuation_never_rebuilds_what_is_on_a_local_disk(disk: str, sha
     assert finding.blocks(Policy()) == (wanted is not Result.PASSED), "R19: the default blocks what is not known"
 
 
-@pytest.mark.parametrize(("kind", "local"), list(product(MigrationKind, [True, False])))
+@pytest.mark.parametrize(("kind", "local"), list(product([LIVE, EVACUATE], [True, False])))
 def test_I14_off_the_shared_storage_a_shared_disk_stays_behind(kind: MigrationKind, local: bool) -> None:
     asked = ask(LOCAL, kind, "host-c", shared_storage=(NFS,), local_unless_shared=local)
     finding = storage.check(asked)
@@ -96,6 +96,9 @@ CASES: dict[str, Case] = {
     ),
     "a local disk is copied live, and its size is said (R4)": passes(
         ask(LOCAL, LIVE, local_unless_shared=True), "local disk", "20 GiB", "copied"
+    ),
+    "a cold migration copies disks off a shared storage too, as Nova does (R5, R21)": passes(
+        ask(LOCAL, COLD, "host-c", shared_storage=(NFS,)), "20 GiB", "copied off shared storage nfs-1", "host-c"
     ),
     "a local disk is copied cold (R5)": passes(ask(LOCAL, COLD, local_unless_shared=True), "20 GiB", "copied"),
     "what nobody knows is treated as local, and that is said (R19)": passes(

@@ -39,6 +39,13 @@ def check(question: Question) -> Finding:
     if source_pool is not None:
         if told.storage_pool(target, policy).value == source_pool:
             return passed(_NAME, f"both hosts share {source_pool}", target.name)
+        if question.kind is MigrationKind.COLD:
+            return passed(
+                _NAME,
+                f"{server.local_disk_gb} GiB will be copied off shared storage {source_pool}: "
+                f"{target.name} is not on it",
+                target.name,
+            )
         return failed(
             _NAME,
             Reason.STORAGE_NOT_SHARED,
