@@ -454,10 +454,10 @@ class Snapshot:
     migrations_by_server: Mapping[str, tuple[Migration, ...]] = field(default_factory=dict)
 
     def age(self, now: datetime) -> timedelta | None:
-        """Age of the oldest part; None while a part was never read."""
+        """Age of the oldest part that moves depend on; None while any part was never read."""
         if any(part not in self.read_at for part in Part):
             return None
-        return now - min(self.read_at.values())
+        return now - min(at for part, at in self.read_at.items() if part is not Part.PROJECTS)
 
     def find_host(self, name: str) -> Host | None:
         """By service host name or hypervisor UUID, exactly (I1)."""
