@@ -228,5 +228,6 @@ def question(
         "target": view.hosts[target] if target else None,
         "policy": Policy(),
         "now": NOW,
+        "group": view.group_of(asked.id),
     }
     return Question(server=asked, kind=kind, snapshot=view, **{**facts, **over})

@@ -53,6 +53,8 @@ class Policy:
     #: hosts in no pool: True says that their ephemeral disks are local, False that nobody knows (R19)
     local_unless_shared: bool = False
     limits: Limits = field(default_factory=Limits)
+    #: units of copying on one host's management network, see `prerequisites.bandwidth` (R17); None: no limit
+    bandwidth: int | None = None
     #: prerequisites whose `Unknown` does not block; empty is the safe default (R19)
     tolerate_unknown: frozenset[str] = frozenset()
     #: a shared view older than this decides nothing

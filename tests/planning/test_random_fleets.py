@@ -91,6 +91,7 @@ def questions(draw: st.DrawFn) -> Question:
             tolerate_unknown=frozenset(draw(st.sets(st.sampled_from(Name), max_size=3))),
         ),
         now=NOW,
+        group=view.group_of(asked.id),
         moves=tuple(others),
         stop_if_running=draw(st.booleans()),
         attested=draw(st.booleans()),

@@ -39,7 +39,7 @@ def check(question: Question) -> Finding:
     short: list[str] = []
     missing: list[str] = []
     for resource, needed in question.server.needs.items():
-        unit = _UNITS[resource]
+        unit = _UNITS.get(resource, resource)
         inventory = target.inventories.get(resource)
         if inventory is None:
             missing.append(unit)

@@ -6,12 +6,15 @@ from collections.abc import Mapping
 
 from vmferry.cloud.model import MigrationKind
 from vmferry.prerequisites import (
+    bandwidth,
     capacity,
     cluster,
     cpu_model,
+    devices,
     hypervisor_version,
     operating_system,
     power_state,
+    server_group,
     server_lock,
     server_task,
     source_host,
@@ -29,6 +32,7 @@ TABLE: tuple[tuple[Prerequisite, frozenset[MigrationKind]], ...] = (
     (Prerequisite(Name.SOURCE_HOST, About.SERVER, source_host.check), _ALL),
     (Prerequisite(Name.SERVER_LOCK, About.SERVER, server_lock.check), _ALL),
     (Prerequisite(Name.SERVER_TASK, About.SERVER, server_task.check), _ALL),
+    (Prerequisite(Name.DEVICES, About.SERVER, devices.check), _ALL),
     (Prerequisite(Name.TARGET_HOST, About.TARGET, target_host.check), _ALL),
     (Prerequisite(Name.CLUSTER, About.TARGET, cluster.check), _ALL),
     (Prerequisite(Name.CPU_MODEL, About.TARGET, cpu_model.check), _ALL),
@@ -36,6 +40,8 @@ TABLE: tuple[tuple[Prerequisite, frozenset[MigrationKind]], ...] = (
     (Prerequisite(Name.HYPERVISOR_VERSION, About.TARGET, hypervisor_version.check), _ALL),
     (Prerequisite(Name.STORAGE, About.TARGET, storage.check), _ALL),
     (Prerequisite(Name.CAPACITY, About.TARGET, capacity.check), _ALL),
+    (Prerequisite(Name.SERVER_GROUP, About.TARGET, server_group.check), _ALL),
+    (Prerequisite(Name.BANDWIDTH, About.TARGET, bandwidth.check), frozenset({MigrationKind.LIVE, MigrationKind.COLD})),
 )
 
 CHAINS: Mapping[MigrationKind, tuple[Prerequisite, ...]] = {

@@ -1,11 +1,14 @@
 """Cluster (R11): source and target are in the same virtualized cluster.
 
+What the server's flavor demands of its hosts counts as well, see `flavor_demands`.
+
 A cluster of PCD is a host aggregate with an availability zone of its name, and Nova tells each service's zone.
 Hosts of no such aggregate share the cloud's default zone.
 """
 
 from __future__ import annotations
 
+from vmferry.prerequisites import flavor_demands
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
@@ -39,4 +42,7 @@ def check(question: Question) -> Finding:
             f"choose a host of {pinned}",
             target.name,
         )
+    demanded = flavor_demands.check(question.server, target)
+    if demanded is not None:
+        return demanded
     return passed(Name.CLUSTER, f"both in {target.zone}", target.name)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from vmferry.cloud.model import Host, MigrationKind, OperatingSystem, Server, Snapshot
+from vmferry.cloud.model import Host, MigrationKind, OperatingSystem, Server, ServerGroup, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Name, Reason, Result
 
@@ -54,8 +54,12 @@ class Question:
     snapshot: Snapshot
     policy: Policy
     now: datetime
-    #: moves of other requests
+    #: the group that the server is in, None: in none
+    group: ServerGroup | None
+    #: moves of other requests, decided or in flight
     moves: tuple[PlannedMove, ...] = ()
+    #: moves of other requests that only wait for their turn, which is before this one's
+    ahead: tuple[PlannedMove, ...] = ()
     #: Cold: the request asks for a graceful stop first (R5)
     stop_if_running: bool = False
     #: Evacuate was asked for by name, which attests that the host is dead (I12)
@@ -78,6 +82,8 @@ class Finding:
     reason: Reason | None = None
     host: str | None = None
     remedy: str | None = None
+    #: it fails only for as long as other moves last: whoever asks waits for its turn
+    waits: bool = False
 
     def blocks(self, policy: Policy) -> bool:
         if self.result is Result.UNKNOWN:
@@ -103,8 +109,10 @@ def passed(name: Name, message: str, host: str | None = None) -> Finding:
     return Finding(name, Result.PASSED, message, host=host)
 
 
-def failed(name: Name, reason: Reason, message: str, remedy: str, host: str | None = None) -> Finding:
-    return Finding(name, Result.FAILED, message, reason, host, remedy)
+def failed(
+    name: Name, reason: Reason, message: str, remedy: str, host: str | None = None, *, waits: bool = False
+) -> Finding:
+    return Finding(name, Result.FAILED, message, reason, host, remedy, waits)
 
 
 def unknown(name: Name, message: str, remedy: str, host: str | None = None) -> Finding:

@@ -1,20 +1,31 @@
-"""ServerLock (R18, I10): a locked server is not moved. Nova would do it for an administrator."""
+"""ServerLock (R18, R32, I10): a server that is locked, or that its owner opted out, is not moved. Nova would do it."""
 
 from __future__ import annotations
 
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.words import Name, Reason
 
+#: server metadata by which an owner says how willingly the server is moved; this word: not at all
+PRIORITY_KEY = "migration-priority"
+NEVER = "never"
+
 
 def check(question: Question) -> Finding:
     server = question.server
-    if not server.locked:
-        return passed(Name.SERVER_LOCK, "not locked")
-    why = f": {server.locked_reason}" if server.locked_reason else ""
-    return failed(
-        Name.SERVER_LOCK,
-        Reason.LOCKED,
-        f"the server is locked{why}",
-        f"ask its owner, then `openstack server unlock {server.id}`",
-        server.host,
-    )
+    opted_out = server.metadata.get(PRIORITY_KEY) == NEVER
+    message = "its metadata says " + f"{PRIORITY_KEY}: {NEVER}"
+    remedy = f"it is its owner's decision: `openstack server unset --property {PRIORITY_KEY} {server.id}`"
+    if server.locked:
+        why = f": {server.locked_reason}" if server.locked_reason else ""
+        return failed(
+            Name.SERVER_LOCK,
+            Reason.LOCKED,
+            f"the server is locked{why}" + (f"; and {message}" if opted_out else ""),
+            f"ask its owner, then `openstack server unlock {server.id}`" + (f"; {remedy}" if opted_out else ""),
+            server.host,
+        )
+    if opted_out:
+        return failed(
+            Name.SERVER_LOCK, Reason.OPTED_OUT, f"its owner wants it left where it is: {message}", remedy, server.host
+        )
+    return passed(Name.SERVER_LOCK, "not locked")

@@ -1,0 +1,75 @@
+"""Bandwidth (R17): the copies in flight on a host's management network stay within a configured limit.
+
+The limit is in units for each host (`policy.bandwidth`). A live or cold migration weighs one unit, and one more for
+each 100 GiB of local disk, begun ones counted, that it copies. An evacuation copies nothing. What weighs more than
+the limit weighs as much as the limit: it runs alone.
+"""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
+from vmferry.policy import Policy
+from vmferry.prerequisites import told
+from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.storage import has_local_disks
+from vmferry.prerequisites.words import Name, Reason
+
+_NAME = Name.BANDWIDTH
+#: GiB of local disk that count like the memory of one more server
+GIB_PER_UNIT = 100
+_COPYING = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)
+
+
+def check(question: Question) -> Finding:
+    target, limit = question.target, question.policy.bandwidth
+    assert target is not None
+    if limit is None:
+        return passed(_NAME, "no limit is configured", target.name)
+    if question.server.host is None:
+        return passed(_NAME, "the server is on no host: nothing to copy", target.name)
+    needed = _units(question.server.id, question.server.host, question, limit)
+    for host in (question.server.host, target.name):
+        taken = _taken(question, host, limit)
+        if taken + needed > limit:
+            return failed(
+                _NAME,
+                Reason.BANDWIDTH_EXCEEDED,
+                f"{host}: {needed} units needed, {taken} of {limit} are taken by other moves",
+                "wait: it goes on by itself once others have ended; or raise policy.bandwidth",
+                host,
+                waits=True,
+            )
+    return passed(_NAME, f"{needed} of {limit} units on either host", target.name)
+
+
+def _taken(question: Question, host: str, limit: int) -> int:
+    """What other moves take of the host's network: Nova's records, and moves that are decided or go first."""
+    taken: dict[str, int] = {}
+    decided = {move.server_id: move for move in (*question.ahead, *question.moves)}
+    for migration in question.snapshot.migrations.values():
+        if migration.stage not in _COPYING:
+            continue
+        # Nova names the target of a cold migration late: until then the decided one counts
+        planned = decided.pop(migration.server_id, None)
+        target = migration.target_host or (planned.target_host if planned else None)
+        copies = migration.type != NOVA_TYPE[MigrationKind.EVACUATE]
+        if copies and host in (migration.source_host, target):
+            taken[migration.server_id] = _units(migration.server_id, migration.source_host, question, limit)
+    for move in decided.values():
+        if move.kind is not MigrationKind.EVACUATE and host in (move.source_host, move.target_host):
+            taken[move.server_id] = _units(move.server_id, move.source_host, question, limit)
+    taken.pop(question.server.id, None)
+    return sum(taken.values())
+
+
+def _units(server_id: str, source: str | None, question: Question, limit: int) -> int:
+    """The weight of the server's move away from `source`; a server that is not listed weighs like a small one."""
+    server = question.snapshot.servers.get(server_id)
+    if server is None or not has_local_disks(server) or _shared(question, source, question.policy):
+        return min(1, limit)
+    return min(1 + -(-server.local_disk_gb // GIB_PER_UNIT), limit)
+
+
+def _shared(question: Question, source: str | None, policy: Policy) -> bool:
+    host = question.snapshot.hosts.get(source or "")
+    return host is not None and told.storage_pool(host, policy).value is not None

@@ -1,0 +1,125 @@
+"""ServerGroup (R18, I25): affinity and anti-affinity hold before, during and after the move.
+
+Nova asks for them twice, in its scheduler and again on the target, and so do the rules here (R21):
+
+- anti-affinity: fewer than `max_server_per_host` other members on the target; those on their way to it or from it
+  count as well.
+- affinity: another member must be on the target. Nova counts the server's own host among the group's, so it moves
+  the last members away from a host to no other one: a group that is together stays where it is.
+- a rule that is broken already does not forbid a move that does not break it further.
+- the soft ones never forbid anything; `planning.targets` ranks by them.
+
+Stricter than Nova: two members of one group are never in flight together.
+"""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, ServerGroup
+from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.words import Name, Reason
+
+_NAME = Name.SERVER_GROUP
+_COPYING = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)
+
+
+def check(question: Question) -> Finding:
+    group, target = question.group, question.target
+    assert target is not None
+    if group is None:
+        return passed(_NAME, "in no server group", target.name)
+    if group.policy.startswith("soft-"):
+        return passed(_NAME, f"{group.policy} of group {group.name} is a wish: it counts in the rank", target.name)
+    if (moving := _in_flight(question, group)) is not None:
+        return failed(
+            _NAME,
+            Reason.AFFINITY_CONFLICT,
+            f"{_title(question, moving)} of the same {group.policy} group {group.name} is on its way: "
+            "its members move one after another",
+            "wait: it goes on by itself once that move has ended",
+            target.name,
+            waits=True,
+        )
+    if group.policy == "anti-affinity":
+        return _apart(question, group, target.name)
+    if group.policy == "affinity":
+        return _together(question, group, target.name)
+    return passed(_NAME, f"group {group.name} has the policy {group.policy}, which forbids no move", target.name)
+
+
+def others_on(question: Question, host: str) -> frozenset[str]:
+    """Ids of the other members of the server's group that are on the host or on their way to it."""
+    group, snapshot = question.group, question.snapshot
+    if group is None:
+        return frozenset()
+    others = group.members - {question.server.id}
+    there = {one for one in others if (found := snapshot.servers.get(one)) is not None and found.host == host}
+    records = {m.server_id for one in others for m in _open(question, one) if m.target_host == host}
+    decided = {move.server_id for move in question.moves if move.target_host == host}
+    return frozenset(there | records | (decided & others))
+
+
+def _apart(question: Question, group: ServerGroup, target: str) -> Finding:
+    # a cold migration that waits for its confirmation may still be reverted: Nova counts its source, too
+    others = group.members - {question.server.id}
+    leaving = {m.server_id for one in others for m in _open(question, one) if m.source_host == target}
+    found = others_on(question, target) | leaving
+    if len(found) < group.max_server_per_host:
+        return passed(_NAME, f"anti-affinity of group {group.name} holds on {target}", target)
+    names = ", ".join(sorted(_title(question, one) for one in found)[:3])
+    return failed(
+        _NAME,
+        Reason.AFFINITY_CONFLICT,
+        f"{target} has {len(found)} other members of the anti-affinity group {group.name} ({names}), "
+        f"{group.max_server_per_host} may be on one host",
+        f"choose a host without members of {group.name}",
+        target,
+    )
+
+
+def _together(question: Question, group: ServerGroup, target: str) -> Finding:
+    others = group.members - {question.server.id}
+    hosts = [found.host for one in others if (found := question.snapshot.servers.get(one)) is not None and found.host]
+    if hosts.count(target) > 0 and hosts.count(target) >= hosts.count(question.server.host or ""):
+        return passed(_NAME, f"{target} holds other members of the affinity group {group.name}", target)
+    elsewhere = sorted(set(hosts) - {question.server.host})
+    if hosts.count(target) > 0:
+        return failed(
+            _NAME,
+            Reason.AFFINITY_CONFLICT,
+            f"{target} holds fewer of the affinity group {group.name} than {question.server.host}, where it is",
+            f"move those on {', '.join(elsewhere)} to {question.server.host}",
+            target,
+        )
+    remedy = f"choose {' or '.join(elsewhere)}, or " if elsewhere else ""
+    return failed(
+        _NAME,
+        Reason.AFFINITY_CONFLICT,
+        f"{target} holds no other member of the affinity group {group.name}, and Nova moves its members to no other "
+        "host than those that do",
+        f"{remedy}give the rule up if it is no longer wanted: `openstack server group delete {group.id}`",
+        target,
+    )
+
+
+def _in_flight(question: Question, group: ServerGroup) -> str | None:
+    """Another member that is being moved right now, by whomever."""
+    others = group.members - {question.server.id}
+    moving = {move.server_id for move in question.moves} & others
+    moving |= {one for one in others for m in _open(question, one) if m.stage in _COPYING and _alive(question, m)}
+    return min(moving, default=None)
+
+
+def _alive(question: Question, migration: Migration) -> bool:
+    """Whether anything still works on it: what a dead host was doing has ended with it."""
+    source = question.snapshot.hosts.get(migration.source_host or "")
+    evacuation = migration.type == NOVA_TYPE[MigrationKind.EVACUATE]
+    return evacuation or source is None or source.service.up
+
+
+def _open(question: Question, server_id: str) -> list[Migration]:
+    return [m for m in question.snapshot.migrations_by_server.get(server_id, ()) if m.open]
+
+
+def _title(question: Question, server_id: str) -> str:
+    found = question.snapshot.servers.get(server_id)
+    return found.name if found is not None else server_id
