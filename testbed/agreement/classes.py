@@ -69,6 +69,8 @@ class Rule:
     requirement: str
     #: only for servers in these states; empty: for all
     vm_states: frozenset[str] = frozenset()
+    #: only where the message says so: one reason may stand for several rules
+    says: str = ""
 
 
 def _of(*kinds: MigrationKind) -> frozenset[MigrationKind]:
@@ -81,8 +83,8 @@ STRICTER: tuple[Rule, ...] = (
     Rule(Name.POWER_STATE, Reason.STATE_NOT_MIGRATABLE, _of(COLD), "R5", frozenset({"active"})),
     # Nova takes the flag `forced_down` for death, even of a host that still reports
     Rule(Name.SOURCE_HOST, Reason.HOST_NOT_FAILED, _of(EVACUATE), "R6, I12"),
-    # a server that was not created for a zone may go to any
-    Rule(Name.CLUSTER, Reason.OUTSIDE_CLUSTER, EVERY, "R11"),
+    # a server that was not created for a zone may go to any; what its flavor demands is Nova's own rule
+    Rule(Name.CLUSTER, Reason.OUTSIDE_CLUSTER, EVERY, "R11", says="the server's host"),
     # Nova compares versions and CPUs for a live migration alone, and allows a newer version there
     Rule(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_MISMATCH, EVERY, "R14"),
     Rule(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_TOO_OLD, _of(COLD, EVACUATE), "R14"),
@@ -106,7 +108,7 @@ def requirement(against: Against, kind: MigrationKind, vm_state: str) -> str | N
     for rule in STRICTER:
         if (against.name, against.reason) != (rule.name, rule.reason) or kind not in rule.kinds:
             continue
-        if not rule.vm_states or vm_state in rule.vm_states:
+        if (not rule.vm_states or vm_state in rule.vm_states) and rule.says in against.message:
             return rule.requirement
     return None
 

@@ -17,6 +17,7 @@ FLAVORS: dict[str, tuple[int, int, int, dict[str, str]]] = {
     # more vCPUs, and more disk, than the tight host has, but less than it may overcommit
     "agree.vcpus": (8, 256, 1, {}),
     "agree.disk": (1, 256, 60, {}),
+    "agree.ssd": (1, 256, 1, {"aggregate_instance_extra_specs:disk": "ssd"}),
     "agree.avx512": (1, 256, 1, {"trait:HW_CPU_X86_AVX512F": "required"}),
 }
 
@@ -42,6 +43,8 @@ class Fleet:
     elsewhere: frozenset[str] = frozenset()
     #: Ubuntu's version by host, told by an aggregate's metadata; of hosts that are missing nobody tells it
     systems: dict[str, str] = field(default_factory=dict)
+    #: hosts of an aggregate with disk=ssd
+    fast: frozenset[str] = frozenset()
     #: hosts so small that one move more or less decides over the next
     tight: frozenset[str] = frozenset()
     #: hosts that may be failed, forced down or disabled for a while
@@ -93,6 +96,7 @@ def generate(seed: int) -> Fleet:
         ("agree.disk", "cmp2", None, None),
         ("agree.avx512", "cmp1", None, None),
         ("agree.avx512", "cmp6", None, None),
+        ("agree.ssd", "cmp1", None, None),
         ("m1.tiny", "cmp7", None, None),
         ("m1.tiny", "cmp5", None, None),
         ("m1.tiny", home(), None, ZONE),
@@ -113,6 +117,7 @@ def generate(seed: int) -> Fleet:
         hosts,
         elsewhere=frozenset({"cmp7"}),
         systems={host: system for host, system in systems.items() if system},
+        fast=frozenset({"cmp1", "cmp2", "cmp6", "cmp8"}),
         tight=frozenset({"cmp5"}),
         may_fail=("cmp2", "cmp3", "cmp4", "cmp6", "cmp7", "cmp8"),
         slots=slots,

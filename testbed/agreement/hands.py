@@ -76,6 +76,10 @@ class Hands:
             told = {"os_distro": "ubuntu", "os_version": system}
             self._aggregates.append(self.tenant.create_aggregate(f"ubuntu-{system}", hosts=hosts, metadata=told))
 
+        if self.fleet.fast:
+            fast = sorted(self.fleet.fast)
+            self._aggregates.append(self.tenant.create_aggregate("fast", hosts=fast, metadata={"disk": "ssd"}))
+
     async def clear(self) -> None:
         """Delete all that was made."""
         await self.delete(*self._all)

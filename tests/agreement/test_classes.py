@@ -18,6 +18,8 @@ NEWER = Against(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_MISMATCH)
 CPU = Against(Name.CPU_MODEL, Reason.CPU_INCOMPATIBLE)
 STATE = Against(Name.POWER_STATE, Reason.STATE_NOT_MIGRATABLE)
 STORAGE = Against(Name.STORAGE, Reason.STORAGE_NOT_SHARED)
+ZONE = Against(Name.CLUSTER, Reason.OUTSIDE_CLUSTER, "cmp7 is in cluster2, the server's host cmp1 in cluster1")
+TRAIT = Against(Name.CLUSTER, Reason.OUTSIDE_CLUSTER, "cmp3 has no trait X; the flavor y has trait:X=required")
 MOVED, REFUSED = Happened(Did.MOVED, "cmp2"), Happened(Did.REFUSED, "cmp1", "HTTP 409")
 FAILED, UNCLEAR = Happened(Did.FAILED, "cmp1"), Happened(Did.UNCLEAR, "cmp1")
 
@@ -64,6 +66,8 @@ CASES: dict[str, tuple[MigrationKind, str, tuple[Against, ...], Happened, Outcom
     "cold to an older version is ours": (COLD, "stopped", (OLDER,), MOVED, Outcome.STRICTER_BY_POLICY, ("R14",)),
     "live to a newer version is ours": (LIVE, "active", (NEWER,), MOVED, Outcome.STRICTER_BY_POLICY, ("R14",)),
     "live to a lesser CPU is Nova's own rule": (LIVE, "active", (CPU,), MOVED, Outcome.REFUSED_BUT_POSSIBLE, ()),
+    "another zone is ours": (LIVE, "active", (ZONE,), MOVED, Outcome.STRICTER_BY_POLICY, ("R11",)),
+    "what a flavor demands is Nova's own rule": (LIVE, "active", (TRAIT,), MOVED, Outcome.REFUSED_BUT_POSSIBLE, ()),
     "evacuation to a lesser CPU is ours": (EVACUATE, "active", (CPU,), MOVED, Outcome.STRICTER_BY_POLICY, ("R12",)),
     "evacuation off shared storage would lose data": (
         EVACUATE,
