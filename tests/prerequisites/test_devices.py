@@ -1,0 +1,93 @@
+"""Devices (R18, R19, R21): what Nova does not move is refused, what nobody tells is unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.build import flavor, question, server, snapshot
+from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from vmferry.cloud.model import MigrationKind
+from vmferry.prerequisites import devices
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.words import Name, Reason, Result
+
+LIVE, COLD, EVACUATE = MigrationKind
+VTPM = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}
+OF_THE_HOST = {**VTPM, "hw:tpm_secret_security": "host"}
+SEV = {"hw:mem_encryption": "True"}
+PCI = {"pci_passthrough:alias": "gpu:1"}
+FPGA = {"accel:device_profile": "fpga-1"}
+VGPU = {"resources:VGPU": "1"}
+
+
+def ask(specs: dict[str, str], kind: MigrationKind, **over: Any) -> Question:
+    asked = server(flavor=flavor(extra_specs=specs), **over)
+    return question(asked, kind, snapshot([asked]), target=None)
+
+
+def refused(specs: dict[str, str], kind: MigrationKind, *says: str, remedy: str = "", **over: Any) -> Case:
+    return fails(ask(specs, kind, **over), Reason.DEVICE_ATTACHED, says, (remedy,), "host-a")
+
+
+def untold(specs: dict[str, str], kind: MigrationKind, *says: str) -> Case:
+    return cannot_tell(ask(specs, kind), ("the cloud does not tell", *says), ("tolerateUnknown: [Devices]",), "host-a")
+
+
+CASES: dict[str, Case] = {
+    "an ordinary flavor, and what is not looked at": passes(ask({}, LIVE), "asks for no device", "ports, shares"),
+    "specs that attach nothing": passes(
+        ask({"quota:vif_inbound_average": "1", "trait:HW_CPU_X86_AVX2": "required", "hw:cpu_policy": "shared"}, COLD)
+    ),
+    # vTPM
+    "a vTPM moves live only with a secret of the host's": refused(
+        VTPM, LIVE, "vTPM", "hw:tpm_secret_security=host", remedy="Cold"
+    ),
+    "not with one of the deployment's either": refused({**VTPM, "hw:tpm_secret_security": "deployment"}, LIVE, "vTPM"),
+    "with one of the host's it does": passes(ask(OF_THE_HOST, LIVE), "vTPM"),
+    "a vTPM moves cold while the server is off": passes(ask(VTPM, COLD, vm_state="stopped"), "vTPM"),
+    "but nobody else than its owner could start it again": refused(
+        VTPM, COLD, "its owner's", remedy="let its owner", vm_state="active"
+    ),
+    "unless the secret is not the owner's": passes(ask(OF_THE_HOST, COLD, vm_state="active")),
+    "a vTPM is never evacuated, whose secret it may be": refused(OF_THE_HOST, EVACUATE, "vTPM", remedy="repair"),
+    # encrypted memory
+    "encrypted memory does not move live": refused(SEV, LIVE, "encrypted", remedy="Cold"),
+    "which host takes encrypted memory is not told": untold(SEV, COLD, "encrypted memory"),
+    "memory that is not encrypted": passes(ask({"hw:mem_encryption": "false"}, LIVE)),
+    # accelerators
+    "an accelerator is not moved live": refused(FPGA, LIVE, "fpga-1", "Nova refuses Live", remedy="resize"),
+    "nor cold": refused(FPGA, COLD, "fpga-1"),
+    "Nova evacuates it, to where nobody tells": untold(FPGA, EVACUATE, "accelerator"),
+    # PCI devices, vGPUs, persistent memory
+    "whether a PCI device can move live depends on its alias": untold(PCI, LIVE, "gpu:1", "live_migratable"),
+    "which host has PCI devices free is not told": untold(PCI, COLD, "gpu:1 free"),
+    "a vGPU that moves live": untold(VGPU, LIVE, "vGPU", "live-migrate"),
+    "a vGPU in a group of its own": untold({"resources1:VGPU": "1"}, COLD, "vGPU"),
+    "no vGPU at all": passes(ask({"resources:VGPU": "0"}, LIVE)),
+    "persistent memory": untold({"hw:pmem": "6GB,12GB"}, EVACUATE, "6GB,12GB"),
+    # NUMA
+    "pinned CPUs": untold({"hw:cpu_policy": "dedicated"}, LIVE, "NUMA", "hw:cpu_policy=dedicated"),
+    "huge pages on two nodes": untold(
+        {"hw:numa_nodes": "2", "hw:mem_page_size": "1GB"}, COLD, "hw:numa_nodes=2", "hw:mem_page_size=1GB"
+    ),
+    # several
+    "all that Nova refuses is said at once (R20)": refused(
+        {**VTPM, **SEV, **FPGA, **PCI}, LIVE, "vTPM", "encrypted", "fpga-1", remedy="Cold"
+    ),
+    "all that is not told is said at once": untold({**PCI, **VGPU}, COLD, "gpu:1", "; nor which host has a vGPU"),
+}
+
+
+@pytest.mark.parametrize("sentence", CASES)
+def test_it_says(sentence: str) -> None:
+    case = CASES[sentence]
+    compare(devices.check(case.question), Name.DEVICES, case)
+
+
+@pytest.mark.parametrize("kind", MigrationKind)
+@pytest.mark.parametrize("specs", [VTPM, SEV, PCI, FPGA, VGPU], ids=["vtpm", "sev", "pci", "fpga", "vgpu"])
+def test_R19_a_device_is_never_passed_over(specs: dict[str, str], kind: MigrationKind) -> None:
+    finding = devices.check(ask(specs, kind, vm_state="stopped" if kind is COLD else "active"))
+    assert finding.result is not Result.PASSED or "vTPM" in finding.message

@@ -1,0 +1,120 @@
+"""Cluster (R11, R21), its other half: traits and aggregate properties that the flavor demands of its hosts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.build import flavor, host, question, server, snapshot
+from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from vmferry.cloud.model import Aggregate
+from vmferry.prerequisites import cluster
+from vmferry.prerequisites.flavor_demands import meets
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.words import Name, Reason
+
+AVX = "trait:HW_CPU_X86_AVX512F"
+SSD = "aggregate_instance_extra_specs:ssd"
+HAS_AVX = {"traits": frozenset({"HW_CPU_X86_AVX512F"})}
+
+
+def aggregate(number: int, **metadata: str) -> Aggregate:
+    return Aggregate(number, f"rack-{number}", None, frozenset({"host-b"}), metadata)
+
+
+def ask(specs: dict[str, str], **target: Any) -> Question:
+    asked = server(flavor=flavor(extra_specs=specs))
+    return question(asked, view=snapshot([asked], [host("host-a"), host("host-b", **target)]))
+
+
+CASES: dict[str, Case] = {
+    "a flavor that demands nothing": passes(ask({})),
+    "a required trait that is there": passes(ask({AVX: "required"}, **HAS_AVX)),
+    "one that is not": fails(
+        ask({AVX: "required"}),
+        Reason.OUTSIDE_CLUSTER,
+        ("host-b has no trait HW_CPU_X86_AVX512F", "m1.medium"),
+        ("a host with HW_CPU_X86_AVX512F",),
+        "host-b",
+    ),
+    "a forbidden trait": fails(
+        ask({AVX: "forbidden"}, **HAS_AVX),
+        Reason.OUTSIDE_CLUSTER,
+        ("host-b has the trait",),
+        ("without HW_CPU_X86_AVX512F",),
+        "host-b",
+    ),
+    "a forbidden trait that is not there": passes(ask({AVX: "forbidden"})),
+    "traits that Placement did not tell (R19)": cannot_tell(
+        ask({AVX: "forbidden"}, inventories=None), ("does not tell the traits of host-b",), ("Placement",), "host-b"
+    ),
+    "a trait that a device of the host may have (R19)": cannot_tell(
+        ask({"trait:CUSTOM_V100": "required", "resources:VGPU": "1"}),
+        ("itself has no trait CUSTOM_V100",),
+        ("--required CUSTOM_V100",),
+        "host-b",
+    ),
+    "a trait of a numbered group is its devices' matter": passes(ask({"trait1:CUSTOM_V100": "required"})),
+    "a property of one of its aggregates": passes(
+        ask({SSD: "true"}, aggregates=(aggregate(1), aggregate(2, ssd="true")))
+    ),
+    "one of a property's values": passes(ask({SSD: "true"}, aggregates=(aggregate(1, ssd="maybe, true"),))),
+    "another value": fails(
+        ask({SSD: "true"}, aggregates=(aggregate(1, ssd="false"), aggregate(2, ssd="maybe"))),
+        Reason.OUTSIDE_CLUSTER,
+        ("an aggregate with ssd true", "host-b say false, maybe"),
+        ("an aggregate with ssd true",),
+        "host-b",
+    ),
+    "no aggregate at all": fails(
+        ask({SSD: "true"}), Reason.OUTSIDE_CLUSTER, ("host-b say nothing of it",), ("ssd true",), "host-b"
+    ),
+    "every demand must be met": fails(
+        ask({SSD: "true", AVX: "required"}, aggregates=(aggregate(1, ssd="true"),)),
+        Reason.OUTSIDE_CLUSTER,
+        ("HW_CPU_X86_AVX512F",),
+        (),
+        "host-b",
+    ),
+    "another zone is said first": fails(ask({AVX: "required"}, zone="west"), Reason.OUTSIDE_CLUSTER, ("west",), ()),
+}
+
+
+@pytest.mark.parametrize("sentence", CASES)
+def test_it_says(sentence: str) -> None:
+    case = CASES[sentence]
+    compare(cluster.check(case.question), Name.CLUSTER, case)
+
+
+@pytest.mark.parametrize(
+    ("wish", "good", "bad"),
+    [
+        ("true", "true", "True"),
+        ("s== a", "a", "b"),
+        ("s!= a", "b", "a"),
+        ("s< b", "a", "b"),
+        ("s<= b", "b", "c"),
+        ("s> b", "c", "b"),
+        ("s>= b", "b", "a"),
+        ("= 3", "4", "2"),
+        (">= 3", "3.5", "2"),
+        ("<= 3", "3", "4"),
+        ("== 3", "3.0", "4"),
+        ("!= 3", "4", "3"),
+        ("<in> vx", "avx2", "sse"),
+        ("<all-in> aes sse", "aes,sse2", "aes"),
+        ("<or> a <or> b", "b", "<or>"),
+        ("<or> a", "a", "b"),
+        (">= 3", "9", "many"),
+        ("~= 3", "~= 3", "3"),
+        ("", "", "x"),
+    ],
+)
+def test_R21_a_wish_reads_as_in_Novas_filter(wish: str, good: str, bad: str) -> None:
+    assert meets(good, wish) and not meets(bad, wish)
+
+
+@pytest.mark.parametrize("wish", ["<or>", "<all-in>", "s==", ">=", "<in>", ">= many"])
+def test_a_wish_that_says_nothing_is_not_met(wish: str) -> None:
+    assert not meets("1", wish)
