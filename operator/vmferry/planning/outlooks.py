@@ -38,6 +38,7 @@ class Outlooks:
         """As `look_out(question, target, avoid)`."""
         if question.source is not self._source:
             self._source, self._by_asked = question.source, {}
+        group = question.group
         known = self._by_asked.setdefault((question.kind, target, avoid, question.group), {})
         server = question.server
         for names, outlooks in known.items():
