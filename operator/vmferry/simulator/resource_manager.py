@@ -39,20 +39,22 @@ async def _hosts(request: web.Request) -> web.Response:
 
 
 def _host(cloud: Cloud, host: Host) -> dict[str, Any]:
+    """A fleet's host with an empty `os` is one whose agent does not tell it: every field may be missing."""
+    info = {
+        "hostname": host.name,
+        "os_family": "Linux",
+        "arch": "x86_64",
+        "responding": host.alive,
+        "last_response_time": database(cloud.last_seen(host)),
+        "cpu_info": {"arch": "x86_64", "model": host.cpu.model, "vendor": host.cpu.vendor},
+    }
     return {
         "id": host.name,
-        "info": {
-            "hostname": host.name,
-            "os_family": "Linux",
-            "arch": "x86_64",
-            "os_info": host.os_version,
-            "responding": host.alive,
-            "last_response_time": database(cloud.last_seen(host)),
-            "cpu_info": {"model": host.cpu.model, "vendor": host.cpu.vendor},
-        },
+        "info": info | ({"os_info": host.os_version} if host.os_version else {}),
         "roles": ["pf9-ostackhost-neutron"],
-        "role_status": "ok",
+        "role_status": "ok" if host.alive else "failed",
         "hypervisor_info": {"hypervisor_type": "kvm"},
+        "hostconfig_id": None,
         "extensions": {},
         "message": "",
     }
