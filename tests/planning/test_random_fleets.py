@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.build import NOW, STATUS, flavor, host, hypervisor, migration, move, room, server, snapshot
-from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server
+from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server, ServerGroup
 from vmferry.planning.limits import full
 from vmferry.planning.targets import assess
 from vmferry.policy import Limits, Policy, StoragePool
@@ -75,7 +75,10 @@ def questions(draw: st.DrawFn) -> Question:
     everyone = [draw(servers(f"s{n}")) for n in range(draw(st.integers(1, 4)))]
     some = st.lists(st.sampled_from(everyone), max_size=4)
     history = [draw(records(of, number)) for number, of in enumerate(draw(some), 1)]
-    view = snapshot(everyone, fleet, history)
+    policy = draw(st.sampled_from(["affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity"]))
+    members = frozenset(one.id for one in everyone if draw(st.booleans()))
+    group = ServerGroup("g-1", "shop", policy, members, draw(st.integers(1, 2)))
+    view = snapshot(everyone, fleet, history, server_groups=[group])
     asked = everyone[0]
     others = [move(of, draw(HOST)) for of in everyone[1:] if draw(st.booleans())]
     pool = StoragePool("nfs", hosts=frozenset(draw(st.sets(HOST))))
@@ -88,6 +91,7 @@ def questions(draw: st.DrawFn) -> Question:
         policy=Policy(
             shared_storage=(pool,) if draw(st.booleans()) else (),
             local_unless_shared=draw(st.booleans()),
+            bandwidth=draw(st.none() | st.integers(1, 3)),
             tolerate_unknown=frozenset(draw(st.sets(st.sampled_from(Name), max_size=3))),
         ),
         now=NOW,
@@ -142,12 +146,27 @@ def check_safe(asked: Question, name: str) -> None:
         if source.hypervisor is not None and target.hypervisor is not None:
             assert target.hypervisor.version >= source.hypervisor.version, "I18: never to an older one"
             assert asked.os_upgrade or target.hypervisor.version == source.hypervisor.version, "R23"
+    check_group(asked, name)
     for resource, inventory in (target.inventories or {}).items():
         assert asked.server.needs.get(resource, 0) <= max(inventory.free, 0), "R16"
     on_host = asked.server.image_id is not None or asked.server.local_disk_gb > 0
     if asked.kind is MigrationKind.EVACUATE and on_host and Name.STORAGE not in asked.policy.tolerate_unknown:
         shared = {h for pool in asked.policy.shared_storage for h in pool.hosts}
         assert {name, asked.server.host} <= shared, "I14: never rebuild what is on a local disk"
+
+
+def check_group(asked: Question, name: str) -> None:
+    """I25: after the move no rule of the server's group is broken that was not, and no other member is moving."""
+    group = next((g for g in asked.snapshot.server_groups if asked.server.id in g.members), None)
+    if group is None or group.policy.startswith("soft-"):
+        return
+    others = [s for s in asked.snapshot.servers.values() if s.id in group.members and s.id != asked.server.id]
+    assert not {s.id for s in others} & {m.server_id for m in asked.moves}
+    there = sum(s.host == name for s in others)
+    if group.policy == "anti-affinity":
+        assert there < group.max_server_per_host
+    else:
+        assert there >= max(1, sum(s.host == asked.server.host for s in others))
 
 
 PAIRS = st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.build import NOW, dead_host, host, ident, migration, move, question, room, server, snapshot
-from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server
+from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server, ServerGroup
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import TABLE
@@ -18,8 +18,19 @@ WEB = server()
 A, B, C = host("host-a"), host("host-b"), host("host-c")
 
 
-def ask(*hosts: Host, of: Server = WEB, migrations: tuple[Migration, ...] = (), **over: Any) -> Question:
-    return question(of, view=snapshot([of], hosts, migrations), target=None, **over)
+def ask(
+    *hosts: Host,
+    of: Server = WEB,
+    migrations: tuple[Migration, ...] = (),
+    with_friends: tuple[str, ...] = (),
+    **over: Any,
+) -> Question:
+    """`with_friends`: the policy of the server's group, and the host of each other member."""
+    policy, *where = with_friends or ("",)
+    friends = [server(name=f"friend-{n}", host=one) for n, one in enumerate(where)]
+    group = ServerGroup("g-1", "shop", policy, frozenset({of.id, *(friend.id for friend in friends)}))
+    view = snapshot([of, *friends], hosts, migrations, server_groups=[group] if policy else [])
+    return question(of, view=view, target=None, **over)
 
 
 def filled(name: str, memory_mb: int, **over: Any) -> Host:
@@ -52,6 +63,22 @@ RANKING: dict[str, tuple[Question, list[str]]] = {
         ask(A, B, C, moves=(move(server(name="x"), "host-b"),)),
         ["host-c", "host-b"],
     ),
+    "soft-affinity goes to its friends, though they are crowded": (
+        ask(A, B, filled("host-c", 40_000), with_friends=("soft-affinity", "host-c")),
+        ["host-c", "host-b"],
+    ),
+    "the more friends the better": (
+        ask(A, B, C, with_friends=("soft-affinity", "host-b", "host-c", "host-c")),
+        ["host-c", "host-b"],
+    ),
+    "soft-anti-affinity goes where its friends are not": (
+        ask(A, B, filled("host-c", 40_000), with_friends=("soft-anti-affinity", "host-b")),
+        ["host-c", "host-b"],
+    ),
+    "it goes to them where there is no other host": (
+        ask(A, B, with_friends=("soft-anti-affinity", "host-b")),
+        ["host-b"],
+    ),
     "the source is never a target (I18)": (ask(A), []),
 }
 
@@ -68,6 +95,54 @@ def test_R8_the_rank_says_why() -> None:
     assert assess(ask(A, filled("host-b", 28_672)), None).eligible[0].message == (
         "50% of its memory taken after the move, 0 migrations on their way there"
     )
+
+
+def test_R18_the_rank_says_what_a_soft_group_wished() -> None:
+    found = assess(ask(A, B, with_friends=("soft-affinity", "host-b")), None)
+    assert found.eligible[0].message.endswith("on their way there, 1 others of its soft-affinity group shop there")
+
+
+class TestOtherMovesInTheWay:
+    """What ends by itself is waited for: it is no refusal (R17, I25)."""
+
+    LIMIT = Policy(bandwidth=1)
+
+    def busy(self, *hosts: str) -> tuple[Migration, ...]:
+        return tuple(
+            migration(server(name=f"x-{name}", host="host-z"), n, target_host=name) for n, name in enumerate(hosts)
+        )
+
+    def test_a_host_that_is_free_is_taken(self) -> None:
+        found = assess(ask(A, B, C, migrations=self.busy("host-b"), policy=self.LIMIT), None)
+        assert (found.target, found.waits_for) == ("host-c", None)
+
+    def test_when_all_are_busy_the_best_of_them_is_waited_for(self) -> None:
+        hosts = (A, filled("host-b", 9000), C, host("host-d", enabled=False))
+        found = assess(ask(*hosts, migrations=self.busy("host-b", "host-c"), policy=self.LIMIT), None)
+        assert (found.target, found.waits_for) == (None, "host-c")
+        assert {f.reason for f in found.against} == {Reason.NO_ELIGIBLE_TARGET}
+
+    def test_a_named_host_is_waited_for(self) -> None:
+        found = assess(ask(A, B, C, migrations=self.busy("host-b"), policy=self.LIMIT), "host-b")
+        assert (found.target, found.waits_for) == (None, "host-b")
+        assert [f.reason for f in found.against] == [Reason.BANDWIDTH_EXCEEDED]
+
+    def test_nothing_is_waited_for_if_something_else_is_against_the_host(self) -> None:
+        asked = ask(A, host("host-b", zone="west"), migrations=self.busy("host-b"), policy=self.LIMIT)
+        assert assess(asked, "host-b").waits_for is None
+
+    def test_nor_if_something_is_against_the_server(self) -> None:
+        asked = ask(A, B, of=server(locked=True), migrations=self.busy("host-b"), policy=self.LIMIT)
+        assert assess(asked, "host-b").waits_for is None
+
+    def test_nor_for_a_host_that_was_tried_and_failed(self) -> None:
+        asked = ask(A, B, C, migrations=self.busy("host-b"), policy=self.LIMIT)
+        assert assess(asked, "host-b", avoid=frozenset({"host-b"})).waits_for is None
+
+    def test_I25_a_group_that_moves_one_by_one_is_waited_for(self) -> None:
+        friend = server(name="friend-0", host="host-d")
+        asked = ask(A, B, with_friends=("anti-affinity", "host-d"), moves=(move(friend, "host-c"),))
+        assert assess(asked, None).waits_for == "host-b"
 
 
 def test_I24_what_is_on_its_way_is_counted_over_everybody_and_once() -> None:

@@ -17,6 +17,7 @@ from vmferry.prerequisites.words import Name, Reason, Result
 
 GRACE = Policy().record_grace
 WEB = server()  # 2 vCPUs, 4096 MiB
+PINNED = server(flavor=flavor(extra_specs={"hw:cpu_policy": "dedicated"}))
 DISK = server(image_id="image-1", flavor=flavor(disk_gb=20))
 
 
@@ -70,6 +71,23 @@ CASES: dict[str, Case] = {
         "host-b",
     ),
     "exactly max_unit may be taken": passes(ask(MEMORY_MB=Inventory(65_536, 0, max_unit=4096))),
+    "pinned CPUs are counted by themselves, shared ones do not help": fails(
+        ask(PINNED, PCPU=Inventory(8, 7)), Reason.INSUFFICIENT_CAPACITY, ("2 PCPU needed, 1 free",), (), "host-b"
+    ),
+    "pinned CPUs do not take shared ones": passes(ask(PINNED, PCPU=Inventory(8, 6), VCPU=Inventory(32, 32))),
+    "whether a host that reports no pinned CPUs has some is unknown (R19)": cannot_tell(
+        ask(PINNED), ("host-b reports no PCPU",), ("Placement",), "host-b"
+    ),
+    "what a flavor asks for by its class counts": fails(
+        ask(server(flavor=flavor(extra_specs={"resources:CUSTOM_LICENCE": "2"})), CUSTOM_LICENCE=Inventory(3, 2)),
+        Reason.INSUFFICIENT_CAPACITY,
+        ("2 CUSTOM_LICENCE needed, 1 free",),
+        (),
+        "host-b",
+    ),
+    "what it says it does not need does not": passes(
+        ask(server(flavor=flavor(extra_specs={"resources:VCPU": "0"})), VCPU=Inventory(1, 1))
+    ),
     "a volume takes no disk of the host": passes(ask(DISK_GB=Inventory(0, 0))),
     "a decided move takes its room (R16)": fails(
         ask(moves=(move(OTHER, "host-b"), move(server(name="third"), "host-b"))),

@@ -1,4 +1,4 @@
-"""ServerLock and ServerTask (R18, I3, I7, I10, I15): nothing and nobody else has a hand on the server."""
+"""ServerLock and ServerTask (R18, R32, I3, I7, I10, I15): nothing and nobody else has a hand on the server."""
 
 from __future__ import annotations
 
@@ -35,6 +35,26 @@ LOCK: dict[str, Case] = {
     "why it was locked is said (R20)": fails(
         ask(server(locked=True, locked_reason="backup runs"), COLD), Reason.LOCKED, ("backup runs",), (), "host-a"
     ),
+    "a server whose owner opted it out is left alone (R32)": fails(
+        ask(server(metadata={"migration-priority": "never"}), LIVE),
+        Reason.OPTED_OUT,
+        ("its owner", "migration-priority: never"),
+        ("owner's decision", f"unset --property migration-priority {WEB.id}"),
+        "host-a",
+    ),
+    "an evacuation is a move as well": fails(
+        ask(server(metadata={"migration-priority": "never"}), EVACUATE), Reason.OPTED_OUT, ("never",), (), "host-a"
+    ),
+    "locked and opted out: both are said (R20)": fails(
+        ask(server(locked=True, locked_reason="audit", metadata={"migration-priority": "never"}), LIVE),
+        Reason.LOCKED,
+        ("audit", "migration-priority: never"),
+        ("server unlock", "unset --property"),
+        "host-a",
+    ),
+    "only the word never opts out": passes(ask(server(metadata={"migration-priority": "low"}), LIVE)),
+    "not in other letters": passes(ask(server(metadata={"migration-priority": "Never"}), LIVE)),
+    "nor under another key": passes(ask(server(metadata={"priority": "never"}), LIVE)),
 }
 
 TASK: dict[str, Case] = {

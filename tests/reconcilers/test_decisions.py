@@ -248,6 +248,41 @@ def test_I24_it_waits_for_its_turn_behind_everybodys_migrations() -> None:
     assert "2 migrations leave cmp1" in ready.message
 
 
+def busy(made: LittleCloud) -> LittleCloud:
+    """A stranger's server leaves cmp1."""
+    record = Migration(1, "f-1", "s-1", "live-migration", "running", "cmp1", "cmp3", "somebody")
+    made.migrations.append(record)
+    made._visible[record.uuid] = made.now
+    return made
+
+
+@pytest.mark.parametrize("spec", [{}, {"target": {"host": "cmp2"}}], ids=["any host", "a named host"])
+def test_R17_what_only_waits_for_bandwidth_is_queued_and_goes_on_by_itself(spec: dict[str, object]) -> None:
+    life = Life(busy(cloud()), spec, policy=Policy(bandwidth=1))
+    decision = life.one_pass()
+    assert decision.action is None and decision.status.phase == "Queued" and decision.events == ()
+    assert decision.status.target_host == "cmp2", "it holds its place for the host that it will go to"
+    assert life.condition("PrerequisitesMet") == ("False", "BandwidthExceeded")
+    assert life.condition("Reconciling") == ("True", "Queued") and life.condition("Stalled") is None
+    assert decision.requeue_after is not None and decision.requeue_after < life.policy.recheck
+    life.cloud.migrations[0] = replace(life.cloud.migrations[0], status="completed")
+    life.run()
+    assert life.status.phase == "Succeeded"
+
+
+def test_R17_with_something_else_against_it_it_is_blocked() -> None:
+    life = Life(busy(cloud(locked=True)), policy=Policy(bandwidth=1))
+    assert life.look().status.phase == "Blocked"
+
+
+def test_R17_a_preflight_says_what_is_in_the_way_and_holds_no_place() -> None:
+    life = Life(busy(cloud()), {"preflightOnly": True, "target": {"host": "cmp2"}}, policy=Policy(bandwidth=1))
+    status = life.look().status
+    assert (status.phase, status.target_host) == ("Blocked", None)
+    met = status.condition("PrerequisitesMet")
+    assert met is not None and met.reason == "BandwidthExceeded"
+
+
 def test_R16_room_taken_by_decided_moves_is_not_given_twice() -> None:
     life = Life(cloud(), {"target": {"host": "cmp2"}})
     moves = tuple(

@@ -25,6 +25,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "a duration without a unit": ({"policy": {"recheck": 30}}, "policy.recheck: 30 is not a duration"),
     "a duration of nothing": ({"resync": "0s"}, "resync: must be longer than 0s"),
     "a limit below one": ({"policy": {"limits": {"total": 0}}}, "policy.limits.total: Input should be greater"),
+    "no bandwidth at all": ({"policy": {"bandwidth": 0}}, "policy.bandwidth: Input should be greater"),
     "a prerequisite that does not exist": (
         {"policy": {"tolerateUnknown": ["CPUModell"]}},
         "policy.tolerateUnknown[0]: Input should be 'PowerState'",
@@ -63,6 +64,7 @@ def test_every_rule_can_be_set() -> None:
                 "sharedStorage": [{"name": "nfs", "hosts": ["a"], "aggregates": ["r"]}],
                 "localUnlessShared": True,
                 "limits": {"perSource": 3, "perTarget": 4, "total": 5},
+                "bandwidth": 6,
                 "tolerateUnknown": ["CPUModel"],
                 "maxViewAge": "1s",
                 "hostDownFor": "2s",
@@ -80,7 +82,7 @@ def test_every_rule_can_be_set() -> None:
     )
     spans = [timedelta(seconds=n) for n in range(1, 11)]
     assert config.policy.rules() == Policy(
-        (StoragePool("nfs", frozenset("a"), frozenset("r")),), True, Limits(3, 4, 5), frozenset({"CPUModel"}), *spans
+        (StoragePool("nfs", frozenset("a"), frozenset("r")),), True, Limits(3, 4, 5), 6, frozenset({"CPUModel"}), *spans
     )
 
 
