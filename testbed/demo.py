@@ -140,7 +140,7 @@ class Demo:
             if p["result"] == "Failed":
                 say(f"   {'':<8} {'':<18} what to do: {p['remedy']}")
         names = {p["name"] for p in failed}
-        missing = {"PowerState", "ServerLock", "TargetHost", "HypervisorVersion"} - names
+        missing = {"PowerState", "ServerLock", "TargetHost", "OperatingSystem", "HypervisorVersion"} - names
         if status["phase"] != "Blocked" or missing:
             raise DemoError(f"expected more failed prerequisites, {missing} did not fail")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import uuid
@@ -26,6 +27,20 @@ class Player:
         self.bed = bed
         self.namespace = namespace
         self.tenant = bed.tenant
+
+    @contextlib.contextmanager
+    def configured(self, **overrides: Any) -> Iterator[None]:
+        """With another configuration of the operator, for a while."""
+        self._restart(**overrides)
+        try:
+            yield
+        finally:
+            self._restart()
+
+    def _restart(self, **overrides: Any) -> None:
+        self.bed.stop_operator()
+        self.bed.install_operator(namespaces=[self.namespace], **overrides)
+        self.bed.start_operator()
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
         return self.bed.cluster.kubectl_run("-n", self.namespace, *args, input=input, check=check)
