@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.build import dead_host, flavor, host, question, server, snapshot
+from tests.build import dead_host, facts, flavor, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import Aggregate, MigrationKind, Server
+from vmferry.cloud.model import Aggregate, Fact, MigrationKind, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import storage
 from vmferry.prerequisites.frame import Question
@@ -34,6 +34,15 @@ def ask(of: Server, kind: MigrationKind, target: str = "host-b", **policy: Any) 
 def in_rack(kind: MigrationKind) -> Question:
     hosts = [host("host-a", aggregates=(RACK,)), host("host-b", aggregates=(RACK,))]
     return question(LOCAL, kind, snapshot([LOCAL], hosts), policy=Policy(shared_storage=(CEPH,)))
+
+
+def marked(kind: MigrationKind, *pools: str, **policy: Any) -> Question:
+    """host-a is on the first of the pools, host-b on all of them, as the cloud tells."""
+    hosts = [
+        host(name, facts=facts(storage_pool=tuple(Fact(pool, f"aggregate {pool}, shared_storage") for pool in on)))
+        for name, on in (("host-a", pools[:1]), ("host-b", pools))
+    ]
+    return question(LOCAL, kind, snapshot([LOCAL], hosts), policy=Policy(**policy))
 
 
 #: what lies on the host's own disk, and what does not
@@ -75,6 +84,20 @@ CASES: dict[str, Case] = {
     "volumes only: nothing is copied (R2)": passes(ask(VOLUME, LIVE), "nothing to copy"),
     "both hosts on the same shared storage (R3)": passes(ask(LOCAL, LIVE, shared_storage=(NFS,)), "share nfs-1"),
     "a pool may be named by its aggregate (R3)": passes(in_rack(LIVE), "share ceph"),
+    "an aggregate's metadata counts like the configuration (R3)": passes(marked(LIVE, "nfs-1"), "share nfs-1"),
+    "both may say the same": passes(marked(EVACUATE, "nfs-1", shared_storage=(NFS,)), "share nfs-1"),
+    "sources that contradict each other, both are said (R19)": cannot_tell(
+        marked(LIVE, "nfs-1", "nfs-2"),
+        ("which shared storage host-b is on", "nfs-1 (aggregate nfs-1", "nfs-2 (aggregate nfs-2"),
+        ("correct",),
+        "host-b",
+    ),
+    "the configuration does not outvote the cloud (R19, I14)": cannot_tell(
+        marked(EVACUATE, "nfs-2", shared_storage=(NFS,)),
+        ("host-a", "nfs-2 (aggregate nfs-2", "nfs-1 (the operator's configuration)"),
+        (),
+        "host-a",
+    ),
     "a target that is not on the source's shared storage (R3)": fails(
         ask(LOCAL, LIVE, "host-c", shared_storage=(NFS,)),
         Reason.STORAGE_NOT_SHARED,
@@ -112,7 +135,7 @@ CASES: dict[str, Case] = {
         "host-a",
     ),
     "nobody says whether a dead host's disks are shared (R19, I14)": cannot_tell(
-        ask(LOCAL, EVACUATE), ("host-a", "lose the data"), ("sharedStorage",), "host-a"
+        ask(LOCAL, EVACUATE), ("host-a", "lose the data"), ("sharedStorage", "vmferry:shared_storage"), "host-a"
     ),
     "the disks of a server on no host are nowhere yet (R19)": cannot_tell(
         question(NOWHERE, EVACUATE, snapshot([NOWHERE])), ("on no host",), ("unshelve",)

@@ -77,6 +77,7 @@ class Life:
                 progress=self.cloud.progress() if needs.progress_of else world.progress,
                 progress_read=world.progress_read or needs.progress_of is not None,
                 moves=world.moves,
+                crossed=world.crossed,
             )
         raise AssertionError(f"the reconciler never has enough: {decision.needs}")
 
