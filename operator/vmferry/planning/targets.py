@@ -81,7 +81,17 @@ class Assessment:
 Look = Callable[[Question, str | None, frozenset[str]], Outlook]
 
 
-def look_out(question: Question, target: str | None, avoid: frozenset[str]) -> Outlook:
+#: how all hosts but the server's own are judged
+JudgeOthers = Callable[[Question], "list[Candidate]"]
+
+
+def judge_others(question: Question) -> list[Candidate]:
+    return [judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host]
+
+
+def look_out(
+    question: Question, target: str | None, avoid: frozenset[str], others: JudgeOthers = judge_others
+) -> Outlook:
     """Ask the named host, or all of them. Of the server it reads only what the checks about targets do."""
     if target is not None:
         host = question.snapshot.find_host(target)
@@ -89,7 +99,7 @@ def look_out(question: Question, target: str | None, avoid: frozenset[str]) -> O
             return _unknown_host(question, target)
         candidates = [judge(question, host)]
     else:
-        candidates = [judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host]
+        candidates = others(question)
 
     fit = [c for c in candidates if not c.against and c.host.name not in avoid]
     ranked = rank(question, fit)
@@ -98,7 +108,7 @@ def look_out(question: Question, target: str | None, avoid: frozenset[str]) -> O
         best = candidates[0] if target is not None else next(c for c in fit if c.host.name == ranked[0].host)
         of_target: tuple[Finding, ...] = best.findings
         if target is not None and best.against and not of_target_is_same(best):
-            of_target = _with_alternatives(question, best)
+            of_target = _with_alternatives(question, best, others(question))
     else:
         of_target = _nowhere(question, candidates, avoid)
     return Outlook(
@@ -184,14 +194,11 @@ def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
     return [Ranked(host.name, why(host)) for host in sorted((c.host for c in fit), key=order)]
 
 
-def _with_alternatives(question: Question, refused: Candidate) -> tuple[Finding, ...]:
+def _with_alternatives(question: Question, refused: Candidate, others: list[Candidate]) -> tuple[Finding, ...]:
     """Name the hosts that would do in the remedies of a refused target."""
-    others = [
-        judge(question, h)
-        for h in question.snapshot.hosts.values()
-        if h.name not in (question.server.host, refused.host.name)
+    best = [
+        r.host for r in rank(question, [c for c in others if not c.against and c.host.name != refused.host.name])[:3]
     ]
-    best = [r.host for r in rank(question, [c for c in others if not c.against])[:3]]
     hint = f"; eligible: {', '.join(best)}" if best else "; no other host is eligible either"
     return tuple(
         replace(f, remedy=f"{f.remedy}{hint}") if f in refused.against and f.remedy else f for f in refused.findings
