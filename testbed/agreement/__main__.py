@@ -22,6 +22,7 @@ from pathlib import Path
 from testbed.agreement import report
 from testbed.agreement.draw import draw
 from testbed.agreement.fleet import generate
+from testbed.agreement.hands import Place
 from testbed.agreement.trial import Case
 from testbed.agreement.world import TROUBLE, World
 from testbed.nova.lab import NovaLab
@@ -75,28 +76,30 @@ class Run:
             self._progress()
 
     async def _one(self, step: int) -> None:
-        wish, of_failed, which = draw(self.seed, step, self.world.lab.hosts)
-        places = self.world.victims if of_failed and self.world.victims else self.world.places
-        place = places[int(which * len(places))]
-        try:
-            case = await self.world.carry_out(wish, place)
-        except TROUBLE as error:
-            self.troubles.append(f"step {step}: {type(error).__name__} {error}")
-            say(f"  the lab: {self.troubles[-1]}")
-            if len(self.troubles) > max(TROUBLES, self.count // 10):
-                raise RuntimeError("the lab does not do as it is told") from error
-            await self._mend(place)
-            return
+        wish, of_failed, which = draw(self.seed, step, self.world.lab.hosts, self.world.fleet.alike)
+        case = None
+        while case is None:
+            places = self.world.victims if of_failed and self.world.victims else self.world.places
+            place = places[int(which * len(places))]
+            try:
+                case = await self.world.carry_out(wish, place)
+            except TROUBLE as error:
+                if of_failed and place not in self.world.victims:
+                    continue  # somebody has evacuated it meanwhile
+                self.troubles.append(f"step {step}: {type(error).__name__} {error}")
+                say(f"  the lab: {self.troubles[-1]}")
+                if len(self.troubles) > max(TROUBLES, self.count // 10):
+                    raise RuntimeError("the lab does not do as it is told") from error
+                await self._mend(place)
+                return
         self.cases.append(case)
         if case.outcome in report.DEFECTS:
             say(report.disagreement(case, self.seed))
 
-    async def _mend(self, place: object) -> None:
-        for mine in (*self.world.places, *self.world.victims):
-            if mine is place:
-                async with mine.busy:
-                    await self.world.lose(mine)
-                return
+    async def _mend(self, place: Place) -> None:
+        async with place.busy:
+            if place in self.world.places or place in self.world.victims:
+                await self.world.lose(place)
 
     def _progress(self) -> None:
         if time.monotonic() - self._said < 15:

@@ -47,16 +47,17 @@ def weighted(rng: random.Random, weights: dict[T, int]) -> T:
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
-def draw(seed: int, step: int, hosts: Sequence[str]) -> tuple[Wish, bool, float]:
+def draw(seed: int, step: int, hosts: Sequence[str], alike: Sequence[str]) -> tuple[Wish, bool, float]:
     """The request; whether it is about a server of a failed host; which one of those there are, from 0 to 1."""
     rng = random.Random(f"{seed}/{step}")
     kind = weighted(rng, KINDS)
     status = weighted(rng, STATUSES[kind])
     dice = rng.random()
-    target: str | None = rng.choice(list(hosts))
-    if dice < 0.30:
+    # else three of four requests would be hopeless for their target alone
+    target: str | None = rng.choice(list(alike if dice > 0.70 else hosts))
+    if dice < 0.28:
         target = None
-    elif dice < 0.32:
+    elif dice < 0.30:
         target = f"unknown-{uuid.UUID(int=rng.getrandbits(128))}"
     wish = Wish(
         step,

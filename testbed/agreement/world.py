@@ -44,8 +44,8 @@ class Wish:
 class World:
     """`start` before anything else, `stop` at the end."""
 
-    def __init__(self, lab: NovaLab, fleet: Fleet) -> None:
-        self.lab, self.fleet = lab, fleet
+    def __init__(self, lab: NovaLab, fleet: Fleet, *, down_for: timedelta = DOWN_FOR) -> None:
+        self.lab, self.fleet, self.down_for = lab, fleet, down_for
         self.view = View(lab)
         self.tenant = Tenant(lab.clouds_yaml)
         self.hands = Hands(self.view, self.tenant, fleet)
@@ -68,8 +68,8 @@ class World:
             for host, (flavor, count) in self.fleet.ballast.items()
             for n in range(count)
         ]
-        await asyncio.gather(*map(self._placed, ballast))
-        alone = asyncio.gather(*(self._placed(slot) for slot in self.fleet.slots if not slot.group))
+        await asyncio.gather(*map(self.placed, ballast))
+        alone = asyncio.gather(*(self.placed(slot) for slot in self.fleet.slots if not slot.group))
         grouped = asyncio.gather(*map(self._placed_group, self._groups))
         self.places = [*await alone, *(place for places in await grouped for place in places)]
         self.places.sort(key=lambda place: place.slot.name)
@@ -84,12 +84,12 @@ class World:
         finally:
             await self.view.stop()
 
-    async def _placed(self, slot: Slot) -> Place:
+    async def placed(self, slot: Slot) -> Place:
         return Place(slot, await self.hands.boot(slot))
 
     async def _placed_group(self, group: str) -> list[Place]:
         """One by one: where the first member is decides where the others may be."""
-        return [await self._placed(slot) for slot in self.fleet.slots if slot.group == group]
+        return [await self.placed(slot) for slot in self.fleet.slots if slot.group == group]
 
     # -- hosts that fail
 
@@ -102,7 +102,6 @@ class World:
             await self.view.call(self.tenant.force_down, self.forced, False)
             await self.view.call(self.tenant.wait_for_service, self.forced, "up", PATIENCE)
         if self.killed:
-            self.lab.knob(self.killed, live_seconds=None)
             await self.view.call(self.lab.start_compute, self.killed)
         self.killed = self.forced = self.disabled = None
         self.hands.out = set()
@@ -111,7 +110,8 @@ class World:
     async def fail_hosts(self, rng: random.Random, victims: tuple[int, int] = VICTIMS) -> None:
         """Kill one host, force another one down, disable a third one; the first two with servers on them."""
         await self.heal()
-        killed, forced, disabled = rng.sample(self.fleet.may_fail, 3)
+        killed, forced = rng.sample(self.fleet.may_fail, 2)
+        disabled = rng.choice([host for host in self.fleet.may_be_disabled if host not in (killed, forced)])
         slots = [
             Slot(f"v{n:02}-{host}", rng.choice(("m1.tiny", "m1.tiny", "m1.tiny", "m1.small")), host)
             for host, count in zip((killed, forced), victims, strict=True)
@@ -120,17 +120,27 @@ class World:
         states = [rng.choice(("ACTIVE",) * 5 + ("SHUTOFF",) * 3 + ("PAUSED", "SUSPENDED")) for _ in slots]
 
         async def prepared(slot: Slot, status: str) -> Place:
-            place = await self._placed(slot)
+            place = await self.placed(slot)
             await self.hands.dress(place, status, False)
             return place
 
         self.victims = await asyncio.gather(*map(prepared, slots, states))
+        await self.break_hosts(killed=killed, forced=forced, disabled=disabled)
+
+    async def break_hosts(
+        self, *, killed: str | None = None, forced: str | None = None, disabled: str | None = None
+    ) -> None:
+        """Until the next `heal`. Returns when the killed one counts as failed."""
         self.killed, self.forced, self.disabled = killed, forced, disabled
-        self.hands.out = {killed, forced, disabled}
-        await self.view.call(self.tenant.disable_host, disabled)
-        await self.view.call(self.tenant.force_down, forced)
-        await self.view.call(self.lab.kill_compute, killed)
-        await self._until_silent(killed)
+        self.hands.out = {host for host in (killed, forced, disabled) if host}
+        if disabled:
+            await self.view.call(self.tenant.disable_host, disabled)
+        if forced:
+            await self.view.call(self.tenant.force_down, forced)
+        if killed:
+            await self.view.call(self.lab.kill_compute, killed)
+            await self._until_silent(killed)
+        await self.view.refresh()
 
     async def _until_silent(self, host: str) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -138,7 +148,7 @@ class World:
                 await self.view.refresh()
                 service = self.view.snapshot.hosts[host].service
                 seen, read_at = service.last_seen, self.view.snapshot.read_at[Part.HOSTS]
-                if not service.up and seen is not None and read_at - seen > DOWN_FOR + timedelta(seconds=5):
+                if not service.up and seen is not None and read_at - seen > self.down_for:
                     return
                 await asyncio.sleep(2)
 
@@ -154,7 +164,7 @@ class World:
             await self._dress(place, wish)
             if place.slot.group:
                 await self.view.refresh()
-            base = Policy(local_unless_shared=wish.local_unless_shared, host_down_for=DOWN_FOR)
+            base = Policy(local_unless_shared=wish.local_unless_shared, host_down_for=self.down_for)
             request = Request(
                 wish.step,
                 place.server_id,
