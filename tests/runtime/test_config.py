@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.cloud.observer import Pace
-from vmferry.policy import Limits, Policy, StoragePool
+from vmferry.policy import GuestCPUOf, Limits, Policy, StoragePool, SystemOf
 from vmferry.runtime.config import ConfigError, load, parse
 
 ROOT = Path(__file__).parents[2]
@@ -76,14 +77,35 @@ def test_every_rule_can_be_set() -> None:
                 "progressEvery": "8s",
                 "recordGrace": "9s",
                 "ttlAfterFinished": "10s",
+                "operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["a"]}],
+                "guestCPU": [{"mode": "HostModel", "hosts": ["a"]}],
             }
         },
         {},
     )
-    spans = [timedelta(seconds=n) for n in range(1, 11)]
-    assert config.policy.rules() == Policy(
-        (StoragePool("nfs", frozenset("a"), frozenset("r")),), True, Limits(3, 4, 5), 6, frozenset({"CPUModel"}), *spans
-    )
+    spans = [
+        "max_view_age",
+        "host_down_for",
+        "timeout_base",
+        "timeout_per_gib",
+        "stop_timeout",
+        "recheck",
+        "retry_backoff",
+        "progress_every",
+        "record_grace",
+        "ttl_after_finished",
+    ]
+    wanted: dict[str, Any] = {name: timedelta(seconds=n) for n, name in enumerate(spans, start=1)} | {
+        "shared_storage": (StoragePool("nfs", frozenset("a"), frozenset("r")),),
+        "local_unless_shared": True,
+        "limits": Limits(3, 4, 5),
+        "bandwidth": 6,
+        "tolerate_unknown": frozenset({"CPUModel"}),
+        "operating_systems": (SystemOf(OperatingSystem("Ubuntu", "22.04"), frozenset("a")),),
+        "guest_cpu": (GuestCPUOf(GuestCPU(GuestCPUMode.HOST_MODEL), frozenset("a")),),
+    }
+    assert config.policy.rules() == Policy(**wanted)
+    assert wanted.keys() == Policy.__dataclass_fields__.keys(), "every rule"
 
 
 def test_the_environment_wins_over_the_file() -> None:
