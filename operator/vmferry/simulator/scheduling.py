@@ -70,11 +70,12 @@ def _aggregates_match(cloud: Cloud, host: Host, flavor: Flavor) -> bool:
 
 
 def _group_allows(cloud: Cloud, host: Host, server: Server, group: ServerGroup) -> bool:
-    others = [cloud.servers[member] for member in group.members if member != server.id and member in cloud.servers]
-    hosts = [other.host for other in others if other.deleted_at is None and other.host]
+    members = [cloud.servers[member] for member in group.members if member in cloud.servers]
+    hosts = [member.host for member in members if member.deleted_at is None and member.host]
     if group.policy == "anti-affinity":
-        return hosts.count(host.name) < group.max_server_per_host
+        return host.name == server.host or hosts.count(host.name) < group.max_server_per_host
     if group.policy == "affinity":
+        # the host that the server itself is on is one of them: alone there, it can be moved to no other
         return not hosts or host.name in hosts
     return True
 
