@@ -10,7 +10,7 @@ import pytest
 
 from tests.build import NOW, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import MigrationKind, Part
 from vmferry.policy import Policy
 from vmferry.prerequisites import source_host
 from vmferry.prerequisites.frame import Question
@@ -19,8 +19,16 @@ from vmferry.prerequisites.words import Name, Reason, Result
 LIVE, COLD, EVACUATE = MigrationKind
 
 
-def ask(kind: MigrationKind, *, attested: bool = False, policy: Policy | None = None, **source: Any) -> Question:
-    view = snapshot(hosts=[host("host-a", **source), host("host-b")])
+def ask(
+    kind: MigrationKind,
+    *,
+    attested: bool = False,
+    policy: Policy | None = None,
+    read_ago: timedelta = timedelta(),
+    **source: Any,
+) -> Question:
+    read_at = dict.fromkeys(Part, NOW - read_ago)
+    view = snapshot(hosts=[host("host-a", **source), host("host-b")], read_at=read_at)
     return question(server(), kind, view, target=None, attested=attested, policy=policy or Policy())
 
 
@@ -79,6 +87,13 @@ CASES: dict[str, Case] = {
         ask(EVACUATE, attested=True, **silent(59)), Reason.HOST_NOT_FAILED, ("less than 60 s",), ("60 s",), "host-a"
     ),
     "the time of silence is enough (I12)": passes(ask(EVACUATE, attested=True, **silent(60)), "silent for 60 s"),
+    "a host is not silent for as long as nobody looks (I12, I13)": fails(
+        ask(EVACUATE, attested=True, forced_down=True, read_ago=timedelta(seconds=58), **silent(62)),
+        Reason.HOST_NOT_FAILED,
+        ("by force", "less than 60 s"),
+        ("60 s",),
+        "host-a",
+    ),
     "the time of silence is policy (I12)": fails(
         ask(EVACUATE, attested=True, policy=Policy(host_down_for=timedelta(minutes=10)), **silent(300)),
         Reason.HOST_NOT_FAILED,

@@ -7,7 +7,7 @@ heartbeats is alive whatever its flags say; Nova itself would evacuate from it.
 
 from __future__ import annotations
 
-from vmferry.cloud.model import Host, MigrationKind
+from vmferry.cloud.model import Host, MigrationKind, Part
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, seconds, unknown
 from vmferry.prerequisites.words import Name, Reason
 
@@ -58,7 +58,8 @@ def _failed_host(question: Question, source: Host) -> Finding:
             "check the host; its compute service has never reported",
             source.name,
         )
-    silent = question.now - service.last_seen
+    # a view that is old itself must not make a living host look silent
+    silent = min(question.now, question.snapshot.read_at.get(Part.HOSTS, question.now)) - service.last_seen
     needed = question.policy.host_down_for
     if silent < needed:
         how = "is marked down by force but still reported" if service.forced_down else "reported"
