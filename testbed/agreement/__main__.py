@@ -97,9 +97,15 @@ class Run:
             say(report.disagreement(case, self.seed))
 
     async def _mend(self, place: Place) -> None:
+        """A new server there; where that fails too, the place is given up."""
         async with place.busy:
-            if place in self.world.places or place in self.world.victims:
-                await self.world.lose(place)
+            try:
+                if place in self.world.places or place in self.world.victims:
+                    await self.world.lose(place)
+            except TROUBLE as error:
+                say(f"  the lab: {place.slot.name} is given up: {error}")
+                if place in self.world.places:
+                    self.world.places.remove(place)
 
     def _progress(self) -> None:
         if time.monotonic() - self._said < 15:
