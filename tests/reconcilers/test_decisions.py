@@ -391,7 +391,8 @@ def test_an_ERROR_after_the_copy_is_said_and_not_tried_again() -> None:
     assert len(life.cloud.migrations) == 1
     assert "libvirt lost its connection" in (life.status.attempts[0].message or "")
     assert "ERROR on cmp1" in (life.status.attempts[0].message or "")
-    assert life.condition("Ready") == ("False", "StateNotMigratable")
+    assert life.status.phase == "Failed"
+    assert life.condition("Ready") == ("False", "CloudRefused")
 
 
 def test_the_decision_is_pure() -> None:

@@ -210,9 +210,20 @@ def _given_up(scope: Scope) -> MigrationDecision | None:
     last = attempts[-1]
     if ended_by_others(last):
         return _conclude(scope, Phase.FAILED, Reason.CONFLICT, last.message or last.state)
-    if _used(scope) > scope.spec.retries or len(attempts) >= MAX_ATTEMPTS:
+    if _used(scope) > scope.spec.retries or len(attempts) >= MAX_ATTEMPTS or not _may_try_again(scope):
         return _conclude_tried(scope)
     return None
+
+
+def _may_try_again(scope: Scope) -> bool:
+    """Not on the only host that the request allows, and not with a server that our attempt left in ERROR."""
+    wanted = scope.spec.target
+    host = scope.snapshot.find_host(wanted.host) if wanted else None
+    if host is not None and host.name in _avoid(scope):
+        return False
+    last = scope.status.attempts[-1]
+    broken = scope.server is not None and scope.server.vm_state == "error"
+    return not (broken and counts(last) and last.type is not MigrationKind.EVACUATE)
 
 
 def _check(scope: Scope) -> MigrationDecision | None:
