@@ -110,8 +110,8 @@ class Service:
     up: bool
     forced_down: bool
     disabled_reason: str | None
-    #: the last heartbeat that Nova saw
-    last_seen: datetime | None
+    #: the last heartbeat that Nova saw; a newer one is no news, so it does not make two services differ
+    last_seen: datetime | None = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

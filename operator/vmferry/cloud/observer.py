@@ -338,9 +338,10 @@ class Observer:
     def _join_hosts(self) -> None:
         joined = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources)
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
-        if hosts != self._snapshot.hosts:
-            self._snapshot = replace(self._snapshot, hosts=hosts)
-            self._tell(hosts_changed=True)
+        differs = hosts != self._snapshot.hosts
+        # also when they are equal: the heartbeats are newer, which wakes nobody
+        self._snapshot = replace(self._snapshot, hosts=hosts)
+        self._tell(hosts_changed=differs)
 
     async def _read_groups(self) -> None:
         groups = tuple(await self._call(self.door.server_groups))
