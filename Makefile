@@ -79,5 +79,12 @@ test-servers: setup ## API, contract and end-to-end tests on the real Kubernetes
 	wait $$nova || failed="$$failed nova"; cat $(NOVA_LOG); \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
+# `make agreement N=200 SEED=8 SECONDS=1200`; SECONDS is bash's own, so only what make is given counts
+N ?= 1000
+SEED ?= 7
+.PHONY: agreement
+agreement: setup ## random requests: our verdicts against what a real Nova does; N=, SEED=, SECONDS=
+	@$(PY) -u -m testbed.agreement --requests $(N) --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
+
 .PHONY: test
 test: lint test-unit test-servers ## everything
