@@ -309,7 +309,7 @@ async def test_a_cloud_that_is_dead_at_the_start_is_waited_for_with_few_logins()
         assert observer.snapshot.age(NOW) is None
         door.broken, failed = None, door.connects
         await until(lambda: whole(observer), "a whole view")
-        assert door.connects == failed + 1
+        assert door.connects <= failed + 1
 
 
 async def test_a_fault_of_ours_ends_no_polling() -> None:
