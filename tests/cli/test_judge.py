@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -167,7 +166,7 @@ def test_a_server_that_is_not_there_is_unknown() -> None:
     assert (verdict.answer, verdict.name, verdict.id) == (Answer.UNKNOWN, "web -1", "")
 
 
-def looks_at(monkeypatch: pytest.MonkeyPatch, servers: Mapping[str, Server] | list[Server]) -> int:
+def looks_at(monkeypatch: pytest.MonkeyPatch, servers: list[Server]) -> int:
     """How often the hosts are asked when all these servers are judged."""
     asked = 0
 
@@ -177,7 +176,7 @@ def looks_at(monkeypatch: pytest.MonkeyPatch, servers: Mapping[str, Server] | li
         return targets.look_out(*args)
 
     monkeypatch.setattr(outlooks, "look_out", counting)
-    listed = list(servers)
+    listed = servers
     view = snapshot(listed, [host(f"host-{x}", hypervisor=hypervisor(f"host-{x}")) for x in "abc"])
     list(judge_all(listed, Request(), view, TOLERANT, NOW))
     return asked
