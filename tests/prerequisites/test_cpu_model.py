@@ -50,10 +50,12 @@ def ask(
     return question(server(), kind, view, **over)
 
 
-def with_traits(source: CPU, target: CPU, ours: set[str], theirs: set[str]) -> Question:
+def with_traits(
+    source: CPU, target: CPU, ours: set[str], theirs: set[str], offered: GuestCPU | None = None
+) -> Question:
     hosts = [
         made("host-a", source, traits=frozenset(f"HW_CPU_X86_{t}" for t in ours)),
-        made("host-b", target, traits=frozenset(f"HW_CPU_X86_{t}" for t in theirs)),
+        made("host-b", target, offered, traits=frozenset(f"HW_CPU_X86_{t}" for t in theirs)),
     ]
     return question(server(), view=snapshot(hosts=hosts))
 
@@ -139,6 +141,9 @@ CASES: dict[str, Case] = {
         ("IvyBridge", "Skylake-Server", "does not decide"),
         ("same CPU", "tolerateUnknown: [CPUModel]"),
         "host-b",
+    ),
+    "traits of a host whose guests see a custom model are not the host's (R19)": cannot_tell(
+        with_traits(SHORT, SHORT_IVY, {"AVX", "AVX2"}, {"AVX"}, CUSTOM), ("does not decide",), (), "host-b"
     ),
     "a target without any trait lacks none for certain (R19)": cannot_tell(
         with_traits(SHORT, SHORT_IVY, {"AVX"}, set()), ("does not decide",), (), "host-b"
