@@ -54,16 +54,18 @@ def draw(seed: int, step: int, hosts: Sequence[str], alike: Sequence[str]) -> tu
     status = weighted(rng, STATUSES[kind])
     dice = rng.random()
     # else three of four requests would be hopeless for their target alone
-    target: str | None = rng.choice(list(alike if dice > 0.70 else hosts))
+    target: str | None = rng.choice(list(alike if dice > 0.60 else hosts))
     if dice < 0.28:
         target = None
     elif dice < 0.30:
         target = f"unknown-{uuid.UUID(int=rng.getrandbits(128))}"
+    busy = kind is not EVACUATE and rng.random() < 0.03
     wish = Wish(
         step,
         kind,
-        status,
+        "ACTIVE" if busy else status,
         locked=rng.random() < 0.05,
+        busy=busy,
         target=target,
         local_unless_shared=rng.random() < 0.7,
         stop_if_running=kind is COLD and rng.random() < 0.5,

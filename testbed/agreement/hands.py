@@ -144,7 +144,7 @@ class Hands:
 
     async def dress(self, place: Place, status: str, locked: bool, *, host_lives: bool = True) -> Server:
         """Bring the server to a state, as far as a dead host allows. Raises `LateError` and `TenantError`."""
-        server = await self.view.until(place.server_id, lambda s: s.task_state is None, "idle")
+        server = await self.view.until(place.server_id, self.view.idle, "idle", from_error=True)
         if host_lives or (server.status in WITHOUT_HOST and status in WITHOUT_HOST):
             if server.status not in (status, "ACTIVE"):
                 await self._go(place, server.status, back=True)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from testbed.cloud import CLOUD_NAME, CloudLab
-from vmferry.cloud.model import Migration, Server
+from vmferry.cloud.model import Migration, MigrationStage, Server
 from vmferry.cloud.nova import NovaDoor
 from vmferry.cloud.observer import Observer, Pace
 
@@ -80,6 +80,19 @@ class View(Observer):
             if broken or time.monotonic() > deadline:
                 fault = f": {server.fault}" if server and server.fault else ""
                 raise LateError(f"server {server_id} is {state}, wanted {what}{fault}")
+            await asyncio.sleep(0.2)
+
+    def idle(self, server: Server) -> bool:
+        """No task, and no migration under way: the task goes first."""
+        moving = any(record.stage is MigrationStage.IN_FLIGHT for record in self.records(server.id))
+        return server.task_state is None and not moving
+
+    async def until_copying(self, server_id: str, after: int) -> None:
+        """Wait until a migration with a greater id than `after` copies, or has ended."""
+        while True:
+            newest = next(iter(self.records(server_id)), None)
+            if newest and newest.id > after and newest.status not in ("accepted", "queued", "preparing"):
+                return
             await asyncio.sleep(0.2)
 
     async def until_gone(self, *server_ids: str) -> None:

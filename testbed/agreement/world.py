@@ -35,6 +35,8 @@ class Wish:
     #: the state to bring the server to; None: as it is
     status: str | None = None
     locked: bool = False
+    #: somebody else is moving it just now
+    busy: bool = False
     target: str | None = None
     local_unless_shared: bool = True
     stop_if_running: bool = False
@@ -162,6 +164,8 @@ class World:
         group = self._groups[place.slot.group] if place.slot.group else contextlib.nullcontext()
         async with place.busy, group:
             await self._dress(place, wish)
+            if wish.busy:
+                await self._keep_busy(place)
             if place.slot.group:
                 await self.view.refresh()
             base = Policy(local_unless_shared=wish.local_unless_shared, host_down_for=self.down_for)
@@ -194,6 +198,22 @@ class World:
         # a resize goes to any host
         async with self._only_one_on_tight("VERIFY_RESIZE" in (status, server.status)):
             await self.hands.dress(place, status, wish.locked, host_lives=lives)
+
+    async def _keep_busy(self, place: Place) -> None:
+        """Another administrator's live migration of the server, still copying while we judge."""
+        server = self.view.server(place.server_id)
+        hosts = [host for host in self.fleet.alike if host not in self.hands.out]
+        if server is None or server.status != "ACTIVE" or server.host not in hosts:
+            return
+        target = next(host for host in hosts if host != server.host)
+        last = max((record.id for record in self.view.records(place.server_id)), default=0)
+        self.lab.knob(server.host, live_seconds=15)
+        try:
+            await self.view.call(self.tenant.live_migrate, place.server_id, target)
+            async with asyncio.timeout(PATIENCE):
+                await self.view.until_copying(place.server_id, last)
+        finally:
+            self.lab.knob(server.host, live_seconds=None)
 
     @contextlib.asynccontextmanager
     async def _only_one_on_tight(self, needed: bool) -> AsyncIterator[None]:

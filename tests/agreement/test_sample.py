@@ -24,7 +24,7 @@ PASS, REFUSE, POLICY = Outcome.AGREE_PASS, Outcome.AGREE_REFUSE, Outcome.STRICTE
 
 
 def live(target: str | None, status: str | None = None, *, locked: bool = False, os_upgrade: bool = False) -> Wish:
-    return Wish(0, MigrationKind.LIVE, status, locked, target, os_upgrade=os_upgrade)
+    return Wish(0, MigrationKind.LIVE, status, locked, target=target, os_upgrade=os_upgrade)
 
 
 def cold(target: str | None, status: str | None = None, *, stop: bool = False) -> Wish:
@@ -37,6 +37,7 @@ def evacuate(target: str | None, status: str | None = None) -> Wish:
 
 FLEET = Fleet(
     DEFAULT_HOSTS,
+    alike=("cmp1", "cmp2"),
     systems=dict.fromkeys(("cmp1", "cmp2", "cmp3", "cmp4"), "22.04"),
     slots=(
         Slot("runs", "m1.tiny", "cmp1"),
@@ -86,6 +87,7 @@ LIVING: Mapping[str, Mapping[str, tuple[Wish, Outcome]]] = {
     },
     "older": {
         "live to a better CPU": (live("cmp1"), PASS),
+        "cold while somebody else moves it": (replace(cold("cmp4", "ACTIVE", stop=True), busy=True), REFUSE),
         "live to a newer hypervisor, as planned": (live("cmp4", os_upgrade=True), PASS),
     },
     "apart-1": {

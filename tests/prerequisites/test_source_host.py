@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW, host, question, server, snapshot
+from tests.build import NOW, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import MigrationKind, Part
+from vmferry.cloud.model import Fact, MigrationKind, Part
 from vmferry.policy import Policy
 from vmferry.prerequisites import source_host
 from vmferry.prerequisites.frame import Question
@@ -59,7 +59,21 @@ def test_I12_evacuate_needs_a_host_that_is_down_and_silent_and_attested(
 GONE = server(host="host-z")
 NOWHERE = server(vm_state="shelved_offloaded", host=None)
 
+#: what PCD's resource manager says
+RESPONDS = (Fact(True, "resource manager"),)
+SILENT = (Fact(False, "resource manager"),)
+
 CASES: dict[str, Case] = {
+    "dead for Nova, but the resource manager hears of it: never evacuated (I12)": fails(
+        ask(EVACUATE, attested=True, facts=facts(responding=RESPONDS), **silent(600)),
+        Reason.HOST_NOT_FAILED,
+        ("host-a", "responds", "resource manager"),
+        ("never evacuated",),
+        "host-a",
+    ),
+    "dead for both witnesses": passes(
+        ask(EVACUATE, attested=True, facts=facts(responding=SILENT), **silent(600)), "failed"
+    ),
     "Live needs the source up (R10)": passes(ask(LIVE)),
     "Cold needs the source up (R10)": passes(ask(COLD)),
     "a disabled source that is up can be left (R10, R26)": passes(ask(LIVE, enabled=False)),

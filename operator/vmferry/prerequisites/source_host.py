@@ -70,6 +70,15 @@ def _failed_host(question: Question, source: Host) -> Finding:
             f"wait until it was silent for {seconds(needed)}",
             source.name,
         )
+    witness = next((fact for fact in source.facts.responding if fact.value), None)
+    if witness is not None:
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_NOT_FAILED,
+            f"{source.name} is silent in Nova, but another witness says that it responds: {witness.origin}",
+            "find out which of them is wrong; a host that may be alive is never evacuated",
+            source.name,
+        )
     if not (question.attested or service.forced_down):
         return failed(
             Name.SOURCE_HOST,
