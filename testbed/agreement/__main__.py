@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -117,13 +118,17 @@ class Run:
 
 
 async def run(lab: NovaLab, seed: int, count: int, seconds: float) -> Run:
+    """Never raises for what the lab does: what was found until then is worth a report."""
     world = World(lab, generate(seed))
+    made = Run(world, seed, count, seconds)
     began = time.monotonic()
     try:
         await world.start()
         say(f"{len(world.places)} servers are up after {time.monotonic() - began:.0f} s")
-        made = Run(world, seed, count, seconds - (time.monotonic() - began))
         await made.all()
+    except Exception as error:
+        traceback.print_exc()
+        made.troubles.append(f"given up: {type(error).__name__} {error}")
     finally:
         await world.stop()
     return made
@@ -159,7 +164,8 @@ def main() -> int:
     say("\n".join(["stricter than Nova on purpose:", *report.policies(cases), ""]))
     say(f"took {seconds:.0f} s; {len(made.troubles)} times the lab was late; all cases: {path}")
     say("\n".join(report.closing(cases, args.requests)))
-    return 1 if any(case.outcome in report.DEFECTS for case in cases) else 0
+    given_up = any(trouble.startswith("given up") for trouble in made.troubles)
+    return 1 if given_up or any(case.outcome in report.DEFECTS for case in cases) else 0
 
 
 if __name__ == "__main__":

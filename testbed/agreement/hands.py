@@ -142,9 +142,13 @@ class Hands:
         await self.delete(place.server_id)
         place.server_id = await self.boot(place.slot)
 
-    async def dress(self, place: Place, status: str, locked: bool, *, host_lives: bool = True) -> Server:
-        """Bring the server to a state, as far as a dead host allows. Raises `LateError` and `TenantError`."""
+    async def dress(self, place: Place, status: str | None, locked: bool, *, host_lives: bool = True) -> Server:
+        """Bring the server to a state (None: the one that it is in), as far as a dead host allows.
+
+        Raises `LateError` and `TenantError`.
+        """
         server = await self.view.until(place.server_id, self.view.idle, "idle", from_error=True)
+        status = status or server.status
         if host_lives or (server.status in WITHOUT_HOST and status in WITHOUT_HOST):
             if server.status not in (status, "ACTIVE"):
                 await self._go(place, server.status, back=True)

@@ -193,11 +193,10 @@ class World:
         server = self.view.server(place.server_id)
         if server is None:
             raise LookupError(f"{place.slot.name} is gone")
-        status = wish.status or server.status
         lives = server.host not in (self.killed, self.forced)
         # a resize goes to any host
-        async with self._only_one_on_tight("VERIFY_RESIZE" in (status, server.status)):
-            await self.hands.dress(place, status, wish.locked, host_lives=lives)
+        async with self._only_one_on_tight("VERIFY_RESIZE" in (wish.status, server.status)):
+            await self.hands.dress(place, wish.status, wish.locked, host_lives=lives)
 
     async def _keep_busy(self, place: Place) -> None:
         """Another administrator's live migration of the server, still copying while we judge."""
