@@ -126,7 +126,7 @@ def test_idle_with_a_thousand_finished_objects_it_writes_nothing_and_stays_small
     bed.start_operator()
     pid = bed.supervisor.pid(OPERATOR)
     assert pid is not None
-    simulator(bed).control("DELETE", "/requests")
+    simulator(bed).forget_requests()
     since = len(bed.cluster.audit_log.read_text().splitlines())
     polls = 8
     wait_for(lambda: requests(bed)["GET /compute/v2.1/os-migrations"] >= polls, 60, f"{polls} polls of the observer")
@@ -144,8 +144,7 @@ def test_idle_with_a_thousand_finished_objects_it_writes_nothing_and_stays_small
 
 def requests(bed: Bed) -> Counter[str]:
     """How many requests of each method and route the cloud has seen since the count began."""
-    counted: Any = simulator(bed).control("GET", "/requests")
-    return Counter(counted)
+    return Counter(simulator(bed).requests())
 
 
 def make_finished(bed: Bed, count: int) -> None:
