@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
-from vmferry.cloud.model import Server
+from vmferry.cloud.model import Inventory, Server
 from vmferry.cloud.nova import parse
 
 SERVERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -101,6 +101,16 @@ def test_hosts_are_joined_by_the_exact_host_name() -> None:
     assert hosts["cmp10"].hypervisor is None
     assert hosts["cmp10"].inventories is None
     assert hosts["cmp10"].aggregates == ()
+
+
+def test_R16_no_server_takes_more_of_a_host_than_there_is_whatever_the_ratio() -> None:
+    """Placement's candidates do not tell `max_unit`; what the hypervisor has in all is just that."""
+    whole = parse.hypervisor({**HYPERVISOR, "vcpus": 8, "memory_mb": 16384, "local_gb": 0})
+    resources = {
+        "h1": parse.Resources({"VCPU": Inventory(128, 3), "MEMORY_MB": Inventory(16384, 0, 4096)}, frozenset())
+    }
+    found = parse.join_hosts([parse.service({**SERVICE, "host": "cmp1"})], [whole], [], resources)["cmp1"].inventories
+    assert found == {"VCPU": Inventory(128, 3, 8), "MEMORY_MB": Inventory(16384, 0, 4096)}
 
 
 def test_an_answer_is_immutable_data() -> None:

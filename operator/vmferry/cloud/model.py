@@ -246,6 +246,8 @@ class Hypervisor:
     host_ip: str | None = None
     #: None: the driver reports none
     cpu: CPU | None = None
+    #: what the host has, by Placement resource class: no server can have more, whatever the allocation ratio
+    whole: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def version_text(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -162,7 +162,12 @@ def hypervisor(raw: Json) -> Hypervisor:
         version=raw["hypervisor_version"],
         host_ip=raw.get("host_ip"),
         cpu=cpu(raw.get("cpu_info")),
+        whole={resource: raw[key] for resource, key in _WHOLE.items() if raw.get(key)},
     )
+
+
+#: by Placement resource class the fields of a hypervisor up to 2.87; each is Placement's `max_unit`
+_WHOLE = {"VCPU": "vcpus", "MEMORY_MB": "memory_mb", "DISK_GB": "local_gb"}
 
 
 def cpu(raw: Any) -> CPU | None:
@@ -241,6 +246,14 @@ def provider_resources(inventories: Json, usages: Json, traits: Json) -> Resourc
     )
 
 
+def _with_max_unit(inventories: Mapping[str, Inventory], whole: Mapping[str, int]) -> Mapping[str, Inventory]:
+    """Allocation candidates do not tell the largest single allocation; the hypervisor does."""
+    return {
+        resource: replace(one, max_unit=whole.get(resource)) if one.max_unit is None else one
+        for resource, one in inventories.items()
+    }
+
+
 def join_hosts(
     services: Iterable[Service],
     hypervisors: Iterable[Hypervisor],
@@ -261,7 +274,7 @@ def join_hosts(
             name=found.host,
             service=found,
             hypervisor=its,
-            inventories=told.inventories if told else None,
+            inventories=_with_max_unit(told.inventories, its.whole) if told and its else None,
             traits=told.traits if told else frozenset(),
             aggregates=tuple(aggregates_of.get(found.host, ())),
         )
