@@ -50,7 +50,8 @@ def bed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     cluster.kubectl_run("create", "namespace", NAMESPACE)
     try:
         made = Bed(supervisor, run_dir, cluster, SimulatedCloud.start(supervisor, run_dir))
-        made.install_operator(namespaces=[NAMESPACE], policy={"maxViewAge": "4s"})
+        quick = dict.fromkeys(("poll", "hosts", "resources", "groups"), "1s")
+        made.install_operator(namespaces=[NAMESPACE], policy={"maxViewAge": "6s"}, polling=quick)
         yield made
     finally:
         supervisor.stop_all()

@@ -27,7 +27,7 @@ from vmferry import policy as rules
 from vmferry.cloud.facts.os_info import operating_system
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.prerequisites.words import Name
-from vmferry.resources.base import Duration
+from vmferry.resources.base import Duration, format_duration
 
 _DEFAULTS = rules.Policy()
 
@@ -157,6 +157,14 @@ class Policy(_Section):
     operating_systems: list[OperatingSystems] = []
     guest_cpu: Annotated[list[GuestCPUs], Field(alias="guestCPU")] = []
 
+    @field_validator("tolerate_unknown")
+    @classmethod
+    def _no_data_is_risked(cls, names: list[Name]) -> list[Name]:
+        """What Storage does not know is whether an evacuation would lose the disks (I14)."""
+        if Name.STORAGE in names:
+            raise ValueError("Storage cannot be tolerated: an evacuation might lose data; name sharedStorage instead")
+        return names
+
     _positive = field_validator("max_view_age", "timeout_base", "stop_timeout", "recheck", "progress_every")(_positive)
 
     def rules(self) -> rules.Policy:
@@ -219,6 +227,15 @@ class Config(_Section):
     health: Health = Health()
 
     _positive = field_validator("resync")(_positive)
+
+    @model_validator(mode="after")
+    def _views_can_be_fresh(self) -> Self:
+        """A part that is read more seldom than the view may be old would make it stale for ever and again."""
+        longest = self.policy.max_view_age
+        slow = [name for name in ("poll", "hosts", "resources", "groups") if getattr(self.polling, name) >= longest]
+        if slow:
+            raise ValueError(f"polling.{slow[0]} must be shorter than policy.maxViewAge, {format_duration(longest)}")
+        return self
 
 
 #: environment variables and the fields that they set
