@@ -96,14 +96,15 @@ def test_a_server_boots_where_asked_and_its_live_migration_shows_bytes(nova_lab:
 class Copy:
     knobs: dict[str, float | bool]
     request: str | None  # what to ask of the running migration
-    status: str
+    #: the record's status, or one of them: libvirt's report of the abort turns `cancelled` into `error` soon after
+    ends: tuple[str, ...]
     host: str
 
 
 COPIES = {
-    "fails half way": Copy({"live_seconds": 2, "fail_live_at": 0.5}, None, "error", "cmp1"),
-    "never converges until it is forced": Copy({"never_converge": True}, "force_complete", "completed", "cmp2"),
-    "never converges until it is aborted": Copy({"never_converge": True}, "abort", "cancelled", "cmp1"),
+    "fails half way": Copy({"live_seconds": 2, "fail_live_at": 0.5}, None, ("error",), "cmp1"),
+    "never converges until it is forced": Copy({"never_converge": True}, "force_complete", ("completed",), "cmp2"),
+    "never converges until it is aborted": Copy({"never_converge": True}, "abort", ("cancelled", "error"), "cmp1"),
 }
 
 
@@ -119,7 +120,7 @@ def test_a_live_migration_that(nova_lab: NovaLab, admin: Tenant, copy: Copy) -> 
             admin.call("DELETE", path)
         else:
             admin.call("POST", f"{path}/action", {copy.request: None})
-    migration_after(admin, server, lambda record: record["status"] == copy.status, copy.status)
+    migration_after(admin, server, lambda record: record["status"] in copy.ends, f"the end: {copy.ends}")
     assert admin.host_of(server) == copy.host
 
 
