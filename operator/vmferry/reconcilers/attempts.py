@@ -273,7 +273,9 @@ def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
         _end(scope, attempt, record.status, None)
         return None
     patience = max(deadline(attempt, server, scope), attempt.started_at + scope.policy.timeout_base)
-    if not scope.has_fresh_detail() and _looked_long_enough(scope, record):
+    # the shared view shows the arrival within a poll or two; only then is the server asked for by itself
+    waited = scope.status.phase is Phase.VERIFYING and scope.now - attempt.started_at >= _POLL * 5
+    if waited and not scope.has_fresh_detail():
         return scope.needs()
     if scope.has_fresh_detail() and server is None:
         _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
@@ -285,17 +287,6 @@ def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     else:
         scope.conditions.progressing("Verifying", message)
     return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
-
-
-def _looked_long_enough(scope: Scope, record: Migration) -> bool:
-    """The shared view shows the arrival within a poll or two; only then is the server asked for by itself."""
-    condition = scope.conditions.get("Ready")
-    return (
-        scope.status.phase is Phase.VERIFYING
-        and condition is not None
-        and scope.status.observed_generation is not None
-        and scope.now - scope.status.attempts[-1].started_at >= _POLL * 5
-    )
 
 
 def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision | None:

@@ -30,7 +30,6 @@ from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites import told
-from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.attempts import (
@@ -58,7 +57,7 @@ from vmferry.resources.vmmigration import (
 )
 from vmferry.resources.words import MigrationType, Phase
 
-__all__ = ["plan", "planned_move_of", "settle"]
+__all__ = ["plan", "settle"]
 
 _POLL = timedelta(seconds=2)
 
@@ -71,11 +70,6 @@ def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Migra
         if decision is not None:
             return decision
     raise AssertionError("the last step always decides")
-
-
-def planned_move_of(obj: VMMigration, world: World) -> PlannedMove | None:
-    """The move that the object's status says is decided or in flight."""
-    return planned_move(obj.status, world.snapshot)
 
 
 # ---- the steps, in their order
@@ -114,7 +108,7 @@ def _stale_view(scope: Scope) -> MigrationDecision | None:
             scope.obj.status,
             finalizer=scope.owes,
             requeue_after=_POLL,
-            move=planned_move_of(scope.obj, scope.world),
+            move=planned_move(scope.obj.status, scope.world.snapshot),
         )
     trouble = scope.world.snapshot.trouble or "it answers too slowly"
     message = f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
