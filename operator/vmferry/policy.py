@@ -46,6 +46,22 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Maintenance:
+    """The rules of draining hosts."""
+
+    #: hosts in maintenance at once in one cluster, which is an availability zone (I26)
+    max_hosts_per_cluster: int = 1
+    #: percent of the memory of a cluster's other enabled hosts that must stay free when a host is drained (I22)
+    headroom_percent: int = 0
+    #: between the two looks that must both find a host empty (I20)
+    settle: timedelta = timedelta(seconds=30)
+    #: how often a host in maintenance is looked at again (I27)
+    verify_every: timedelta = timedelta(seconds=60)
+    #: the namespace that its VMMigrations are created in
+    namespace: str = "vmferry-system"
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules in force."""
 
@@ -53,6 +69,7 @@ class Policy:
     #: hosts in no pool: True says that their ephemeral disks are local, False that nobody knows (R19)
     local_unless_shared: bool = False
     limits: Limits = field(default_factory=Limits)
+    maintenance: Maintenance = field(default_factory=Maintenance)
     #: units of copying on one host's management network, see `prerequisites.bandwidth` (R17); None: no limit
     bandwidth: int | None = None
     #: prerequisites whose `Unknown` does not block; empty is the safe default (R19)

@@ -68,9 +68,32 @@ class ForceComplete:
     migration_id: int
 
 
-Action = (
+@dataclass(frozen=True, slots=True)
+class DisableService:
+    """Cordon: the scheduler places nothing new on the host (`PUT /os-services/{id}`, 2.53)."""
+
+    service_id: str
+    #: for people and logs; the id decides
+    host: str
+    #: at most 255 characters
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnableService:
+    """Undo a cordon of ours (I8); a forced-down mark stays as it is."""
+
+    service_id: str
+    host: str
+
+
+#: what changes a server
+ServerAction = (
     LiveMigrate | ColdMigrate | Evacuate | StopServer | StartServer | ConfirmResize | AbortMigration | ForceComplete
 )
+#: what changes a compute service
+HostAction = DisableService | EnableService
+Action = ServerAction | HostAction
 
 #: the actions that start a migration: never sent twice, never blindly (I3)
 Move = LiveMigrate | ColdMigrate | Evacuate

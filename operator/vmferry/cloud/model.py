@@ -494,6 +494,25 @@ class Detail:
     actions: tuple[InstanceAction, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostLook:
+    """What was read of one host just now: everything that shows whether it is empty (I20)."""
+
+    host: str
+    read_at: datetime
+    #: None: Nova lists no compute service of that name
+    service: Service | None
+    #: servers that Nova says are on the host: all projects, all states, builds as well
+    servers: frozenset[str]
+    #: servers that the hypervisor's record lists, the second witness; None: it does not tell
+    on_hypervisor: frozenset[str] | None = None
+    #: servers (consumers) that hold room of its resource provider: a build in flight does before it has a host;
+    #: None: Placement does not tell
+    allocated: frozenset[str] | None = None
+    #: open migrations from it or to it
+    migrations: tuple[Migration, ...] = ()
+
+
 def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:
     """The shared view with the fresh facts of one server in it."""
     servers = dict(snapshot.servers)

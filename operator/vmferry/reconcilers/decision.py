@@ -3,6 +3,7 @@
 A pass of the runtime goes:
 
     plan -> needs? read them and plan again -> finalizer on -> write status -> act -> settle(outcome) -> write status
+         -> delete children -> create children -> give the Lease back
 
 so the status always says what will be done before it is done (I3), and the answer right after.
 """
@@ -16,17 +17,20 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from vmferry.cloud.actions import Action
-from vmferry.cloud.model import Detail, Progress, Snapshot
+from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.reconcilers.children import Child, NewChild
+from vmferry.reconcilers.claims import Claim
 
 Status = TypeVar("Status")
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What must be read of one server before a decision can be made; the runtime reads it and plans again."""
+    """What must be read before a decision can be made; the runtime reads it and plans again."""
 
-    server_id: str
+    #: of this server
+    server_id: str | None = None
     #: read the server and all its migrations (`World.detail`)
     detail: bool = True
     #: with the detail: the instance actions too
@@ -35,6 +39,19 @@ class Needs:
     events_of: str | None = None
     #: the progress of the live migration with this id (`World.progress`)
     progress_of: int | None = None
+    #: look at this host (`World.look`)
+    host: str | None = None
+    #: take or renew the Lease of this host for this resource (`World.lease`)
+    lease: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostLease:
+    """Who may change a host (I32)."""
+
+    host: str
+    #: None: it is this resource
+    holder: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +72,14 @@ class World:
     in_maintenance: frozenset[str] = frozenset()
     #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
     crossed: Mapping[str, Crossing] = field(default_factory=dict)
+    #: the resource's host, if it was looked at in this pass
+    look: HostLook | None = None
+    #: the Lease of its host, if it was asked for in this pass
+    lease: HostLease | None = None
+    #: the VMMigrations that the resource owns
+    children: tuple[Child, ...] = ()
+    #: what the other HostMaintenances claim
+    claims: tuple[Claim, ...] = ()
 
 
 class EventType(StrEnum):
@@ -84,6 +109,12 @@ class Decision(Generic[Status]):
     events: tuple[Event, ...] = ()
     #: whether the object must carry our finalizer from now on
     finalizer: bool = False
+    #: VMMigrations to be created, owned by the object; one that is there already is left as it is
+    creates: tuple[NewChild, ...] = ()
+    #: children to be deleted, which cancels them
+    deletes: tuple[Child, ...] = ()
+    #: give the Lease of this host back
+    release_lease: str | None = None
     #: the object has outlived its time
     delete: bool = False
     #: look again after this long even if nothing wakes us; None: only when something changes

@@ -74,6 +74,15 @@ class Model(BaseModel):
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
+class OwnerReference(Model):
+    """Who an object belongs to."""
+
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+
+
 class Metadata(Model):
     """The part of `metadata` that decisions need."""
 
@@ -86,6 +95,7 @@ class Metadata(Model):
     deletion_timestamp: Time | None = None
     finalizers: list[str] = []
     labels: dict[str, str] = {}
+    owner_references: list[OwnerReference] = []
 
 
 class Condition(Model):

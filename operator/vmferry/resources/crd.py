@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from vmferry.resources.base import GROUP, VERSION, Model
+from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
 #: what pydantic adds and a structural schema refuses or does not need
@@ -63,6 +64,26 @@ KINDS = (
             column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
         ),
         description="VMMigration moves one server of an OpenStack cloud to another host, or says why it cannot.",
+    ),
+    Kind(
+        model=HostMaintenance,
+        name="HostMaintenance",
+        plural="hostmaintenances",
+        singular="hostmaintenance",
+        short_names=("hm",),
+        scope="Cluster",
+        columns=(
+            column("Host", ".spec.host", "The host"),
+            column("Enabled", ".spec.enabled", "The toggle", "boolean"),
+            column("Phase", ".status.phase", "A summary"),
+            column("Moved", ".status.progress.moved", "Servers that have left", "integer"),
+            column("Total", ".status.progress.total", "Servers in all", "integer", priority=1),
+            column("Blocked", ".status.progress.blocked", "Servers that cannot move", "integer"),
+            column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1),
+            column("Message", ".status.conditions[?(@.type=='Ready')].message", "The same for people", priority=1),
+            column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
+        ),
+        description="HostMaintenance drains a host of an OpenStack cloud, and gives it back.",
     ),
 )
 

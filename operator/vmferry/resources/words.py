@@ -45,3 +45,53 @@ class StorageClass(StrEnum):
     VOLUMES_ONLY = "VolumesOnly"
     EPHEMERAL_SHARED = "EphemeralShared"
     EPHEMERAL_LOCAL = "EphemeralLocal"
+
+
+class MaintenancePhase(StrEnum):
+    """For people's eyes only; programs read the conditions."""
+
+    CHECKING = "Checking"
+    #: as many hosts as the budget allows are in maintenance already
+    QUEUED = "Queued"
+    BLOCKED = "Blocked"
+    DRAINING = "Draining"
+    IN_MAINTENANCE = "InMaintenance"
+    RELEASING = "Releasing"
+    RELEASED = "Released"
+    #: preflightOnly: the plan is in the status
+    CHECKED = "Checked"
+
+
+class RunningPolicy(StrEnum):
+    LIVE_MIGRATE = "LiveMigrate"
+    COLD_MIGRATE = "ColdMigrate"
+    LEAVE = "Leave"
+
+
+class PoweredOffPolicy(StrEnum):
+    COLD_MIGRATE = "ColdMigrate"
+    LEAVE = "Leave"
+
+
+class OnBlockers(StrEnum):
+    PROCEED = "Proceed"
+    REFUSE = "Refuse"
+
+
+class ServiceStatus(StrEnum):
+    """Nova's words for whether a compute service takes new servers."""
+
+    ENABLED = "enabled"
+    DISABLED = "disabled"
+
+
+class MoveState(StrEnum):
+    """Where a server's move stands, in a HostMaintenance's status."""
+
+    MOVING = "Moving"
+    RETURNING = "Returning"
+    FAILED = "Failed"
+    WAITING = "Waiting"
+    PLANNED = "Planned"
+    MOVED = "Moved"
+    RETURNED = "Returned"

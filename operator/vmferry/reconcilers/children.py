@@ -1,0 +1,160 @@
+"""The VMMigrations that a HostMaintenance owns: how it asks for one, and what it reads of each.
+
+A child's name follows from what it is for, so that creating it twice makes one (R36). Its Round tells the drains of one
+resource apart that follow each other as it is toggled.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from hashlib import sha256
+
+from vmferry.cloud.model import MigrationKind
+from vmferry.prerequisites.words import Name, Result
+from vmferry.reconcilers.conditions import READY
+from vmferry.resources.base import GROUP
+from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority
+
+MAINTENANCE = f"{GROUP}/maintenance"
+PURPOSE = f"{GROUP}/purpose"
+ROUND = f"{GROUP}/round"
+TRY = f"{GROUP}/try"
+
+
+class Purpose(StrEnum):
+    DRAIN = "drain"
+    #: back to the host after its maintenance
+    RETURN = "return"
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """What stands against a server's move, as a status says it."""
+
+    prerequisite: str
+    reason: str
+    message: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """One VMMigration of a HostMaintenance, as far as its owner needs it."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    server_id: str
+    purpose: Purpose
+    round: int
+    #: 1 is the first
+    number: int
+    phase: Phase | None
+    kind: MigrationKind | None
+    source_host: str | None
+    #: that it was sent to, or will be
+    target_host: str | None
+    created_at: datetime | None
+    #: the first change of the cloud was decided
+    started_at: datetime | None
+    completed_at: datetime | None
+    deleting: bool
+    #: why it is as it is, the reason and the message of its condition Ready
+    reason: str
+    message: str
+    #: while it is Blocked
+    hindrance: Hindrance | None
+
+    @property
+    def over(self) -> bool:
+        return self.completed_at is not None
+
+    @property
+    def succeeded(self) -> bool:
+        return self.over and self.phase is Phase.SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True)
+class NewChild:
+    """A VMMigration to be created."""
+
+    namespace: str
+    name: str
+    labels: tuple[tuple[str, str], ...]
+    server_id: str
+    type: MigrationType
+    target_host: str
+    stop_if_running: bool = False
+    timeout: timedelta | None = None
+    on_timeout: OnTimeout = OnTimeout.ABORT
+    priority: Priority = Priority.NORMAL
+
+
+def label_value(name: str) -> str:
+    """A name as a label's value, which holds 63 characters."""
+    if len(name) <= 63:
+        return name
+    return f"{name[:54].rstrip('.-')}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def child_name(owner: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
+    """`host-a-9f6c1234-5678-1-2`: the second try of the first round."""
+    back = "-back" if purpose is Purpose.RETURN else ""
+    server = re.sub(r"[^a-z0-9-]", "", server_id.lower())[:13]
+    return f"{owner[:200].rstrip('.-')}-{server}{back}-{round_}-{number}"
+
+
+def labels(owner: str, purpose: Purpose, round_: int, number: int) -> tuple[tuple[str, str], ...]:
+    return ((MAINTENANCE, label_value(owner)), (PURPOSE, purpose.value), (ROUND, str(round_)), (TRY, str(number)))
+
+
+def child_of(obj: VMMigration) -> tuple[str, Child] | None:
+    """The uid of the HostMaintenance that owns the object, and what it reads of it; None for everybody else's."""
+    owner = next((o for o in obj.metadata.owner_references if o.controller and o.kind == "HostMaintenance"), None)
+    marks = obj.metadata.labels
+    if owner is None or obj.spec.server.id is None:
+        return None
+    try:
+        purpose, round_, number = Purpose(marks.get(PURPOSE, "")), int(marks[ROUND]), int(marks[TRY])
+    except (KeyError, ValueError):
+        return None
+    status = obj.status
+    ready = status.condition(READY)
+    return owner.uid, Child(
+        namespace=obj.metadata.namespace,
+        name=obj.metadata.name,
+        uid=obj.metadata.uid,
+        resource_version=obj.metadata.resource_version,
+        server_id=obj.spec.server.id,
+        purpose=purpose,
+        round=round_,
+        number=number,
+        phase=status.phase,
+        kind=status.type,
+        source_host=status.attempts[-1].source_host if status.attempts else status.source_host,
+        target_host=status.target_host or (obj.spec.target.host if obj.spec.target else None),
+        created_at=obj.metadata.creation_timestamp,
+        started_at=status.started_at,
+        completed_at=status.completed_at,
+        deleting=obj.metadata.deletion_timestamp is not None,
+        reason=ready.reason if ready else "Pending",
+        message=ready.message if ready else "",
+        hindrance=_hindrance(obj) if status.phase is Phase.BLOCKED else None,
+    )
+
+
+def _hindrance(obj: VMMigration) -> Hindrance:
+    found = next((p for p in obj.status.prerequisites if p.result is Result.FAILED), None) or next(
+        (p for p in obj.status.prerequisites if p.result is Result.UNKNOWN), None
+    )
+    if found is not None:
+        return Hindrance(found.name.value, found.reason or "FactUnknown", found.message, found.remedy)
+    ready = obj.status.condition(READY)
+    return Hindrance(
+        Name.SERVER_TASK.value, ready.reason if ready else "FactUnknown", ready.message if ready else "it is blocked"
+    )

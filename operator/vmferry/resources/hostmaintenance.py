@@ -1,0 +1,233 @@
+"""HostMaintenance: a toggle that drains a host, and gives it back (R25-R30).
+
+`crds/hostmaintenances.yaml` is generated from here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import ConfigDict, Field
+
+from vmferry.resources.base import API_VERSION, Condition, Duration, Metadata, Model, Time
+from vmferry.resources.vmmigration import MAX_ATTEMPTS, HostName, Message, TargetRef, rule
+from vmferry.resources.words import (
+    MaintenancePhase,
+    MoveState,
+    OnBlockers,
+    OnTimeout,
+    PoweredOffPolicy,
+    Priority,
+    RunningPolicy,
+    ServiceStatus,
+)
+
+#: on the object from the moment that something may have to be undone until it is
+FINALIZER = "vmferry.dev/maintenance"
+MAX_BLOCKERS = 50
+MAX_MOVES = 50
+
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class MigrationSettings(Model):
+    """How each server is moved; the fields are those of a VMMigration."""
+
+    timeout: Annotated[
+        Duration | None,
+        Field(description="Deadline of one attempt, like 30m; the default grows with the bytes to copy."),
+    ] = None
+    on_timeout: Annotated[
+        OnTimeout,
+        Field(
+            description="At the deadline of a live migration: Abort it, or ForceComplete it by post-copy or a pause."
+        ),
+    ] = OnTimeout.ABORT
+    retries: Annotated[
+        int,
+        Field(ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts for a server after a failure, each elsewhere."),
+    ] = 2
+    priority: Annotated[
+        Priority, Field(description="Who goes first when there are more migrations than the limits admit.")
+    ] = Priority.NORMAL
+
+
+class HostMaintenanceSpec(Model):
+    """What is wanted of the host."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "x-kubernetes-validations": [
+                rule(
+                    "self.host == oldSelf.host",
+                    "host cannot be changed: create another HostMaintenance for another host",
+                ),
+                rule("!has(self.target) || self.target.host != self.host", "target.host must be another host"),
+            ]
+        }
+    )
+
+    host: Annotated[HostName, Field(description="Compute service host name, or the hypervisor's UUID.")]
+    enabled: Annotated[bool, Field(description="The toggle: true drains the host, false releases it.")] = True
+    reason: Annotated[
+        str, Field(max_length=128, description="Why, for people; becomes part of Nova's disabled reason.")
+    ] = ""
+    target: Annotated[
+        TargetRef | None,
+        Field(description="The one host that everything moves to; without it a host is chosen for each server."),
+    ] = None
+    running: Annotated[
+        RunningPolicy,
+        Field(description="Running servers: LiveMigrate; ColdMigrate stops, moves and starts them; Leave."),
+    ] = RunningPolicy.LIVE_MIGRATE
+    powered_off: Annotated[PoweredOffPolicy, Field(description="Servers that are powered off: ColdMigrate or Leave.")] = (
+        PoweredOffPolicy.COLD_MIGRATE
+    )
+    on_blockers: Annotated[
+        OnBlockers,
+        Field(
+            description="While some servers cannot move: Proceed moves those that can, Refuse leaves the host as it is."
+        ),
+    ] = OnBlockers.PROCEED
+    max_parallel: Annotated[
+        int, Field(ge=1, le=100, description="Servers that this maintenance moves at once; the operator's limits hold.")
+    ] = 2
+    preflight_only: Annotated[
+        bool, Field(description="Check the host and write the plan; neither cordon it nor move anything.")
+    ] = False
+    return_vms: Annotated[
+        bool,
+        Field(
+            alias="returnVMs",
+            description="On release, bring back the servers that are still where they were moved to.",
+        ),
+    ] = False
+    ignore_headroom: Annotated[
+        bool, Field(description="Drain even if less room would be left than the operator's headroom asks for.")
+    ] = False
+    migration: Annotated[MigrationSettings, Field(description="How each server is moved.")] = MigrationSettings()
+
+
+class HostBefore(Model):
+    """The compute service as it was before this resource touched it (I8)."""
+
+    status: Annotated[ServiceStatus, Field(description="enabled or disabled.")]
+    disabled_reason: Annotated[str | None, Field(max_length=255, description="Why it was disabled, in Nova's words.")] = (
+        None
+    )
+
+
+class Cordon(Model):
+    """What we asked Nova for; written before it is asked."""
+
+    service_id: Annotated[str, Field(alias="serviceID", max_length=64, description="Id of the compute service.")]
+    disabled_reason: Annotated[
+        str, Field(max_length=255, description="The reason that is ours: only with exactly it the cordon is undone.")
+    ]
+    requested_at: Annotated[Time, Field(description="When it was last asked for.")]
+
+
+class MaintenanceProgress(Model):
+    """Servers, counted: total is the sum of moved, moving, waiting, blocked and left."""
+
+    total: Annotated[Count, Field(description="Servers that were on the host, or came to it.")] = 0
+    moved: Annotated[Count, Field(description="They have left.")] = 0
+    moving: Annotated[Count, Field(description="They are being moved now.")] = 0
+    waiting: Annotated[Count, Field(description="They wait for their turn.")] = 0
+    blocked: Annotated[Count, Field(description="They cannot move; see blockers.")] = 0
+    left: Annotated[Count, Field(description="They stay because the spec says so.")] = 0
+    percent: Annotated[int, Field(ge=0, le=100, description="Moved, of those that do not stay.")] = 0
+    estimated_end: Annotated[
+        Time | None,
+        Field(description="When all that can move will have, by what the moves so far took; absent until some have."),
+    ] = None
+
+
+class Blocker(Model):
+    """A server that cannot move, and what to do about it."""
+
+    server: Annotated[str, Field(max_length=64, description="UUID.")]
+    name: Annotated[str, Field(max_length=255, description="Name.")]
+    prerequisite: Annotated[str, Field(max_length=64, description="Which prerequisite is not met.")]
+    reason: Annotated[str, Field(max_length=64, description="Why, as one word for programs.")]
+    message: Annotated[Message, Field(description="What was found and what was expected.")]
+    remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
+
+
+class Move(Model):
+    """A server and where it goes, or went."""
+
+    server: Annotated[str, Field(max_length=64, description="UUID.")]
+    name: Annotated[str, Field(max_length=255, description="Name.")]
+    type: Annotated[str | None, Field(max_length=16, description="Live, Cold or Evacuate.")] = None
+    target_host: Annotated[str | None, Field(max_length=255, description="Where it goes, or went.")] = None
+    migration: Annotated[
+        str | None, Field(max_length=512, description="The VMMigration that moves it, as namespace/name.")
+    ] = None
+    state: Annotated[MoveState, Field(description="Planned, Waiting, Moving, Moved, Failed, Returning or Returned.")]
+    message: Annotated[str | None, Field(max_length=512, description="Why it waits, or how it failed.")] = None
+
+
+class HostMaintenanceStatus(Model):
+    """What was found and done."""
+
+    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that was acted on.")] = None
+    phase: Annotated[MaintenancePhase | None, Field(description="A summary for people.")] = None
+    conditions: Annotated[
+        list[Condition],
+        Field(
+            max_length=16,
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            description="PrerequisitesMet, Cordoned, Drained, Ready; Reconciling and Stalled only while True.",
+        ),
+    ] = []
+    host: Annotated[str | None, Field(max_length=255, description="The compute service's host name.")] = None
+    progress: Annotated[MaintenanceProgress | None, Field(description="Servers, counted.")] = None
+    blockers: Annotated[
+        list[Blocker], Field(max_length=MAX_BLOCKERS, description="The first servers that cannot move.")
+    ] = []
+    moves: Annotated[
+        list[Move],
+        Field(max_length=MAX_MOVES, description="Moving ones first, then failed, waiting, planned and moved ones."),
+    ] = []
+    host_before: Annotated[HostBefore | None, Field(description="The host as it was before it was cordoned.")] = None
+    cordon: Annotated[Cordon | None, Field(description="Set while the host is cordoned by this resource.")] = None
+    round: Annotated[int, Field(ge=0, description="How often the maintenance was begun.")] = 0
+    admitted_at: Annotated[
+        Time | None, Field(description="When the host was let into maintenance; unset once it is released.")
+    ] = None
+    empty_since: Annotated[
+        Time | None, Field(description="The first of the looks in a row that found the host empty.")
+    ] = None
+    drained_at: Annotated[Time | None, Field(description="When it was verified empty.")] = None
+    down_since: Annotated[Time | None, Field(description="Since when its compute service is seen down.")] = None
+    release_started_at: Annotated[Time | None, Field(description="When its release began.")] = None
+    released_at: Annotated[Time | None, Field(description="When it was given back.")] = None
+
+    def condition(self, type_: str) -> Condition | None:
+        return next((c for c in self.conditions if c.type == type_), None)
+
+
+class HostMaintenance(Model):
+    """The whole object."""
+
+    KIND: ClassVar[str] = "HostMaintenance"
+    PLURAL: ClassVar[str] = "hostmaintenances"
+
+    metadata: Metadata
+    spec: Annotated[HostMaintenanceSpec, Field(description="What is wanted.")]
+    status: Annotated[HostMaintenanceStatus, Field(description="What was found and done.")] = HostMaintenanceStatus()
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> Self:
+        """From the API server's JSON. Raises pydantic's ValidationError when it is not what the schema says."""
+        return cls.model_validate(body)
+
+    def reference(self) -> dict[str, str]:
+        """An object reference, as Events carry it."""
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.KIND,
+            "name": self.metadata.name,
+            "uid": self.metadata.uid,
+        }
