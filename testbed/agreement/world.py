@@ -204,7 +204,9 @@ class World:
         hosts = [host for host in self.fleet.alike if host not in self.hands.out]
         if server is None or server.status != "ACTIVE" or server.host not in hosts:
             return
-        target = next(host for host in hosts if host != server.host)
+        target = next((host for host in hosts if host != server.host), None)
+        if target is None:  # all others alike are out of service for this part of the run
+            return
         last = max((record.id for record in self.view.records(place.server_id)), default=0)
         self.lab.knob(server.host, live_seconds=15)
         try:
