@@ -15,6 +15,8 @@ from vmferry.cloud.actions import (
     Action,
     ColdMigrate,
     ConfirmResize,
+    DisableService,
+    EnableService,
     Evacuate,
     ForceComplete,
     LiveMigrate,
@@ -32,6 +34,7 @@ from vmferry.cloud.model import (
     Flavor,
     Host,
     HostFacts,
+    HostLook,
     Hypervisor,
     InstanceAction,
     Inventory,
@@ -40,6 +43,7 @@ from vmferry.cloud.model import (
     Part,
     Progress,
     Server,
+    ServerGroup,
     Service,
     Snapshot,
     index_migrations,
@@ -58,6 +62,9 @@ class LittleCloud:
     hosts: dict[str, Host] = field(default_factory=dict)
     migrations: list[Migration] = field(default_factory=list)
     actions: list[InstanceAction] = field(default_factory=list)
+    groups: list[ServerGroup] = field(default_factory=list)
+    #: ids of servers with room of a host, that have no host yet
+    claimed: dict[str, str] = field(default_factory=dict)
     #: every move that took effect: (server, kind, target)
     moved: list[tuple[str, str, str]] = field(default_factory=list)
     #: how long a migration, a stop or a start takes
@@ -75,6 +82,8 @@ class LittleCloud:
     #: whether the evacuated server is to run again
     start_after: bool = False
     _due: dict[str, datetime] = field(default_factory=dict)
+    #: by request id: the server of an action
+    _about: dict[str, str] = field(default_factory=dict)
     _visible: dict[str, datetime] = field(default_factory=dict)
 
     # -- building
@@ -138,7 +147,8 @@ class LittleCloud:
         seen = {m.uuid: m for m in self.migrations if self._visible[m.uuid] <= self.now}
         return Snapshot(
             servers=dict(self.servers),
-            hosts=dict(self.hosts),
+            hosts={name: self._with_room(host) for name, host in self.hosts.items()},
+            server_groups=tuple(self.groups),
             migrations=seen,
             projects={"p1": "shop"},
             user_id=US,
@@ -147,13 +157,38 @@ class LittleCloud:
             migrations_by_server=index_migrations(seen),
         )
 
+    def _with_room(self, host: Host) -> Host:
+        """What its servers take, and what comes to it: Nova claims that at once."""
+        coming = {m.server_id for m in self.migrations if m.open and m.target_host == host.name}
+        used: dict[str, int] = {}
+        for server in self.servers.values():
+            if server.host == host.name or server.id in coming:
+                for resource, amount in server.needs.items():
+                    used[resource] = used.get(resource, 0) + amount
+        inventories = host.inventories or {}
+        return replace(host, inventories={r: replace(i, used=used.get(r, 0)) for r, i in inventories.items()})
+
+    def look(self, host: str) -> HostLook:
+        found = self.hosts.get(host)
+        here = frozenset(s.id for s in self.servers.values() if s.host == host)
+        seen = tuple(m for m in self.migrations if m.open and host in (m.source_host, m.target_host))
+        return HostLook(
+            host=host,
+            read_at=self.now,
+            service=found.service if found else None,
+            servers=here,
+            on_hypervisor=here,
+            allocated=here | {server for server, on in self.claimed.items() if on == host},
+            migrations=seen,
+        )
+
     def detail(self, server_id: str, *, actions: bool = False) -> Detail:
         snapshot = self.snapshot()
         return Detail(
             read_at=self.now,
             server=self.servers.get(server_id),
             migrations=snapshot.migrations_by_server.get(server_id, ()),
-            actions=tuple(reversed(self.actions)) if actions else None,
+            actions=tuple(a for a in reversed(self.actions) if self._about[a.request_id] == server_id) if actions else None,
         )
 
     def progress(self) -> Progress:
@@ -173,6 +208,11 @@ class LittleCloud:
         return outcome
 
     def _do(self, action: Action) -> Outcome:
+        if isinstance(action, DisableService | EnableService):
+            host = self.hosts[action.host]
+            reason = action.reason if isinstance(action, DisableService) else None
+            self.set_service(host.name, enabled=reason is None, disabled_reason=reason)
+            return Accepted("req-service")
         server = self.servers.get(action.server_id)
         if server is None:
             return Refused(404, f"Instance {action.server_id} could not be found.", "req-404")
@@ -198,7 +238,7 @@ class LittleCloud:
             case ConfirmResize():
                 if server.vm_state != "resized":
                     return Refused(409, f"while it is in vm_state {server.vm_state}", request)
-                record = self.migrations[-1]
+                record = next(m for m in reversed(self.migrations) if m.server_id == server.id)
                 old = "stopped" if server.power_state == 4 else "active"
                 status = "SHUTOFF" if old == "stopped" else "ACTIVE"
                 self.servers[server.id] = replace(server, vm_state=old, status=status)
@@ -219,21 +259,22 @@ class LittleCloud:
     def _task(self, server: Server, action: str, wanted: str, task: str) -> Outcome:
         if server.vm_state != wanted or server.task_state:
             return Refused(409, f"Cannot '{action}' instance while it is in vm_state {server.vm_state}", "req-409")
-        request = self._record_action(action)
+        request = self._record_action(action, server)
         if self.stopping_works:
             self.servers[server.id] = replace(server, task_state=task)
             self._due[server.id] = self.now + timedelta(seconds=self.seconds)
         return Accepted(request)
 
-    def _record_action(self, action: str) -> str:
+    def _record_action(self, action: str, server: Server) -> str:
         request = f"req-{len(self.actions) + 1}"
+        self._about[request] = server.id
         self.actions.append(InstanceAction(request, action, None, US, started_at=self.now))
         return request
 
     def _migrate(self, server: Server, action: str, type_: str, target: str, states: tuple[str, ...]) -> Outcome:
         if server.vm_state not in states or server.task_state:
             return Refused(409, f"while it is in vm_state {server.vm_state}, task_state {server.task_state}", "req-409")
-        request = self._record_action(action)
+        request = self._record_action(action, server)
         number = len(self.migrations) + 1
         record = Migration(
             id=number,
@@ -269,6 +310,11 @@ class LittleCloud:
         at = next(n for n, m in enumerate(self.migrations) if m.uuid == record.uuid)
         self.migrations[at] = replace(self.migrations[at], **change)  # type: ignore[arg-type]
 
+    def set_service(self, host: str, **change: object) -> None:
+        """What another administrator does to a compute service, or what becomes of it."""
+        found = self.hosts[host]
+        self.hosts[host] = replace(found, service=replace(found.service, **change))  # type: ignore[arg-type]
+
     # -- what goes on by itself
 
     def pass_time(self, span: timedelta) -> None:
@@ -293,7 +339,9 @@ class LittleCloud:
                 )
 
     def _advance(self, record: Migration) -> None:
-        if self.now < self._due[record.uuid] or self.never_ends:
+        source = self.hosts.get(record.source_host or "")
+        stuck = self.never_ends or (record.type == "live-migration" and source is not None and not source.service.up)
+        if self.now < self._due[record.uuid] or stuck:
             self._set(record, status="running" if record.type == "live-migration" else "migrating")
             return
         server = self.servers.get(record.server_id)

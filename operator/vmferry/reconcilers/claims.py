@@ -8,6 +8,7 @@ from datetime import datetime
 
 from vmferry.cloud.model import Snapshot
 from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.words import MaintenancePhase
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,8 @@ class Claim:
     wanted: bool
     #: it was let in: the host is cordoned by it, or about to be, and not released yet
     holds: bool
+    #: nothing but its turn keeps it from being let in
+    queued: bool = False
 
     @property
     def turn(self) -> tuple[bool, float, str]:
@@ -39,6 +42,7 @@ def claim_of(obj: HostMaintenance) -> Claim:
         created_at=obj.metadata.creation_timestamp,
         wanted=obj.spec.enabled and not obj.spec.preflight_only and not deleting,
         holds=obj.status.admitted_at is not None,
+        queued=obj.status.phase is MaintenancePhase.QUEUED,
     )
 
 

@@ -123,3 +123,5 @@ class Decision(Generic[Status]):
     move: PlannedMove | None = None
     #: the server that this resource is about: a change of it in the cloud wakes the resource
     watches: str | None = None
+    #: the host that this resource is about: a change of the servers on it wakes the resource
+    watches_host: str | None = None

@@ -80,9 +80,9 @@ class HostMaintenanceSpec(Model):
         RunningPolicy,
         Field(description="Running servers: LiveMigrate; ColdMigrate stops, moves and starts them; Leave."),
     ] = RunningPolicy.LIVE_MIGRATE
-    powered_off: Annotated[PoweredOffPolicy, Field(description="Servers that are powered off: ColdMigrate or Leave.")] = (
-        PoweredOffPolicy.COLD_MIGRATE
-    )
+    powered_off: Annotated[
+        PoweredOffPolicy, Field(description="Servers that are powered off: ColdMigrate or Leave.")
+    ] = PoweredOffPolicy.COLD_MIGRATE
     on_blockers: Annotated[
         OnBlockers,
         Field(
@@ -112,9 +112,9 @@ class HostBefore(Model):
     """The compute service as it was before this resource touched it (I8)."""
 
     status: Annotated[ServiceStatus, Field(description="enabled or disabled.")]
-    disabled_reason: Annotated[str | None, Field(max_length=255, description="Why it was disabled, in Nova's words.")] = (
-        None
-    )
+    disabled_reason: Annotated[
+        str | None, Field(max_length=255, description="Why it was disabled, in Nova's words.")
+    ] = None
 
 
 class Cordon(Model):

@@ -1,0 +1,474 @@
+"""HostMaintenance: the state machine of one host's maintenance (R25-R30).
+
+    Checking -> Queued | Blocked -> Draining -> InMaintenance -> Releasing -> Released
+
+A pass is the list of steps in `STEPS`, each of which may end it. The moves are VMMigrations of their own: this one
+says which and when, and counts what becomes of them. Nothing is remembered between passes but the status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from vmferry.cloud.actions import Accepted, Action, DisableService, Outcome
+from vmferry.cloud.model import HostLook
+from vmferry.planning.drain import DrainPlan, Planned, next_moves
+from vmferry.policy import Policy
+from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.children import NewChild, Purpose, child_name, labels
+from vmferry.reconcilers.claims import Claim
+from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.reconcilers.maintenance_release import release
+from vmferry.reconcilers.maintenance_report import write_survey
+from vmferry.reconcilers.maintenance_scope import (
+    CORDONED,
+    DRAINED,
+    DRAINING,
+    SOON,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.reconcilers.maintenance_survey import survey
+from vmferry.reconcilers.survey import Survey
+from vmferry.resources.base import clip
+from vmferry.resources.hostmaintenance import Cordon, HostBefore, HostMaintenance, HostMaintenanceStatus
+from vmferry.resources.words import MaintenancePhase, OnBlockers, ServiceStatus
+
+__all__ = ["plan", "settle"]
+
+
+def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
+    """What to do about `obj` now. Pure: the same arguments give the same decision."""
+    scope = MaintenanceScope(obj, world, now, policy)
+    for step in STEPS:
+        decision = step(scope)
+        if decision is not None:
+            return decision
+    return _drain(scope)
+
+
+# ---- the steps, in their order
+
+
+def _nothing_to_do(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Switched off, and nothing to undo."""
+    if scope.wanted or scope.admitted or (scope.spec.preflight_only and scope.spec.enabled and not scope.deleting):
+        return None
+    _forget_survey(scope)
+    scope.conditions.drop(c.PREREQUISITES_MET)
+    if scope.obj.status.released_at is None:
+        message = "the host is not in maintenance"
+        scope.conditions.set(CORDONED, False, "Released", message)
+        scope.conditions.set(DRAINED, False, "Released", message)
+        scope.ready("Released", message)
+    for condition in scope.status.conditions:
+        condition.observed_generation = scope.obj.metadata.generation
+    return scope.decide(MaintenancePhase.RELEASED, requeue_after=None)
+
+
+def _stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """No decision on stale data: it is said, and the next fresh view goes on by itself."""
+    age = scope.snapshot.age(scope.now)
+    if age is not None and age <= scope.policy.max_view_age:
+        return None
+    if age is None and scope.snapshot.trouble is None:
+        return Decision(scope.obj.status, finalizer=scope.admitted, requeue_after=SOON)
+    trouble = scope.snapshot.trouble or "it answers too slowly"
+    message = f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
+    scope.progressing("CloudViewStale", message)
+    return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)
+
+
+def _release(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    if scope.wanted or not scope.admitted:
+        return None
+    return release(scope)
+
+
+def _find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    if scope.host is not None:
+        scope.status.host = scope.host.name
+        return None
+    message = f"the cloud has no host {scope.spec.host}"
+    _forget_survey(scope)
+    scope.tell_news(c.READY, Reason.HOST_NOT_FOUND, message, warning=True)
+    scope.conditions.set(c.PREREQUISITES_MET, False, Reason.HOST_NOT_FOUND, message)
+    scope.stalled(
+        Reason.HOST_NOT_FOUND,
+        f"{message}: name a compute service host (`openstack compute service list`) or a hypervisor's UUID",
+    )
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _conflict(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Two resources for one host: who has it already, then the older one, wins (I26)."""
+    if not scope.wanted:
+        return None
+    winner = min(_rivals(scope), key=lambda claim: claim.turn, default=None)
+    if winner is None or scope.claim.turn <= winner.turn:
+        return None
+    message = f"HostMaintenance {winner.name} has the host {scope.status.host} already: delete one of the two"
+    return _in_conflict(scope, message)
+
+
+def _in_conflict(scope: MaintenanceScope, message: str) -> MaintenanceDecision:
+    scope.tell_news(c.READY, Reason.CONFLICT, message, warning=True)
+    scope.stalled(Reason.CONFLICT, message)
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _rivals(scope: MaintenanceScope) -> list[Claim]:
+    assert scope.host is not None
+    return [one for one in scope.world.claims if (one.wanted or one.holds) and scope.host.answers_to(one.host)]
+
+
+def _check(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
+    assert scope.host is not None
+    if not scope.admitted and scope.status.round and scope.status.phase is MaintenancePhase.RELEASED:
+        _forget_survey(scope)
+    scope.survey = survey(scope, scope.host)
+    write_survey(scope, scope.survey)
+    _see_whether_it_lives(scope)
+    return None
+
+
+def _preflight_only(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    if scope.wanted:
+        return None
+    seen = scope.survey
+    good = not seen.blocked and seen.too_full is None
+    scope.conditions.set(CORDONED, False, "PreflightOnly", "spec.preflightOnly is true: the host is left as it is")
+    scope.conditions.set(DRAINED, False, "PreflightOnly", "spec.preflightOnly is true: nothing is moved")
+    if good:
+        scope.ready("PreflightPassed", f"all {seen.total - len(seen.left)} servers that have to leave can; see moves")
+    else:
+        reason, message = _first_blocker(seen)
+        scope.stalled(reason, message)
+    return scope.decide(MaintenancePhase.CHECKED, requeue_after=scope.policy.recheck)
+
+
+def _budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """At most so many hosts of one cluster at once (I26); the others wait, in their order."""
+    if scope.admitted:
+        return None
+    assert scope.host is not None
+    limit = scope.policy.maintenance.max_hosts_per_cluster
+    zone = scope.host.zone
+    neighbours = [
+        one for one in scope.world.claims if _zone_of(scope, one) == zone and one.uid != scope.obj.metadata.uid
+    ]
+    holding = [one for one in neighbours if one.holds]
+    first = [one for one in neighbours if one.queued and one.wanted and not one.holds and one.turn < scope.claim.turn]
+    if len(holding) + len(first) < limit:
+        return None
+    names = ", ".join(sorted(one.name for one in (holding or first))[:3])
+    message = f"{len(holding)} hosts of {zone} are in maintenance ({names}), the limit is {limit}"
+    if not holding:
+        message = f"{len(first)} maintenances of {zone} go first ({names}), the limit is {limit}"
+    scope.tell_news(c.READY, "Queued", message)
+    scope.progressing("Queued", f"waits for its turn: {message}")
+    scope.conditions.set(CORDONED, False, "Queued", "the host is not touched yet")
+    scope.conditions.set(DRAINED, False, "Queued", "the host is not touched yet")
+    return scope.decide(MaintenancePhase.QUEUED, requeue_after=scope.policy.recheck)
+
+
+def _zone_of(scope: MaintenanceScope, claim: Claim) -> str | None:
+    host = scope.snapshot.find_host(claim.host)
+    return host.zone if host else None
+
+
+def _refused(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The host is left as it is while something is blocked, if that is the wish (R27), or too little room is left."""
+    if scope.admitted or not _holds_back(scope):
+        return None
+    reason, message = _first_blocker(scope.survey)
+    scope.tell_news(c.READY, reason, message, warning=True)
+    scope.conditions.set(CORDONED, False, reason, "the host is left as it is")
+    scope.conditions.set(DRAINED, False, reason, "nothing was moved")
+    scope.stalled(reason, message)
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """One actor a host (I32): without its Lease nothing is touched."""
+    assert scope.host is not None
+    if scope.world.lease is None:
+        return scope.needs(lease=scope.host.name)
+    holder = scope.world.lease.holder
+    if holder is None:
+        return None
+    return _in_conflict(scope, f"{holder} has the Lease of {scope.host.name}: nothing is done until it gives it back")
+
+
+def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """A new round begins, also when it is switched on again in the middle of its release."""
+    status = scope.status
+    if scope.admitted and status.release_started_at is None:
+        return None
+    if scope.look is None:
+        assert scope.host is not None
+        return scope.needs(host=scope.host.name)
+    again = scope.admitted
+    status.admitted_at = scope.now
+    status.round += 1
+    status.release_started_at = status.released_at = status.drained_at = status.empty_since = None
+    if not again:
+        status.host_before = status.cordon = None
+    scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
+    scope.survey = survey(scope, scope.host) if scope.host else scope.survey
+    write_survey(scope, scope.survey)
+    scope.tell("MaintenanceStarted", f"{scope.survey.total} servers are on {status.host}")
+    return None
+
+
+def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Nothing new lands on the host from now on (I8, I20, I27)."""
+    service, status = scope.service, scope.status
+    assert scope.host is not None
+    if service is not None and not service.enabled and status.host_before is not None:
+        why = f": {service.disabled_reason}" if service.disabled_reason else ""
+        reason = "Cordoned" if status.cordon else "DisabledBefore"
+        scope.conditions.set(CORDONED, True, reason, f"the compute service is disabled{why}")
+        return None
+    if scope.look is None:
+        return scope.needs(host=scope.host.name)
+    if service is None:
+        message = f"Nova lists no compute service on {scope.host.name}"
+        scope.conditions.set(CORDONED, None, Reason.HOST_NOT_FOUND, message)
+        scope.stalled(Reason.HOST_NOT_FOUND, message)
+        return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+    was = scope.conditions.get(CORDONED)
+    undone = was is not None and was.status == "True" and service.enabled
+    if status.host_before is None or undone:
+        word = ServiceStatus.ENABLED if service.enabled else ServiceStatus.DISABLED
+        before = clip(service.disabled_reason, 255) if service.disabled_reason and not service.enabled else None
+        status.host_before = HostBefore(status=word, disabled_reason=before)
+    if not service.enabled:
+        words = f"the compute service was disabled before and stays so: {service.disabled_reason or 'no reason given'}"
+        scope.tell("DisabledBefore", words)
+        scope.conditions.set(CORDONED, True, "DisabledBefore", words)
+        return None
+    if undone:
+        scope.tell(
+            "CordonReasserted", f"somebody has enabled {scope.host.name} meanwhile: disabling it again", warning=True
+        )
+    status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
+    status.empty_since = None
+    message = "the compute service is being disabled"
+    scope.conditions.set(CORDONED, False, "Cordoning", message)
+    scope.conditions.set(DRAINED, False, "Cordoning", message)
+    scope.progressing("Cordoning", message)
+    action = DisableService(service.id, scope.host.name, status.cordon.disabled_reason)
+    return scope.decide(MaintenancePhase.DRAINING, action=action, requeue_after=timedelta(seconds=1))
+
+
+def our_reason(scope: MaintenanceScope) -> str:
+    """Nova's disabled reason: whose it is, then the user's words (I8)."""
+    words = f": {scope.spec.reason}" if scope.spec.reason.strip() else ""
+    return clip(f"vmferry HostMaintenance {clip(scope.name, 60)} {scope.obj.metadata.uid}{words}", 255)
+
+
+def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
+    """Start what may start; say where all others stand."""
+    seen = scope.survey
+    if seen.outstanding == 0:
+        return _verify_empty(scope)
+    if scope.status.drained_at is not None:
+        names = ", ".join(_names(seen)[:3])
+        scope.tell("LateArrival", f"the host was empty and is not any more: {names}", warning=True)
+    scope.status.drained_at = scope.status.empty_since = None
+    scope.conditions.set(DRAINED, False, "ServersLeft", f"{seen.outstanding} servers have not left yet")
+    held_back = _holds_back(scope)
+    started = () if held_back else _start(scope)
+    going = len(seen.moving) + len(seen.waiting) + (0 if held_back else len(seen.planned))
+    write_survey(scope, seen)
+    if going == 0:
+        reason, message = _first_blocker(seen)
+        if held_back:
+            message = f"nothing new is started: {message}"
+        scope.tell_news(c.READY, reason, message, warning=True)
+        scope.stalled(reason, message)
+        return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+    p = scope.status.progress
+    assert p is not None
+    message = f"{p.moved} of {p.total - p.left} servers have left, {p.moving} are moving, {p.waiting} wait"
+    if seen.blocked:
+        message += f", {p.blocked} cannot move: {_first_blocker(seen)[1]}"
+    scope.progressing("Draining", message)
+    wait = SOON if started else DRAINING
+    if seen.next_try is not None:
+        wait = min(wait, max(seen.next_try - scope.now, timedelta(seconds=1)))
+    return scope.decide(MaintenancePhase.DRAINING, requeue_after=wait)
+
+
+def _start(scope: MaintenanceScope) -> tuple[Planned, ...]:
+    """Create the VMMigrations that the limits admit now (I24); their names make each the only one (R36)."""
+    seen = scope.survey
+    busy = sum(child.purpose is Purpose.DRAIN for child in scope.open_children())
+    chosen = next_moves(
+        DrainPlan(tuple(seen.planned), ()),
+        scope.snapshot,
+        moves=scope.moves(),
+        ahead=scope.world.ahead,
+        limits=scope.policy.limits,
+        slots=max(0, scope.spec.max_parallel - busy),
+    )
+    settings = scope.spec.migration
+    for planned in chosen:
+        server, request = planned.leaving.server, planned.leaving.request
+        numbers = [child.number for child in scope.this_round() if child.server_id == server.id]
+        number = max(numbers, default=0) + 1
+        scope.creates.append(
+            NewChild(
+                namespace=scope.policy.maintenance.namespace,
+                name=child_name(scope.name, server.id, Purpose.DRAIN, scope.status.round, number),
+                labels=labels(scope.name, Purpose.DRAIN, scope.status.round, number),
+                server_id=server.id,
+                type=request.type,
+                target_host=planned.target,
+                stop_if_running=request.stop_if_running,
+                timeout=settings.timeout,
+                on_timeout=settings.on_timeout,
+                priority=settings.priority,
+            )
+        )
+    return chosen
+
+
+def _holds_back(scope: MaintenanceScope) -> bool:
+    """Whether nothing new may be started."""
+    return scope.survey.too_full is not None or (
+        scope.spec.on_blockers is OnBlockers.REFUSE and bool(scope.survey.blocked)
+    )
+
+
+def _verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
+    """Empty is what two clean looks some time apart have seen, and what is looked at again as long as it lasts."""
+    status, seen = scope.status, scope.survey
+    assert scope.host is not None
+    if scope.look is None:
+        return scope.needs(host=scope.host.name)
+    rest = _still_there(scope, scope.look)
+    if rest is not None:
+        if status.drained_at is not None:
+            scope.tell("LateArrival", f"the host was empty and is not any more: {rest}", warning=True)
+        status.drained_at = status.empty_since = None
+        scope.conditions.set(DRAINED, False, "NotEmptyYet", rest)
+        scope.progressing("NotEmptyYet", rest)
+        return scope.decide(MaintenancePhase.DRAINING, requeue_after=SOON)
+    rules = scope.policy.maintenance
+    status.empty_since = status.empty_since or scope.now
+    due = status.empty_since + rules.settle
+    if status.drained_at is None and scope.now < due:
+        message = f"the host looks empty; it is looked at again at {due:%H:%M:%SZ}"
+        scope.conditions.set(DRAINED, False, "Verifying", message)
+        scope.progressing("Verifying", message)
+        return scope.decide(MaintenancePhase.DRAINING, requeue_after=due - scope.now)
+    message = "the host was found empty twice"
+    reason = "Empty"
+    if seen.left:
+        reason = "ServersStay"
+        message = f"all servers that have to leave have left; {len(seen.left)} stay because the spec says so"
+    if status.drained_at is None:
+        status.drained_at = scope.now
+        scope.tell("Drained", message)
+    scope.conditions.set(DRAINED, True, reason, message)
+    scope.ready("InMaintenance", message)
+    return scope.decide(MaintenancePhase.IN_MAINTENANCE, requeue_after=rules.verify_every)
+
+
+def _still_there(scope: MaintenanceScope, look: HostLook) -> str | None:
+    """What is on the host, or on its way to it, or still tied to it; None: nothing (I20)."""
+    stay = {server.id for server in scope.survey.left}
+    here = (look.servers | (look.on_hypervisor or frozenset())) - stay
+    if here:
+        return f"Nova lists {len(here)} servers on it, {_title(scope, min(here))} is one"
+    if look.migrations:
+        one = min(look.migrations, key=lambda m: m.id)
+        return f"{one.type} {one.uuid} from {one.source_host} to {one.target_host} is {one.status}"
+    for consumer in sorted(look.allocated or ()):
+        # a build in flight holds room before it has a host; room that a server elsewhere left behind does not count
+        server = scope.snapshot.servers.get(consumer)
+        if server is not None and server.id not in stay and server.host is None and server.vm_state == "building":
+            return f"{server.name} is being built and has room of the host already"
+    return None
+
+
+def _title(scope: MaintenanceScope, server_id: str) -> str:
+    server = scope.snapshot.servers.get(server_id)
+    return server.name if server else server_id
+
+
+def _names(seen: Survey) -> list[str]:
+    moving = [server.name for _, server in seen.moving if server is not None]
+    return (
+        moving
+        + [one.server.name for one in seen.waiting]
+        + [one.server.name for one in seen.blocked]
+        + [one.leaving.server.name for one in seen.planned]
+    )
+
+
+def _see_whether_it_lives(scope: MaintenanceScope) -> None:
+    """A host that dies while it is drained is said at once; what may be evacuated, the prerequisites decide (I12)."""
+    assert scope.host is not None
+    if scope.host.service.up:
+        if scope.status.down_since is not None:
+            scope.tell("HostUp", f"the compute service of {scope.host.name} is up again")
+        scope.status.down_since = None
+    elif scope.status.down_since is None:
+        scope.status.down_since = scope.now
+        scope.tell(
+            Reason.HOST_DOWN,
+            f"the compute service of {scope.host.name} is down: its servers are evacuated only once the host is proven "
+            "dead and marked down by force",
+            warning=True,
+        )
+
+
+def _first_blocker(seen: Survey) -> tuple[str, str]:
+    if seen.too_full is not None:
+        return Reason.INSUFFICIENT_CAPACITY, seen.too_full
+    first = seen.blocked[0]
+    of = seen.total - len(seen.left)
+    how_many = f"{len(seen.blocked)} of {of} servers cannot move"
+    return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"
+
+
+def _forget_survey(scope: MaintenanceScope) -> None:
+    scope.status.blockers = []
+    scope.status.moves = []
+    scope.status.progress = None
+
+
+STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
+    _nothing_to_do,
+    _stale_view,
+    _release,
+    _find_host,
+    _conflict,
+    _check,
+    _preflight_only,
+    _refused,
+    _budget,
+    _lease,
+    _admit,
+    _cordon,
+)
+
+
+# ---- what came of an action
+
+
+def settle(
+    obj: HostMaintenance, action: Action, outcome: Outcome, now: datetime
+) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
+    """The status after an action was tried: what it did shows in the next look at the host, not in its answer."""
+    status = obj.status.model_copy(deep=True)
+    what = "Cordoned" if isinstance(action, DisableService) else "Uncordoned"
+    if isinstance(outcome, Accepted):
+        return status, (Event(what, clip(f"Nova took it (request {outcome.request_id})")),)
+    return status, (Event(f"Not{what}", clip(f"{type(action).__name__}: {outcome.message}"), EventType.WARNING),)

@@ -1,0 +1,200 @@
+"""Giving a host back (R29, I8, I28): what has not begun is cancelled, what runs is seen to its end, our cordon is
+undone if it is still exactly ours, and servers return only if that was asked for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from vmferry.cloud.actions import EnableService
+from vmferry.cloud.model import Host, Server
+from vmferry.planning.limits import full
+from vmferry.planning.request import Request
+from vmferry.planning.targets import assess, blocked
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
+from vmferry.reconcilers.maintenance_report import move_of
+from vmferry.reconcilers.maintenance_scope import (
+    CORDONED,
+    DRAINED,
+    DRAINING,
+    SOON,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.resources.hostmaintenance import MAX_MOVES, Move
+from vmferry.resources.words import MaintenancePhase, MigrationType, MoveState, Phase, ServiceStatus
+
+
+def release(scope: MaintenanceScope) -> MaintenanceDecision:
+    """One look at a host that is being given back. Every step may be repeated without harm."""
+    status = scope.status
+    if status.release_started_at is None:
+        status.release_started_at = scope.now
+        scope.tell("Releasing", f"{status.host} is given back")
+        why = "the host is being given back"
+        scope.conditions.set(DRAINED, False, "Releasing", why)
+    status.drained_at = status.empty_since = None
+    scope.conditions.drop("PrerequisitesMet")
+    status.blockers = []
+    scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.DRAIN)
+    undone = _undo_cordon(scope)
+    if undone is not None:
+        return undone
+    running = [child for child in scope.open_children() if child.purpose is Purpose.DRAIN]
+    if running:
+        status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
+        scope.progressing("Releasing", f"{len(running)} moves that had begun are seen to their end")
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
+    waiting, not_returned = _return_servers(scope) if scope.spec.return_vms else (False, 0)
+    if waiting:
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
+    return _released(scope, not_returned)
+
+
+def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Enable the service if its reason is still exactly ours and it was enabled before (I8)."""
+    cordon, before = scope.status.cordon, scope.status.host_before
+    if cordon is None:
+        if scope.conditions.get(CORDONED) is None or before is not None:
+            left = before is not None and before.status is ServiceStatus.DISABLED
+            message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
+            scope.conditions.set(CORDONED, False, "LeftDisabled" if left else "Released", message)
+        return None
+    if scope.host is None:
+        scope.conditions.set(CORDONED, False, "Released", "the host is gone")
+        scope.status.cordon = None
+        return None
+    if scope.look is None:
+        return scope.needs(host=scope.host.name)
+    service = scope.look.service
+    if service is None or service.enabled:
+        scope.status.cordon = None
+        scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else "it is gone")
+        return None
+    if service.disabled_reason != cordon.disabled_reason:
+        reason = service.disabled_reason or "no reason given"
+        message = f"somebody else has disabled the compute service since, it is left so: {reason}"
+        scope.tell("CordonLeft", message, warning=True)
+        scope.status.cordon = None
+        scope.conditions.set(CORDONED, False, "LeftDisabled", message)
+        return None
+    scope.conditions.set(CORDONED, True, "Uncordoning", "the compute service is being enabled")
+    scope.progressing("Releasing", "the compute service is being enabled")
+    action = EnableService(service.id, scope.host.name)
+    return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))
+
+
+def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
+    """Bring back what is still where we put it and may come back (I28): whether some are on their way, and how many
+    stay where they are. One try each."""
+    host = scope.host
+    returns = {c.server_id: c for c in scope.this_round() if c.purpose is Purpose.RETURN}
+    moves: list[Move] = []
+    lost = 0
+    busy = sum(not child.over for child in returns.values())
+    under_way = moving = 0
+    planned = list(scope.moves())
+    for child in _moved_away(scope):
+        back = returns.get(child.server_id)
+        if back is not None:
+            if back.over:
+                lost += not back.succeeded
+                moves.append(move_of(scope, back, MoveState.RETURNED if back.succeeded else MoveState.FAILED))
+            elif back.phase is Phase.BLOCKED and scope.now - (back.created_at or scope.now) >= scope.policy.recheck:
+                lost += 1
+                busy -= 1
+                moves.append(move_of(scope, back, MoveState.FAILED, back.message))
+            else:
+                under_way += 1
+                moves.append(move_of(scope, back, MoveState.RETURNING))
+            continue
+        server = scope.snapshot.servers.get(child.server_id)
+        if host is None or server is None or server.host is None or server.host != child.target_host:
+            continue  # it was moved since, or is gone: not ours to bring back
+        if (against := _against(scope, server, host, planned)) is not None:
+            lost += 1
+            moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {against}"))
+            continue
+        why = full(server.host, host.name, scope.snapshot, tuple(planned), scope.world.ahead, scope.policy.limits)
+        moving += 1
+        if why is None and busy < scope.spec.max_parallel:
+            busy += 1
+            scope.creates.append(_way_back(scope, server, host))
+            kind = _request(host).kind(server, scope.snapshot.hosts.get(server.host)).kind
+            planned.append(PlannedMove(server.id, kind, server.host, host.name, server.needs, scope.now))
+            moves.append(move_of(scope, child, MoveState.RETURNING))
+        else:
+            moves.append(move_of(scope, child, MoveState.WAITING, why or "waits for its turn"))
+    scope.status.moves = moves[:MAX_MOVES]
+    if under_way or moving:
+        scope.progressing(
+            "Returning", f"{under_way} servers are on their way back, {moving} wait, {lost} do not return"
+        )
+    return bool(under_way or moving), lost
+
+
+def _moved_away(scope: MaintenanceScope) -> list[Child]:
+    """The last move of each server that this round moved, in a stable order."""
+    last: dict[str, Child] = {}
+    for child in sorted(scope.this_round(), key=lambda child: child.number):
+        if child.purpose is Purpose.DRAIN and child.succeeded:
+            last[child.server_id] = child
+    return sorted(last.values(), key=lambda child: child.name)
+
+
+def _request(host: Host) -> Request:
+    return Request(MigrationType.AUTO, host.name)
+
+
+def _against(scope: MaintenanceScope, server: Server, host: Host, planned: list[PlannedMove]) -> str | None:
+    """Why it may not come back now, None if it may, or only has to wait for others."""
+    request = _request(host)
+    kind = request.kind(server, scope.snapshot.hosts.get(server.host or "")).kind
+    question = request.question(
+        server,
+        kind,
+        scope.snapshot,
+        scope.policy,
+        scope.now,
+        moves=tuple(move for move in planned if move.server_id != server.id),
+        in_maintenance=scope.world.in_maintenance,
+        crossed=scope.world.crossed,
+    )
+    found = assess(question, host.name)
+    return None if not found.against or found.waits_for is not None else blocked(found.against)
+
+
+def _way_back(scope: MaintenanceScope, server: Server, host: Host) -> NewChild:
+    settings = scope.spec.migration
+    return NewChild(
+        namespace=scope.policy.maintenance.namespace,
+        name=child_name(scope.name, server.id, Purpose.RETURN, scope.status.round, 1),
+        labels=labels(scope.name, Purpose.RETURN, scope.status.round, 1),
+        server_id=server.id,
+        type=MigrationType.AUTO,
+        target_host=host.name,
+        timeout=settings.timeout,
+        on_timeout=settings.on_timeout,
+        priority=settings.priority,
+    )
+
+
+def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision:
+    status = scope.status
+    host = status.host or scope.spec.host
+    # what waits for a way back that does not open
+    scope.cancel(scope.open_children())
+    status.released_at = scope.now
+    status.admitted_at = status.release_started_at = status.down_since = None
+    message = "the host is given back"
+    if status.host_before is not None and status.host_before.status is ServiceStatus.DISABLED:
+        message += "; it was disabled before and is left so"
+    if not_returned:
+        message += f"; {not_returned} servers were not brought back, see moves"
+    scope.conditions.set(DRAINED, False, "Released", message)
+    if not scope.spec.return_vms:
+        status.moves = []
+    status.progress = None
+    scope.tell("Released", message)
+    scope.ready("Released", message)
+    return scope.decide(MaintenancePhase.RELEASED, requeue_after=SOON, release_lease=host)

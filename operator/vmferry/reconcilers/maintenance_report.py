@@ -1,0 +1,124 @@
+"""What a survey looks like in the status: counts, blockers, moves, within bounds whatever the host carries (R28)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.children import Child, Purpose
+from vmferry.reconcilers.maintenance_scope import MaintenanceScope
+from vmferry.reconcilers.survey import Survey
+from vmferry.resources.base import clip
+from vmferry.resources.hostmaintenance import MAX_BLOCKERS, MAX_MOVES, Blocker, MaintenanceProgress, Move
+from vmferry.resources.words import MoveState
+
+#: fewer finished moves say nothing about the others
+_ENOUGH = 2
+
+
+def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
+    """Progress, blockers, moves and the condition PrerequisitesMet."""
+    status = scope.status
+    to_leave = seen.total - len(seen.left)
+    status.progress = MaintenanceProgress(
+        total=seen.total,
+        moved=len(seen.moved),
+        moving=len(seen.moving),
+        waiting=len(seen.waiting) + len(seen.planned),
+        blocked=len(seen.blocked),
+        left=len(seen.left),
+        percent=len(seen.moved) * 100 // to_leave if to_leave else 100,
+        estimated_end=estimated_end(scope, seen),
+    )
+    status.blockers = [
+        Blocker(
+            server=clip(one.server.id, 64),
+            name=clip(one.server.name, 255) or one.server.id,
+            prerequisite=clip(one.hindrance.prerequisite, 64),
+            reason=clip(one.hindrance.reason, 64),
+            message=clip(one.hindrance.message, 2048),
+            remedy=clip(one.hindrance.remedy) if one.hindrance.remedy else None,
+        )
+        for one in seen.blocked[:MAX_BLOCKERS]
+    ]
+    status.moves = _moves(scope, seen)[:MAX_MOVES]
+    if seen.too_full is not None:
+        scope.conditions.set(c.PREREQUISITES_MET, False, "InsufficientCapacity", seen.too_full)
+    elif seen.blocked:
+        first = seen.blocked[0]
+        message = (
+            f"{len(seen.blocked)} of {to_leave} servers cannot move: {first.server.name}: {first.hindrance.message}"
+        )
+        scope.conditions.set(c.PREREQUISITES_MET, False, first.hindrance.reason, message)
+    else:
+        scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", "nothing stands against any server's move")
+
+
+def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
+    """The ones that a person looks for come first."""
+    failed = [child for child in scope.this_round() if child.over and not child.succeeded]
+    last_failed = {child.server_id: child for child in sorted(failed, key=lambda child: child.number)}
+    busy = {child.server_id for child, _ in seen.moving} | seen.moved.keys()
+    done = sorted(seen.moved.values(), key=lambda child: (-_at(child), child.server_id))
+    return [
+        *(move_of(scope, child, MoveState.MOVING) for child, _ in seen.moving),
+        *(move_of(scope, child, MoveState.FAILED) for child in last_failed.values() if child.server_id not in busy),
+        *(
+            Move(
+                server=one.server.id,
+                name=clip(one.server.name, 255) or one.server.id,
+                type=one.child.kind if one.child else None,
+                target_host=one.child.target_host if one.child else None,
+                migration=f"{one.child.namespace}/{one.child.name}" if one.child else None,
+                state=MoveState.WAITING,
+                message=clip(one.message, 512),
+            )
+            for one in seen.waiting
+            if one.child is None or not one.child.over
+        ),
+        *(
+            Move(
+                server=planned.leaving.server.id,
+                name=clip(planned.leaving.server.name, 255) or planned.leaving.server.id,
+                type=planned.leaving.kind,
+                target_host=planned.target,
+                state=MoveState.PLANNED,
+                message=clip(planned.waits, 512) if planned.waits else None,
+            )
+            for planned in seen.planned
+        ),
+        *(move_of(scope, child, MoveState.MOVED) for child in done),
+    ]
+
+
+def move_of(scope: MaintenanceScope, child: Child, state: MoveState, message: str | None = None) -> Move:
+    server = scope.snapshot.servers.get(child.server_id)
+    words = message or (child.message if state is MoveState.FAILED else None)
+    return Move(
+        server=child.server_id,
+        name=clip(server.name, 255) or child.server_id if server else child.server_id,
+        type=child.kind,
+        target_host=child.target_host,
+        migration=f"{child.namespace}/{child.name}",
+        state=state,
+        message=clip(words, 512) if words else None,
+    )
+
+
+def estimated_end(scope: MaintenanceScope, seen: Survey) -> datetime | None:
+    """By the pace of the moves so far; it changes only when one more has ended, so it makes no writes of its own."""
+    rest = len(seen.moving) + len(seen.waiting) + len(seen.planned)
+    done = [
+        child
+        for child in scope.this_round()
+        if child.succeeded and child.purpose is Purpose.DRAIN and child.started_at is not None
+    ]
+    if len(done) < _ENOUGH or rest == 0:
+        return None
+    begun = min(child.started_at for child in done if child.started_at is not None)
+    last = max(child.completed_at for child in done if child.completed_at is not None)
+    return last + (last - begun) / len(done) * rest
+
+
+def _at(child: Child) -> float:
+    return child.completed_at.timestamp() if child.completed_at else 0.0

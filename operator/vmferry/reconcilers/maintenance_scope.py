@@ -1,0 +1,175 @@
+"""What the steps of one look at a HostMaintenance share: the facts, and the status being written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from vmferry.cloud.actions import Action
+from vmferry.cloud.model import Host, MigrationKind, Service
+from vmferry.policy import Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.children import Child, NewChild
+from vmferry.reconcilers.claims import Claim, claim_of
+from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.survey import Survey
+from vmferry.resources.base import clip
+from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
+from vmferry.resources.words import MaintenancePhase
+
+MaintenanceDecision = Decision[HostMaintenanceStatus]
+
+CORDONED = "Cordoned"
+DRAINED = "Drained"
+
+#: a host looked at longer ago than this is looked at again before it is changed
+FRESH = timedelta(seconds=5)
+SOON = timedelta(seconds=5)
+DRAINING = timedelta(seconds=10)
+
+
+class MaintenanceScope:
+    """One pass. `status` is a private copy; steps change it and end the pass by returning a decision."""
+
+    def __init__(self, obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> None:
+        self.obj = obj
+        self.spec = obj.spec
+        self.world = world
+        self.snapshot = world.snapshot
+        self.now = now
+        self.policy = policy
+        self.status = obj.status.model_copy(deep=True)
+        self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
+        self.events: list[Event] = []
+        self.creates: list[NewChild] = []
+        self.deletes: list[Child] = []
+        #: empty until the host was checked in this pass
+        self.survey = Survey()
+        # once admitted it is about that very host, whatever the spec's word means by now (I1)
+        name = self.status.host if self.admitted and self.status.host else self.spec.host
+        self.host: Host | None = self.snapshot.find_host(name)
+        look = world.look
+        self.look = look if look is not None and now - look.read_at <= FRESH else None
+
+    # ---- what is wanted, and how far it is
+
+    @property
+    def name(self) -> str:
+        return self.obj.metadata.name
+
+    @property
+    def deleting(self) -> bool:
+        return self.obj.metadata.deletion_timestamp is not None
+
+    @property
+    def wanted(self) -> bool:
+        """The host is to be in maintenance."""
+        return self.claim.wanted
+
+    @property
+    def claim(self) -> Claim:
+        return claim_of(self.obj)
+
+    @property
+    def admitted(self) -> bool:
+        """There may be something to undo."""
+        return self.status.admitted_at is not None
+
+    @property
+    def service(self) -> Service | None:
+        """The compute service, as freshly as it is known."""
+        if self.look is not None:
+            return self.look.service
+        return self.host.service if self.host else None
+
+    # ---- children
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        return self.world.children
+
+    def open_children(self) -> list[Child]:
+        """Of every round: what runs is there, whenever it was begun."""
+        return [child for child in self.children if not child.over]
+
+    def this_round(self) -> list[Child]:
+        return [child for child in self.children if child.round == self.status.round]
+
+    def moves(self) -> tuple[PlannedMove, ...]:
+        """Everybody's decided moves, with those of our children that have not begun yet."""
+        known = {move.server_id for move in self.world.moves}
+        waiting = []
+        for child in self.open_children():
+            server = self.snapshot.servers.get(child.server_id)
+            if child.server_id in known or server is None or server.host is None or child.target_host is None:
+                continue
+            kind = child.kind or MigrationKind.LIVE
+            decided = child.created_at or self.now
+            waiting.append(PlannedMove(server.id, kind, server.host, child.target_host, server.needs, decided))
+        return self.world.moves + tuple(waiting)
+
+    # ---- saying things
+
+    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
+        self.events.append(Event(reason, clip(message), EventType.WARNING if warning else EventType.NORMAL))
+
+    def tell_news(self, condition: str, reason: str, message: str, *, warning: bool = False) -> None:
+        """Only if the condition does not give this reason already."""
+        before = self.conditions.get(condition)
+        if before is None or before.reason != reason:
+            self.tell(reason, message, warning=warning)
+
+    def progressing(self, reason: str, message: str) -> None:
+        """On its way: nobody has to do anything."""
+        self.conditions.set(c.READY, False, reason, message)
+        self.conditions.set(c.RECONCILING, True, reason, message)
+        self.conditions.drop(c.STALLED)
+
+    def stalled(self, reason: str, message: str) -> None:
+        """It will not go on before somebody changes something; then it does so by itself."""
+        self.conditions.set(c.READY, False, reason, message)
+        self.conditions.set(c.STALLED, True, reason, message)
+        self.conditions.drop(c.RECONCILING)
+
+    def ready(self, reason: str, message: str) -> None:
+        self.conditions.set(c.READY, True, reason, message)
+        self.conditions.drop(c.RECONCILING, c.STALLED)
+
+    # ---- ending the pass
+
+    def needs(self, *, host: str | None = None, lease: str | None = None) -> MaintenanceDecision:
+        return Decision(
+            self.obj.status,
+            needs=Needs(detail=False, host=host, lease=lease),
+            requeue_after=SOON,
+            finalizer=self.obj.status.admitted_at is not None,
+            watches_host=self.host.name if self.host else None,
+        )
+
+    def cancel(self, children: Iterable[Child]) -> None:
+        """Delete what has not begun; whatever runs is seen to its end."""
+        self.deletes += [child for child in children if not child.over and child.started_at is None]
+
+    def decide(
+        self,
+        phase: MaintenancePhase,
+        *,
+        requeue_after: timedelta | None,
+        action: Action | None = None,
+        release_lease: str | None = None,
+    ) -> MaintenanceDecision:
+        self.status.phase = phase
+        self.status.observed_generation = self.obj.metadata.generation
+        return Decision(
+            self.status,
+            action=action,
+            events=tuple(self.events),
+            finalizer=self.admitted,
+            creates=tuple(self.creates),
+            deletes=tuple({child.uid: child for child in self.deletes if not child.deleting}.values()),
+            release_lease=release_lease,
+            requeue_after=requeue_after,
+            watches_host=self.host.name if self.host else None,
+        )

@@ -1,0 +1,188 @@
+"""Every server of the host, and where it stands: the whole-host check (R27, I21) and the progress in one.
+
+No server is forgotten, whatever its state and project.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from vmferry.cloud.model import Host, MigrationStage, Server
+from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
+from vmferry.planning.request import Request
+from vmferry.prerequisites.words import Name, Reason
+from vmferry.reconcilers.children import Child, Hindrance, Purpose
+from vmferry.reconcilers.maintenance_scope import MaintenanceScope
+from vmferry.reconcilers.survey import Blocked, Survey, Waiting
+from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
+
+#: powered off, as the spec's `poweredOff` means it (R5)
+_OFF = ("stopped", "suspended")
+
+
+def servers_on(scope: MaintenanceScope, host: Host) -> list[Server]:
+    """All of them, by name."""
+    ids = scope.snapshot.servers_by_host.get(host.name, ())
+    found = [scope.snapshot.servers[one] for one in ids if one in scope.snapshot.servers]
+    return sorted(found, key=lambda s: (s.name, s.id))
+
+
+def survey(scope: MaintenanceScope, host: Host) -> Survey:
+    """Sort every server of the host into its list. Pure; the costly part is the plan."""
+    seen = Survey()
+    here = servers_on(scope, host)
+    _note_moved(scope, seen, {server.id for server in here})
+    ours = {child.server_id: child for child in scope.open_children()}
+    leaving: list[Leaving] = []
+    held: dict[str, Child] = {}
+    for server in here:
+        child = ours.pop(server.id, None)
+        if child is not None and child.phase is not Phase.BLOCKED:
+            _note_child(seen, child, server)
+            continue
+        if _stays(scope, server):
+            seen.left.append(server)
+            if child is not None:
+                scope.cancel([child])
+            continue
+        if (why := _somebody_is_at_it(scope, server)) is not None:
+            seen.waiting.append(Waiting(server, why, child))
+            continue
+        tries = _tries(scope, server.id)
+        if (given_up := _given_up(scope, tries)) is not None:
+            seen.blocked.append(Blocked(server, given_up, tries[-1]))
+            continue
+        if tries and (due := _due(scope, tries)) > scope.now:
+            seen.next_try = min(due, seen.next_try or due)
+            words = f"the last try failed: {tries[-1].message}; the next one is due at {due:%H:%M:%SZ}"
+            seen.waiting.append(Waiting(server, words, tries[-1]))
+            continue
+        if child is not None:
+            held[server.id] = child
+        leaving.append(_leaving(scope, host, server, tries))
+    for child in ours.values():  # on their last steps: Nova has them on the target already
+        seen.moving.append((child, scope.snapshot.servers.get(child.server_id)))
+        seen.moved.pop(child.server_id, None)
+    _plan(scope, seen, leaving, held)
+    return seen
+
+
+def _note_moved(scope: MaintenanceScope, seen: Survey, here: set[str]) -> None:
+    for child in scope.this_round():
+        if child.purpose is Purpose.DRAIN and child.succeeded and child.server_id not in here:
+            seen.moved[child.server_id] = child
+
+
+def _note_child(seen: Survey, child: Child, server: Server) -> None:
+    if child.started_at is not None or child.deleting:
+        seen.moving.append((child, server))
+    else:
+        seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))
+
+
+def _stays(scope: MaintenanceScope, server: Server) -> bool:
+    if server.vm_state in _OFF:
+        return scope.spec.powered_off is PoweredOffPolicy.LEAVE
+    return scope.spec.running is RunningPolicy.LEAVE
+
+
+def _somebody_is_at_it(scope: MaintenanceScope, server: Server) -> str | None:
+    """A build, a deletion or somebody else's migration: it changes by itself, and is looked at then."""
+    if server.vm_state == "building":
+        return "it is being built"
+    if server.task_state in ("deleting", "soft-deleting"):
+        return "it is being deleted"
+    records = scope.snapshot.migrations_by_server.get(server.id, ())
+    running = next((m for m in records if m.stage is MigrationStage.IN_FLIGHT), None)
+    if running is not None:
+        return f"somebody else's {running.type} {running.uuid} moves it: {running.status}"
+    return None
+
+
+def _tries(scope: MaintenanceScope, server_id: str) -> list[Child]:
+    """The failed ones of this round since it last left, oldest first."""
+    mine = [c for c in scope.this_round() if c.server_id == server_id and c.purpose is Purpose.DRAIN and c.over]
+    mine.sort(key=lambda child: child.number)
+    for at, child in reversed(list(enumerate(mine))):
+        if child.succeeded:
+            return mine[at + 1 :]
+    return mine
+
+
+def _given_up(scope: MaintenanceScope, tries: list[Child]) -> Hindrance | None:
+    """Tries are bounded (I23); a person who ended one is not fought."""
+    if not tries:
+        return None
+    last = tries[-1]
+    by_people = last.reason == Reason.CONFLICT or last.phase is Phase.CANCELLED
+    if not by_people and len(tries) <= scope.spec.migration.retries:
+        return None
+    times = "once" if len(tries) == 1 else f"{len(tries)} times"
+    return Hindrance(
+        Name.SERVER_TASK.value,
+        Reason.CONFLICT if by_people else Reason.CLOUD_REFUSED,
+        f"it was tried {times}; the last time: {last.message}",
+        f"mend that, then delete the VMMigration {last.namespace}/{last.name} to have it tried again",
+    )
+
+
+def _due(scope: MaintenanceScope, tries: list[Child]) -> datetime:
+    ended = tries[-1].completed_at or scope.now
+    pause: timedelta = scope.policy.retry_backoff * 2 ** (len(tries) - 1)
+    return ended + pause
+
+
+def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Child]) -> Leaving:
+    target = scope.spec.target.host if scope.spec.target else None
+    if not host.service.up:
+        # evacuated only where that is proven safe: Auto asks for a host that was forced down (R6, I12)
+        request = Request(MigrationType.AUTO, target)
+    elif server.vm_state in _OFF:
+        request = Request(MigrationType.COLD, target)
+    elif scope.spec.running is RunningPolicy.COLD_MIGRATE:
+        request = Request(MigrationType.COLD, target, stop_if_running=True)
+    else:
+        request = Request(MigrationType.LIVE, target)
+    # the one host that is allowed is tried again, as often as tries are allowed
+    avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
+    return Leaving(server, request, request.kind(server, host).kind, avoid)
+
+
+def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: dict[str, Child]) -> None:
+    """Where the rest goes. A child that says it is blocked keeps its place while the plan agrees with it."""
+    ours = {child.server_id for child in held.values()}
+    plan: DrainPlan = plan_drain(
+        leaving,
+        scope.snapshot,
+        scope.policy,
+        scope.now,
+        moves=tuple(move for move in scope.moves() if move.server_id not in ours),
+        in_maintenance=scope.world.in_maintenance,
+        crossed=scope.world.crossed,
+        ignore_headroom=scope.spec.ignore_headroom,
+    )
+    seen.too_full = plan.too_full
+    for planned in plan.planned:
+        server = planned.leaving.server
+        child = held.get(server.id)
+        if child is None:
+            seen.planned.append(planned)
+            continue
+        # it is given the time to go on by itself, so that two who disagree do not chase each other
+        if child.target_host != planned.target and _age(scope, child) >= scope.policy.recheck:
+            scope.cancel([child])
+        hindrance = child.hindrance or Hindrance(Name.SERVER_TASK, child.reason, child.message)
+        seen.blocked.append(Blocked(server, hindrance, child))
+    for stuck in plan.stuck:
+        server = stuck.leaving.server
+        child = held.get(server.id)
+        if child is not None and _age(scope, child) >= scope.policy.recheck:
+            scope.cancel([child])
+        first = stuck.against[0]
+        hindrance = Hindrance(first.name, first.reason or Reason.FACT_UNKNOWN, first.message, first.remedy)
+        seen.blocked.append(Blocked(server, hindrance, child))
+    seen.blocked.sort(key=lambda one: (one.server.name, one.server.id))
+
+
+def _age(scope: MaintenanceScope, child: Child) -> timedelta:
+    return scope.now - (child.created_at or scope.now)

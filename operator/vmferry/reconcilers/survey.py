@@ -1,0 +1,55 @@
+"""Where all servers of a host stand: each is in exactly one list (R27, R28)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from vmferry.cloud.model import Server
+from vmferry.planning.drain import Planned
+from vmferry.reconcilers.children import Child, Hindrance
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """It cannot be planned now, but somebody is at it."""
+
+    server: Server
+    message: str
+    child: Child | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """It cannot move before somebody does something."""
+
+    server: Server
+    hindrance: Hindrance
+    child: Child | None = None
+
+
+@dataclass(slots=True)
+class Survey:
+    """Where all servers stand."""
+
+    #: a VMMigration of ours moves them now; a server that has left the host already may be among them
+    moving: list[tuple[Child, Server | None]] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    #: they stay, because the spec says so
+    left: list[Server] = field(default_factory=list)
+    #: they can go, in the order in which they should start
+    planned: list[Planned] = field(default_factory=list)
+    #: ids of those that have left with a VMMigration of this round, with it
+    moved: dict[str, Child] = field(default_factory=dict)
+    too_full: str | None = None
+    #: the next back-off of a failed try ends then
+    next_try: datetime | None = None
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.moving) + len(self.waiting) + len(self.blocked) + len(self.planned)
+
+    @property
+    def total(self) -> int:
+        return self.outstanding + len(self.left) + len(self.moved)

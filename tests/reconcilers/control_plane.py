@@ -1,0 +1,323 @@
+"""Lives HostMaintenances and their VMMigrations through together, pass by pass, as the runtime does it.
+
+Time is compressed: a tick of two seconds lets every object that is due have its look. Every effect (a write to
+Kubernetes, a change of the cloud) is counted; `crash_at` ends the "process" right before or right after the n-th of
+them, and the next tick starts from what was stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from tests.reconcilers.life import CrashError
+from tests.reconcilers.little_cloud import START, LittleCloud
+from vmferry.cloud.actions import Action
+from vmferry.policy import Limits, Policy
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers import hostmaintenance, vmmigration
+from vmferry.reconcilers.children import Child, NewChild, child_of
+from vmferry.reconcilers.claims import claim_of, in_maintenance
+from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
+from vmferry.reconcilers.scope import planned_move
+from vmferry.resources.base import format_duration, format_time
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.words import Phase
+
+TICK = timedelta(seconds=2)
+POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
+
+Body = dict[str, Any]
+
+
+class ControlPlane:
+    """A Kubernetes of plain dictionaries, and the operator's loop over it."""
+
+    def __init__(self, cloud: LittleCloud, policy: Policy = POLICY) -> None:
+        self.cloud = cloud
+        self.policy = policy
+        self.maintenances: dict[str, Body] = {}
+        self.migrations: dict[str, Body] = {}
+        #: by host: the uid of the holder
+        self.leases: dict[str, str] = {}
+        self.log: list[str] = []
+        self.writes = 0
+        self.effects = 0
+        self.crash_at: int | None = None
+        self.crash_after = False
+        self._due: dict[tuple[str, str], datetime] = {}
+        self._version = 0
+        self._uid = 0
+        #: what another person or the cloud does, and when, in seconds from the start
+        self.happenings: list[tuple[float, Callable[[], None]]] = []
+        #: the highest number of moves that were in flight at once, from and to each host
+        self.most_from: dict[str, int] = {}
+        self.most_to: dict[str, int] = {}
+
+    # -- what people do
+
+    def apply(self, name: str, **spec: Any) -> None:
+        body = self.maintenances.get(name)
+        if body is None:
+            body = self.maintenances[name] = self._new(name)
+            body["spec"] = {"host": name}
+        before = dict(body["spec"])
+        body["spec"] |= spec
+        if before != body["spec"]:
+            body["metadata"]["generation"] += 1
+        self._due.pop(("hm", name), None)
+
+    def delete(self, name: str) -> None:
+        body = self.maintenances[name]
+        self._due.pop(("hm", name), None)
+        if body["metadata"].get("finalizers"):
+            body["metadata"]["deletionTimestamp"] = format_time(self.cloud.now)
+        else:
+            self._collect(name)
+
+    def delete_migration(self, name: str) -> None:
+        body = self.migrations.get(name)
+        if body is None:
+            return
+        if body["metadata"].get("finalizers"):
+            body["metadata"]["deletionTimestamp"] = format_time(self.cloud.now)
+        else:
+            del self.migrations[name]
+        self._due.pop(("vmm", name), None)
+
+    def at(self, seconds: float, do: Callable[[], None]) -> None:
+        self.happenings.append((seconds, do))
+
+    # -- what is there
+
+    def maintenance(self, name: str) -> HostMaintenance:
+        return HostMaintenance.read(self.maintenances[name])
+
+    def children(self, name: str) -> list[Child]:
+        uid = self.maintenances[name]["metadata"]["uid"]
+        found = (child_of(VMMigration.read(body)) for body in self.migrations.values())
+        return sorted((one[1] for one in found if one and one[0] == uid), key=lambda child: child.name)
+
+    def condition(self, name: str, type_: str) -> tuple[str, str] | None:
+        found = self.maintenance(name).status.condition(type_)
+        return (found.status, found.reason) if found else None
+
+    # -- the loop
+
+    def run(self, until: Callable[[], bool], seconds: float = 3600) -> None:
+        """Tick until the condition holds; an assertion says what was last seen when it does not in time."""
+        end = self.cloud.now + timedelta(seconds=seconds)
+        while not until():
+            assert self.cloud.now < end, "\n".join(["it never came to that:", *self.log[-30:]])
+            self.tick()
+
+    def rest(self, seconds: float) -> None:
+        end = self.cloud.now + timedelta(seconds=seconds)
+        while self.cloud.now < end:
+            self.tick()
+
+    def tick(self) -> None:
+        passed = (self.cloud.now - START).total_seconds()
+        for happening in [h for h in self.happenings if h[0] <= passed]:
+            self.happenings.remove(happening)
+            happening[1]()
+        try:
+            for name in sorted(self.maintenances):
+                self._look(("hm", name))
+            for name in sorted(self.migrations):
+                self._look(("vmm", name))
+        except CrashError:
+            self.say("the operator is killed and started again")
+            self._due.clear()
+        self._count()
+        self.cloud.pass_time(TICK)
+
+    def _count(self) -> None:
+        running = [m for m in self.cloud.migrations if m.open and m.status != "finished"]
+        for most, end in ((self.most_from, "source_host"), (self.most_to, "target_host")):
+            for host in {getattr(m, end) for m in running}:
+                most[host] = max(most.get(host, 0), sum(getattr(m, end) == host for m in running))
+
+    def _look(self, key: tuple[str, str]) -> None:
+        due = self._due.get(key)
+        if due is not None and due > self.cloud.now:
+            return
+        body = self._objects(key[0]).get(key[1])
+        if body is None:
+            return
+        before = self._children_state()
+        decision = self._plan(key, body)
+        self._carry_out(key, body, decision)
+        wait = decision.requeue_after
+        # the runtime wakes objects when something changes; here everybody looks at least every ten seconds
+        self._due[key] = self.cloud.now + min(wait or timedelta(seconds=10), timedelta(seconds=10))
+        if self._children_state() != before:
+            for name in self.maintenances:
+                self._due.pop(("hm", name), None)
+
+    def _children_state(self) -> list[tuple[str, Any]]:
+        return [(name, body.get("status", {}).get("phase")) for name, body in sorted(self.migrations.items())]
+
+    def _plan(self, key: tuple[str, str], body: Body) -> Decision[Any]:
+        world = self._world(key, body)
+        for _ in range(4):
+            if key[0] == "hm":
+                decision: Decision[Any] = hostmaintenance.plan(
+                    HostMaintenance.read(body), world, self.cloud.now, self.policy
+                )
+            else:
+                decision = vmmigration.plan(VMMigration.read(body), world, self.cloud.now, self.policy)
+            if decision.needs is None:
+                return decision
+            world = self._read(key, body, world, decision.needs)
+        raise AssertionError(f"the reconciler never has enough: {decision.needs}")
+
+    def _world(self, key: tuple[str, str], body: Body) -> World:
+        snapshot = self.cloud.snapshot()
+        moves: list[PlannedMove] = []
+        for name, other in self.migrations.items():
+            move = planned_move(VMMigration.read(other).status, snapshot) if ("vmm", name) != key else None
+            if move is not None:
+                moves.append(move)
+        claims = [claim_of(HostMaintenance.read(one)) for one in self.maintenances.values()]
+        return World(
+            snapshot,
+            moves=tuple(moves),
+            in_maintenance=in_maintenance(claims, snapshot),
+            children=tuple(self.children(key[1])) if key[0] == "hm" else (),
+            claims=tuple(claim for claim in claims if claim.uid != body["metadata"]["uid"]),
+        )
+
+    def _read(self, key: tuple[str, str], body: Body, world: World, needs: Needs) -> World:
+        more: dict[str, Any] = {}
+        if needs.server_id is not None and needs.detail:
+            more["detail"] = self.cloud.detail(needs.server_id, actions=needs.actions)
+        if needs.progress_of is not None:
+            more |= {"progress": self.cloud.progress(), "progress_read": True}
+        if needs.host is not None:
+            more["look"] = self.cloud.look(needs.host)
+        if needs.lease is not None:
+            uid = body["metadata"]["uid"]
+            holder = self.leases.setdefault(needs.lease, uid)
+            more["lease"] = HostLease(needs.lease, None if holder == uid else holder)
+        fields = {name: getattr(world, name) for name in World.__dataclass_fields__}
+        return World(**fields | more)
+
+    def _carry_out(self, key: tuple[str, str], body: Body, decision: Decision[Any]) -> None:
+        metadata = body["metadata"]
+        finalizer = "vmferry.dev/maintenance" if key[0] == "hm" else "vmferry.dev/migration"
+        if decision.finalizer and not metadata.get("finalizers") and "deletionTimestamp" not in metadata:
+            self._effect(lambda: metadata.update(finalizers=[finalizer]))
+        self._write(key, body, decision.status)
+        for event in decision.events:
+            self.say(f"{key[1]}: {event.type} {event.reason}: {event.message}")
+        if decision.action is not None:
+            self._act(key, body, decision.action)
+        for child in decision.deletes:
+            self._effect(lambda child=child: self.delete_migration(child.name))  # type: ignore[misc]
+            self.say(f"{key[1]}: cancels {child.name}")
+        for new in decision.creates:
+            if new.name not in self.migrations:
+                self._effect(lambda new=new: self._create(body, new))  # type: ignore[misc]
+        if decision.release_lease is not None and self.leases.get(decision.release_lease) == metadata["uid"]:
+            self._effect(lambda: self.leases.pop(decision.release_lease or ""))
+        if not decision.finalizer and metadata.get("finalizers"):
+            self._effect(lambda: metadata.pop("finalizers"))
+        if not metadata.get("finalizers") and metadata.get("deletionTimestamp"):
+            self._collect(key[1]) if key[0] == "hm" else self.migrations.pop(key[1], None)
+            self.say(f"{key[1]}: gone")
+
+    def _act(self, key: tuple[str, str], body: Body, action: Action) -> None:
+        server = self.cloud.servers.get(getattr(action, "server_id", ""))
+        of = f" {server.name}" if server else ""
+        to = f" -> {target}" if (target := getattr(action, "target_host", "")) else ""
+        self.say(f"{key[1]}: asks the cloud: {type(action).__name__}{of}{to}")
+        outcomes: list[Any] = []
+        self._effect(lambda: outcomes.append(self.cloud.act(action)))
+        if key[0] == "hm":
+            settled, events = hostmaintenance.settle(
+                HostMaintenance.read(body), action, outcomes[0], self.cloud.now
+            )
+            self._write(key, body, settled)
+        else:
+            status, events = vmmigration.settle(VMMigration.read(body), action, outcomes[0], self.cloud.now)
+            self._write(key, body, status)
+        for event in events:
+            self.say(f"{key[1]}: {event.type} {event.reason}: {event.message}")
+
+    def _create(self, owner: Body, new: NewChild) -> None:
+        body = self._new(new.name)
+        body["metadata"] |= {
+            "namespace": new.namespace,
+            "labels": dict(new.labels),
+            "ownerReferences": [
+                {
+                    "kind": "HostMaintenance",
+                    "name": owner["metadata"]["name"],
+                    "uid": owner["metadata"]["uid"],
+                    "controller": True,
+                }
+            ],
+        }
+        body["spec"] = {
+            "server": {"id": new.server_id},
+            "type": new.type.value,
+            "target": {"host": new.target_host},
+            "stopIfRunning": new.stop_if_running,
+            **({"timeout": format_duration(new.timeout)} if new.timeout else {}),
+        }
+        self.migrations[new.name] = body
+        server = self.cloud.servers.get(new.server_id)
+        name = server.name if server else new.server_id
+        self.say(f"{owner['metadata']['name']}: creates {new.name}: {new.type} {name} -> {new.target_host}")
+
+    def _new(self, name: str) -> Body:
+        self._uid += 1
+        return {
+            "metadata": {
+                "name": name,
+                "uid": f"uid-{self._uid}",
+                "generation": 1,
+                "creationTimestamp": format_time(self.cloud.now),
+            },
+        }
+
+    def _objects(self, kind: str) -> dict[str, Body]:
+        return self.maintenances if kind == "hm" else self.migrations
+
+    def _collect(self, name: str) -> None:
+        """The garbage collector: the children go with their owner."""
+        uid = self.maintenances.pop(name)["metadata"]["uid"]
+        for child in list(self.migrations.values()):
+            owners = child["metadata"].get("ownerReferences", [])
+            if any(owner["uid"] == uid for owner in owners):
+                self.delete_migration(child["metadata"]["name"])
+
+    def _write(self, key: tuple[str, str], body: Body, status: Any) -> None:
+        new = status.to_json()
+        old = body.get("status", {})
+        if new == old:
+            return
+        self._effect(lambda: body.update(status=new))
+        self.writes += 1
+        if new.get("phase") != old.get("phase"):
+            ready: Body = next((c for c in new["conditions"] if c["type"] == "Ready"), {})
+            if key[0] == "hm":
+                self.say(f"{key[1]}: {old.get('phase')} -> {new.get('phase')}: {ready.get('message')}")
+            elif new.get("phase") in (Phase.SUCCEEDED, Phase.FAILED, Phase.BLOCKED, Phase.CANCELLED):
+                self.say(f"{key[1]}: {new.get('phase')}: {ready.get('message')}")
+
+    def _effect(self, do: Callable[[], object]) -> None:
+        self.effects += 1
+        here = self.effects == self.crash_at
+        if here and not self.crash_after:
+            raise CrashError
+        do()
+        if here:
+            raise CrashError
+
+    def say(self, line: str) -> None:
+        passed = int((self.cloud.now - START).total_seconds())
+        self.log.append(f"{passed:4d}s {line}")
