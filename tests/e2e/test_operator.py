@@ -51,7 +51,8 @@ def bed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     try:
         made = Bed(supervisor, run_dir, cluster, SimulatedCloud.start(supervisor, run_dir))
         quick = dict.fromkeys(("poll", "hosts", "resources", "groups"), "1s")
-        made.install_operator(namespaces=[NAMESPACE], policy={"maxViewAge": "6s"}, polling=quick)
+        policy = {"maxViewAge": "6s", "maintenance": {"namespace": NAMESPACE}}
+        made.install_operator(namespaces=[NAMESPACE], policy=policy, polling=quick)
         yield made
     finally:
         supervisor.stop_all()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vmferry.cloud.actions import Accepted, Action, LiveMigrate, Outcome, Refused, Unanswered
-from vmferry.cloud.model import Detail, MigrationKind, Part, Progress, Snapshot
+from vmferry.cloud.model import Detail, HostLook, MigrationKind, Part, Progress, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
@@ -17,7 +17,7 @@ from vmferry.resources.base import API_VERSION
 from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime.kinds import Key, Kind
-from vmferry.runtime.kube import ConflictError, NotFoundError
+from vmferry.runtime.kube import AlreadyExistsError, ConflictError, NotFoundError
 from vmferry.runtime.store import Body
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -51,9 +51,12 @@ class FakeKube:
         self.record = record
         self.objects: dict[Key, Body] = {}
         self.events: list[Body] = []
+        #: by name
+        self.leases: dict[str, Body] = {}
         self.version = 100
 
-    def create(self, key: Key = KEY, *, status: Body | None = None, **metadata: Any) -> Body:
+    def add(self, key: Key = KEY, *, status: Body | None = None, spec: Body | None = None, **metadata: Any) -> Body:
+        """Somebody creates an object."""
         self.version += 1
         body: Body = {
             "apiVersion": API_VERSION,
@@ -67,7 +70,7 @@ class FakeKube:
                 "creationTimestamp": "2026-01-01T00:00:00Z",
                 **metadata,
             },
-            "spec": {"server": {"id": SERVER}},
+            "spec": spec or {"server": {"id": SERVER}},
         }
         if status is not None:
             body["status"] = status
@@ -110,11 +113,54 @@ class FakeKube:
             del self.objects[key]
         return body
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str) -> None:
+    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
         await asyncio.sleep(0)
-        self.record.step("delete")
-        self._current(key, version)
+        metadata = body["metadata"]
+        key = Key(kind.name, metadata.get("namespace", ""), metadata["name"])
+        self.record.step(f"create {key.name}")
+        if key in self.objects:
+            raise AlreadyExistsError(f"{key} already exists")
+        return self.add(key, spec=body["spec"], **metadata)
+
+    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+        await asyncio.sleep(0)
+        self.record.step("delete" if version else f"delete {key.name}")
+        found = self._current(key, version or (await self.get(kind, key))["metadata"]["resourceVersion"])
+        if found["metadata"]["uid"] != uid:
+            raise ConflictError(f"{key} is another one")
+        if found["metadata"].get("finalizers"):
+            self.change(key, deletionTimestamp="2026-01-01T12:00:00Z")
+            return copy.deepcopy(found)
         del self.objects[key]
+        return None
+
+    async def get_lease(self, namespace: str, name: str) -> Body:
+        await asyncio.sleep(0)
+        self.record.hook(f"get lease {name}")
+        if name not in self.leases:
+            raise NotFoundError(f"{namespace}/{name} not found")
+        return copy.deepcopy(self.leases[name])
+
+    async def put_lease(self, namespace: str, body: Body) -> Body:
+        await asyncio.sleep(0)
+        name = body["metadata"]["name"]
+        self.record.step(f"lease {name}")
+        known, version = self.leases.get(name), body["metadata"].get("resourceVersion")
+        if (known["metadata"]["resourceVersion"] if known else None) != version:
+            raise ConflictError(f"{name} has changed")
+        self.version += 1
+        metadata = {"uid": f"uid-{self.version}", **body["metadata"], "resourceVersion": str(self.version)}
+        self.leases[name] = {**copy.deepcopy(body), "metadata": metadata}
+        return copy.deepcopy(self.leases[name])
+
+    async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
+        await asyncio.sleep(0)
+        self.record.step(f"lease {name} given back")
+        if name not in self.leases:
+            raise NotFoundError(f"{name} not found")
+        if self.leases[name]["metadata"]["resourceVersion"] != version:
+            raise ConflictError(f"{name} has changed")
+        del self.leases[name]
 
     async def create_event(self, namespace: str, body: Body) -> None:
         await asyncio.sleep(0)
@@ -124,7 +170,8 @@ class FakeKube:
         self.events.append(body)
 
     async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
-        yield [copy.deepcopy(body) for body in self.objects.values()], self.version
+        found = [body for key, body in self.objects.items() if key.kind == kind.name]
+        yield [copy.deepcopy(body) for body in found], self.version
 
 
 class FakeCloud:
@@ -153,6 +200,11 @@ class FakeCloud:
     async def progress(self, server_id: str, migration_id: int) -> Progress | None:
         self.reads += 1
         return None
+
+    async def host_look(self, host: str) -> HostLook:
+        await asyncio.sleep(0)
+        self.reads += 1
+        return HostLook(host, NOW, None, frozenset())
 
     async def act(self, action: Action) -> Outcome:
         await asyncio.sleep(0)

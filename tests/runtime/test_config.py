@@ -10,7 +10,7 @@ import pytest
 
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.cloud.observer import Pace
-from vmferry.policy import GuestCPUOf, Limits, Policy, StoragePool, SystemOf
+from vmferry.policy import GuestCPUOf, Limits, Maintenance, Policy, StoragePool, SystemOf
 from vmferry.runtime.config import ConfigError, load, parse
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,30 @@ ERRORS: dict[str, tuple[Any, str]] = {
     "a part of the view that is always too old": (
         {"policy": {"maxViewAge": "10s"}, "polling": {"resources": "3s"}},
         "polling.hosts must be shorter than policy.maxViewAge, 10s",
+    ),
+    "more headroom than makes sense": (
+        {"policy": {"maintenance": {"headroomPercent": 91}}},
+        "policy.maintenance.headroomPercent: Input should be less than or equal to 90",
+    ),
+    "I20: one look instead of two": (
+        {"policy": {"maintenance": {"settle": "0s"}}},
+        "policy.maintenance.settle: must be longer than 0s",
+    ),
+    "I32: a host that is looked at too seldom to keep its Lease": (
+        {"policy": {"maintenance": {"verifyEvery": "2m"}}},
+        "policy.maintenance.verifyEvery: must be at most 1m20s",
+    ),
+    "moves of a maintenance where nobody looks": (
+        {"namespaces": ["a"], "policy": {"maintenance": {"namespace": "b"}}},
+        "namespaces must contain b, policy.maintenance.namespace",
+    ),
+    "the same, with the operator's own namespace": (
+        {"namespaces": ["a"], "namespace": "home"},
+        "namespaces must contain home, policy.maintenance.namespace",
+    ),
+    "a maintenance that is a list": (
+        {"namespace": "home", "policy": {"maintenance": []}},
+        "policy.maintenance: Input should be a valid dictionary",
     ),
     "a port out of range": ({"health": {"port": 70000}}, "health.port: Input should be less than or equal to 65535"),
     "a namespace that cannot be": ({"namespaces": ["Team A"]}, "namespaces[0]: String should match"),
@@ -87,6 +111,13 @@ def test_every_rule_can_be_set() -> None:
                 "ttlAfterFinished": "10m",
                 "operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["a"]}],
                 "guestCPU": [{"mode": "HostModel", "hosts": ["a"]}],
+                "maintenance": {
+                    "maxHostsPerCluster": 2,
+                    "headroomPercent": 15,
+                    "settle": "11s",
+                    "verifyEvery": "12s",
+                    "namespace": "moves",
+                },
             }
         },
         {},
@@ -111,6 +142,7 @@ def test_every_rule_can_be_set() -> None:
         "tolerate_unknown": frozenset({"CPUModel"}),
         "operating_systems": (SystemOf(OperatingSystem("Ubuntu", "22.04"), frozenset("a")),),
         "guest_cpu": (GuestCPUOf(GuestCPU(GuestCPUMode.HOST_MODEL), frozenset("a")),),
+        "maintenance": Maintenance(2, 15, timedelta(seconds=11), timedelta(seconds=12), "moves"),
     }
     assert config.policy.rules() == Policy(**wanted)
     assert wanted.keys() == Policy.__dataclass_fields__.keys(), "every rule"
@@ -119,6 +151,29 @@ def test_every_rule_can_be_set() -> None:
 def test_the_environment_wins_over_the_file() -> None:
     config = parse({"health": {"port": 1}}, {"VMFERRY_HEALTH_PORT": "9", "VMFERRY_CLOUDS_FILE": "/c", "OTHER": "x"})
     assert (config.health.port, config.cloud.clouds_file) == (9, Path("/c"))
+
+
+NAMESPACES: dict[str, tuple[Any, dict[str, str], tuple[str, str]]] = {
+    "nobody says anything": ({}, {}, ("vmferry-system", "vmferry-system")),
+    "the Pod tells its own": ({}, {"POD_NAMESPACE": "pod"}, ("pod", "pod")),
+    "the environment overrules the Pod": ({}, {"POD_NAMESPACE": "pod", "VMFERRY_NAMESPACE": "set"}, ("set", "set")),
+    "the file names one for the moves": (
+        {"policy": {"maintenance": {"namespace": "moves"}}},
+        {"POD_NAMESPACE": "pod"},
+        ("pod", "moves"),
+    ),
+    "the file names all": (
+        {"namespaces": ["moves"], "namespace": "file", "policy": {"maintenance": {"namespace": "moves"}}},
+        {},
+        ("file", "moves"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("data", "environment", "wanted"), NAMESPACES.values(), ids=NAMESPACES.keys())
+def test_the_namespaces_of_leases_and_of_moves(data: Any, environment: dict[str, str], wanted: tuple[str, str]) -> None:
+    config = parse(data, environment)
+    assert (config.namespace, config.policy.rules().maintenance.namespace) == wanted
 
 
 @pytest.mark.parametrize(("text", "message"), [(None, "cannot be read"), ("a: [", "is not YAML")])

@@ -85,7 +85,15 @@ async def running(
     account: Path | None, namespace: str, cloud: FakeCloud, resync: str = "10m"
 ) -> AsyncIterator[Operator]:
     kind = replace(VM_MIGRATION, plan=SmallPlan(cloud), settle=settle)
-    config = Config.model_validate({"kubeconfig": account, "namespaces": [namespace], "resync": resync, "grace": "5s"})
+    config = Config.model_validate(
+        {
+            "kubeconfig": account,
+            "namespaces": [namespace],
+            "policy": {"maintenance": {"namespace": namespace}},
+            "resync": resync,
+            "grace": "5s",
+        }
+    )
     config = config.model_copy(update={"health": Health(port=0)})
     operator = Operator(config, cloud, {KIND: kind})
     stop = asyncio.Event()

@@ -17,6 +17,7 @@ from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime import reconcile
+from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.kinds import VM_MIGRATION, Key, Kinds
 from vmferry.runtime.kube import InvalidError, KubeError
 from vmferry.runtime.queue import WorkQueue
@@ -53,15 +54,16 @@ class Bench:
         self.restart()
 
     def restart(self) -> None:
-        self.store = Store(self.kinds)
         self.queue: WorkQueue[Key] = WorkQueue()
-        self.waker = Waker(self.queue)
+        self.waker = Waker(self.queue, lambda: self.cloud.snapshot.servers_by_host)
+        self.store = Store(self.kinds, self.waker)
         self.reconciler = Reconciler(
             self.kinds,
             self.store,
             self.queue,
             self.kube,
             self.cloud,
+            HostLeases(self.kube, "vmferry-system", now=lambda: NOW),
             self.waker,
             Policy(),
             now=lambda: NOW,
@@ -104,7 +106,7 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_the_order_of_a_pass() -> None:
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     await bench.finish()
     assert bench.record.steps == UNDISTURBED
     assert bench.status()["attempts"][0]["requestID"] == "req-1"
@@ -114,7 +116,7 @@ async def test_the_order_of_a_pass() -> None:
 async def test_a_crash_between_any_two_steps_never_moves_a_server_twice(at: int) -> None:
     """I3: the intent is written before the action, and the records tell the next process what became of it."""
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     bench.record.crash_at = at
     with pytest.raises(CrashError):
@@ -136,7 +138,7 @@ async def test_a_crash_between_any_two_steps_never_moves_a_server_twice(at: int)
 @pytest.mark.parametrize("step", sorted(set(UNDISTURBED)))
 async def test_a_change_by_somebody_else_at_any_step_loses_nothing(step: str) -> None:
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     disturbed: list[str] = []
 
     def disturb(name: str) -> None:
@@ -154,7 +156,7 @@ async def test_a_change_by_somebody_else_at_any_step_loses_nothing(step: str) ->
 
 async def test_a_conflict_at_the_intent_does_not_act_and_looks_again() -> None:
     bench = Bench()
-    bench.kube.create(finalizers=[FINALIZER])
+    bench.kube.add(finalizers=[FINALIZER])
     bench.see()
     bench.kube.change(labels={"by": "somebody"})
     await bench.look()
@@ -169,7 +171,7 @@ async def test_a_conflict_at_the_intent_does_not_act_and_looks_again() -> None:
 @pytest.mark.parametrize("error", [InvalidError("the schema says no"), KubeError("no answer")], ids=["422", "500"])
 async def test_a_refused_status_means_no_action_and_a_failed_look(error: KubeError) -> None:
     bench = Bench()
-    bench.kube.create(finalizers=[FINALIZER])
+    bench.kube.add(finalizers=[FINALIZER])
     bench.see()
 
     def refuse(name: str) -> None:
@@ -185,7 +187,7 @@ async def test_a_refused_status_means_no_action_and_a_failed_look(error: KubeErr
 
 async def test_an_outcome_that_cannot_be_written_fails_the_look_and_is_found_later() -> None:
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     broken = True
 
@@ -203,7 +205,7 @@ async def test_an_outcome_that_cannot_be_written_fails_the_look_and_is_found_lat
 
 async def test_a_look_that_changes_nothing_writes_nothing() -> None:
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     await bench.finish()
     before = list(bench.record.steps)
     for _ in range(3):
@@ -225,7 +227,7 @@ async def test_two_looks_never_plan_for_the_same_room() -> None:
 
     bench = Bench(plan)
     for name in ("a", "b", "c"):
-        bench.kube.create(Key("VMMigration", "team", name))
+        bench.kube.add(Key("VMMigration", "team", name))
     bench.see()
     await asyncio.gather(*(bench.look(Key("VMMigration", "team", name)) for name in ("a", "b", "c")))
     assert sorted(seen.values()) == [0, 1, 1]
@@ -235,7 +237,7 @@ async def test_two_looks_never_plan_for_the_same_room() -> None:
 async def test_nothing_is_written_or_done_while_acting_is_not_allowed() -> None:
     """I31: the switch is checked before the intent and before the action."""
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     bench.may_act = False
     await bench.look()
@@ -249,7 +251,7 @@ async def test_nothing_is_written_or_done_while_acting_is_not_allowed() -> None:
 
 async def test_the_finalizer_never_goes_onto_an_object_that_is_being_deleted() -> None:
     bench = Bench()
-    bench.kube.create(deletionTimestamp="2026-01-01T11:00:00Z", finalizers=["somebody/else"])
+    bench.kube.add(deletionTimestamp="2026-01-01T11:00:00Z", finalizers=["somebody/else"])
     bench.see()
     await bench.look()
     assert not any(step.startswith("finalizers") for step in bench.record.steps)
@@ -257,7 +259,7 @@ async def test_the_finalizer_never_goes_onto_an_object_that_is_being_deleted() -
 
 async def test_the_finalizer_goes_and_those_of_others_stay() -> None:
     bench = Bench(lambda obj, *_: Decision(obj.status))
-    bench.kube.create(finalizers=["somebody/else", FINALIZER])
+    bench.kube.add(finalizers=["somebody/else", FINALIZER])
     bench.see()
     await bench.look()
     assert bench.metadata()["finalizers"] == ["somebody/else"]
@@ -265,7 +267,7 @@ async def test_the_finalizer_goes_and_those_of_others_stay() -> None:
 
 async def test_an_object_that_outlived_its_time_is_deleted() -> None:
     bench = Bench(lambda obj, *_: Decision(obj.status, delete=True, requeue_after=timedelta(seconds=1)))
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     await bench.look()
     assert bench.kube.objects == {}
@@ -273,7 +275,7 @@ async def test_an_object_that_outlived_its_time_is_deleted() -> None:
 
 async def test_an_object_that_is_gone_is_forgotten() -> None:
     bench = Bench()
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     del bench.kube.objects[KEY]
     await bench.look()
@@ -283,7 +285,7 @@ async def test_an_object_that_is_gone_is_forgotten() -> None:
 
 async def test_an_unreadable_object_is_told_once_for_each_version(caplog: pytest.LogCaptureFixture) -> None:
     bench = Bench()
-    body = bench.kube.create()
+    body = bench.kube.add()
     bench.kube.objects[KEY]["spec"] = {"server": {"id": "s3cret"}}
     bench.see()
     with caplog.at_level(logging.WARNING):
@@ -308,7 +310,7 @@ ASKING: dict[str, tuple[Callable[[int], Needs], int]] = {
 @pytest.mark.parametrize(("question", "reads"), ASKING.values(), ids=ASKING.keys())
 async def test_a_plan_that_only_asks_is_put_off(question: Callable[[int], Needs], reads: int) -> None:
     bench = Bench(lambda obj, *_: Decision(obj.status, needs=question(bench.cloud.reads)))
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     await bench.look()
     assert bench.cloud.reads == reads
@@ -318,7 +320,7 @@ async def test_a_plan_that_only_asks_is_put_off(question: Callable[[int], Needs]
 
 async def test_a_change_of_the_server_or_of_hosts_wakes_whom_it_is_about() -> None:
     bench = Bench(lambda obj, *_: Decision(obj.status, watches=SERVER, requeue_after=timedelta(hours=1)))
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     await bench.look()
     bench.waker.changed({"another"}, False)
@@ -340,7 +342,7 @@ async def test_an_event_names_the_object_and_fits(monkeypatch: pytest.MonkeyPatc
             VMMigrationStatus(phase=Phase.BLOCKED), events=(Event("Blocked", "ä" * 3000),), watches=SERVER
         )
     )
-    bench.kube.create()
+    bench.kube.add()
     bench.see()
     await bench.look()
     (event,) = bench.kube.events

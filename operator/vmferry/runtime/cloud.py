@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from vmferry.cloud.actions import Action, Outcome
-from vmferry.cloud.model import Detail, Progress, Snapshot
+from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 
 
 class Cloud(Protocol):
-    """The shared view, fresh reads of one server, and the one way to change something."""
+    """The shared view, fresh reads of one server or host, and the one way to change something."""
 
     @property
     def snapshot(self) -> Snapshot: ...
@@ -24,5 +24,7 @@ class Cloud(Protocol):
     async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail: ...
 
     async def progress(self, server_id: str, migration_id: int) -> Progress | None: ...
+
+    async def host_look(self, host: str) -> HostLook: ...
 
     async def act(self, action: Action) -> Outcome: ...

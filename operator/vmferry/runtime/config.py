@@ -7,6 +7,7 @@
       operatingSystems: [{system: Ubuntu 22.04, aggregates: [rack-1]}, {system: Ubuntu 24.04, hosts: [host-9]}]
       guestCPU: [{mode: Custom, model: Skylake-Server-IBRS, aggregates: [rack-1]}]
       limits: {perSource: 2, perTarget: 2, total: 10}
+      maintenance: {maxHostsPerCluster: 1, headroomPercent: 10, namespace: migrations}
 
 A few places can be given by the environment, where a container needs that: see `from_environment`.
 """
@@ -30,6 +31,12 @@ from vmferry.prerequisites.words import Name
 from vmferry.resources.base import Duration, format_duration
 
 _DEFAULTS = rules.Policy()
+
+
+#: a third of a Lease's duration is to spare
+LONGEST_VERIFY = timedelta(seconds=80)
+
+Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
 class ConfigError(Exception):
@@ -136,12 +143,34 @@ class Limits(_Section):
     total: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.total
 
 
+class Maintenance(_Section):
+    """How hosts are drained; what the fields mean stands at `vmferry.policy.Maintenance`."""
+
+    max_hosts_per_cluster: Annotated[int, Field(ge=1)] = _DEFAULTS.maintenance.max_hosts_per_cluster
+    headroom_percent: Annotated[int, Field(ge=0, le=90)] = _DEFAULTS.maintenance.headroom_percent
+    settle: Duration = _DEFAULTS.maintenance.settle
+    verify_every: Duration = _DEFAULTS.maintenance.verify_every
+    #: the operator's own, where the file names none
+    namespace: Namespace = _DEFAULTS.maintenance.namespace
+
+    _positive = field_validator("settle", "verify_every")(_positive)
+
+    @field_validator("verify_every")
+    @classmethod
+    def _keeps_the_lease(cls, span: timedelta) -> timedelta:
+        """A look at the host is what renews its Lease (I32)."""
+        if span > LONGEST_VERIFY:
+            raise ValueError(f"must be at most {format_duration(LONGEST_VERIFY)}, or the host's Lease would run out")
+        return span
+
+
 class Policy(_Section):
     """`vmferry.policy.Policy` as YAML: what the fields mean stands there."""
 
     shared_storage: list[SharedStorage] = []
     local_unless_shared: bool = _DEFAULTS.local_unless_shared
     limits: Limits = Limits()
+    maintenance: Maintenance = Maintenance()
     bandwidth: Annotated[int, Field(ge=1)] | None = _DEFAULTS.bandwidth
     tolerate_unknown: list[Name] = []
     max_view_age: Duration = _DEFAULTS.max_view_age
@@ -177,6 +206,7 @@ class Policy(_Section):
                     for pool in self.shared_storage
                 ),
                 "limits": rules.Limits(**self.limits.model_dump()),
+                "maintenance": rules.Maintenance(**dict(self.maintenance)),
                 "tolerate_unknown": frozenset(self.tolerate_unknown),
                 "operating_systems": tuple(one.rule() for one in self.operating_systems),
                 "guest_cpu": tuple(one.rule() for one in self.guest_cpu),
@@ -215,7 +245,9 @@ class Config(_Section):
     #: None: $KUBECONFIG, the Pod's ServiceAccount, or the user's own kubeconfig, in this order
     kubeconfig: Path | None = None
     #: empty: all
-    namespaces: list[Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]] = []
+    namespaces: list[Namespace] = []
+    #: the operator's own: the Leases of hosts lie in it
+    namespace: Namespace = _DEFAULTS.maintenance.namespace
     policy: Policy = Policy()
     polling: Polling = Polling()
     workers: Annotated[int, Field(ge=1, le=64)] = 4
@@ -227,6 +259,27 @@ class Config(_Section):
     health: Health = Health()
 
     _positive = field_validator("resync")(_positive)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drains_at_home(cls, data: Any) -> Any:
+        """Where no namespace is named for the VMMigrations of a maintenance, they lie in the operator's own."""
+        own = data.get("namespace") if isinstance(data, dict) else None
+        policy = data.get("policy", {}) if own else None
+        maintenance = policy.get("maintenance", {}) if isinstance(policy, dict) else None
+        if not isinstance(policy, dict) or not isinstance(maintenance, dict):
+            return data  # nothing to fill in, or an error that is told as such
+        return {**data, "policy": {**policy, "maintenance": {"namespace": own, **maintenance}}}
+
+    @model_validator(mode="after")
+    def _children_are_seen(self) -> Self:
+        wanted = self.policy.maintenance.namespace
+        if self.namespaces and wanted not in self.namespaces:
+            raise ValueError(
+                f"namespaces must contain {wanted}, policy.maintenance.namespace: "
+                "what is created there would not be seen"
+            )
+        return self
 
     @model_validator(mode="after")
     def _views_can_be_fresh(self) -> Self:
@@ -245,6 +298,9 @@ _ENVIRONMENT = {
     "VMFERRY_KUBECONFIG": ("kubeconfig",),
     "VMFERRY_HEALTH_ADDRESS": ("health", "address"),
     "VMFERRY_HEALTH_PORT": ("health", "port"),
+    # a Pod's own namespace, unless told otherwise
+    "POD_NAMESPACE": ("namespace",),
+    "VMFERRY_NAMESPACE": ("namespace",),
 }
 
 

@@ -11,13 +11,17 @@ from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.reconcilers.children import Child, child_of
+from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.crossings import crossing_of
 from vmferry.reconcilers.decision import Decision, Event, World
 from vmferry.reconcilers.scope import planned_move
 from vmferry.reconcilers.vmmigration import plan, settle
 from vmferry.resources.base import Metadata, Model
+from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
+from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
-from vmferry.resources.words import Phase, Priority
+from vmferry.resources.words import MaintenancePhase, Phase, Priority
 
 
 class Key(NamedTuple):
@@ -69,6 +73,10 @@ class Kind(Generic[Obj, Status]):
     finished: Callable[[Obj], bool]
     #: the one-way move that it remembers (R22)
     crossing: Callable[[Obj], Crossing | None]
+    #: the uid of the object that owns it, and what the owner reads of it
+    child: Callable[[Obj], tuple[str, Child] | None]
+    #: what it says about a host
+    claim: Callable[[Obj], Claim | None]
     #: for the logs: ids that help to find the lines of one move in Nova's logs
     describe: Callable[[Obj], dict[str, str]]
 
@@ -121,9 +129,57 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     turn=_turn,
     finished=lambda obj: obj.status.completed_at is not None,
     crossing=crossing_of,
+    child=child_of,
+    claim=lambda obj: None,
     describe=_describe,
+)
+
+
+def _released(obj: HostMaintenance) -> bool:
+    """Nothing is left to undo, and the status says so of the newest spec."""
+    return (
+        not obj.spec.enabled
+        and obj.status.phase is MaintenancePhase.RELEASED
+        and obj.status.observed_generation == obj.metadata.generation
+        and obj.metadata.deletion_timestamp is None
+    )
+
+
+def _plan_maintenance(
+    obj: HostMaintenance, world: World, now: datetime, policy: Policy
+) -> Decision[HostMaintenanceStatus]:
+    from vmferry.reconcilers import hostmaintenance
+
+    return hostmaintenance.plan(obj, world, now, policy)
+
+
+def _settle_maintenance(
+    obj: HostMaintenance, action: Action, outcome: Outcome, now: datetime
+) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
+    from vmferry.reconcilers import hostmaintenance
+
+    return hostmaintenance.settle(obj, action, outcome, now)
+
+
+HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
+    name=HostMaintenance.KIND,
+    plural=HostMaintenance.PLURAL,
+    namespaced=False,
+    finalizer=MAINTENANCE_FINALIZER,
+    read=HostMaintenance.read,
+    plan=_plan_maintenance,
+    settle=_settle_maintenance,
+    # its moves are VMMigrations of their own
+    move=lambda obj, snapshot: None,
+    queued_move=lambda obj, snapshot: None,
+    turn=lambda obj: (),
+    finished=_released,
+    crossing=lambda obj: None,
+    child=lambda obj: None,
+    claim=claim_of,
+    describe=lambda obj: {"host": obj.status.host or obj.spec.host},
 )
 
 #: by kind
 Kinds = Mapping[str, Kind[Any, Any]]
-KINDS: Kinds = {kind.name: kind for kind in (VM_MIGRATION,)}
+KINDS: Kinds = {kind.name: kind for kind in (VM_MIGRATION, HOST_MAINTENANCE)}

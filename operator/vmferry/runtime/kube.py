@@ -1,9 +1,9 @@
 """The few calls to the Kubernetes API, as plain JSON bodies.
 
 `kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), a response of
-`CustomObjectsApi` is the JSON itself, and it knows kubeconfigs, exec plugins and in-cluster tokens. Events go through
-the same generic door, for it serves any group. What is set by hand: a timeout on every call, and no retries, which
-the work queue does better because it looks again first.
+`CustomObjectsApi` is the JSON itself, and it knows kubeconfigs, exec plugins and in-cluster tokens. Events and Leases
+go through the same generic door, for it serves any group. What is set by hand: a timeout on every call, and no
+retries, which the work queue does better because it looks again first.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ CALL_SECONDS = 15.0
 LIST_SECONDS = 60.0
 PAGE = 500
 FIELD_MANAGER = "vmferry"
+#: group and version of Leases
+COORDINATION = ("coordination.k8s.io", "v1")
 
 
 class KubeError(Exception):
@@ -38,6 +40,10 @@ class KubeError(Exception):
 
 class ConflictError(KubeError):
     """The object has changed meanwhile (409)."""
+
+
+class AlreadyExistsError(ConflictError):
+    """There is an object of that name (409)."""
 
 
 class NotFoundError(KubeError):
@@ -102,53 +108,53 @@ class Kube:
 
     async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
         async with _told(f"get {key}"):
-            return _body(
-                await self._objects.get_namespaced_custom_object(
-                    GROUP, VERSION, key.namespace, kind.plural, key.name, _request_timeout=CALL_SECONDS
-                )
-            )
+            return await self._call("get", kind, key.namespace, key.name)
 
     async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
-        """All objects, of all namespaces when none is named, page by page, with the resourceVersion of the list."""
-        for namespace in namespaces or (None,):
+        """All objects, of all namespaces when none is named, page by page, with the resourceVersion of the list.
+
+        What lies in no namespace is listed once, whichever are named.
+        """
+        for namespace in (namespaces if kind.namespaced else ()) or (None,):
             page: str | None = None
             while True:
                 async with _told(f"list {kind.plural}"):
-                    answer = await self._list(kind, namespace, limit=PAGE, _continue=page)
+                    answer = await self._call(
+                        "list", kind, namespace, limit=PAGE, _continue=page, _request_timeout=LIST_SECONDS
+                    )
                 yield answer["items"], int(answer["metadata"]["resourceVersion"])
                 page = answer["metadata"].get("continue")
                 if not page:
                     break
 
-    async def _list(self, kind: Kind[Any, Any], namespace: str | None, **options: Any) -> Body:
-        options["_request_timeout"] = LIST_SECONDS
-        if namespace is None:
-            return _body(await self._objects.list_cluster_custom_object(GROUP, VERSION, kind.plural, **options))
-        return _body(
-            await self._objects.list_namespaced_custom_object(GROUP, VERSION, namespace, kind.plural, **options)
-        )
+    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
+        """Raises AlreadyExistsError where there is an object of that name."""
+        metadata = body["metadata"]
+        namespace = metadata.get("namespace")
+        async with _told(f"create {kind.name} {metadata['name']}"):
+            return await self._call(
+                "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
+            )
 
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
         """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
+        place = {"namespace": key.namespace} if kind.namespaced else {}
         body = {
             "apiVersion": API_VERSION,
             "kind": kind.name,
-            "metadata": {"namespace": key.namespace, "name": key.name, "resourceVersion": version},
+            "metadata": {**place, "name": key.name, "resourceVersion": version},
             "status": status,
         }
         async with _told(f"write the status of {key}"):
-            return _body(
-                await self._objects.replace_namespaced_custom_object_status(
-                    GROUP,
-                    VERSION,
-                    key.namespace,
-                    kind.plural,
-                    key.name,
-                    body,
-                    field_manager=FIELD_MANAGER,
-                    field_validation="Strict",
-                    _request_timeout=CALL_SECONDS,
-                )
+            return await self._call(
+                "replace",
+                kind,
+                key.namespace,
+                key.name,
+                body,
+                part="_status",
+                field_manager=FIELD_MANAGER,
+                field_validation="Strict",
             )
 
     async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
@@ -159,30 +165,70 @@ class Kube:
         ]
         try:
             async with _told(f"write the finalizers of {key}"):
-                return _body(
-                    await self._objects.patch_namespaced_custom_object(
-                        GROUP,
-                        VERSION,
-                        key.namespace,
-                        kind.plural,
-                        key.name,
-                        patch,
-                        field_manager=FIELD_MANAGER,
-                        _content_type="application/json-patch+json",
-                        _request_timeout=CALL_SECONDS,
-                    )
+                return await self._call(
+                    "patch",
+                    kind,
+                    key.namespace,
+                    key.name,
+                    patch,
+                    field_manager=FIELD_MANAGER,
+                    _content_type="application/json-patch+json",
                 )
         except InvalidError as error:  # how the server says that a patch's test has failed
             raise ConflictError(str(error)) from error
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str) -> None:
-        """Delete the object, if it is this one and still at that resourceVersion."""
+    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+        """Delete the object, if it is this one and, where one is given, still at that resourceVersion.
+
+        Returns the object while its finalizers keep it, None when it is gone.
+        """
         options = V1DeleteOptions(
             preconditions=V1Preconditions(uid=uid, resource_version=version), propagation_policy="Background"
         )
         async with _told(f"delete {key}"):
+            answer = await self._call("delete", kind, key.namespace, key.name, body=options)
+        return answer if answer.get("kind") == kind.name else None
+
+    async def _call(
+        self, verb: str, kind: Kind[Any, Any], namespace: str | None, *rest: Any, part: str = "", **options: Any
+    ) -> Body:
+        """One call of CustomObjectsApi, which has each twice: for what lies in a namespace, and for what does not."""
+        inside = kind.namespaced and namespace is not None
+        call = getattr(self._objects, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object{part}")
+        place = (namespace,) if inside else ()
+        options.setdefault("_request_timeout", CALL_SECONDS)
+        return _body(await call(GROUP, VERSION, *place, kind.plural, *rest, **options))
+
+    async def get_lease(self, namespace: str, name: str) -> Body:
+        async with _told(f"get the Lease {name}"):
+            return _body(
+                await self._objects.get_namespaced_custom_object(
+                    *COORDINATION, namespace, "leases", name, _request_timeout=CALL_SECONDS
+                )
+            )
+
+    async def put_lease(self, namespace: str, body: Body) -> Body:
+        """Create the Lease, or replace it if it is still at the body's resourceVersion."""
+        name = body["metadata"]["name"]
+        options: dict[str, Any] = {"field_manager": FIELD_MANAGER, "_request_timeout": CALL_SECONDS}
+        async with _told(f"write the Lease {name}"):
+            if "resourceVersion" not in body["metadata"]:
+                created = await self._objects.create_namespaced_custom_object(
+                    *COORDINATION, namespace, "leases", body, **options
+                )
+                return _body(created)
+            return _body(
+                await self._objects.replace_namespaced_custom_object(
+                    *COORDINATION, namespace, "leases", name, body, **options
+                )
+            )
+
+    async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
+        """Delete the Lease, if it is this one and still at that resourceVersion."""
+        options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid, resource_version=version))
+        async with _told(f"delete the Lease {name}"):
             await self._objects.delete_namespaced_custom_object(
-                GROUP, VERSION, key.namespace, kind.plural, key.name, body=options, _request_timeout=CALL_SECONDS
+                *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
             )
 
     async def create_event(self, namespace: str, body: Body) -> None:
@@ -202,17 +248,21 @@ async def _told(what: str) -> AsyncIterator[None]:
     try:
         yield
     except ApiException as error:
-        raise _ERRORS.get(error.status, KubeError)(f"cannot {what}: {error.status} {_words(error)}") from error
+        told = _status(error)
+        wrong = AlreadyExistsError if told.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
+        words = str(told.get("message", error.reason))[:1000]
+        raise wrong(f"cannot {what}: {error.status} {words}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise KubeError(f"cannot {what}: {type(error).__name__} {error}".rstrip()) from error
 
 
-def _words(error: ApiException) -> str:
-    """The `message` of the Status object that the server answers with."""
+def _status(error: ApiException) -> Body:
+    """The Status object that the server answers with; empty when it is none."""
     try:
-        return str(json.loads(error.body or "")["message"])[:1000]
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+        told = json.loads(error.body or "")
+    except (TypeError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _body(answer: object) -> Body:

@@ -16,6 +16,7 @@ from vmferry.runtime import metrics
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
 from vmferry.runtime.health import Health, HealthServer
+from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.kinds import KINDS, Key, Kinds
 from vmferry.runtime.kube import Kube, KubeError
 from vmferry.runtime.queue import WorkQueue
@@ -54,8 +55,9 @@ class Operator:
         self._kinds = kinds
         self._allowed_to_act = allowed_to_act
         self.health = Health()
-        self.store = Store(kinds)
         self.queue: WorkQueue[Key] = WorkQueue()
+        self._waker = Waker(self.queue, lambda: cloud.snapshot.servers_by_host)
+        self.store = Store(kinds, self._waker)
         #: where health is served, once it is
         self.port: int | None = None
 
@@ -75,7 +77,6 @@ class Operator:
     async def _work(self, kube: Kube, stop: asyncio.Event) -> int:
         config = self._config
         policy = config.policy.rules()
-        waker = Waker(self.queue)
         resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health)
         watch = Watch(self._kinds, config.namespaces, kube.credentials, self._on_event)
         reconciler = Reconciler(
@@ -84,12 +85,13 @@ class Operator:
             queue=self.queue,
             kube=kube,
             cloud=self._cloud,
-            waker=waker,
+            leases=HostLeases(kube, config.namespace),
+            waker=self._waker,
             policy=policy,
             allowed_to_act=self._allowed_to_act,
         )
         self._check_health(resync)
-        self._cloud.subscribe(waker.changed)
+        self._cloud.subscribe(self._waker.changed)
         await self._cloud.start()
         listing = asyncio.create_task(resync.run(config.resync), name="resync")
         stopping = asyncio.create_task(stop.wait(), name="stop")

@@ -1,7 +1,8 @@
 """One look at one object: plan, write what will be done, do it, write what came of it.
 
     plan -> needs? read them and plan again -> finalizer on -> status -> act -> settle -> status
-         -> events -> finalizer off -> delete -> look again later
+         -> events -> delete children -> create children -> give the Lease back
+         -> finalizer off -> delete -> look again later
 
 The order is the safety: the process may die between any two steps. Before the status write nothing has happened;
 between it and the action the status says `Requested` and Nova has no record; after the action Nova has one. The next
@@ -20,11 +21,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from vmferry.cloud.actions import Action, Outcome
-from vmferry.cloud.model import Detail, Progress
+from vmferry.cloud.model import Detail, HostLook, Progress
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.resources.base import API_VERSION, Model
 from vmferry.runtime import metrics
+from vmferry.runtime.children import Children
+from vmferry.runtime.children import Writer as ChildWriter
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.events import EventSink, tell
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
@@ -43,16 +46,20 @@ SETTLE_PAUSE = 0.25
 logger = logging.getLogger(__name__)
 
 
-class Writer(EventSink, Protocol):
+class Writer(EventSink, ChildWriter, Protocol):
     """The writes of `kube.Kube`. All raise `KubeError`."""
-
-    async def get(self, kind: Kind[Any, Any], key: Key) -> Body: ...
 
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body: ...
 
     async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str) -> None: ...
+
+class Leases(Protocol):
+    """`host_lease.HostLeases`. Both raise `KubeError`."""
+
+    async def take(self, host: str, holder: str) -> HostLease: ...
+
+    async def give_back(self, host: str, holder: str) -> None: ...
 
 
 def _now() -> datetime:
@@ -68,6 +75,7 @@ class Reconciler:
     queue: WorkQueue[Key]
     kube: Writer
     cloud: Cloud
+    leases: Leases
     waker: Waker
     policy: Policy
     now: Callable[[], datetime] = _now
@@ -112,10 +120,9 @@ class Reconciler:
         if planned is None:
             return
         obj, decision = planned
-        if decision.action is not None and not self.allowed_to_act():
+        if _acts(decision) and not self.allowed_to_act():
             # without the action the intent must not be written either
-            logger.info("not now: the operator is not allowed to act")
-            self.queue.add_after(key, self.policy.recheck.total_seconds())
+            self._not_now(key)
             return
 
         told = decision.events
@@ -135,6 +142,8 @@ class Reconciler:
             for event in told:
                 reference, version = obj.reference(), obj.metadata.resource_version
                 await tell(self.kube, key, reference, version, event, self.now())
+        if _acts(decision):
+            await self._see_to_others(key, obj, decision)
         if not decision.finalizer and _has(kind, obj):
             others = [name for name in obj.metadata.finalizers if name != kind.finalizer]
             obj = await self._put_finalizers(kind, key, obj, others)
@@ -144,7 +153,23 @@ class Reconciler:
         if decision.requeue_after is not None:
             self.queue.add_after(key, decision.requeue_after.total_seconds())
         waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
-        self.waker.note(key, decision.watches, waits=waits)
+        self.waker.note(key, decision.watches, waits=waits, host=decision.watches_host)
+
+    def _not_now(self, key: Key) -> None:
+        logger.info("not now: the operator is not allowed to act")
+        self.queue.add_after(key, self.policy.recheck.total_seconds())
+
+    async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:
+        """Delete and create children, give the Lease back. What is not done here is decided again in the next look."""
+        if not self.allowed_to_act():
+            self._not_now(key)
+            return
+        children = Children(self.kinds, self.store, self.queue, self.kube)
+        await children.delete(decision.deletes)
+        if not await children.create(obj, decision.creates):
+            self.queue.add_after(key, self.policy.recheck.total_seconds())
+        if decision.release_lease is not None:
+            await self.leases.give_back(decision.release_lease, _holder(key, obj))
 
     async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
         """Plan, with as many reads as it needs. None: the object is gone, or a fact is not to be had now.
@@ -154,6 +179,8 @@ class Reconciler:
         kind = self.kinds[key.kind]
         detail: Detail | None = None
         progress: Progress | None = None
+        look: HostLook | None = None
+        lease: HostLease | None = None
         asked: list[Needs] = []
         while True:
             obj = self.store.get(key)
@@ -169,6 +196,11 @@ class Reconciler:
                 moves=self.store.moves_except(key, snapshot),
                 ahead=self.store.ahead_of(key, snapshot),
                 crossed=self.store.crossed(),
+                in_maintenance=self.store.in_maintenance(snapshot),
+                claims=self.store.claims_except(key),
+                children=self.store.children_of(obj.metadata.uid),
+                look=look,
+                lease=lease,
             )
             decision = kind.plan(obj, world, self.now(), self.policy)
             needs = decision.needs
@@ -179,12 +211,19 @@ class Reconciler:
                 logger.info("not decided, looking again later; still asked for: %s", needs)
                 pause = decision.requeue_after or self.policy.recheck
                 self.queue.add_after(key, pause.total_seconds())
-                self.waker.note(key, decision.watches, waits=False)
+                self.waker.note(key, decision.watches, waits=False, host=decision.watches_host)
+                return None
+            if needs.lease is not None and not self.allowed_to_act():
+                self._not_now(key)
                 return None
             asked.append(needs)
-            if needs.detail:
+            if needs.detail and needs.server_id is not None:
                 detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
-            if needs.progress_of is not None:
+            if needs.host is not None:
+                look = await self.cloud.host_look(needs.host)
+            if needs.lease is not None:
+                lease = await self.leases.take(needs.lease, _holder(key, obj))
+            if needs.progress_of is not None and needs.server_id is not None:
                 progress = await self.cloud.progress(needs.server_id, needs.progress_of)
 
     async def _act(
@@ -266,6 +305,16 @@ class Reconciler:
         }
         event = Event("Unreadable", found.message, EventType.WARNING)
         await tell(self.kube, key, reference, str(found.version), event, self.now())
+
+
+def _acts(decision: Decision[Model]) -> bool:
+    """Whether it changes anything but the object itself."""
+    return bool(decision.action or decision.creates or decision.deletes or decision.release_lease)
+
+
+def _holder(key: Key, obj: Resource) -> str:
+    """As a Lease names it."""
+    return f"{key}/{obj.metadata.uid}"
 
 
 def _has(kind: Kind[Any, Any], obj: Resource) -> bool:

@@ -17,8 +17,11 @@ from pydantic import ValidationError
 
 from vmferry.cloud.model import Snapshot
 from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.reconcilers.children import Child
+from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.crossings import furthest
 from vmferry.runtime.kinds import Key, Kinds, Resource
+from vmferry.runtime.relations import Listener, Relations
 
 Body = dict[str, Any]
 
@@ -53,13 +56,14 @@ class _Entry:
 class Store:
     """By key; belongs to one event loop."""
 
-    def __init__(self, kinds: Kinds) -> None:
+    def __init__(self, kinds: Kinds, listener: Listener | None = None) -> None:
         self._kinds = kinds
         self._entries: dict[Key, _Entry] = {}
         #: objects that may still move something
         self._active: dict[Key, Resource] = {}
         #: one-way moves that objects remember
         self._crossings: dict[Key, Crossing] = {}
+        self._relations = Relations(listener, is_over=lambda key: key not in self._active)
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
         #: moves decided by a pass whose status is not written yet
@@ -87,13 +91,15 @@ class Store:
         except ValidationError as error:
             held = Unreadable(version, explain(error), body)
         else:
-            crossing = self._kinds[kind].crossing(obj)
+            row = self._kinds[kind]
+            crossing = row.crossing(obj)
             if crossing is not None:
                 self._crossings[key] = crossing
-            if self._kinds[kind].finished(obj):
+            if row.finished(obj):
                 held = json.dumps(body, separators=(",", ":")).encode()
             else:
                 held = self._active[key] = obj
+            self._relations.put(key, row.child(obj), row.claim(obj))
         self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
         return True
 
@@ -108,6 +114,7 @@ class Store:
         self._entries.pop(key, None)
         self._active.pop(key, None)
         self._crossings.pop(key, None)
+        self._relations.remove(key)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
         """After a whole list of a kind was put: forget and return the ghosts, which were known but are not in it."""
@@ -151,6 +158,18 @@ class Store:
     def crossed(self) -> dict[str, Crossing]:
         """By server id: the furthest one-way move that any object remembers (R22)."""
         return furthest(self._crossings.values())
+
+    def children_of(self, uid: str) -> tuple[Child, ...]:
+        """What the object with that uid owns, by name."""
+        return self._relations.children_of(uid)
+
+    def claims_except(self, key: Key) -> tuple[Claim, ...]:
+        """What all other objects say about hosts."""
+        return self._relations.claims_except(key)
+
+    def in_maintenance(self, snapshot: Snapshot) -> frozenset[str]:
+        """Names of the hosts that anybody's claim keeps from being moved to (I18)."""
+        return self._relations.in_maintenance(snapshot)
 
     def ahead_of(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
         """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""

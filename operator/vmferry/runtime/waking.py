@@ -1,41 +1,72 @@
-"""Who is looked at again when something in the cloud changes."""
+"""Who is looked at again when something in the cloud, or another object, changes."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.queue import WorkQueue
 
 #: seconds; hosts' figures change all the time, and each change would wake all that wait
 HOSTS_INTERVAL = 5.0
+#: seconds between two wakings of an object for the servers of its host
+HOST_INTERVAL = 2.0
+#: seconds in which what children and claims tell counts as one change
+KIN_PAUSE = 1.0
+
+
+@dataclass(slots=True)
+class _Host:
+    """A host that an object is about."""
+
+    name: str
+    #: that were on it when it was last seen
+    servers: frozenset[str]
+    #: when the object was woken for them last, or will be
+    woken_at: float = float("-inf")
 
 
 class Waker:
-    """Remembers of each object what its last decision was about, and queues those that a change is about."""
+    """Remembers of each object what its last decision was about, and queues those that a change is about.
 
-    def __init__(self, queue: WorkQueue[Key], clock: Callable[[], float] = time.monotonic) -> None:
+    `servers_by_host` tells the ids of the servers on each host, as the shared view has them now.
+    """
+
+    def __init__(
+        self,
+        queue: WorkQueue[Key],
+        servers_by_host: Callable[[], Mapping[str, Sequence[str]]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._queue = queue
+        self._servers_by_host = servers_by_host
         self._clock = clock
         self._watched: dict[Key, str] = {}
         self._watchers: dict[str, set[Key]] = {}
+        self._hosts: dict[Key, _Host] = {}
         #: objects that wait for room, for a host or for their turn
         self._waiting: set[Key] = set()
         #: when all that wait were woken last, or will be
         self._woken_at = float("-inf")
 
-    def note(self, key: Key, server_id: str | None, *, waits: bool) -> None:
-        """The last decision about `key` watches this server; `waits`: a change of hosts may change it too."""
+    def note(self, key: Key, server_id: str | None, *, waits: bool, host: str | None = None) -> None:
+        """The last decision about `key` watches this server, or all of this host; `waits`: hosts may change it too."""
+        known = self._hosts.get(key)
         self.forget(key)
         if server_id is not None:
             self._watched[key] = server_id
             self._watchers.setdefault(server_id, set()).add(key)
+        if host is not None:
+            same = known is not None and known.name == host
+            self._hosts[key] = known if known and same else _Host(host, self._servers_on(host))
         if waits:
             self._waiting.add(key)
 
     def forget(self, key: Key) -> None:
         self._waiting.discard(key)
+        self._hosts.pop(key, None)
         server_id = self._watched.pop(key, None)
         if server_id is not None:
             watchers = self._watchers[server_id]
@@ -44,13 +75,41 @@ class Waker:
                 del self._watchers[server_id]
 
     def changed(self, server_ids: Collection[str], hosts_changed: bool) -> None:
-        """Called by the observer, in the event loop."""
+        """Called by the observer, in the event loop, once its view has the change."""
         for server_id in server_ids:
             for key in self._watchers.get(server_id, ()):
                 self._queue.add(key)
-        if hosts_changed and self._waiting:
-            now = self._clock()
-            if self._woken_at <= now:  # else a wake-up is due already, and comes after this change too
-                self._woken_at = max(now, self._woken_at + HOSTS_INTERVAL)
-            for key in self._waiting:
-                self._queue.add_after(key, self._woken_at - now)
+        if server_ids:
+            for key, host in self._hosts.items():
+                before, host.servers = host.servers, self._servers_on(host.name)
+                # one that left it, or was deleted, is on it no more, but was
+                if not (before | host.servers).isdisjoint(server_ids):
+                    host.woken_at = self._wake([key], host.woken_at, HOST_INTERVAL)
+        if hosts_changed:
+            self._wake_waiting()
+
+    def child_changed(self, owner: Key) -> None:
+        """`relations.Listener`"""
+        self._queue.add_after(owner, KIN_PAUSE)
+
+    def claims_changed(self, others: Collection[Key]) -> None:
+        """`relations.Listener`: who has which host concerns the other claimers, and all that may move to it."""
+        for key in others:
+            self._queue.add_after(key, KIN_PAUSE)
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        if self._waiting:
+            self._woken_at = self._wake(self._waiting, self._woken_at, HOSTS_INTERVAL)
+
+    def _wake(self, keys: Collection[Key], woken_at: float, interval: float) -> float:
+        """Queue them, but not before `interval` has passed since `woken_at`. Returns when that is."""
+        now = self._clock()
+        if woken_at <= now:  # else a wake-up is due already, and comes after this change too
+            woken_at = max(now, woken_at + interval)
+        for key in keys:
+            self._queue.add_after(key, woken_at - now)
+        return woken_at
+
+    def _servers_on(self, host: str) -> frozenset[str]:
+        return frozenset(self._servers_by_host().get(host, ()))
