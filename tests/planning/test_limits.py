@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from tests.build import migration, move, server, snapshot
-from vmferry.cloud.model import Migration
-from vmferry.planning.limits import full
+from tests.build import NOW, migration, move, server, snapshot
+from vmferry.cloud.model import Migration, MigrationKind
+from vmferry.planning.limits import full, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 
@@ -108,3 +111,41 @@ def test_I24_it_may_start(sentence: str) -> None:
 def test_I24_it_waits_and_says_why(sentence: str) -> None:
     why, words = WAITS[sentence]
     assert why is not None and words in why
+
+
+class Counting(dict[str, Migration]):
+    """Migrations that count how often they are gone through."""
+
+    scans = 0
+
+    def values(self) -> Any:
+        self.scans += 1
+        return super().values()
+
+
+def test_the_migrations_of_one_view_are_gone_through_once_whoever_asks() -> None:
+    view = replace(snapshot(), migrations=Counting({"m": record(1, "a", "x"), "n": record(2, "a", "y")}))
+    for number in range(50):
+        moves = (planned(number + 10, "c", "d"),)
+        assert full("a", "b", view, moves, (), LIMITS) == "2 migrations leave a or go first, the limit is 2"
+        assert full("e", "f", view, moves, (), LIMITS) is None
+        assert full("e", "f", view, moves, (), LIMITS, traffic(view, moves)) is None
+    assert isinstance(view.migrations, Counting) and view.migrations.scans == 1
+    assert full("a", "b", replace(view, migrations={}), (), (), LIMITS) is None, "another view is counted anew"
+
+
+def test_a_queue_behind_a_full_cloud_is_gone_through_no_further_than_need_be() -> None:
+    looked_at = 0
+
+    class Queued(PlannedMove):
+        def __getattribute__(self, name: str) -> Any:
+            nonlocal looked_at
+            looked_at += 1
+            return object.__getattribute__(self, name)
+
+    waiting = [Queued(f"q{n}", MigrationKind.LIVE, f"s{n}", f"t{n}", {}, NOW) for n in range(1000)]
+    looked_at = 0
+    assert (
+        full("a", "b", snapshot(), (), waiting, LIMITS) == "0 migrations are in flight and 4 go first, the limit is 4"
+    )
+    assert looked_at <= 2100, "a look at each, and not at each pair"

@@ -1,126 +1,334 @@
-"""One outlook for all servers that the checks about targets cannot tell apart.
+"""`look_out` for a whole fleet: what one server's look found is not asked again for another one that it holds for too.
 
-Which servers those are is not declared anywhere but observed: while an outlook is made, the fields of the server
-that are read are noted. Checks are pure, so another server with the same values in just these fields gets the same
-outlook, whatever checks there are. A check that reads the server's id makes every server ask for itself: slower,
-never wrong. Each check remembers in the same way what it found on the hosts: room is not asked for anew for every
-source host.
+For which servers it holds is not declared anywhere but observed: while a check runs, the parts of the question that
+it reads are noted. Checks are pure, so every question with the same values in just these parts gets the same findings,
+whatever checks there are. A check that reads the server's id makes every server ask for itself: slower, never wrong.
+
+Hosts are asked no more than they need be: one that a check refuses is not asked by the next, unless none is left and
+the findings of all are told. Sets of hosts are bits of an integer, the lowest for the first name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import replace
-from typing import Any, cast
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from operator import attrgetter
+from typing import Any, Generic, TypeVar, cast
 
-from vmferry.cloud.model import Host, MigrationKind, Server, ServerGroup
-from vmferry.planning.targets import Candidate, Outlook, look_out
+from vmferry.cloud.model import Flavor, Host, Migration, Server
+from vmferry.planning.limits import in_flight_to_each
+from vmferry.planning.targets import Group, OfAll, Outlook, Ranked, Standing, look_out, nowhere, order_groups, standing
+from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Finding, Prerequisite, Question
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.frame import About, Finding, PlannedMove, Prerequisite, Question
+from vmferry.prerequisites.words import Reason, Result
 
-#: what is asked besides the server and its source
-_Asked = tuple[MigrationKind, str | None, frozenset[str], ServerGroup | None]
-#: names of the fields that were read, then their values, then what came of it
-_Known = dict[tuple[str, ...], dict[tuple[Hashable, ...], Outlook]]
-#: the same for one check on all hosts, and whether it read anything of the source
-_KnownFindings = dict[tuple[tuple[str, ...], bool], dict[tuple[Hashable, ...], list[Finding]]]
+#: what differs from source host to source host: findings that rest on it are forgotten with the host
+_OF_SOURCE = frozenset({"source", "server.host", "server.id"})
+#: rows that one check keeps of each kind, so that a cloud of a thousand flavors does not fill the memory
+_KEPT = 256
+
+Answer = TypeVar("Answer")
 
 
 class Outlooks:
-    """`look_out` with a memory, for one view and one request: questions may differ in server, kind, source and
-    group only.
+    """`look_out` with a memory, for any questions; it pays for those about one view and one policy.
 
-    It remembers the servers of one source host, so ask host by host.
+    It forgets what rests on a source host when asked about another one, so ask host by host.
     """
 
     def __init__(self) -> None:
+        self._of: tuple[Mapping[str, Host], Policy] | None = None
         self._source: Host | None = None
-        self._by_asked: dict[_Asked, _Known] = {}
-        #: by prerequisite, kind and group: findings on every host
-        self._findings: dict[tuple[Name, MigrationKind, str | None], _KnownFindings] = {}
+        #: by name
+        self._hosts: list[Host] = []
+        self._bits: dict[str, int] = {}
+        self._everywhere = 0
+        self._checks: dict[Prerequisite, _Memory[Finding]] = {}
+        self._standings: _Memory[Standing] = _Memory(self._stand, [])
+        self._traffic: tuple[Mapping[str, Migration], tuple[PlannedMove, ...], Counter[str]] | None = None
 
     def look(self, question: Question, target: str | None, avoid: frozenset[str]) -> Outlook:
         """As `look_out(question, target, avoid)`."""
-        if question.source is not self._source:
-            self._source, self._by_asked = question.source, {}
-            self._forget_findings_of_a_source()
-        known = self._by_asked.setdefault((question.kind, target, avoid, question.group), {})
-        server = question.server
-        for names, outlooks in known.items():
-            found = outlooks.get(_values(server, names))
-            if found is not None:
-                return found
-        noting = _Noting(server)
-        outlook = look_out(replace(question, server=cast(Server, noting)), target, avoid, self._judge_others)
-        names = tuple(sorted(noting.read))
-        known.setdefault(names, {})[_values(server, names)] = outlook
-        return outlook
+        self._turn_to(question)
+        if target is not None:
+            return look_out(question, target, avoid, self._rank_others)
+        tried = sum(self._bits[name] for name in avoid if name in self._bits)
+        others, left, out = self._sift(question)
+        out.add(Reason.CLOUD_REFUSED, left & tried, lambda _: "tried and failed before")
+        groups = out.groups()
+        fit = left & ~tried
+        if fit:
+            eligible = self._rank(question, fit)
+            best = self._bits[eligible[0].host]
+            findings = tuple([self._row(p, question, best).at(best) for p in _about_targets(question)])
+            return Outlook(findings, eligible, groups, possible=True)
 
-    def _forget_findings_of_a_source(self) -> None:
-        for known in self._findings.values():
-            for read in [read for read in known if read[1] or "host" in read[0]]:
-                del known[read]
+        hopeful = waiting = others & ~tried
+        of_all: list[OfAll] = []
+        for prerequisite in _about_targets(question):
+            row = self._row(prerequisite, question, others)
+            hopeful &= ~row.failed
+            waiting &= ~row.blocked | row.waits
+            unmet = others & row.unmet
+            # the first that blocks, or just the first
+            example = row.at(_lowest(unmet & row.blocked or unmet)) if unmet else None
+            of_all.append(OfAll(prerequisite.name, others.bit_count(), unmet.bit_count(), example))
+        return Outlook(
+            findings=nowhere(of_all, groups),
+            eligible=(),
+            ineligible=groups,
+            possible=bool(hopeful),
+            waits_for=self._rank(question, waiting)[0].host if waiting else None,
+        )
 
-    def _judge_others(self, question: Question) -> list[Candidate]:
-        """As `targets.judge_others`; each check remembers for itself, so that room is not asked for anew for every
-        source host."""
-        hosts = question.snapshot.hosts.values()
-        own = question.server.host
-        checks = [p for p in CHAINS[question.kind] if p.about is About.TARGET]
-        by_check = [self._on_all(p, question) for p in checks]
-        policy = question.policy
-        return [
-            Candidate(host, found, tuple([f for f in found if f.blocks(policy)]))
-            for host, found in zip(hosts, zip(*by_check, strict=True), strict=True)
-            if host.name != own
-        ]
+    def _turn_to(self, question: Question) -> None:
+        """Forget what cannot be of use to this question."""
+        of = question.snapshot.hosts, question.policy
+        if self._of is None or self._of[0] is not of[0] or self._of[1] is not of[1]:
+            self._of = of
+            self._hosts = sorted(question.snapshot.hosts.values(), key=lambda host: host.name)
+            self._bits = {host.name: 1 << number for number, host in enumerate(self._hosts)}
+            self._everywhere = (1 << len(self._hosts)) - 1
+            self._checks = {
+                p: _Memory(p.check, self._hosts) for chain in CHAINS.values() for p in chain if p.about is About.TARGET
+            }
+            self._standings = _Memory(self._stand, self._hosts)
+        elif question.source is not self._source:
+            for memory in self._checks.values():
+                memory.forget_source()
+            self._standings.forget_source()
+        self._source = question.source
 
-    def _on_all(self, prerequisite: Prerequisite, question: Question) -> list[Finding]:
-        """What one check finds on every host of the view."""
-        group = question.group
-        known = self._findings.setdefault((prerequisite.name, question.kind, group.id if group else None), {})
-        server, source = question.server, question.source
-        for (names, of_source), lists in known.items():
-            found = lists.get((source.name if of_source and source else source is None, *_values(server, names)))
-            if found is not None:
-                return found
-        noting, noting_source = _Noting(server), _Noting(source) if source else None
-        asked = replace(question, server=cast(Server, noting), source=cast(Host | None, noting_source))
-        result = [prerequisite.check(replace(asked, target=host)) for host in question.snapshot.hosts.values()]
-        names, of_source = tuple(sorted(noting.read)), noting_source is not None and bool(noting_source.read)
-        key = (source.name if of_source and source else source is None, *_values(server, names))
-        known.setdefault((names, of_source), {})[key] = result
-        return result
+    def _sift(self, question: Question) -> tuple[int, int, _Out]:
+        """All hosts but the server's own, those of them that nothing stands against, and the others by reason."""
+        left = others = self._everywhere & ~self._bits.get(question.server.host or "", 0)
+        out = _Out(self._hosts)
+        for prerequisite in _about_targets(question):
+            row = self._row(prerequisite, question, left)
+            refused = left & row.blocked
+            if refused:
+                for reason, hosts in row.by_reason.items():
+                    out.add(reason, refused & hosts, lambda bit, row=row: row.at(bit).message)  # type: ignore[misc]
+                left &= ~refused
+        return others, left, out
+
+    def _row(self, prerequisite: Prerequisite, question: Question, hosts: int) -> _Findings:
+        return cast(_Findings, self._checks[prerequisite].row(question, hosts, _Findings))
+
+    def _rank(self, question: Question, hosts: int) -> tuple[Ranked, ...]:
+        row = cast(_Standings, self._standings.row(question, hosts, _Standings))
+        return tuple([ranked for bit, ranked in row.in_order() if bit & hosts])
+
+    def _rank_others(self, question: Question) -> tuple[Ranked, ...]:
+        _, fit, _ = self._sift(question)
+        return self._rank(question, fit)
+
+    def _stand(self, question: Question) -> Standing:
+        migrations, moves = question.snapshot.migrations, question.moves
+        if self._traffic is None or self._traffic[0] is not migrations or self._traffic[1] is not moves:
+            self._traffic = migrations, moves, in_flight_to_each(question.snapshot, moves)
+        assert question.target is not None
+        return standing(question, question.target, self._traffic[2])
 
 
-def _values(server: Server, names: tuple[str, ...]) -> tuple[Hashable, ...]:
-    return tuple([_mark(getattr(server, name)) for name in names])
+def _about_targets(question: Question) -> list[Prerequisite]:
+    return [p for p in CHAINS[question.kind] if p.about is About.TARGET]
+
+
+class _Out:
+    """Hosts that are out, by their first reason."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self._hosts = hosts
+        #: how many, the first of them, and what was found there
+        self._found: dict[Reason, tuple[int, int, Callable[[int], str]]] = {}
+
+    def add(self, reason: Reason, hosts: int, message: Callable[[int], str]) -> None:
+        if not hosts:
+            return
+        first, count = _lowest(hosts), hosts.bit_count()
+        known = self._found.get(reason)
+        if known is not None and known[1] < first:
+            self._found[reason] = (known[0] + count, *known[1:])
+        else:
+            self._found[reason] = (count + (known[0] if known else 0), first, message)
+
+    def groups(self) -> tuple[Group, ...]:
+        return order_groups(
+            Group(reason, count, self._hosts[_number(first)].name, message(first))
+            for reason, (count, first, message) in self._found.items()
+        )
+
+
+class _Row(Generic[Answer]):
+    """What is asked of every host, and the answers so far, for all questions that do not differ in what was read."""
+
+    def __init__(self, memory: _Memory[Answer], question: Question) -> None:
+        self._memory = memory
+        self._read: set[str] = set()
+        #: kept also because it keeps alive what the row is known by, see `_mark`
+        self._asked = _Noting(question, "", self._read)
+        self._answers: dict[int, Answer] = {}
+        self._seen = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._read))
+
+    def at(self, bit: int) -> Answer:
+        return self._answers[bit]
+
+    def ask(self, hosts: int) -> bool:
+        """Ask those that were not asked yet; whether that read nothing more of the question than before."""
+        before = len(self._read)
+        missing = hosts & ~self._seen
+        if not missing:
+            return True
+        asked, check = self._asked, self._memory.check
+        for bit in _each(missing):
+            asked.target = self._memory.hosts[_number(bit)]
+            self._answers[bit] = answer = check(cast(Question, asked))
+            self._note(bit, answer)
+        self._seen |= missing
+        return len(self._read) == before
+
+    def _note(self, bit: int, answer: Answer) -> None:
+        raise NotImplementedError
+
+
+class _Findings(_Row[Finding]):
+    """What one check finds."""
+
+    def __init__(self, memory: _Memory[Finding], question: Question) -> None:
+        super().__init__(memory, question)
+        self._policy = question.policy
+        #: hosts where it failed, is failed or unknown, speaks against the host, and does so only for now
+        self.failed = self.unmet = self.blocked = self.waits = 0
+        #: those where it speaks against the host
+        self.by_reason: dict[Reason, int] = {}
+
+    def _note(self, bit: int, answer: Finding) -> None:
+        if answer.result in (Result.PASSED, Result.NOT_APPLICABLE):
+            return
+        self.unmet |= bit
+        if answer.result is Result.FAILED:
+            self.failed |= bit
+        if answer.blocks(self._policy):
+            self.blocked |= bit
+            reason = answer.reason or Reason.FACT_UNKNOWN
+            self.by_reason[reason] = self.by_reason.get(reason, 0) | bit
+            if answer.waits:
+                self.waits |= bit
+
+
+class _Standings(_Row[Standing]):
+    """Where each host stands in the rank."""
+
+    def __init__(self, memory: _Memory[Standing], question: Question) -> None:
+        super().__init__(memory, question)
+        self._order: list[tuple[int, Ranked]] | None = None
+
+    def _note(self, bit: int, answer: Standing) -> None:
+        self._order = None
+
+    def in_order(self) -> list[tuple[int, Ranked]]:
+        if self._order is None:
+            found = sorted(self._answers.items(), key=lambda entry: entry[1][0])
+            self._order = [(bit, ranked) for bit, (_, ranked) in found]
+        return self._order
+
+
+class _Memory(Generic[Answer]):
+    """Rows of one check, by what it read."""
+
+    def __init__(self, check: Callable[[Question], Answer], hosts: list[Host]) -> None:
+        self.check = check
+        self.hosts = hosts
+        #: by the names of what was read; then by its values
+        self._known: dict[tuple[str, ...], dict[tuple[Hashable, ...], _Row[Answer]]] = {}
+
+    def row(self, question: Question, hosts: int, make: Callable[[Any, Question], _Row[Answer]]) -> _Row[Answer]:
+        """The row that answers the question, at least for `hosts`."""
+        for names, rows in self._known.items():
+            key = _values(question, names)
+            row = rows.get(key)
+            if row is not None:
+                if row.ask(hosts):
+                    return row
+                # on these hosts more is read, in which the question that the row was made for may differ from ours
+                del rows[key]
+                break
+        row = make(self, question)
+        if hosts:
+            row.ask(hosts)
+            rows = self._known.setdefault(row.names, {})
+            if len(rows) >= _KEPT:
+                del rows[next(iter(rows))]
+            rows[_values(question, row.names)] = row
+        return row
+
+    def forget_source(self) -> None:
+        for names in [names for names in self._known if not _OF_SOURCE.isdisjoint(names)]:
+            del self._known[names]
+
+
+def _values(question: Question, names: tuple[str, ...]) -> tuple[Hashable, ...]:
+    return tuple([_mark(attrgetter(name)(question)) for name in names])
 
 
 def _mark(value: Any) -> Hashable:
-    """Something equal for equal values only. The view keeps what is known by its identity alive."""
-    return value if value is None or isinstance(value, str | int | tuple) else id(value)
+    """Something equal for equal values only; it holds for as long as `value` is kept alive."""
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, Mapping | tuple | frozenset) and not value:
+        return ()
+    if isinstance(value, dict) and all(isinstance(part, str | int) for part in value.values()):
+        return tuple(value.items())
+    if isinstance(value, tuple) and all(isinstance(part, str) for part in value):
+        return value
+    return id(value)
 
 
 class _Noting:
-    """Looks like a server, or a host, to whoever reads its fields, and notes which."""
+    """Looks like a question to whoever reads it, and notes what is read; of its server and flavor it notes parts."""
 
-    def __init__(self, of: Server | Host | _Noting) -> None:
+    target: Host
+
+    def __init__(self, of: Question | Server | Flavor, path: str, read: set[str]) -> None:
         self._of = of
-        self._type: type[Server | Host] = of._type if isinstance(of, _Noting) else type(of)
-        self.read: set[str] = set()
+        self._path = path
+        self._read = read
 
     def __getattr__(self, name: str) -> Any:
-        member = getattr(self._type, name)
-        if name in self._type.__dataclass_fields__:
-            self.read.add(name)
-            return getattr(self._of, name)
-        if isinstance(member, property) and member.fget is not None:
-            return member.fget(self)
-        raise AttributeError(f"a check may read fields and properties of a server, not {name}")
+        """Called the first time only; a property is read as a whole: what it rests on is its own affair."""
+        value = getattr(self._of, name)
+        if isinstance(value, Server | Flavor):
+            value = _Noting(value, f"{self._path}{name}.", self._read)
+        elif callable(value) and not isinstance(value, type):
+            raise AttributeError(f"a check may read fields and properties of a server, not {name}")
+        else:
+            self._read.add(self._path + name)
+        self.__dict__[name] = value
+        return value
 
     def __eq__(self, other: object) -> bool:
-        raise TypeError("a check may not compare whole servers or hosts")
+        raise TypeError("a check may not compare whole servers or questions")
 
     __hash__ = None  # type: ignore[assignment]
+
+
+def _each(hosts: int) -> Iterator[int]:
+    """Its bits, the lowest first."""
+    while hosts:
+        bit = hosts & -hosts
+        yield bit
+        hosts ^= bit
+
+
+def _lowest(hosts: int) -> int:
+    return hosts & -hosts
+
+
+def _number(bit: int) -> int:
+    return bit.bit_length() - 1

@@ -6,7 +6,7 @@ findings in the status are then those on the picked host, or, when there is none
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmferry.cloud.model import Host
@@ -15,6 +15,9 @@ from vmferry.prerequisites import server_group
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.words import Name, Reason, Result
+
+#: what a soft server group makes of its other members on a host
+_WISHES = {"soft-affinity": -1, "soft-anti-affinity": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,26 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
+    """An eligible host, and what its rank rests on."""
+
     host: str
-    message: str
+    #: of its memory that is taken after the move; None: not known
+    share: float | None
+    #: migrations on their way there
+    coming: int
+    #: with a soft server group only: how many others are there, for people
+    friends: str = ""
+
+    @property
+    def message(self) -> str:
+        memory = (
+            "its memory is not known" if self.share is None else f"{self.share:.0%} of its memory taken after the move"
+        )
+        return f"{memory}, {self.coming} migrations on their way there{self.friends}"
+
+
+#: what to order hosts by, and what is told of it
+Standing = tuple[tuple[int, int, float, str], Ranked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,40 +102,47 @@ class Assessment:
 Look = Callable[[Question, str | None, frozenset[str]], Outlook]
 
 
-#: how all hosts but the server's own are judged
-JudgeOthers = Callable[[Question], "list[Candidate]"]
+#: the eligible hosts but the server's own, best first
+RankOthers = Callable[[Question], Sequence[Ranked]]
 
 
 def judge_others(question: Question) -> list[Candidate]:
-    return [judge(question, h) for h in question.snapshot.hosts.values() if h.name != question.server.host]
+    """All hosts but the server's own, by name."""
+    hosts = sorted(question.snapshot.hosts.values(), key=lambda host: host.name)
+    return [judge(question, host) for host in hosts if host.name != question.server.host]
+
+
+def rank_others(question: Question) -> Sequence[Ranked]:
+    return rank(question, [c for c in judge_others(question) if not c.against])
 
 
 def look_out(
-    question: Question, target: str | None, avoid: frozenset[str], others: JudgeOthers = judge_others
+    question: Question, target: str | None, avoid: frozenset[str], alternatives: RankOthers = rank_others
 ) -> Outlook:
-    """Ask the named host, or all of them. Of the server it reads only what the checks about targets do."""
+    """Ask the named host, or all of them; a named one that is refused is told with its `alternatives`."""
     if target is not None:
         host = question.snapshot.find_host(target)
         if host is None:
             return _unknown_host(question, target)
         candidates = [judge(question, host)]
     else:
-        candidates = others(question)
+        candidates = judge_others(question)
 
     fit = [c for c in candidates if not c.against and c.host.name not in avoid]
     ranked = rank(question, fit)
     waiting = [] if ranked else rank(question, [c for c in candidates if c.host.name not in avoid and _only_waits(c)])
+    groups = _groups(candidates, avoid) if target is None else ()
     if target is not None or ranked:
         best = candidates[0] if target is not None else next(c for c in fit if c.host.name == ranked[0].host)
         of_target: tuple[Finding, ...] = best.findings
         if target is not None and best.against and not of_target_is_same(best):
-            of_target = _with_alternatives(question, best, others(question))
+            of_target = _with_alternatives(best, alternatives(question))
     else:
-        of_target = _nowhere(question, candidates, avoid)
+        of_target = nowhere(_of_all(question, candidates), groups)
     return Outlook(
         findings=of_target,
         eligible=tuple(ranked),
-        ineligible=_groups(candidates, avoid) if target is None else (),
+        ineligible=groups,
         possible=any(_only_unknown(c.against) for c in candidates if c.host.name not in avoid),
         waits_for=waiting[0].host if waiting else None,
     )
@@ -167,71 +195,81 @@ def judge(question: Question, host: Host) -> Candidate:
 def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
     """What a soft server group wishes first, then fewest migrations on their way there, then the emptiest memory,
     then by name."""
-    group = question.group
-    wish = {"soft-affinity": -1, "soft-anti-affinity": 1}.get(group.policy if group else "", 0)
     coming = in_flight_to_each(question.snapshot, question.moves)
-
-    def share_after(host: Host) -> float | None:
-        memory = (host.inventories or {}).get("MEMORY_MB")
-        if memory is None or memory.capacity <= 0:
-            return None
-        return round((memory.used + question.server.flavor.memory_mb) / memory.capacity, 2)
-
-    def order(host: Host) -> tuple[int, int, float, str]:
-        share = share_after(host)
-        friends = wish * len(server_group.others_on(question, host.name)) if wish else 0
-        return friends, coming[host.name], 1.0 if share is None else share, host.name
-
-    def why(host: Host) -> str:
-        share = share_after(host)
-        memory = "its memory is not known" if share is None else f"{share:.0%} of its memory taken after the move"
-        text = f"{memory}, {coming[host.name]} migrations on their way there"
-        if group is None or not wish:
-            return text
-        there = len(server_group.others_on(question, host.name))
-        return f"{text}, {there} others of its {group.policy} group {group.name} there"
-
-    return [Ranked(host.name, why(host)) for host in sorted((c.host for c in fit), key=order)]
+    standings = sorted((standing(question, c.host, coming) for c in fit), key=lambda one: one[0])
+    return [ranked for _, ranked in standings]
 
 
-def _with_alternatives(question: Question, refused: Candidate, others: list[Candidate]) -> tuple[Finding, ...]:
+def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Standing:
+    """Where the host stands in the rank; `coming`: see `in_flight_to_each`."""
+    group, name = question.group, host.name
+    memory = (host.inventories or {}).get("MEMORY_MB")
+    share = None
+    if memory is not None and memory.capacity > 0:
+        share = round((memory.used + question.server.flavor.memory_mb) / memory.capacity, 2)
+    on_their_way = coming.get(name, 0)
+    wish, friends = _WISHES.get(group.policy, 0) if group else 0, ""
+    if group is not None and wish:
+        there = len(server_group.others_on(question, name))
+        wish *= there
+        friends = f", {there} others of its {group.policy} group {group.name} there"
+    order = wish, on_their_way, 1.0 if share is None else share, name
+    return order, Ranked(name, share, on_their_way, friends)
+
+
+def _with_alternatives(refused: Candidate, others: Sequence[Ranked]) -> tuple[Finding, ...]:
     """Name the hosts that would do in the remedies of a refused target."""
-    best = [
-        r.host for r in rank(question, [c for c in others if not c.against and c.host.name != refused.host.name])[:3]
-    ]
+    best = [ranked.host for ranked in others if ranked.host != refused.host.name][:3]
     hint = f"; eligible: {', '.join(best)}" if best else "; no other host is eligible either"
     return tuple(
         replace(f, remedy=f"{f.remedy}{hint}") if f in refused.against and f.remedy else f for f in refused.findings
     )
 
 
-def _nowhere(question: Question, candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Finding, ...]:
+@dataclass(frozen=True, slots=True)
+class OfAll:
+    """What one check found on all hosts together."""
+
+    name: Name
+    hosts: int
+    #: where it failed or is unknown
+    unmet: int
+    #: the first of these that blocks, or just the first
+    example: Finding | None
+
+
+def _of_all(question: Question, candidates: list[Candidate]) -> list[OfAll]:
+    found: list[OfAll] = []
+    for number, prerequisite in enumerate(p for p in CHAINS[question.kind] if p.about is About.TARGET):
+        unmet = [f for f in (c.findings[number] for c in candidates) if f.result in (Result.FAILED, Result.UNKNOWN)]
+        example = next((f for f in unmet if f.blocks(question.policy)), unmet[0] if unmet else None)
+        found.append(OfAll(prerequisite.name, len(candidates), len(unmet), example))
+    return found
+
+
+def nowhere(of_all: Iterable[OfAll], groups: Iterable[Group]) -> tuple[Finding, ...]:
     """What all hosts together say when none is eligible."""
-    groups = _groups(candidates, avoid)
     summary = "; ".join(f"{g.hosts} {g.reason} ({g.example}: {g.message})" for g in groups)
     findings: list[Finding] = []
-    for prerequisite in (p for p in CHAINS[question.kind] if p.about is About.TARGET):
-        name = prerequisite.name
-        mine = [f for c in candidates for f in c.findings if f.name is name]
-        unmet = [f for f in mine if f.result in (Result.FAILED, Result.UNKNOWN)]
-        if name is Name.TARGET_HOST:
+    for one in of_all:
+        if one.name is Name.TARGET_HOST:
             findings.append(
                 failed(
-                    name,
+                    one.name,
                     Reason.NO_ELIGIBLE_TARGET,
-                    f"none of {len(candidates)} other hosts is eligible: {summary}"
-                    if candidates
+                    f"none of {one.hosts} other hosts is eligible: {summary}"
+                    if one.hosts
                     else "the cloud has no other host",
                     "remove what stands against one of these hosts, or add a host",
                 )
             )
-        elif mine and len(unmet) == len(mine):
-            example = next((f for f in unmet if f.blocks(question.policy)), unmet[0])
-            findings.append(replace(example, message=f"on all {len(mine)} other hosts, like {example.message}"))
-        elif mine:
-            findings.append(passed(name, f"{len(mine) - len(unmet)} of {len(mine)} other hosts pass"))
+        elif not one.hosts:
+            findings.append(unknown(one.name, "there is no other host to look at", "add a host"))
+        elif one.example is not None and one.unmet == one.hosts:
+            message = f"on all {one.hosts} other hosts, like {one.example.message}"
+            findings.append(replace(one.example, message=message))
         else:
-            findings.append(unknown(name, "there is no other host to look at", "add a host"))
+            findings.append(passed(one.name, f"{one.hosts - one.unmet} of {one.hosts} other hosts pass"))
     return tuple(findings)
 
 
@@ -268,7 +306,11 @@ def _groups(candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Group, 
             found.setdefault(reason, []).append((candidate.host.name, first.message))
         elif candidate.host.name in avoid:
             found.setdefault(Reason.CLOUD_REFUSED, []).append((candidate.host.name, "tried and failed before"))
-    groups = [Group(reason, len(hosts), *min(hosts)) for reason, hosts in found.items()]
+    return order_groups(Group(reason, len(hosts), *min(hosts)) for reason, hosts in found.items())
+
+
+def order_groups(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """The most common reason first."""
     return tuple(sorted(groups, key=lambda g: (-g.hosts, g.reason)))
 
 

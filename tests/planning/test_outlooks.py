@@ -1,0 +1,190 @@
+"""A fleet's outlooks are those of its servers one by one, and cost less."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.bench.fleet import big_fleet
+from tests.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
+from tests.planning.test_random_fleets import HOST, NAMES, questions
+from vmferry.cloud.model import Flavor, MigrationKind, Server, Snapshot
+from vmferry.planning import outlooks
+from vmferry.planning.outlooks import Outlooks
+from vmferry.planning.request import Request
+from vmferry.planning.targets import look_out
+from vmferry.policy import Policy
+from vmferry.prerequisites.chains import CHAINS
+from vmferry.prerequisites.frame import Crossing, Finding, Prerequisite, Question, failed, passed
+from vmferry.prerequisites.words import Name, Reason
+from vmferry.resources.words import MigrationType
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    questions(),
+    st.lists(
+        st.tuples(
+            st.sampled_from(MigrationKind),
+            st.none() | st.none() | st.sampled_from([*NAMES, "nobody"]),
+            st.frozensets(HOST, max_size=2),
+            st.booleans(),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_whatever_is_asked_in_whatever_order_the_outlook_is_that_of_look_out(
+    fleet: Question, asks: list[tuple[MigrationKind, str | None, frozenset[str], bool, bool]]
+) -> None:
+    view, outlooks = fleet.snapshot, Outlooks()
+    for kind, target, avoid, alone, crossed in asks:
+        for of in view.servers.values():
+            question = replace(
+                fleet,
+                server=of,
+                kind=kind,
+                source=view.hosts.get(of.host or ""),
+                group=view.group_of(of.id),
+                ports=view.ports_of(of.id),
+                moves=() if alone else fleet.moves,
+                crossed={of.id: Crossing(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
+            )
+            assert outlooks.look(question, target, avoid) == look_out(question, target, avoid)
+
+
+@pytest.mark.parametrize("type_", [MigrationType.AUTO, MigrationType.EVACUATE])
+@pytest.mark.parametrize("policy", [Policy(), Policy(local_unless_shared=True, bandwidth=2)], ids=["strict", "local"])
+def test_in_a_big_fleet_they_are_the_same(policy: Policy, type_: MigrationType) -> None:
+    view, outlooks = big_fleet(60, 240), Outlooks()
+    moves = (move(next(iter(view.servers.values())), "cmp0001"),)
+    for of in sorted(view.servers.values(), key=lambda s: (s.host or "", s.name)):
+        request = Request(type_)
+        kind = request.kind(of, view.hosts[of.host or ""]).kind
+        question = request.question(of, kind, view, policy, NOW, moves=moves)
+        assert outlooks.look(question, None, frozenset()) == look_out(question, None, frozenset())
+
+
+def test_another_view_or_another_policy_is_asked_anew() -> None:
+    outlooks = Outlooks()
+    for hosts in ("ab", "abc", "a"):
+        for policy in (Policy(), Policy(tolerate_unknown=frozenset(Name))):
+            view = snapshot([server()], [host(f"host-{x}", inventories=None) for x in hosts])
+            question = Request().question(server(), MigrationKind.LIVE, view, policy, NOW)
+            assert outlooks.look(question, None, frozenset()) == look_out(question, None, frozenset())
+
+
+def asked_of_hosts(monkeypatch: pytest.MonkeyPatch, servers: list[Server], view: Snapshot) -> Counter[Name]:
+    """How often each check is asked of a host when all these servers are judged."""
+    asked: Counter[Name] = Counter()
+
+    def counting(prerequisite: Prerequisite) -> Prerequisite:
+        def check(question: Question) -> Finding:
+            asked[prerequisite.name] += 1
+            return prerequisite.check(question)
+
+        return replace(prerequisite, check=check)
+
+    chains = {kind: tuple(counting(p) for p in chain) for kind, chain in CHAINS.items()}
+    monkeypatch.setattr(outlooks, "CHAINS", chains)
+    memory, policy = Outlooks(), Policy()
+    for of in servers:
+        question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
+        memory.look(question, None, frozenset())
+    return asked
+
+
+ONE = flavor()
+SAME: dict[str, Callable[[int], Server]] = {
+    "one flavor": lambda n: server(name=f"s{n}", flavor=ONE, metadata={"n": str(n)}),
+    "flavors that need the same": lambda n: server(name=f"s{n}", flavor=flavor(name=f"m{n}")),
+    "images of the same size": lambda n: server(name=f"s{n}", image_id=f"image-{n}", flavor=flavor(disk_gb=5)),
+    "other states": lambda n: server(name=f"s{n}", locked=bool(n % 2), task_state=[None, "x"][n % 2]),
+}
+
+
+@pytest.mark.parametrize("sentence", SAME)
+def test_servers_alike_ask_each_host_once(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = [SAME[sentence](n) for n in range(10)]
+    view = snapshot(servers, [host(f"host-{n}") for n in "abcd"])
+    assert set(asked_of_hosts(monkeypatch, servers, view).values()) == {3}
+
+
+def test_room_is_not_asked_for_anew_for_every_source_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = [server(name=f"s{n}", host=f"host-{'abcd'[n]}", flavor=ONE) for n in range(4)]
+    view = snapshot(servers, [host(f"host-{n}") for n in "abcd"])
+    asked = asked_of_hosts(monkeypatch, servers, view)
+    assert asked[Name.CAPACITY] == 4 and asked[Name.CPU_MODEL] == 12
+
+
+def test_a_host_that_one_check_refuses_is_not_asked_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    view = snapshot([server()], [host("host-a"), host("host-b"), *(host(f"down-{n}", up=False) for n in range(7))])
+    asked = asked_of_hosts(monkeypatch, [server()], view)
+    assert asked[Name.TARGET_HOST] == 8 and asked[Name.CLUSTER] == asked[Name.CAPACITY] == 1
+
+
+def test_a_check_that_reads_more_on_some_hosts_is_never_taken_for_another_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The row of the first server knows host-b only, where nothing of the flavor is read."""
+
+    def check(question: Question) -> Finding:
+        assert question.target is not None
+        name = question.target.name
+        if name == "host-b":
+            return passed(Name.STORAGE, "fine", name)
+        if question.server.flavor.vcpus > 2:
+            return failed(Name.STORAGE, Reason.LOCAL_DISK, f"{question.server.flavor.vcpus} are many", "less", name)
+        return passed(Name.STORAGE, "few", name)
+
+    first, *rest = CHAINS[MigrationKind.LIVE]
+    odd = [replace(p, check=check) if p.name is Name.STORAGE else p for p in (first, *rest)]
+    for module in (outlooks, __import__("vmferry.planning.targets", fromlist=["CHAINS"])):
+        monkeypatch.setattr(module, "CHAINS", {MigrationKind.LIVE: tuple(odd)})
+    pinned = server(name="one", flavor=flavor(vcpus=1, extra_specs={"trait:CUSTOM_B": "required"}))
+    hosts = [host("host-a"), host("host-b", traits=frozenset({"CUSTOM_B"})), host("host-c")]
+    others = [server(name=f"s{n}", flavor=flavor(vcpus=n)) for n in (4, 2, 6)]
+    view = snapshot([pinned, *others], hosts)
+    memory, policy = Outlooks(), Policy()
+    for of in (pinned, *others, pinned):
+        question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
+        assert memory.look(question, None, frozenset()) == look_out(question, None, frozenset())
+
+
+READS: dict[str, Callable[[Server], object]] = {
+    "compares whole servers": lambda one: one == server(),
+    "hashes a server": lambda one: hash(one),
+    "asks for what a server has not": lambda one: getattr(one, "colour"),  # noqa: B009
+}
+
+
+@pytest.mark.parametrize("sentence", READS)
+def test_a_check_that_cannot_be_observed_fails_loudly(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(question: Question) -> Finding:
+        READS[sentence](question.server)
+        return passed(Name.CAPACITY, "fine")
+
+    capacity = [replace(p, check=check) for p in CHAINS[MigrationKind.LIVE] if p.name is Name.CAPACITY]
+    monkeypatch.setattr(outlooks, "CHAINS", {MigrationKind.LIVE: tuple(capacity)})
+    view = snapshot()
+    question = Request().question(server(), MigrationKind.LIVE, view, Policy(), NOW + timedelta(seconds=1))
+    with pytest.raises((TypeError, AttributeError)):
+        Outlooks().look(question, None, frozenset())
+
+
+def test_flavors_of_another_size_are_told_apart() -> None:
+    sizes: list[Flavor] = [flavor(memory_mb=size) for size in (1024, 60_000, 70_000)]
+    servers = [server(name=f"s{n}", flavor=size) for n, size in enumerate(sizes)]
+    view, memory, policy = snapshot(servers, [host(f"host-{x}") for x in "abc"]), Outlooks(), Policy()
+    seen = []
+    for of in servers:
+        question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
+        seen.append([r.share for r in memory.look(question, None, frozenset()).eligible])
+    assert seen == [[0.02, 0.02], [0.92, 0.92], []]
