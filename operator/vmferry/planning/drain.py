@@ -1,12 +1,38 @@
-"""The drain plan: which server goes where, chosen together, and in which order (R26, R27, R30, I18, I22-I25)."""
+"""The drain plan: which server goes where, chosen together, and in which order (R26, R27, R30, I18, I22-I25).
+
+Each server asks every prerequisite; the hosts that are left are shared out so that all moves hold at once, whatever
+their order: hardest first (fewest hosts, then the biggest share of what all hosts have), each to the best host of
+`targets.rank`. A server that finds no room may send one that was placed before to another host. It is no optimum,
+but it leaves nobody behind without a reason: what cannot go says why, and what somebody may do about it.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from vmferry.cloud.model import MigrationKind, Server
+from vmferry.cloud.model import Host, MigrationKind, Server, ServerGroup, Snapshot
+from vmferry.planning import targets
+from vmferry.planning.drain_choice import Candidate, Pool, alike, judged
+from vmferry.planning.drain_groups import HARD, Members, in_flight
+from vmferry.planning.drain_order import in_turn
+from vmferry.planning.drain_room import Room
+from vmferry.planning.limits import full
+from vmferry.planning.outlooks import Outlooks
 from vmferry.planning.request import Request
-from vmferry.prerequisites.frame import Finding
+from vmferry.policy import Limits, Policy
+from vmferry.prerequisites.chains import CHAINS
+from vmferry.prerequisites.frame import About, Crossing, Finding, PlannedMove, Question, failed
+from vmferry.prerequisites.words import Name, Reason
+
+#: how many placed servers are asked to make room for one that found none
+_DISPLACED = 30
+#: how many hosts a message names
+_NAMED = 3
+#: the moment of a move that is not decided yet; limits do not look at it
+_SOME_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +56,8 @@ class Planned:
     #: why it cannot start yet although a limit admits it: another member of its server group goes first, room is
     #: still being freed; None: it can
     waits: str | None = None
+    #: it waits only for this plan's members of its server group that come before it: if they cannot start, it may
+    behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +77,333 @@ class DrainPlan:
     stuck: tuple[Stuck, ...]
     #: why the rest of the cluster would be too full afterwards (I22); None: it would not
     too_full: str | None = None
+
+
+def plan_drain(
+    leaving: Sequence[Leaving],
+    snapshot: Snapshot,
+    policy: Policy,
+    now: datetime,
+    *,
+    moves: tuple[PlannedMove, ...],
+    in_maintenance: frozenset[str],
+    crossed: Mapping[str, Crossing],
+    ignore_headroom: bool = False,
+) -> DrainPlan:
+    """Plan for servers of one host, none of which has an open move of ours. `moves` are everybody's."""
+    if not leaving:
+        return DrainPlan((), ())
+    ids = {one.server.id for one in leaving}
+    # one order of the hosts, so that the cloud's own decides nothing; and no group that nobody here is in
+    view = replace(
+        snapshot,
+        hosts={name: snapshot.hosts[name] for name in sorted(snapshot.hosts)},
+        server_groups=tuple(group for group in snapshot.server_groups if not ids.isdisjoint(group.members)),
+    )
+    asked = [
+        (
+            one,
+            one.request.question(
+                one.server, one.kind, view, policy, now, moves=moves, in_maintenance=in_maintenance, crossed=crossed
+            ),
+        )
+        for one in sorted(leaving, key=lambda one: (one.server.name, one.server.id))
+    ]
+    return _Draft(asked).plan(ignore_headroom)
+
+
+class _Draft:
+    """A plan while it is made."""
+
+    def __init__(self, asked: list[tuple[Leaving, Question]]) -> None:
+        #: by name, then id
+        self._asked = asked
+        self._first = asked[0][1]
+        self._room = Room(self._first)
+        self._moves = {move.server_id: move for move in self._first.moves}
+        self._tiers: dict[Hashable, dict[str, int]] = {}
+        self._pools: dict[Hashable, Pool] = {}
+        self._members: dict[str, Members] = {}
+        self._outlooks: dict[Request, Outlooks] = {}
+        #: why those that were placed wait, by server id
+        self._waits: dict[str, str | None] = {}
+        #: without a group, they found no host and nobody made room, since nothing was given back
+        self._hopeless: set[int] = set()
+        #: servers by the host that they go to, in the order in which they came
+        self._on: defaultdict[str, list[Candidate]] = defaultdict(list)
+
+    def plan(self, ignore_headroom: bool) -> DrainPlan:
+        stuck: list[Stuck] = []
+        candidates: list[tuple[Leaving, Candidate]] = []
+        for one, question in self._asked:
+            if _own_blocker(question):
+                stuck.append(Stuck(one, self._against(one, question)))
+                continue
+            candidate = self._candidate(one, question)
+            if candidate.choices():
+                candidates.append((one, candidate))
+            else:
+                stuck.append(Stuck(one, self._nowhere(one, candidate)))
+        left: list[tuple[Leaving, Candidate]] = []
+        hardness = {c.server.id: (c.choices(), -self._room.weight(c.pool.needs)) for _, c in candidates}
+        for one, candidate in sorted(candidates, key=lambda pair: hardness[pair[1].server.id]):
+            if not self._settle(candidate) and not self._make_room(candidate):
+                left.append((one, candidate))
+        stuck += [Stuck(one, self._left_over(one, candidate)) for one, candidate in left]
+        leaving = {one.server.id: one for one, _ in self._asked}
+        placed = [candidate for _, candidate in candidates if candidate.target is not None]
+        return DrainPlan(
+            planned=self._in_order(placed, leaving),
+            stuck=tuple(sorted(stuck, key=lambda s: (s.leaving.server.name, s.leaving.server.id))),
+            too_full=None if ignore_headroom else self._too_full(),
+        )
+
+    # ---- who may go where
+
+    def _candidate(self, one: Leaving, question: Question) -> Candidate:
+        look = alike(question, one.request)
+        if look not in self._tiers:
+            alone = replace(question, group=None)
+            self._tiers[look] = judged(alone, self._allowed(one.request))
+        needs = one.server.needs
+        key = (look, one.avoid, tuple(sorted(needs.items())))
+        if key not in self._pools:
+            tiers = {name: tier for name, tier in self._tiers[look].items() if name not in one.avoid}
+            self._pools[key] = Pool(tiers, needs, self._room)
+        return Candidate(question, self._pools[key], self._members_of(question))
+
+    def _allowed(self, request: Request) -> Sequence[Host]:
+        if request.target is None:
+            return tuple(self._room.hosts.values())
+        named = self._first.snapshot.find_host(request.target)
+        return (named,) if named is not None else ()
+
+    def _members_of(self, question: Question) -> Members | None:
+        group = question.group
+        if group is None:
+            return None
+        if group.id not in self._members:
+            self._members[group.id] = Members(group, question.server.host, question.snapshot, self._moves)
+        return self._members[group.id]
+
+    # ---- sharing out
+
+    def _settle(self, candidate: Candidate, but: str | None = None) -> bool:
+        """Place it on the best host that takes it."""
+        while (target := candidate.best(but)) is not None:
+            if self._takes(candidate, target):
+                self._place(candidate, target)
+                return True
+        return False
+
+    def _takes(self, candidate: Candidate, target: str) -> bool:
+        """Ask every prerequisite of the very server; what only waits is noted."""
+        found = targets.judge(candidate.question, self._room.hosts[target])
+        if any(not finding.waits for finding in found.against):
+            candidate.refused.add(target)
+            return False
+        self._waits[candidate.server.id] = "; ".join(f.message for f in found.against) or None
+        return True
+
+    def _place(self, candidate: Candidate, target: str) -> None:
+        candidate.place(self._room, target)
+        self._on[target].append(candidate)
+
+    def _release(self, candidate: Candidate) -> None:
+        assert candidate.target is not None
+        self._on[candidate.target].remove(candidate)
+        candidate.release(self._room)
+
+    def _make_room(self, candidate: Candidate) -> bool:
+        """Send one that was placed before elsewhere, and take its place."""
+        pool, members = candidate.pool, candidate.members
+        if members is None and id(pool) in self._hopeless:
+            return False
+        tries = _DISPLACED
+        for target in sorted(name for name in self._on if name in pool.alone and name not in candidate.refused):
+            for placed in list(self._on[target]):
+                same = members is not None and placed.members is members
+                if members is not None and not members.allows(target, leaving=1 if same else 0):
+                    continue
+                if not self._room.fits(pool.needs, target, (placed.pool.needs, target)):
+                    continue
+                if tries == 0:
+                    return False
+                tries -= 1
+                if self._swap(candidate, placed, target):
+                    return True
+        if members is None:
+            self._hopeless.add(id(pool))
+        return False
+
+    def _swap(self, candidate: Candidate, placed: Candidate, target: str) -> bool:
+        elsewhere = placed.best(target)
+        if elsewhere is None or not self._takes(candidate, target):
+            return False
+        before = self._waits[placed.server.id]
+        if not self._takes(placed, elsewhere):
+            return False
+        self._release(placed)
+        self._place(candidate, target)
+        # hosts may share one provider's room, which the first of them has taken by now
+        if not self._room.fits(placed.pool.needs, elsewhere):
+            self._release(candidate)
+            self._place(placed, target)
+            self._waits[placed.server.id] = before
+            return False
+        self._place(placed, elsewhere)
+        self._hopeless.clear()
+        for pool in self._pools.values():
+            pool.refill()
+        return True
+
+    # ---- saying why not
+
+    def _against(self, one: Leaving, question: Question) -> tuple[Finding, ...]:
+        outlooks = self._outlooks.setdefault(one.request, Outlooks())
+        return targets.assess(question, one.request.target, one.avoid, outlooks.look).against
+
+    def _nowhere(self, one: Leaving, candidate: Candidate) -> tuple[Finding, ...]:
+        """No host takes it, whoever else leaves."""
+        named = self._first.snapshot.find_host(one.request.target) if one.request.target else None
+        if named is not None and named.name in one.avoid:
+            tried = failed(
+                Name.TARGET_HOST,
+                Reason.CLOUD_REFUSED,
+                f"a try to move it to {named.name} has failed before, and no other host is allowed",
+                "mend what made it fail, or allow other hosts",
+                named.name,
+            )
+            return (*self._against(one, candidate.question), tried)
+        against = self._against(one, candidate.question)
+        group = candidate.question.group
+        if group is not None and any(f.name is Name.SERVER_GROUP and f.waits for f in against):
+            afterwards = failed(
+                Name.SERVER_GROUP,
+                Reason.AFFINITY_CONFLICT,
+                f"once the moves of its {group.policy} group {group.name} have ended, no host that takes it is left "
+                "that the group allows",
+                _give_up(group),
+            )
+            return (afterwards, *against)
+        return against or (self._not_together(candidate),)
+
+    def _left_over(self, one: Leaving, candidate: Candidate) -> tuple[Finding, ...]:
+        if any(name not in candidate.refused for name in candidate.alone()):
+            return (self._not_together(candidate),)
+        return self._nowhere(one, candidate)
+
+    def _not_together(self, candidate: Candidate) -> Finding:
+        """Hosts take it alone, but the others are there first."""
+        hosts = [name for name in candidate.alone() if name not in candidate.refused]
+        more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
+        where = ", ".join(hosts[:_NAMED]) + more
+        message = f"there is room for it alone on {where}, but not together with the others that leave"
+        group = candidate.question.group
+        if group is not None and any(self._room.fits(candidate.pool.needs, name) for name in hosts):
+            return failed(
+                Name.SERVER_GROUP,
+                Reason.AFFINITY_CONFLICT,
+                f"{message}: its {group.policy} group {group.name} forbids it where members of it go",
+                _give_up(group),
+            )
+        return failed(
+            Name.CAPACITY,
+            Reason.INSUFFICIENT_CAPACITY,
+            message,
+            "free room there, add a host, or move or stop some of the others for good",
+        )
+
+    # ---- the result
+
+    def _in_order(self, placed: Sequence[Candidate], leaving: Mapping[str, Leaving]) -> tuple[Planned, ...]:
+        first: dict[str, Server] = {}
+        planned: list[Planned] = []
+        for candidate in in_turn(placed):
+            server, group = candidate.server, candidate.question.group
+            assert candidate.target is not None
+            waits, behind = self._waits[server.id], False
+            if group is not None and group.policy in HARD:
+                ahead = first.setdefault(group.id, server)
+                if ahead is not server and waits is None:
+                    behind = True
+                    waits = (
+                        f"{ahead.name} of the same {group.policy} group {group.name} goes first: "
+                        "its members move one after another"
+                    )
+            planned.append(Planned(leaving[server.id], candidate.target, waits, behind))
+        return tuple(planned)
+
+    def _too_full(self) -> str | None:
+        """Whether the drained host's cluster still has its headroom (I22)."""
+        question = self._first
+        percent, source = question.policy.maintenance.headroom_percent, question.source
+        if percent <= 0 or source is None:
+            return None
+        others = [
+            host.name
+            for host in self._room.hosts.values()
+            if host.zone == source.zone
+            and host.name != source.name
+            and host.name not in question.in_maintenance
+            and host.service.enabled
+            and host.service.up
+            and not host.service.forced_down
+        ]
+        free, capacity = self._room.headroom(others)
+        if capacity <= 0:
+            return (
+                f"no other enabled host of {source.zone} tells of any memory, and {percent}% of it must stay free "
+                "(headroomPercent)"
+            )
+        if free * 100 >= percent * capacity:
+            return None
+        return (
+            f"once {source.name} is drained, {free} of {capacity} MiB memory ({free * 100 // capacity}%) are free on "
+            f"the {len(others)} other enabled hosts of {source.zone}; {percent}% must stay free (headroomPercent)"
+        )
+
+
+def _give_up(group: ServerGroup) -> str:
+    return f"add a host, or give the rule up if it is no longer wanted: `openstack server group delete {group.id}`"
+
+
+def _own_blocker(question: Question) -> bool:
+    """Whether something about the server itself stands against its move."""
+    found = (p.check(question) for p in CHAINS[question.kind] if p.about is About.SERVER)
+    return any(finding.blocks(question.policy) for finding in found)
+
+
+def next_moves(
+    plan: DrainPlan,
+    snapshot: Snapshot,
+    *,
+    moves: tuple[PlannedMove, ...],
+    ahead: tuple[PlannedMove, ...],
+    limits: Limits,
+    slots: int,
+) -> tuple[Planned, ...]:
+    """Who of the plan may start now, in order, at most `slots`. One that cannot holds back no other (R30)."""
+    chosen: list[Planned] = []
+    decided = {move.server_id for move in moves}
+    counted = moves
+    held: set[tuple[str, str]] = set()
+    for planned in plan.planned:
+        if len(chosen) >= slots:
+            break
+        server = planned.leaving.server
+        pair = (server.host or "", planned.target)
+        if (planned.waits is not None and not planned.behind) or server.id in decided or pair in held:
+            continue
+        group = snapshot.group_of(server.id)
+        if group is not None and group.policy in HARD:
+            others = group.members - {server.id}
+            if not decided.isdisjoint(others) or any(in_flight(snapshot, other) for other in others):
+                continue
+        if full(*pair, snapshot, counted, ahead, limits) is not None:
+            held.add(pair)
+            continue
+        chosen.append(planned)
+        decided.add(server.id)
+        counted += (PlannedMove(server.id, planned.leaving.kind, *pair, server.needs, _SOME_TIME),)
+    return tuple(chosen)

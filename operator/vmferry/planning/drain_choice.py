@@ -1,0 +1,163 @@
+"""The hosts that may take a server, found once for all servers that the checks about targets cannot tell apart.
+
+`alike` says which servers those are, `Pool` keeps the hosts of those of one size in the order of the rank. Room and
+server groups are left to `drain_room` and `drain_groups`, which change while a plan grows. Whatever is chosen is
+judged again for the very server: a class that is too wide costs time or a choice, and never lets a server through.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Container, Hashable, Iterable
+from dataclasses import dataclass, field, replace
+
+from vmferry.cloud.model import Host, Server
+from vmferry.planning.drain_groups import Members
+from vmferry.planning.drain_room import Needs, Room
+from vmferry.planning.request import Request
+from vmferry.prerequisites.chains import CHAINS
+from vmferry.prerequisites.frame import About, Question
+from vmferry.prerequisites.storage import has_local_disks
+from vmferry.prerequisites.words import Name
+
+#: asked of room and groups as the plan grows
+_APART = (Name.CAPACITY, Name.SERVER_GROUP)
+
+#: 0: the host is free now, 1: once others have ended their moves; then a group's wish, then `Room.order`
+Rank = tuple[int, int, int, float, str]
+
+
+def alike(question: Question, request: Request) -> Hashable:
+    """Equal for servers of one host that the checks about targets, save room and groups, cannot tell apart."""
+    server = question.server
+    return (
+        question.kind,
+        request,
+        tuple(sorted(server.flavor.extra_specs.items())),
+        server.image_id is None,
+        has_local_disks(server),
+        server.local_disk_gb if question.policy.bandwidth is not None else None,
+        server.pinned_availability_zone,
+        None if server.image_properties is None else tuple(sorted(server.image_properties.items())),
+        question.ports,
+        question.crossed.get(server.id),
+    )
+
+
+def judged(question: Question, hosts: Iterable[Host]) -> dict[str, int]:
+    """The hosts that take the server if room and its group allow it: 0 now, 1 once others have ended their moves."""
+    checks = [p.check for p in CHAINS[question.kind] if p.about is About.TARGET and p.name not in _APART]
+    found: dict[str, int] = {}
+    for host in hosts:
+        asked, tier = replace(question, target=host), 0
+        for check in checks:
+            finding = check(asked)
+            if finding.blocks(question.policy):
+                tier = 1
+                if not finding.waits:
+                    break
+        else:
+            found[host.name] = tier
+    return found
+
+
+class Pool:
+    """Hosts for servers of one class and one size, the best one first."""
+
+    def __init__(self, tiers: dict[str, int], needs: Needs, room: Room) -> None:
+        self.needs = needs
+        self._room = room
+        #: with room now, when nothing is placed yet
+        self.alone = {name: tier for name, tier in tiers.items() if room.fits(needs, name)}
+        self._heap: list[Rank] = []
+        self.refill()
+
+    def refill(self) -> None:
+        """Once room was given back: hosts that had no room are left out for good otherwise."""
+        self._heap = [self.rank(name) for name in self.alone]
+        heapq.heapify(self._heap)
+
+    def rank(self, name: str, wish: int = 0) -> Rank:
+        return (self.alone[name], wish, *self._room.order(self.needs, name))
+
+    def has_room(self, name: str) -> bool:
+        return self._room.fits(self.needs, name)
+
+    def best(self, skip: Container[str]) -> Rank | None:
+        """Entries are brought up to date when they come to the top: a host only ever gets worse."""
+        aside: list[Rank] = []
+        found: Rank | None = None
+        while self._heap:
+            name = self._heap[0][-1]
+            if not self.has_room(name):
+                heapq.heappop(self._heap)
+                continue
+            now = self.rank(name)
+            if now != self._heap[0]:
+                heapq.heapreplace(self._heap, now)
+            elif name in skip:
+                aside.append(heapq.heappop(self._heap))
+            else:
+                found = now
+                break
+        for entry in aside:
+            heapq.heappush(self._heap, entry)
+        return found
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A server that looks for a host."""
+
+    question: Question
+    pool: Pool
+    members: Members | None
+    #: hosts that said no to this very server
+    refused: set[str] = field(default_factory=set)
+    target: str | None = None
+
+    @property
+    def server(self) -> Server:
+        return self.question.server
+
+    def alone(self) -> list[str]:
+        """Hosts that would take it if nothing else left its host, by name."""
+        return sorted(n for n in self.pool.alone if self.members is None or self.members.allows(n, alone=True))
+
+    def choices(self) -> int:
+        """How many they are; ask before anything is placed."""
+        members, pool = self.members, self.pool.alone
+        if members is None:
+            return len(pool)
+        if members.together:
+            return sum(n in pool and members.allows(n) for n in members.counts)
+        return len(pool) - sum(n in pool and not members.allows(n) for n in members.counts)
+
+    def best(self, but: str | None = None) -> str | None:
+        """The best host that has room now, among all but one."""
+        pool, members = self.pool, self.members
+        if members is None:
+            found = pool.best(self.refused | {but} if but else self.refused)
+            return found[-1] if found else None
+        known = [n for n, count in members.counts.items() if count and n in pool.alone]
+        ranks = [
+            pool.rank(n, members.wish(n))
+            for n in known
+            if n != but and n not in self.refused and members.allows(n) and pool.has_room(n)
+        ]
+        if not members.together and (other := pool.best({*known, *self.refused, but or ""})) is not None:
+            ranks.append(other)
+        return min(ranks)[-1] if ranks else None
+
+    def place(self, room: Room, target: str) -> None:
+        self.target = target
+        room.place(self.pool.needs, target)
+        if self.members is not None:
+            self.members.place(target)
+
+    def release(self, room: Room) -> None:
+        assert self.target is not None
+        room.release(self.pool.needs, self.target)
+        if self.members is not None:
+            self.members.release(self.target)
+        self.target = None

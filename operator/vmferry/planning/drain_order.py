@@ -1,0 +1,48 @@
+"""Who goes first (R26): the owner's priority, then what keeps the limits busy.
+
+Within one priority the targets take turns, so that the limit of one of them does not hold the line up, and every
+target's biggest copy comes first: the longest jobs are not left for the end. In each turn the biggest copy goes first.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from vmferry.cloud.model import MigrationKind
+from vmferry.planning.drain_choice import Candidate
+from vmferry.planning.storage_class import storage_class
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.server_lock import PRIORITY_KEY
+from vmferry.resources.words import StorageClass
+
+#: the words of the metadata, in lower case; any other one, or none, is `normal`
+_RANKS = {"high": 0, "normal": 1, "low": 2}
+_MIB_PER_GIB = 1024
+
+
+def copied_mib(question: Question) -> int:
+    """What a move copies: memory, and disks that are not on shared storage; an evacuation copies nothing."""
+    server = question.server
+    if question.kind is MigrationKind.EVACUATE:
+        return 0
+    local = storage_class(server, question.source, question.policy) in (StorageClass.EPHEMERAL_LOCAL, None)
+    return server.flavor.memory_mb + (server.local_disk_gb * _MIB_PER_GIB if local else 0)
+
+
+def in_turn(placed: Iterable[Candidate]) -> list[Candidate]:
+    """All that have a target, in the order in which they should start."""
+
+    def size(one: Candidate) -> tuple[int, str, str]:
+        return -copied_mib(one.question), one.server.name, one.server.id
+
+    queues: defaultdict[tuple[int, str], list[Candidate]] = defaultdict(list)
+    for one in placed:
+        rank = _RANKS.get(one.server.metadata.get(PRIORITY_KEY, ""), 1)
+        queues[rank, one.target or ""].append(one)
+    turns = [
+        (rank, turn, size(one), one)
+        for (rank, _), queue in queues.items()
+        for turn, one in enumerate(sorted(queue, key=size))
+    ]
+    return [one for *_, one in sorted(turns, key=lambda entry: entry[:3])]

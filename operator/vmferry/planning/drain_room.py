@@ -1,0 +1,99 @@
+"""What is free on each host while a plan grows: Placement's figures, less decided moves, less what the plan puts there.
+
+It says what `prerequisites.capacity` would say with the plan's moves among the decided ones, but in constant time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from vmferry.cloud.model import Host
+from vmferry.planning.limits import in_flight_to_each
+from vmferry.prerequisites import capacity
+from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.words import Name
+
+MEMORY = "MEMORY_MB"
+
+#: by Placement resource class
+Needs = Mapping[str, int]
+#: whose room it is, a host's or a sharing provider's, and the resource class
+_Key = tuple[str, str]
+
+
+class Room:
+    """Free room and moves on their way, by host."""
+
+    def __init__(self, question: Question) -> None:
+        """`question` gives the view, the decided moves and the policy; its server does not count."""
+        self.hosts = question.snapshot.hosts
+        self._coming = in_flight_to_each(question.snapshot, question.moves)
+        self._tolerant = Name.CAPACITY in question.policy.tolerate_unknown
+        self._free: dict[_Key, int] = {}
+        self._total: dict[str, int] = {}
+        nobody = replace(question, server=replace(question.server, id=""))
+        for host in self.hosts.values():
+            for resource, inventory in (host.inventories or {}).items():
+                key = self._key(host, resource)
+                if key not in self._free:
+                    taken = capacity.planned(nobody, host, resource) if question.moves else 0
+                    self._free[key] = inventory.free - taken
+                    self._total[resource] = self._total.get(resource, 0) + max(inventory.capacity, 0)
+
+    @staticmethod
+    def _key(host: Host, resource: str) -> _Key:
+        shared = host.inventories[resource].shared if host.inventories else None
+        return (f"provider {shared}" if shared else host.name, resource)
+
+    def fits(self, needs: Needs, name: str, without: tuple[Needs, str] | None = None) -> bool:
+        """Whether the host has room; `without`: if what was placed there left before."""
+        host = self.hosts[name]
+        if host.inventories is None:
+            return self._tolerant
+        known = True
+        for resource, needed in needs.items():
+            inventory = host.inventories.get(resource)
+            if inventory is None:
+                known = False
+                continue
+            free = self._free[self._key(host, resource)]
+            if without is not None and self._has(without[1], resource):
+                same = self._key(self.hosts[without[1]], resource) == self._key(host, resource)
+                free += without[0].get(resource, 0) if same else 0
+            if needed > free or (inventory.max_unit is not None and needed > inventory.max_unit):
+                return False
+        return known or self._tolerant
+
+    def place(self, needs: Needs, name: str) -> None:
+        self._move(needs, name, 1)
+
+    def release(self, needs: Needs, name: str) -> None:
+        self._move(needs, name, -1)
+
+    def _move(self, needs: Needs, name: str, sign: int) -> None:
+        self._coming[name] += sign
+        for resource, needed in needs.items():
+            if self._has(name, resource):
+                self._free[self._key(self.hosts[name], resource)] -= sign * needed
+
+    def _has(self, name: str, resource: str) -> bool:
+        return resource in (self.hosts[name].inventories or {})
+
+    def order(self, needs: Needs, name: str) -> tuple[int, float, str]:
+        """As `targets.rank` orders hosts: fewest moves on their way, then the emptiest memory, then by name."""
+        memory = (self.hosts[name].inventories or {}).get(MEMORY)
+        if memory is None or memory.capacity <= 0:
+            return self._coming[name], 1.0, name
+        left = self._free[self._key(self.hosts[name], MEMORY)] - needs.get(MEMORY, 0)
+        return self._coming[name], round(1 - left / memory.capacity, 2), name
+
+    def weight(self, needs: Needs) -> float:
+        """The biggest share that it takes of any resource of all hosts together."""
+        return max((n / self._total[r] for r, n in needs.items() if self._total.get(r)), default=0.0)
+
+    def headroom(self, names: Iterable[str]) -> tuple[int, int]:
+        """Free memory and what there is of it on these hosts, in MiB; a host that does not tell counts in neither."""
+        telling = [self.hosts[name] for name in names if self._has(name, MEMORY)]
+        free = sum(max(self._free[self._key(host, MEMORY)], 0) for host in telling)
+        return free, sum((host.inventories or {})[MEMORY].capacity for host in telling)
