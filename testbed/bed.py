@@ -39,6 +39,7 @@ QUICK: dict[str, Any] = {
         "retryBackoff": "2s",
         "progressEvery": "2s",
         "recordGrace": "10s",
+        "maintenance": {"settle": "4s", "verifyEvery": "4s"},
     },
     "polling": {
         "poll": "1s",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from testbed.bed import Bed
+from testbed.bed import Bed, merge
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor
 
@@ -39,7 +39,7 @@ class Player:
 
     def _restart(self, **overrides: Any) -> None:
         self.bed.stop_operator()
-        self.bed.install_operator(namespaces=[self.namespace], **overrides)
+        install(self.bed, self.namespace, **overrides)
         self.bed.start_operator()
 
     def kubectl(self, *args: str, input: str | None = None, check: bool = True) -> str:
@@ -98,6 +98,12 @@ class Player:
         return [(m["migration_type"], m["status"]) for m in self.tenant.migrations(server_id)]
 
 
+def install(bed: Bed, namespace: str, **overrides: Any) -> None:
+    """An operator that works in this namespace only."""
+    here = {"namespaces": [namespace], "policy": {"maintenance": {"namespace": namespace}}}
+    bed.install_operator(**merge(here, overrides))
+
+
 def manifest(name: str, namespace: str, server_id: str, **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "vmferry.dev/v1alpha1",
@@ -123,7 +129,7 @@ def bed(request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pyte
     made = Bed(supervisor, run_dir, cluster, cloud)
     namespace = f"e2e-{kind}"
     cluster.kubectl_run("create", "namespace", namespace)
-    made.install_operator(namespaces=[namespace])
+    install(made, namespace)
     made.start_operator()
     try:
         yield made
