@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.build import NOW, flavor, host, hypervisor, room, server, snapshot
+from tests.build import NOW, host, migration, room, server, snapshot
 from tests.planning.test_random_fleets import NAMES, questions
 from vmferry.cli.judge import judge, judge_all, not_found
 from vmferry.cli.verdict import Answer, ExitStatus, Tally, Verdict
-from vmferry.cloud.model import Detail, Host, Inventory, Server
-from vmferry.planning import outlooks, targets
+from vmferry.cloud.model import Detail, Host, Inventory, MigrationKind, Server
+from vmferry.planning import outlooks
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.chains import CHAINS
+from vmferry.prerequisites.frame import About, Finding, Prerequisite, Question
 from vmferry.prerequisites.words import Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.vmmigration import plan
@@ -59,7 +59,8 @@ def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None
             target=TargetRef(host=request.target) if request.target else None,
             stop_if_running=request.stop_if_running,
             os_upgrade=request.os_upgrade,
-            preflight_only=True,
+            # what only waits is queued by a real one, and told by one that only looks as if it were blocked
+            preflight_only=verdict.answer is not Answer.WAITS,
         )
         detail = Detail(NOW, asked, view.migrations_by_server.get(asked.id, ()))
         decision = plan(VMMigration(metadata=Metadata(name="move"), spec=spec), World(view, detail), NOW, policy)
@@ -149,6 +150,8 @@ def test_answers(asked: Server, hosts: list[Host], request_: Request, answer: An
     [
         pytest.param([], ExitStatus.ALL_OK, id="no server at all"),
         pytest.param([Answer.OK, Answer.OK], ExitStatus.ALL_OK, id="all OK"),
+        pytest.param([Answer.OK, Answer.WAITS], ExitStatus.ALL_OK, id="one waits for other moves"),
+        pytest.param([Answer.WAITS, Answer.BLOCKED], ExitStatus.BLOCKED, id="one waits, one is blocked"),
         pytest.param([Answer.OK, Answer.BLOCKED], ExitStatus.BLOCKED, id="one is blocked"),
         pytest.param([Answer.OK, Answer.UNKNOWN], ExitStatus.CANNOT_TELL, id="of one nobody can tell"),
         pytest.param([Answer.BLOCKED, Answer.UNKNOWN], ExitStatus.CANNOT_TELL, id="blocked and unknown: unknown wins"),
@@ -166,29 +169,30 @@ def test_a_server_that_is_not_there_is_unknown() -> None:
     assert (verdict.answer, verdict.name, verdict.id) == (Answer.UNKNOWN, "web -1", "")
 
 
-def looks_at(monkeypatch: pytest.MonkeyPatch, servers: list[Server]) -> int:
-    """How often the hosts are asked when all these servers are judged."""
+def test_what_only_waits_for_other_moves_is_not_blocked() -> None:
+    busy = migration(server(name="other", host="host-z"), target_host="host-b")
+    view = snapshot([server()], [host("host-a"), host("host-b")], [busy])
+    limited = replace(TOLERANT, bandwidth=1)
+    verdict = judge(server(), Request(), view, limited, NOW)
+    assert (verdict.answer, verdict.status.target_host) == (Answer.WAITS, "host-b")
+    assert "1 of 1 are taken by other moves" in verdict.message
+    locked = judge(server(locked=True), Request(), view, limited, NOW)
+    assert (locked.answer, locked.status.target_host) == (Answer.BLOCKED, None)
+
+
+def test_a_fleet_is_judged_without_asking_every_host_for_every_server(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
 
-    def counting(*args: Any) -> targets.Outlook:
-        nonlocal asked
-        asked += 1
-        return targets.look_out(*args)
+    def counting(prerequisite: Prerequisite) -> Prerequisite:
+        def check(question: Question) -> Finding:
+            nonlocal asked
+            asked += 1
+            return prerequisite.check(question)
 
-    monkeypatch.setattr(outlooks, "look_out", counting)
-    listed = servers
-    view = snapshot(listed, [host(f"host-{x}", hypervisor=hypervisor(f"host-{x}")) for x in "abc"])
-    list(judge_all(listed, Request(), view, TOLERANT, NOW))
-    return asked
+        return replace(prerequisite, check=check)
 
-
-def test_servers_alike_on_one_host_ask_the_hosts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = flavor()
-    alike = [server(name=f"web-{n}", flavor=one, metadata={"n": str(n)}, locked=n == 3) for n in range(20)]
-    assert looks_at(monkeypatch, alike) == 1
-
-
-def test_servers_of_another_flavor_or_host_ask_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = flavor(), flavor(memory_mb=100_000)
-    mixed = [server(name=f"web-{n}", flavor=(one, other)[n % 2], host=f"host-{'ab'[n // 2 % 2]}") for n in range(8)]
-    assert looks_at(monkeypatch, mixed) == 4
+    chains = {kind: tuple(counting(p) for p in chain) for kind, chain in CHAINS.items()}
+    monkeypatch.setattr(outlooks, "CHAINS", chains)
+    view = snapshot([server(name=f"web-{n}") for n in range(100)], [host(f"host-{x}") for x in "abc"])
+    assert len(list(judge_all(view.servers.values(), Request(), view, TOLERANT, NOW))) == 100
+    assert asked == 2 * sum(p.about is About.TARGET for p in CHAINS[MigrationKind.LIVE])

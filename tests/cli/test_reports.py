@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.build import NOW, host, ident, server, service, snapshot
+from tests.build import NOW, host, ident, migration, server, service, snapshot
 from tests.cli.test_judge import TOLERANT
 from vmferry.cli.judge import judge_all, not_found
 from vmferry.cli.report import Format, make_report
@@ -79,6 +80,25 @@ def test_one_server_without_a_target_is_told_why_by_reason() -> None:
     assert "1      HostDisabled  host-d: host-d is disabled" in text
 
 
+@pytest.mark.parametrize("format_", Format)
+def test_what_only_waits_is_no_failure_in_any_format(format_: Format) -> None:
+    out = io.StringIO()
+    busy = migration(server(name="other", host="host-z"), target_host="host-b")
+    view = snapshot([server(), server(name="web-2")], [host("host-a"), host("host-b")], [busy])
+    report, tally = make_report(format_, out, Paint(False), Request(), NOW), Tally()
+    for verdict in judge_all(view.servers.values(), Request(), view, replace(TOLERANT, bandwidth=1), NOW):
+        tally.count(verdict.answer)
+        report.add(verdict)
+    report.end(tally)
+    said = {
+        Format.TABLE: "WAITS -> host-b: NoEligibleTarget",
+        Format.WIDE: "2 servers: 0 OK, 2 waiting, 0 blocked, 0 unknown",
+        Format.JSON: '"waits": 2',
+        Format.JUNIT: 'failures="0" errors="0"',
+    }
+    assert said[format_] in out.getvalue()
+
+
 def test_no_server_at_all_is_said() -> None:
     assert rendered(Format.TABLE) == "no servers\n"
 
@@ -90,7 +110,7 @@ def test_json_has_the_fields_of_the_status() -> None:
     assert document["kind"] == "Preflight" and document["apiVersion"] == "vmferry.dev/v1alpha1"
     assert document["readAt"] == "2026-03-02T12:00:00Z"
     assert document["request"] == {"type": "Auto", "stopIfRunning": False, "osUpgrade": False}
-    assert document["summary"] == {"servers": 3, "ok": 1, "blocked": 1, "unknown": 1, "exitStatus": 2}
+    assert document["summary"] == {"servers": 3, "ok": 1, "waits": 0, "blocked": 1, "unknown": 1, "exitStatus": 2}
     ok, locked, ghost = document["servers"]
     assert (ok["verdict"], ok["targetHost"], ok["reason"]) == ("OK", "host-b", "AllPassed")
     assert ok["eligibleTargets"][0] == {

@@ -2,8 +2,8 @@
 
     {"apiVersion": "vmferry.dev/v1alpha1", "kind": "Preflight", "readAt": "2026-03-02T12:00:00Z",
      "request": {"type": "Auto", "stopIfRunning": false, "osUpgrade": false, "target": {"host": "cmp2"}},
-     "servers": [{"asked": …, "verdict": "OK" | "Blocked" | "Unknown", "reason": …, "message": …, …}],
-     "summary": {"servers": 1, "ok": 1, "blocked": 0, "unknown": 0, "exitStatus": 0}}
+     "servers": [{"asked": …, "verdict": "OK" | "Waits" | "Blocked" | "Unknown", "reason": …, "message": …, …}],
+     "summary": {"servers": 1, "ok": 1, "waits": 0, "blocked": 0, "unknown": 0, "exitStatus": 0}}
 
 The other fields of a server are those of a VMMigration's status: `type`, `server`, `storage`, `sourceHost`,
 `targetHost`, `prerequisites`, `eligibleTargets`, `ineligibleTargets`, `conditions`. Each server is one line.
@@ -51,6 +51,7 @@ class JSONReport:
         summary = {
             "servers": tally.servers,
             "ok": tally.ok,
+            "waits": tally.waits,
             "blocked": tally.blocked,
             "unknown": tally.unknown,
             "exitStatus": int(tally.exit_status),

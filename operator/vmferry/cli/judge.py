@@ -52,7 +52,12 @@ def judge(
         write_verdicts(status, found)
         names = {finding.name for finding in found.against}
         against = tuple(view for view in status.prerequisites if view.name in names)
-        if found.against:
+        if found.waits_for is not None:
+            # as the operator's queue says it
+            reason = next((f.reason for f in found.against if f.waits), found.against[0].reason) or Reason.FACT_UNKNOWN
+            answer, message = Answer.WAITS, blocked(found.against)
+            status.target_host = found.waits_for
+        elif found.against:
             answer = Answer.UNKNOWN if found.undecided else Answer.BLOCKED
             reason, message = found.against[0].reason or Reason.FACT_UNKNOWN, blocked(found.against)
         else:

@@ -22,13 +22,16 @@ _HELP = """Say which servers could be moved, where to, and what stands in the wa
 
 The verdicts are the operator's own, reached by the same checks on one full read of the cloud. Kubernetes is not needed.
 What only the operator's resources tell is therefore not known: moves that it has decided and Nova does not show yet,
-and hosts in maintenance that are not disabled in Nova.
+hosts in maintenance that are not disabled in Nova, and which servers have gone to a newer operating system one way:
+where the operator says NotReturnable, preflight says OSMismatch, or nothing if no hosts' systems are told.
+
+WAITS: nothing but other moves stands in the way, and the operator would queue it; -> is the host that it would go to.
 
 Name servers by id, or by name with --project; or take all on a HOST, or --all.
 
 \b
 Exit status:
-  0    every server can be moved (or is on the target already, or there is none)
+  0    every server can be moved (or waits for other moves only, or is on the target already, or there is none)
   1    every server was judged, and at least one is blocked
   2    cannot tell: nothing but facts that the cloud does not tell stands in the way of a server; a server or host
        was not found; the cloud or the configuration cannot be read; bad arguments. Wins over 1.

@@ -8,7 +8,7 @@ from vmferry.cli.terminal import Paint, columns, plain
 from vmferry.cli.verdict import Answer, Tally, Verdict
 from vmferry.prerequisites.words import Result
 
-_COLOURS = {Answer.OK: "green", Answer.BLOCKED: "red", Answer.UNKNOWN: "yellow"}
+_COLOURS = {Answer.OK: "green", Answer.WAITS: "cyan", Answer.BLOCKED: "red", Answer.UNKNOWN: "yellow"}
 _RESULT_COLOURS: dict[str, str] = {Result.PASSED: "green", Result.FAILED: "red", Result.UNKNOWN: "yellow"}
 _HEADER = ("NAME", "ID", "HOST", "TYPE", "VERDICT")
 _WIDE_HEADER = ("NAME", "ID", "HOST", "STATE", "TYPE", "STORAGE", "VERDICT")
@@ -61,6 +61,8 @@ def headline(verdict: Verdict) -> str:
     if verdict.answer is Answer.OK:
         moves = verdict.status.target_host != verdict.status.source_host
         return f"OK -> {verdict.status.target_host}" if moves else f"OK: {verdict.message}"
+    if verdict.answer is Answer.WAITS:
+        return f"WAITS -> {verdict.status.target_host}: {', '.join(verdict.reasons)}"
     if not verdict.against:
         return f"{verdict.answer.upper()} {verdict.reason}: {verdict.message}"
     return f"{verdict.answer.upper()} {', '.join(verdict.reasons)}"

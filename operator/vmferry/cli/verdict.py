@@ -12,13 +12,18 @@ class Answer(StrEnum):
     """May it be moved?"""
 
     OK = "OK"
+    #: as soon as other moves have ended: the operator would queue it
+    WAITS = "Waits"
     BLOCKED = "Blocked"
     #: facts that the cloud does not tell are all that stands in the way, or there is no such server
     UNKNOWN = "Unknown"
 
 
 class ExitStatus(IntEnum):
-    """What a pipeline may rely on; `CANNOT_TELL` wins over `BLOCKED`, so `BLOCKED` says that everything was judged."""
+    """What a pipeline may rely on; `CANNOT_TELL` wins over `BLOCKED`, so `BLOCKED` says that everything was judged.
+
+    A server that only waits for other moves stands in nobody's way: it goes without anybody's doing.
+    """
 
     ALL_OK = 0
     BLOCKED = 1
@@ -60,6 +65,7 @@ class Tally:
     """How many servers got which answer."""
 
     ok: int = 0
+    waits: int = 0
     blocked: int = 0
     unknown: int = 0
 
@@ -67,6 +73,8 @@ class Tally:
         match answer:
             case Answer.OK:
                 self.ok += 1
+            case Answer.WAITS:
+                self.waits += 1
             case Answer.BLOCKED:
                 self.blocked += 1
             case Answer.UNKNOWN:
@@ -74,7 +82,7 @@ class Tally:
 
     @property
     def servers(self) -> int:
-        return self.ok + self.blocked + self.unknown
+        return self.ok + self.waits + self.blocked + self.unknown
 
     @property
     def exit_status(self) -> ExitStatus:
@@ -84,4 +92,5 @@ class Tally:
 
     def __str__(self) -> str:
         noun = "server" if self.servers == 1 else "servers"
-        return f"{self.servers} {noun}: {self.ok} OK, {self.blocked} blocked, {self.unknown} unknown"
+        waits = f"{self.waits} waiting, " if self.waits else ""
+        return f"{self.servers} {noun}: {self.ok} OK, {waits}{self.blocked} blocked, {self.unknown} unknown"

@@ -60,7 +60,9 @@ def to_camel(name: str) -> str:
 
 def clip(text: str, length: int = 1024) -> str:
     """Fit a text of any origin into a bounded status field: one line, no control characters."""
-    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    clean = " ".join(text.split())
     return clean if len(clean) <= length else clean[: length - 1] + "…"
 
 
