@@ -154,7 +154,7 @@ def stub() -> Iterator[Stub]:
             self.end_headers()
             self.wfile.write(payload)
 
-        do_GET = do_POST = do_DELETE = handle_any  # noqa: N815 (http.server looks them up by these names)
+        do_GET = do_POST = do_PUT = do_DELETE = handle_any  # noqa: N815 (http.server looks them up by these names)
 
         def log_message(self, *args: object) -> None:
             pass

@@ -19,6 +19,8 @@ from vmferry.cloud.actions import (
     Action,
     ColdMigrate,
     ConfirmResize,
+    DisableService,
+    EnableService,
     Evacuate,
     ForceComplete,
     LiveMigrate,
@@ -116,6 +118,18 @@ REQUESTS: dict[str, tuple[Action, str, Any, str]] = {
         {"force_complete": None},
         "2.84",
     ),
+    "a cordon carries its reason (I8)": (
+        DisableService("5e7v1ce", "cmp1", "vmferry/uid-1"),
+        "PUT /os-services/5e7v1ce",
+        {"status": "disabled", "disabled_reason": "vmferry/uid-1"},
+        "2.84",
+    ),
+    "the end of a cordon leaves a forced-down mark alone (I8, I11)": (
+        EnableService("5e7v1ce", "cmp1"),
+        "PUT /os-services/5e7v1ce",
+        {"status": "enabled"},
+        "2.84",
+    ),
 }
 
 
@@ -127,6 +141,15 @@ def test_request(sentence: str, cloud: Stub, door: NovaDoor) -> None:
     assert isinstance(door.act(action), Accepted)
     assert cloud.bodies[-1] == body
     assert cloud.microversions[-1] == f"compute {microversion}"
+
+
+@pytest.mark.parametrize("sentence", OUTCOMES)
+def test_outcome_of_a_host_action(sentence: str, cloud: Stub, door: NovaDoor) -> None:
+    answer, expected = OUTCOMES[sentence]
+    cloud.answers[f"PUT {COMPUTE}/os-services/5e7v1ce"] = answer
+    outcome = door.act(EnableService("5e7v1ce", "cmp1"))
+    assert isinstance(outcome, expected) if isinstance(expected, type) else outcome == expected
+    assert len(cloud.requests) == 1
 
 
 def test_below_2_95_evacuation_asks_for_what_there_is(cloud: Stub, tmp_path: Path) -> None:
@@ -241,6 +264,17 @@ def test_a_read_is_repeated_once_after_a_broken_connection(cloud: Stub, door: No
     assert door.calls["GET /servers/detail"] == 4
 
 
+def test_every_poll_brings_the_builds_whose_record_nova_never_touched(cloud: Stub, door: NovaDoor) -> None:
+    """No list of changes has them; what it says of a build it does have is newer."""
+    builds = [{**SERVER, "id": one, "status": "BUILD", "OS-EXT-SRV-ATTR:host": None} for one in ("new", "done", "gone")]
+    changed = [{**SERVER, "id": "done"}, {**SERVER, "id": "gone", "status": "DELETED"}]
+    cloud.answers[SERVERS] = [Answer(body={"servers": builds}), Answer(body={"servers": changed})]
+    found, gone = door.servers(datetime(2026, 1, 1, tzinfo=UTC))
+    assert [(one.id, one.status, one.host) for one in found] == [("new", "BUILD", None), ("done", "ACTIVE", "cmp1")]
+    assert gone == {"gone"}
+    assert "status=BUILD" in cloud.requests[0]
+
+
 def test_migrations_changed_since_include_those_never_updated(cloud: Stub, door: NovaDoor) -> None:
     """Nova's `changes-since` looks at `updated_at`, which is null until the first change."""
     since = datetime(2026, 1, 1, tzinfo=UTC)
@@ -325,3 +359,129 @@ def test_the_clouds_own_clock_counts(cloud: Stub, door: NovaDoor) -> None:
     cloud.answers[SERVERS] = Answer(body={"servers": []}, headers={"Date": "Sat, 01 Jan 2000 00:00:00 GMT"})
     door.servers()
     assert timedelta(0) <= door.cloud_time() - datetime(2000, 1, 1, tzinfo=UTC) < timedelta(minutes=1)
+
+
+ALLOCATIONS = "GET /placement/resource_providers/h1/allocations"
+ON_HYPERVISOR = f"GET {COMPUTE}/os-hypervisors/h1"
+SERVICES = f"GET {COMPUTE}/os-services"
+#: what is on cmp1, and what has room of it besides
+HERE = frozenset({SERVER["id"]})
+CLAIMED = HERE | {"build"}
+NO_RIGHT = Answer(403, {"forbidden": {"code": 403, "message": "Policy doesn't allow it"}})
+
+
+@pytest.fixture
+def host(cloud: Stub) -> Stub:
+    """cmp1 with one server, a consumer more than that, and a migration whose status nobody knows."""
+    cloud.answers |= {
+        ALLOCATIONS: Answer(body={"allocations": {SERVER["id"]: {}, "build": {}}, "resource_provider_generation": 1}),
+        ON_HYPERVISOR: Answer(body={"hypervisor": {**HYPERVISOR, "servers": [{"uuid": SERVER["id"], "name": "i-1"}]}}),
+        MIGRATIONS: Answer(
+            body={
+                "migrations": [
+                    {**MIGRATION, "uuid": "odd", "status": "levitating"},
+                    {**MIGRATION, "uuid": "over", "status": "completed"},
+                ]
+            }
+        ),
+        SERVERS: [
+            Answer(body={"servers": [{**SERVER, "id": "build", "status": "BUILD", "OS-EXT-SRV-ATTR:host": None}]}),
+            Answer(body={"servers": [SERVER]}),
+        ],
+        SERVICES: Answer(body={"services": [{**SERVICE, "host": "CMP1"}, SERVICE]}),
+    }
+    return cloud
+
+
+def test_a_look_at_a_host_reads_in_the_order_in_which_a_server_comes(host: Stub, door: NovaDoor) -> None:
+    """I20: a build that gets its host meanwhile is seen in one of the places."""
+    look, servers = door.host_look("cmp1", "h1")
+    assert look.service is not None
+    assert (look.host, look.service.host) == ("cmp1", "cmp1")
+    assert look.servers == look.on_hypervisor == HERE
+    assert look.allocated == CLAIMED
+    assert [one.uuid for one in look.migrations] == ["odd"], "an unknown status counts as open, an ended one does not"
+    assert {one.id for one in servers} == CLAIMED
+    paths = [urlsplit(request.removeprefix("GET ")) for request in host.requests]
+    assert [path.path.removeprefix(COMPUTE) for path in paths] == [
+        "/placement/resource_providers/h1/allocations",
+        "/os-hypervisors/h1",
+        "/os-migrations",
+        "/servers/detail",
+        "/servers/detail",
+        "/os-services",
+    ]
+    asked = [parse_qs(path.query) for path in paths]
+    assert asked[1]["with_servers"] == ["true"]
+    assert (asked[2]["host"], asked[4]["host"], asked[4]["all_tenants"]) == (["cmp1"], ["cmp1"], ["1"])
+    assert (asked[5]["host"], asked[5]["binary"]) == (["cmp1"], ["nova-compute"])
+
+
+def test_a_look_finds_the_hypervisor_by_itself(host: Stub, door: NovaDoor) -> None:
+    others = [HYPERVISOR, {**HYPERVISOR, "id": "h2", "service": {**HYPERVISOR["service"], "host": "cmp2"}}]
+    host.answers[f"GET {COMPUTE}/os-hypervisors/detail"] = Answer(body={"hypervisors": others})
+    assert door.host_look("cmp1")[0].on_hypervisor == HERE
+
+
+def test_a_look_at_a_host_that_nova_does_not_list(host: Stub, door: NovaDoor) -> None:
+    host.answers[f"GET {COMPUTE}/os-hypervisors/detail"] = Answer(body={"hypervisors": []})
+    host.answers[SERVICES] = Answer(body={"services": []})
+    host.answers[SERVERS] = Answer(body={"servers": []})
+    look, _ = door.host_look("nope")
+    assert (look.service, look.servers, look.on_hypervisor, look.allocated) == (None, frozenset(), None, None)
+
+
+#: what one page of a look answers -> (on_hypervisor, allocated); a text is that of the `CloudError`
+WITNESSES: dict[str, tuple[str, Answer, tuple[object, object] | str]] = {
+    "no right to read Placement": (
+        ALLOCATIONS,
+        Answer(403, {"errors": [{"detail": "no"}]}),
+        (HERE, None),
+    ),
+    "a provider that Placement does not know": (
+        ALLOCATIONS,
+        Answer(404, {"errors": [{"detail": "No resource provider"}]}),
+        (HERE, None),
+    ),
+    "no right to read the hypervisor": (ON_HYPERVISOR, NO_RIGHT, (None, CLAIMED)),
+    "a 404 of a proxy before Placement": (ALLOCATIONS, Answer(404, "<html>"), "allocations: HTTP 404 <html>"),
+    "a Placement that fails": (ALLOCATIONS, Answer(500, "boom"), "allocations: HTTP 500 boom"),
+    "a Placement that makes no sense": (ALLOCATIONS, Answer(body={}), "cannot read a consumers"),
+    "a hypervisor that fails": (ON_HYPERVISOR, Answer(500, "boom"), "HTTP 500 boom"),
+    "a hypervisor that Nova does not know any more": (ON_HYPERVISOR, fault(404, "none"), "Nova does not know it"),
+    "a hypervisor without its servers": (
+        ON_HYPERVISOR,
+        Answer(body={"hypervisor": HYPERVISOR}),
+        "cannot read a hypervisor_servers",
+    ),
+    "no right to read the migrations": (MIGRATIONS, NO_RIGHT, "HTTP 403"),
+    "no right to read the servers": (SERVERS, NO_RIGHT, "HTTP 403"),
+    "a service in a cell that Nova cannot reach": (
+        SERVICES,
+        Answer(body={"services": [{"binary": "nova-compute", "host": "cmp1", "status": "UNKNOWN"}]}),
+        "cannot reach the cell of host cmp1",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", WITNESSES)
+def test_a_witness_that_may_not_be_heard_is_none_and_any_other_failure_an_error(
+    sentence: str, host: Stub, door: NovaDoor
+) -> None:
+    """I4: nothing that could not be read looks like an empty host."""
+    page, answer, expected = WITNESSES[sentence]
+    host.answers[page] = answer
+    if isinstance(expected, str):
+        with pytest.raises(CloudError, match=expected):
+            door.host_look("cmp1", "h1")
+    else:
+        look, _ = door.host_look("cmp1", "h1")
+        assert (look.on_hypervisor, look.allocated) == expected
+
+
+def test_a_look_without_placement_in_the_catalog(host: Stub, tmp_path: Path) -> None:
+    host.placement = False
+    door = NovaDoor("stub", clouds_yaml=host.clouds_yaml(tmp_path), timeout=(1, 1))
+    door.connect()
+    look, _ = door.host_look("cmp1", "h1")
+    assert (look.on_hypervisor, look.allocated) == (HERE, None)

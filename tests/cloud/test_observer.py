@@ -10,10 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
-from vmferry.cloud.actions import Accepted, Action, Outcome, StopServer
+from vmferry.cloud.actions import Accepted, Action, DisableService, EnableService, Outcome, StopServer, Unanswered
 from vmferry.cloud.model import (
     Aggregate,
+    HostLook,
     Hypervisor,
     InstanceAction,
     Migration,
@@ -53,11 +56,14 @@ class FakeDoor(NovaDoor):
         #: UUIDs of migrations missing in the list of all, not in their server's
         self.hidden_records: set[str] = set()
         self.changed_records: list[Migration] = []
+        self.compute = parse.service(SERVICE)
         self.room: dict[str, parse.Resources] | None = {}
         self.broken: str | None = None
         self.connects = 0
         self.sinces: list[datetime | None] = []
         self.looked_at: list[str] = []
+        self.hypervisors_looked_at: list[str | None] = []
+        self.outcome: Outcome = Accepted("req-1")
         #: called by `servers` before it answers, to let something happen meanwhile
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -113,7 +119,7 @@ class FakeDoor(NovaDoor):
 
     def services(self) -> list[Service]:
         self._answer()
-        return [parse.service(SERVICE)]
+        return [self.compute]
 
     def hypervisors(self) -> list[Hypervisor]:
         self._answer()
@@ -135,7 +141,15 @@ class FakeDoor(NovaDoor):
         return None if self.room is None else dict(self.room)
 
     def act(self, action: Action) -> Outcome:
-        return Accepted("req-1")
+        if isinstance(action, DisableService | EnableService):
+            self.compute = replace(self.compute, enabled=isinstance(action, EnableService))
+        return self.outcome
+
+    def host_look(self, host: str, hypervisor: str | None = None) -> tuple[HostLook, list[Server]]:
+        self._answer()
+        self.hypervisors_looked_at.append(hypervisor)
+        records = tuple(one for one in self.records if one.open)
+        return HostLook(host, NOW, self.compute, frozenset(self.all), migrations=records), list(self.all.values())
 
 
 @asynccontextmanager
@@ -397,3 +411,97 @@ async def test_the_age_is_that_of_the_oldest_part() -> None:
         await reads(door)
         oldest = observer.snapshot.read_at[Part.RESOURCES]
         assert observer.snapshot.age(oldest + timedelta(seconds=9)) == timedelta(seconds=9)
+
+
+HOST_ACTIONS: dict[str, tuple[Outcome, bool]] = {
+    "an accepted one shows at once": (Accepted("req-1"), False),
+    "one without an answer is found by the next poll": (Unanswered("reset"), True),
+}
+
+
+@pytest.mark.parametrize("sentence", HOST_ACTIONS)
+async def test_what_a_host_action_did(sentence: str) -> None:
+    door = FakeDoor()
+    door.outcome, enabled = HOST_ACTIONS[sentence]
+    async with watching(door, replace(FAST, hosts=1000)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        told: list[bool] = []
+        observer.subscribe(lambda servers, hosts: told.append(hosts))
+        assert await observer.act(DisableService("5e7v1ce", "cmp1", "ours")) == door.outcome
+        assert observer.snapshot.hosts["cmp1"].service.enabled is enabled
+        assert told == ([] if enabled else [True])
+
+
+async def test_a_host_action_counts_although_the_look_after_it_fails() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.broken = "GET /os-services: HTTP 500"
+        assert await observer.act(DisableService("5e7v1ce", "cmp1", "ours")) == Accepted("req-1")
+        door.broken = None
+        await until(lambda: not observer.snapshot.hosts["cmp1"].service.enabled, "the next poll")
+
+
+async def test_a_poll_of_the_services_under_way_does_not_undo_a_host_action() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        reading, answer = threading.Event(), threading.Event()
+        plain = FakeDoor.services
+
+        def slow(self: FakeDoor) -> list[Service]:
+            found = plain(self)
+            if not reading.is_set():
+                reading.set()
+                answer.wait(5)
+            return found
+
+        FakeDoor.services = slow  # type: ignore[method-assign]
+        try:
+            await asyncio.to_thread(reading.wait, 5)
+            # the poll has read its stale answer and is on its way back
+            await observer.act(DisableService("5e7v1ce", "cmp1", "ours"))
+            enabled: list[bool] = []
+            observer.subscribe(lambda *news: enabled.append(observer.snapshot.hosts["cmp1"].service.enabled))
+            before = observer.snapshot.read_at[Part.HOSTS]
+            answer.set()
+            await until(lambda: observer.snapshot.read_at[Part.HOSTS] > before, "the poll's end")
+            assert enabled == []
+            assert not observer.snapshot.hosts["cmp1"].service.enabled
+        finally:
+            FakeDoor.services = plain  # type: ignore[method-assign]
+
+
+async def test_a_look_at_a_host_brings_what_it_met_into_the_view() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.all = {"s2": server(2, status="BUILD", host=None)}
+        door.records = [migration(), migration(2, status="completed")]
+        look = await observer.host_look("cmp1")
+        assert look.servers == {"s2"}
+        assert door.hypervisors_looked_at == ["h1"]
+        assert observer.snapshot.servers["s2"].host is None
+        assert "s1" in observer.snapshot.servers, "a look at one host says nothing of servers elsewhere"
+        assert set(observer.snapshot.migrations) == {"m1"}
+        await observer.host_look("nope")
+        assert door.hypervisors_looked_at[-1] is None
+        door.broken = "GET /os-migrations: HTTP 500"
+        with pytest.raises(CloudError):
+            await observer.host_look("cmp1")
+
+
+async def test_a_build_that_ends_before_it_had_a_host_leaves_the_view() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        build = server(2, status="BUILD", host=None)
+        door.all["s2"] = build
+        door.changed = [build]
+        await until(lambda: "s2" in observer.snapshot.servers, "the build")
+        door.changed = []
+        await reads(door)
+        assert "s2" in observer.snapshot.servers, "Nova knows it still (I4)"
+        del door.all["s2"]
+        await until(lambda: "s2" not in observer.snapshot.servers, "its end")
+        assert "s1" in observer.snapshot.servers

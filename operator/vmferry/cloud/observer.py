@@ -16,13 +16,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
-from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.actions import Accepted, Action, HostAction, Outcome
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.facts.collect import with_facts
 from vmferry.cloud.model import (
     Aggregate,
     Detail,
     HostFacts,
+    HostLook,
     Hypervisor,
     InstanceAction,
     Migration,
@@ -52,8 +53,12 @@ BLIND_OVERLAP = timedelta(minutes=10)
 #: failed reads in a row after which the door is opened anew
 REOPEN_AFTER = 3
 LONGEST_PAUSE = 60.0
+#: Nova's status of a server being built
+BUILD = "BUILD"
 #: seconds that the begin of a read is remembered; none takes longer
 REMEMBER = 600.0
+#: seconds that an action's outcome waits at most for the look at what it did
+AFTER_ACTION = 10.0
 #: how many doubtful servers are asked for at once
 CHECKS_AT_ONCE = 4
 
@@ -101,6 +106,8 @@ class Observer:
         self._full_at: dict[Part, float] = {}
         self._seen_at: dict[Part, datetime] = {}
         self._services: list[Service] = []
+        #: when the read of them began
+        self._services_read = float("-inf")
         self._hypervisors: list[Hypervisor] = []
         self._aggregates: list[Aggregate] = []
         self._resources: Mapping[str, Resources] | None = None
@@ -141,8 +148,18 @@ class Observer:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def act(self, action: Action) -> Outcome:
-        """Ask the cloud once; see `NovaDoor.act`."""
-        return await self._call(self.door.act, action)
+        """Ask the cloud once; see `NovaDoor.act`. What an accepted action did to a host is in the view afterwards."""
+        outcome = await self._call(self.door.act, action)
+        if isinstance(action, HostAction) and isinstance(outcome, Accepted):
+            try:
+                async with asyncio.timeout(AFTER_ACTION):
+                    await self._read_services()
+            except (CloudError, TimeoutError) as error:
+                # the outcome is what counts; the next poll reads them again
+                log.warning("the services cannot be read after %s: %s", type(action).__name__, error)
+            else:
+                self._join_hosts()
+        return outcome
 
     async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail:
         """Read one server and its migrations now, into the shared view as well. Raises `CloudError`.
@@ -164,6 +181,19 @@ class Observer:
     async def progress(self, server_id: str, migration_id: int) -> Progress | None:
         """How far a live migration's copy is; see `NovaDoor.progress`. Raises `CloudError`."""
         return await self._call(self.door.progress, server_id, migration_id)
+
+    async def host_look(self, host: str) -> HostLook:
+        """Read now what shows whether a host is empty; see `NovaDoor.host_look`. Raises `CloudError`.
+
+        The servers and migrations that it meets go into the shared view, so builds that hold room of the host are
+        known there.
+        """
+        begun = time.monotonic()
+        known = self._snapshot.hosts.get(host)
+        hypervisor = known.hypervisor.id if known and known.hypervisor else None
+        look, servers = await self._call(self.door.host_look, host, hypervisor)
+        self._tell(self._merge_servers(servers, (), begun) | self._merge_migrations(look.migrations, (), begun))
+        return look
 
     # -- reading
 
@@ -270,9 +300,13 @@ class Observer:
         begun, since = time.monotonic(), self._since(Part.SERVERS)
         seen_at = self._cloud_now()
         found, gone = await self._call(self.door.servers, since)
+        missing = self._snapshot.servers.keys() - {server.id for server in found}
         if since is None:
-            gone = await self._really_gone(set(self._snapshot.servers) - {server.id for server in found})
+            gone = await self._really_gone(missing)
             self._full_at[Part.SERVERS] = begun
+        else:
+            # every build is listed each time, and no list of changes tells of one that is deleted before it has a host
+            gone |= await self._really_gone([i for i in missing - gone if self._snapshot.servers[i].status == BUILD])
         self._seen_at[Part.SERVERS] = seen_at
         changed = self._merge_servers(found, gone, begun)
         self._mark_read(Part.SERVERS)
@@ -323,11 +357,18 @@ class Observer:
         return found, forget
 
     async def _read_hosts(self) -> None:
-        self._services, self._hypervisors, self._aggregates = await asyncio.gather(
-            self._call(self.door.services), self._call(self.door.hypervisors), self._call(self.door.aggregates)
+        _, self._hypervisors, self._aggregates = await asyncio.gather(
+            self._read_services(), self._call(self.door.hypervisors), self._call(self.door.aggregates)
         )
         self._join_hosts()
         self._mark_read(Part.HOSTS)
+
+    async def _read_services(self) -> None:
+        """A poll that began before an action must not undo what was read after it."""
+        begun = time.monotonic()
+        services = await self._call(self.door.services)
+        if begun >= self._services_read:
+            self._services, self._services_read = services, begun
 
     async def _read_resources(self) -> None:
         hypervisors = self._hypervisors or await self._call(self.door.hypervisors)

@@ -41,6 +41,10 @@ KNOBS: dict[str, tuple[type, ...]] = {
     "cold_seconds": (int, float),
     "fail_cold": (bool, str),
     "disk_used_gb": (int, float),
+    # builds stay where they are until the knob is removed: scheduled, with room of the host but not on it yet,
+    "hold_scheduled": (bool,),
+    # or on the host in BUILD
+    "hold_spawning": (bool,),
 }
 
 
@@ -166,6 +170,7 @@ def _knobs(request: web.Request, cloud: Cloud, body: Any) -> Reply:
         check_knob(name, value)
     kept = {**host.knobs, **body}
     host.knobs = {name: value for name, value in kept.items() if value is not None}
+    lifecycle.release_held(cloud, host)
     return Reply(200, host.knobs)
 
 
@@ -181,6 +186,7 @@ def check_knob(name: str, value: Any) -> None:
 def _reset_knobs(_request: web.Request, cloud: Cloud, _body: Any) -> Reply:
     for host in cloud.hosts.values():
         host.knobs = {}
+        lifecycle.release_held(cloud, host)
     return Reply(204)
 
 

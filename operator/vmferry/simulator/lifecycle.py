@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -122,18 +123,41 @@ def create(cloud: Cloud, new: NewServer, caller: Caller) -> Server:
             action.end("conductor_schedule_and_build_instances", cloud.now, error=refusal.message)
             cloud.fail_server(server, refusal.message)
             return
+        claim(cloud, server, host)
+        cloud.cast(host.name, 0, lambda: hand_over(host))
+
+    def hand_over(host: Host) -> None:
+        """Its nova-compute takes the build; until then it has room of the host, but the host does not have it."""
+        if server.deleted_at is not None or _held(host, "hold_scheduled", lambda: hand_over(host)):
+            return
         settle(cloud, server, host)
         action.begin(event, host.name, cloud.now)
         cloud.set_task(server, "spawning")
-        cloud.cast(host.name, cloud.settings.durations.boot, spawned)
+        cloud.cast(host.name, cloud.settings.durations.boot, lambda: spawned(host))
 
-    def spawned() -> None:
-        if server.deleted_at is None:
-            start(cloud, server)
-            action.end(event, cloud.now)
+    def spawned(host: Host) -> None:
+        if server.deleted_at is not None or _held(host, "hold_spawning", lambda: spawned(host)):
+            return
+        start(cloud, server)
+        action.end(event, cloud.now)
 
     cloud.clock.after(cloud.settings.durations.boot / 5, schedule)
     return server
+
+
+def _held(host: Host, knob: str, go_on: Callable[[], None]) -> bool:
+    """Whether the host's knob holds the build here; `release_held` makes it go on."""
+    if host.knobs.get(knob):
+        host.held.append(go_on)
+        return True
+    return False
+
+
+def release_held(cloud: Cloud, host: Host) -> None:
+    """The host's knobs have changed: what they hold no longer goes on."""
+    waiting, host.held = host.held, []
+    for go_on in waiting:
+        cloud.cast(host.name, 0, go_on)
 
 
 def record_of(cloud: Cloud, new: NewServer) -> Server:
@@ -163,6 +187,11 @@ def settle(cloud: Cloud, server: Server, host: Host) -> None:
     """The server lives on this host and takes its share of it."""
     cloud.place(server, host.name)
     server.launched_host = host.name
+    claim(cloud, server, host)
+
+
+def claim(cloud: Cloud, server: Server, host: Host) -> None:
+    """The server's share of the host is taken in Placement."""
     cloud.ledger.claim(server.id, host.uuid, server.resources(), project_id=server.project_id, user_id=server.user_id)
 
 

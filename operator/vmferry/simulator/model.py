@@ -145,6 +145,8 @@ class Host:
     knobs: dict[str, Any] = field(default_factory=dict)
     #: casts that wait for the dead nova-compute, as they would in its message queue
     mailbox: list[Callable[[], None]] = field(default_factory=list)
+    #: builds that a knob holds where they are
+    held: list[Callable[[], None]] = field(default_factory=list)
     copying: set[int] = field(default_factory=set)  # ids of live migrations that hold a slot here
     queue: deque[Migration] = field(default_factory=deque)
 

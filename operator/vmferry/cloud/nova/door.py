@@ -30,6 +30,8 @@ from vmferry.cloud.actions import (
     Action,
     ColdMigrate,
     ConfirmResize,
+    DisableService,
+    EnableService,
     Evacuate,
     ForceComplete,
     LiveMigrate,
@@ -43,6 +45,7 @@ from vmferry.cloud.model import (
     OPEN_STATUSES,
     Aggregate,
     Host,
+    HostLook,
     Hypervisor,
     InstanceAction,
     Migration,
@@ -176,31 +179,30 @@ class NovaDoor:
     # -- servers and their migrations
 
     def servers(self, changes_since: datetime | None = None) -> tuple[list[Server], set[str]]:
-        """All servers of all projects, or those changed since; and the ids of those that are gone.
+        """All servers of all projects, or those changed since and every build; and the ids of those that are gone.
 
-        Nova shows no change of a server whose record it never touched after creating it, and none of a server that
-        is deleted without ever having been on a host; and it leaves out servers of a cell that it cannot reach.
+        Nova shows no change of a server whose record it never touched after creating it: a build that waits for its
+        host, so builds are asked for besides. It shows none of a server that is deleted without ever having been on
+        a host either; and it leaves out servers of a cell that it cannot reach.
         """
-        maximum = min(self.maximum, PINNED_ZONE)
-        found: list[Server] = []
+        # builds first: what the list of changes says of one of them is newer
+        found = {} if changes_since is None else {one.id: one for one in self.builds()}
         gone: set[str] = set()
-        for raw in self._pages(
-            "/servers/detail",
-            "servers",
-            "id",
-            {"all_tenants": "1", **_since(changes_since)},
-            microversion=f"{maximum[0]}.{maximum[1]}",
-        ):
+        for raw in self._server_pages(_since(changes_since)):
             if raw["status"] in parse.GONE:
                 gone.add(raw["id"])
             else:
-                found.append(_parsed(parse.server, raw))
-        return found, gone
+                found[raw["id"]] = _parsed(parse.server, raw)
+        return [one for one in found.values() if one.id not in gone], gone
+
+    def builds(self) -> list[Server]:
+        """Every server being built, of all projects; one that the scheduler has not handed over yet has no host."""
+        raws = self._server_pages({"status": "BUILD"})
+        return [_parsed(parse.server, raw) for raw in raws if raw["status"] not in parse.GONE]
 
     def server(self, server_id: str) -> Server | None:
         """One server now; None when Nova itself says that there is none."""
-        maximum = min(self.maximum, PINNED_ZONE)
-        raw = self._compute(f"/servers/{server_id}", route="/servers/{id}", microversion=f"{maximum[0]}.{maximum[1]}")
+        raw = self._compute(f"/servers/{server_id}", route="/servers/{id}", microversion=self._of_servers)
         return None if raw is None else _parsed(parse.server, raw["server"])
 
     def migrations(self, changes_since: datetime | None = None) -> list[Migration]:
@@ -325,6 +327,70 @@ class NovaDoor:
         hypervisors = self.hypervisors()
         resources = self.resources([hypervisor.id for hypervisor in hypervisors])
         return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
+
+    def host_look(self, host: str, hypervisor: str | None = None) -> tuple[HostLook, list[Server]]:
+        """Everything that shows whether the host (a service's exact name, I1) is empty (I20), and the servers that
+        were seen: those on it and all builds. `hypervisor` is its UUID; without it, it is looked up first.
+
+        The order is what makes it safe. A server on its way to the host holds room there first, then it is a build
+        or a migration, and at last it is on the host: reading in the same order meets it in one of these places
+        whatever happens meanwhile.
+        """
+        found = hypervisor or _unless_forbidden(self._hypervisor_of, host)
+        allocated = None if found is None else _unless_forbidden(self.consumers, found)
+        on_hypervisor = None if found is None else _unless_forbidden(self.servers_on_hypervisor, found)
+        migrations = self.host_migrations(host)
+        builds = self.builds()
+        servers = [_parsed(parse.server, raw) for raw in self._server_pages({"host": host})]
+        service = self.service(host)
+        look = HostLook(
+            host=host,
+            read_at=datetime.now(UTC),
+            service=service,
+            servers=frozenset(one.id for one in servers),
+            on_hypervisor=on_hypervisor,
+            allocated=allocated,
+            migrations=tuple(one for one in migrations if one.open),
+        )
+        # of one that is in both lists the later word counts
+        return look, list({one.id: one for one in (*builds, *servers)}.values())
+
+    def service(self, host: str) -> Service | None:
+        """The nova-compute service of exactly that name; None when Nova lists none."""
+        raw = self._must("/os-services", {"binary": "nova-compute", "host": host})
+        return next((_parsed(parse.service, one) for one in raw["services"] if one.get("host") == host), None)
+
+    def host_migrations(self, host: str) -> list[Migration]:
+        """Every migration from the host or to it, newest first, ended ones too.
+
+        Not only those with a status word that we know to be open: an unknown one counts as open (I35).
+        """
+        return [_parsed(parse.migration, raw) for raw in self._migration_pages({"host": host})]
+
+    def servers_on_hypervisor(self, hypervisor: str) -> frozenset[str]:
+        """The servers that the hypervisor's record lists, soft-deleted ones too (2.75: also when there are none)."""
+        path = f"/os-hypervisors/{hypervisor}"
+        raw = self._compute(path, {"with_servers": "true"}, route="/os-hypervisors/{id}")
+        if raw is None:
+            raise CloudError(f"GET {path}: Nova does not know it", HTTPStatus.NOT_FOUND)
+        return _parsed(parse.hypervisor_servers, raw)
+
+    def consumers(self, provider: str) -> frozenset[str] | None:
+        """Who holds room of a provider (a hypervisor's UUID): servers, and migrations that hold their source.
+
+        None where there is no Placement, and where Placement itself does not know the provider.
+        """
+        placement = self._open().placement
+        if placement is None:
+            return None
+        route = "GET placement /resource_providers/{id}/allocations"
+        answer = self._get(placement, f"/resource_providers/{provider}/allocations", route, {}, PLACEMENT)
+        if answer.status_code == HTTPStatus.NOT_FOUND and _fault(answer) is not None:
+            return None
+        return _parsed(parse.consumers, _body(answer, route))
+
+    def _hypervisor_of(self, host: str) -> str | None:
+        return next((one.id for one in self.hypervisors() if one.service_host == host), None)
 
     def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The JSON at a path of PCD's resource manager, like `/v2/hosts`; None where the catalog has none."""
@@ -461,6 +527,15 @@ class NovaDoor:
                 return
             asked["marker"] = entries[-1][marker]
 
+    @property
+    def _of_servers(self) -> str:
+        """The microversion of everything that shows servers."""
+        return _dotted(min(self.maximum, PINNED_ZONE))
+
+    def _server_pages(self, query: Mapping[str, str]) -> Iterator[parse.Json]:
+        asked = {"all_tenants": "1", **query}
+        return self._pages("/servers/detail", "servers", "id", asked, microversion=self._of_servers)
+
     def _migration_pages(self, query: Mapping[str, str], *, page: int | None = None) -> Iterator[parse.Json]:
         return self._pages("/os-migrations", "migrations", "uuid", query, page=page)
 
@@ -555,6 +630,16 @@ def _dotted(version: Any) -> str:
     return ".".join(str(part) for part in version) if version else "?"
 
 
+def _unless_forbidden(read: Callable[[str], T | None], name: str) -> T | None:
+    """What `read` brings; None where we lack the right to read it. Raises `CloudError` for any other failure."""
+    try:
+        return read(name)
+    except CloudError as error:
+        if error.status == HTTPStatus.FORBIDDEN:
+            return None
+        raise
+
+
 def _since(moment: datetime | None) -> dict[str, str]:
     return {} if moment is None else {"changes-since": moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
 
@@ -619,14 +704,20 @@ def _request_id(answer: Any) -> str | None:
 
 def _request(action: Action) -> tuple[str, str, dict[str, Any] | None, str]:
     """Method, path, body and route of an action."""
-    if isinstance(action, AbortMigration):
-        path = f"/servers/{action.server_id}/migrations/{action.migration_id}"
-        return "DELETE", path, None, "/servers/{id}/migrations/{migration}"
-    if isinstance(action, ForceComplete):
-        path = f"/servers/{action.server_id}/migrations/{action.migration_id}/action"
-        return "POST", path, {"force_complete": None}, "/servers/{id}/migrations/{migration}/action"
     body: dict[str, Any]
     match action:
+        case AbortMigration():
+            path = f"/servers/{action.server_id}/migrations/{action.migration_id}"
+            return "DELETE", path, None, "/servers/{id}/migrations/{migration}"
+        case ForceComplete():
+            path = f"/servers/{action.server_id}/migrations/{action.migration_id}/action"
+            return "POST", path, {"force_complete": None}, "/servers/{id}/migrations/{migration}/action"
+        case DisableService():
+            body = {"status": "disabled", "disabled_reason": action.reason}
+            return "PUT", f"/os-services/{action.service_id}", body, "/os-services/{id} disabled"
+        case EnableService():
+            # never `forced_down`: Nova keeps what is not named (I8, I11)
+            return "PUT", f"/os-services/{action.service_id}", {"status": "enabled"}, "/os-services/{id} enabled"
         case LiveMigrate():
             body = {"os-migrateLive": {"host": action.target_host, "block_migration": "auto"}}
         case ColdMigrate():

@@ -166,6 +166,16 @@ def hypervisor(raw: Json) -> Hypervisor:
     )
 
 
+def hypervisor_servers(raw: Json) -> frozenset[str]:
+    """The servers of `GET /os-hypervisors/{id}?with_servers=true` (2.75)."""
+    return frozenset(one["uuid"] for one in raw["hypervisor"]["servers"])
+
+
+def consumers(raw: Json) -> frozenset[str]:
+    """Who `GET /resource_providers/{uuid}/allocations` names."""
+    return frozenset(raw["allocations"])
+
+
 #: by Placement resource class the fields of a hypervisor up to 2.87; each is Placement's `max_unit`
 _WHOLE = {"VCPU": "vcpus", "MEMORY_MB": "memory_mb", "DISK_GB": "local_gb"}
 

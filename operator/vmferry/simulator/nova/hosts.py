@@ -81,8 +81,11 @@ def _update_service(call: Call) -> Reply:
     body = check_object("body", call.body or {}, optional=optional)
     if "status" in body:
         one_of("status", body["status"], ("enabled", "disabled"))
+    reason = body.get("disabled_reason")
+    if "disabled_reason" in body:
+        text("disabled_reason", reason, shortest=1, longest=255)
     host = _find_service(call)
-    if body.get("status") == "enabled" and body.get("disabled_reason"):
+    if body.get("status") == "enabled" and reason:
         raise BadRequestError("Specifying 'disabled_reason' with status 'enabled' is invalid.")
     if "status" not in body and "forced_down" not in body:
         raise BadRequestError("No updates were requested. Fields 'status' or 'forced_down' should be specified.")
@@ -90,7 +93,6 @@ def _update_service(call: Call) -> Reply:
     if forced is False:
         _refuse_with_evacuations(call, host)
     if "status" in body:
-        reason = text("disabled_reason", body.get("disabled_reason"), nullable=True)
         call.cloud.set_disabled(host, body["status"] == "disabled", reason)
     if forced is not None:
         host.forced_down = forced

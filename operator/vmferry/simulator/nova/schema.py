@@ -66,10 +66,16 @@ def metadata_of_server(value: Any) -> dict[str, str]:
     return dict(entries)
 
 
-def text(field: str, value: Any, *, nullable: bool = False) -> str | None:
+def text(
+    field: str, value: Any, *, nullable: bool = False, shortest: int = 0, longest: int | None = None
+) -> str | None:
     if value is None and nullable:
         return None
     if not isinstance(value, str):
         kinds = "'string', 'null'" if nullable else "'string'"
         raise invalid(field, value, f"{value!r} is not of type {kinds}")
+    if len(value) < shortest:
+        raise invalid(field, value, f"{value!r} {'should be non-empty' if shortest == 1 else 'is too short'}")
+    if longest is not None and len(value) > longest:
+        raise invalid(field, value, f"{value!r} is too long")
     return value
