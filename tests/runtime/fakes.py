@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vmferry.cloud.actions import Accepted, Action, LiveMigrate, Outcome, Refused, Unanswered
+from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Detail, HostLook, MigrationKind, Part, Progress, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.children import NewChild, Purpose, labels
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.base import API_VERSION
+from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus
-from vmferry.resources.words import Phase
+from vmferry.resources.words import MaintenancePhase, MigrationType, Phase
 from vmferry.runtime.kinds import Key, Kind
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, NotFoundError
 from vmferry.runtime.store import Body
@@ -97,8 +99,8 @@ class FakeKube:
 
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
         await asyncio.sleep(0)
-        attempts = status.get("attempts") or [{"state": "none"}]
-        self.record.step(f"status {attempts[-1]['state']}")
+        attempts = status.get("attempts")
+        self.record.step(f"status {attempts[-1]['state'] if attempts else status.get('phase')}")
         self._current(key, version)["status"] = copy.deepcopy(status)
         self.change(key)
         return copy.deepcopy(self.objects[key])
@@ -268,3 +270,65 @@ def settle(
     attempt.request_id = outcome.request_id
     attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested"}[type(outcome)]
     return status, (Event("Asked", f"the cloud was asked: {outcome.request_id}"),)
+
+
+HOST = Key("HostMaintenance", "", "host-a")
+
+
+def child(name: str, number: int = 1) -> NewChild:
+    """A move off host-a."""
+    return NewChild(
+        namespace="vmferry-system",
+        name=name,
+        labels=labels("host-a", Purpose.DRAIN, 1, number),
+        server_id=SERVER,
+        type=MigrationType.LIVE,
+        target_host="host-b",
+    )
+
+
+class SmallMaintenance:
+    """Take the Lease and disable the service; have the children that are `wanted`, and none of the `unwanted`."""
+
+    def __init__(self) -> None:
+        self.wanted: tuple[str, ...] = ("one", "two")
+        self.unwanted: tuple[str, ...] = ()
+        self.worlds: list[World] = []
+
+    def __call__(
+        self, obj: HostMaintenance, world: World, now: datetime, policy: Policy
+    ) -> Decision[HostMaintenanceStatus]:
+        status = obj.status.model_copy(deep=True)
+        self.worlds.append(world)
+        if status.admitted_at is None and not obj.spec.enabled:
+            return Decision(status)
+        if world.lease is None:
+            return Decision(status, needs=Needs(detail=False, host="host-a", lease="host-a"))
+        if world.lease.holder is not None:
+            status.phase = MaintenancePhase.BLOCKED
+            return Decision(status, requeue_after=timedelta(seconds=5))
+        if not obj.spec.enabled:
+            status.phase, status.admitted_at = MaintenancePhase.RELEASED, None
+            return Decision(status, release_lease="host-a")
+        action = None
+        if status.admitted_at is None:
+            status.admitted_at, status.phase = now, MaintenancePhase.CHECKING
+            action = DisableService("7", "host-a", "maintenance")
+        there = {one.name for one in world.children}
+        return Decision(
+            status,
+            action=action,
+            events=(Event("Started", "it begins"),),
+            finalizer=True,
+            creates=tuple(child(name) for name in self.wanted if name not in there),
+            deletes=tuple(one for one in world.children if one.name in self.unwanted and not one.deleting),
+            requeue_after=timedelta(seconds=5),
+            watches_host="host-a",
+        )
+
+    def settle(
+        self, obj: HostMaintenance, action: Action, outcome: Outcome, now: datetime
+    ) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
+        status = obj.status.model_copy(deep=True)
+        status.phase = MaintenancePhase.DRAINING
+        return status, ()

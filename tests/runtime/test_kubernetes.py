@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,16 @@ import pytest
 import yaml
 
 from testbed.kubernetes.cluster import Cluster
-from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, settle
+from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, child, settle
+from vmferry.reconcilers.decision import Event
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.resources.vmmigration import FINALIZER
+from vmferry.runtime.children import body_of
 from vmferry.runtime.config import Config, Health
-from vmferry.runtime.kinds import VM_MIGRATION, Key
-from vmferry.runtime.kube import ConflictError, InvalidError, Kube, NotFoundError
+from vmferry.runtime.events import tell
+from vmferry.runtime.host_lease import DURATION, HostLeases, lease_name
+from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key
+from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, Kube, NotFoundError
 from vmferry.runtime.operator import Operator
 
 pytestmark = pytest.mark.kubernetes
@@ -285,6 +290,81 @@ async def test_in_a_pod_the_service_account_is_used(
 
         await until(kopf_watches, "kopf's watch")
     assert {e["responseStatus"]["code"] for e in audit.requests()} <= {200, 201}
+
+
+async def test_what_lies_in_no_namespace_and_leases(
+    cluster: Cluster, account: Path, namespace: str, kube: Kube, admin: Kube
+) -> None:
+    """As the ServiceAccount: a maintenance from its creation to its end, a child of it, and the Lease of its host."""
+    audit = Audit(cluster)
+    name = f"hm-{namespace}"
+    made = {"apiVersion": API_VERSION, "kind": "HostMaintenance", "metadata": {"name": name}, "spec": {"host": name}}
+    created = await admin.create(HOST_MAINTENANCE, made)
+    with pytest.raises(AlreadyExistsError):
+        await admin.create(HOST_MAINTENANCE, made)
+    key, uid = Key(HOST_MAINTENANCE.name, "", name), created["metadata"]["uid"]
+    assert (await kube.get(HOST_MAINTENANCE, key))["metadata"]["uid"] == uid
+    pages = [page async for page, _ in kube.pages(HOST_MAINTENANCE, [namespace, "default"])]
+    assert [body["metadata"]["name"] for page in pages for body in page].count(name) == 1
+
+    version = created["metadata"]["resourceVersion"]
+    version = (await kube.put_finalizers(HOST_MAINTENANCE, key, version, ["a/b"]))["metadata"]["resourceVersion"]
+    written = await kube.put_status(HOST_MAINTENANCE, key, version, {"phase": "Draining"})
+    assert written["status"] == {"phase": "Draining"}
+    with pytest.raises(ConflictError):
+        await kube.put_status(HOST_MAINTENANCE, key, version, {"phase": "Blocked"})
+    owner = HOST_MAINTENANCE.read(written)
+    event = Event("Drained", "it is empty")
+    await tell(kube, key, owner.reference(), "1", event, datetime.now(UTC))
+    told = json.loads(cluster.kubectl_run("get", "events.v1.events.k8s.io", "-n", "default", "-o", "json"))
+    assert [e["reason"] for e in told["items"] if e["regarding"]["name"] == name] == ["Drained"]
+
+    body = body_of(replace(child("one"), namespace=namespace), owner)
+    known = await kube.create(VM_MIGRATION, body)
+    with pytest.raises(AlreadyExistsError):
+        await kube.create(VM_MIGRATION, body)
+    read = VM_MIGRATION.child(VM_MIGRATION.read(known))
+    assert read is not None
+    assert (read[0], read[1].target_host) == (uid, "host-b")
+    one = Key(KIND, namespace, "one")
+    with pytest.raises(ConflictError):
+        await kube.delete(VM_MIGRATION, one, str(uuid.uuid4()))
+    await kube.put_finalizers(VM_MIGRATION, one, known["metadata"]["resourceVersion"], ["a/b"])
+    left = await kube.delete(VM_MIGRATION, one, read[1].uid)
+    assert left is not None
+    assert left["metadata"]["deletionTimestamp"]
+    await kube.put_finalizers(VM_MIGRATION, one, left["metadata"]["resourceVersion"], [])
+    with pytest.raises(NotFoundError):
+        await kube.get(VM_MIGRATION, one)
+    known = await kube.create(VM_MIGRATION, body)
+    assert await kube.delete(VM_MIGRATION, one, known["metadata"]["uid"]) is None
+
+    times = [0.0]
+    leases = HostLeases(kube, "vmferry-system", clock=lambda: times[0])
+    others = HostLeases(kube, "vmferry-system", clock=lambda: times[0])
+    assert (await leases.take(name, "we")).holder is None
+    first = (await kube.get_lease("vmferry-system", lease_name(name)))["metadata"]["resourceVersion"]
+    assert (await leases.take(name, "we")).holder is None
+    assert (await others.take(name, "they")).holder == "we"
+    assert (await kube.get_lease("vmferry-system", lease_name(name)))["metadata"]["resourceVersion"] == first
+    times[0] = DURATION
+    assert (await others.take(name, "they")).holder is None, "it has expired"
+    assert (await leases.take(name, "we")).holder == "they"
+    await leases.give_back(name, "we")
+    assert (await leases.take(name, "we")).holder == "they", "it was not ours"
+    await others.give_back(name, "they")
+    assert (await leases.take(name, "we")).holder is None
+    await leases.give_back(name, "we")
+    with pytest.raises(NotFoundError):
+        await kube.get_lease("vmferry-system", lease_name(name))
+
+    assert await admin.delete(HOST_MAINTENANCE, key, uid) is not None
+    current = (await kube.get(HOST_MAINTENANCE, key))["metadata"]["resourceVersion"]
+    await kube.put_finalizers(HOST_MAINTENANCE, key, current, [])
+    with pytest.raises(NotFoundError):
+        await kube.get(HOST_MAINTENANCE, key)
+    refused = [event["requestURI"] for event in audit.requests() if event["responseStatus"]["code"] == 403]
+    assert refused == []
 
 
 async def test_the_manifests_are_accepted(cluster: Cluster, account: Path) -> None:

@@ -5,27 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 
-from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, FakeCloud, FakeKube, Record, SmallPlan, settle
+from tests.runtime.fakes import KEY, SERVER, CrashError, SmallPlan
+from tests.runtime.workbench import Bench
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime import reconcile
-from vmferry.runtime.host_lease import HostLeases
-from vmferry.runtime.kinds import VM_MIGRATION, Key, Kinds
+from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import InvalidError, KubeError
-from vmferry.runtime.queue import WorkQueue
-from vmferry.runtime.reconcile import Reconciler
-from vmferry.runtime.store import Store
-from vmferry.runtime.waking import Waker
-
-Plan = Callable[[VMMigration, World, datetime, Policy], Decision[VMMigrationStatus]]
 
 #: the side effects of a move that nothing disturbs
 UNDISTURBED = [
@@ -39,64 +31,6 @@ UNDISTURBED = [
     "event Done",
     "finalizers 0",
 ]
-
-
-class Bench:
-    """A reconciler on fakes. `restart` is a new process on the same Kubernetes and cloud."""
-
-    def __init__(self, plan: Plan | None = None) -> None:
-        self.record = Record()
-        self.kube = FakeKube(self.record)
-        self.cloud = FakeCloud(self.record)
-        self.may_act = True
-        kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), settle=settle)
-        self.kinds: Kinds = {kind.name: kind}
-        self.restart()
-
-    def restart(self) -> None:
-        self.queue: WorkQueue[Key] = WorkQueue()
-        self.waker = Waker(self.queue, lambda: self.cloud.snapshot.servers_by_host)
-        self.store = Store(self.kinds, self.waker)
-        self.reconciler = Reconciler(
-            self.kinds,
-            self.store,
-            self.queue,
-            self.kube,
-            self.cloud,
-            HostLeases(self.kube, "vmferry-system", now=lambda: NOW),
-            self.waker,
-            Policy(),
-            now=lambda: NOW,
-            allowed_to_act=lambda: self.may_act,
-        )
-        self.see()
-
-    def see(self) -> None:
-        """The watch shows everything."""
-        for key, body in self.kube.objects.items():
-            self.store.put(key.kind, {**body})
-        for key in list(self.store.keys(KEY.kind)):
-            if key not in self.kube.objects:
-                self.store.remove(key)
-
-    async def look(self, key: Key = KEY) -> None:
-        await self.reconciler.look(key)
-
-    async def finish(self) -> None:
-        """Look until the status says that it is over and nothing is left to do."""
-        for _ in range(8):
-            self.see()
-            await self.look()
-        assert self.status()["phase"] == "Succeeded"
-        assert "finalizers" not in self.metadata() or not self.metadata()["finalizers"]
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.kube.objects[KEY]["status"]
-        return found
-
-    def metadata(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.kube.objects[KEY]["metadata"]
-        return found
 
 
 @pytest.fixture(autouse=True)

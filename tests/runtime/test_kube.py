@@ -1,0 +1,89 @@
+"""Which call of the Kubernetes client each of ours becomes, for what lies in a namespace and for what does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import Configuration
+
+from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kind
+from vmferry.runtime.kube import Kube
+
+
+class Calls:
+    """Stands for CustomObjectsApi."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(group: str, version: str, *rest: Any, **options: Any) -> Any:
+            self.made.append((name, tuple(one for one in rest if isinstance(one, str))))
+            assert options["_request_timeout"]
+            self.bodies = [one for one in (*rest, options.get("body")) if isinstance(one, dict)]
+            return {"items": [], "metadata": {"resourceVersion": "1"}}
+
+        return call
+
+
+@pytest.fixture
+async def calls(monkeypatch: pytest.MonkeyPatch) -> Any:
+    kube = Kube(Configuration())
+    calls = Calls()
+    monkeypatch.setattr(kube, "_objects", calls)
+    yield kube, calls
+    await kube.close()
+
+
+LISTS: dict[str, tuple[Kind[Any, Any], list[str], list[tuple[str, tuple[str, ...]]]]] = {
+    "of a kind in namespaces, in all of them": (
+        VM_MIGRATION,
+        [],
+        [("list_cluster_custom_object", ("vmmigrations",))],
+    ),
+    "of a kind in namespaces, in two of them": (
+        VM_MIGRATION,
+        ["a", "b"],
+        [("list_namespaced_custom_object", (n, "vmmigrations")) for n in ("a", "b")],
+    ),
+    "of a cluster-scoped kind": (HOST_MAINTENANCE, [], [("list_cluster_custom_object", ("hostmaintenances",))]),
+    "of a cluster-scoped kind, though two namespaces are named": (
+        HOST_MAINTENANCE,
+        ["a", "b"],
+        [("list_cluster_custom_object", ("hostmaintenances",))],
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "namespaces", "made"), LISTS.values(), ids=LISTS.keys())
+async def test_a_list(calls: Any, kind: Kind[Any, Any], namespaces: list[str], made: list[Any]) -> None:
+    kube, api = calls
+    async for _ in kube.pages(kind, namespaces):
+        pass
+    assert api.made == made
+
+
+async def test_a_call_for_a_cluster_scoped_object_names_no_namespace(calls: Any) -> None:
+    kube, api = calls
+    key = Key(HOST_MAINTENANCE.name, "", "host-a")
+    await kube.get(HOST_MAINTENANCE, key)
+    await kube.put_status(HOST_MAINTENANCE, key, "1", {})
+    assert api.bodies[0]["metadata"] == {"name": "host-a", "resourceVersion": "1"}
+    await kube.put_finalizers(HOST_MAINTENANCE, key, "1", [])
+    await kube.delete(HOST_MAINTENANCE, key, "uid")
+    await kube.create(HOST_MAINTENANCE, {"metadata": {"name": "host-a"}})
+    verbs = ("get", "replace", "patch", "delete", "create")
+    assert [name.split("_")[0] for name, _ in api.made] == list(verbs)
+    assert {name.split("_")[1] for name, _ in api.made} == {"cluster"}
+    assert {rest for _, rest in api.made[:-1]} == {("hostmaintenances", "host-a")}
+
+
+async def test_a_call_for_an_object_in_a_namespace_names_it(calls: Any) -> None:
+    kube, api = calls
+    key = Key(VM_MIGRATION.name, "team", "web")
+    await kube.put_status(VM_MIGRATION, key, "1", {})
+    assert api.bodies[0]["metadata"]["namespace"] == "team"
+    await kube.delete(VM_MIGRATION, key, "uid", "1")
+    await kube.create(VM_MIGRATION, {"metadata": {"namespace": "team", "name": "web"}})
+    assert [rest[:2] for _, rest in api.made] == [("team", "vmmigrations")] * 3

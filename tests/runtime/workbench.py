@@ -1,0 +1,82 @@
+"""A reconciler on fakes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from tests.runtime.fakes import KEY, NOW, FakeCloud, FakeKube, Record, SmallMaintenance, SmallPlan, settle
+from vmferry.policy import Policy
+from vmferry.reconcilers.decision import Decision, World
+from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
+from vmferry.runtime.host_lease import HostLeases
+from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kinds
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.reconcile import Reconciler
+from vmferry.runtime.store import Store
+from vmferry.runtime.waking import Waker
+
+Plan = Callable[[VMMigration, World, datetime, Policy], Decision[VMMigrationStatus]]
+
+
+class Bench:
+    """`restart` is a new process on the same Kubernetes and cloud."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        self.record = Record()
+        self.kube = FakeKube(self.record)
+        self.cloud = FakeCloud(self.record)
+        self.maintenance = SmallMaintenance()
+        self.may_act = True
+        kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), settle=settle)
+        other = replace(HOST_MAINTENANCE, plan=self.maintenance, settle=self.maintenance.settle)
+        self.kinds: Kinds = {kind.name: kind, other.name: other}
+        self.restart()
+
+    def restart(self) -> None:
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self.waker = Waker(self.queue, lambda: self.cloud.snapshot.servers_by_host)
+        self.store = Store(self.kinds, self.waker)
+        self.reconciler = Reconciler(
+            self.kinds,
+            self.store,
+            self.queue,
+            self.kube,
+            self.cloud,
+            HostLeases(self.kube, "vmferry-system", now=lambda: NOW),
+            self.waker,
+            Policy(),
+            now=lambda: NOW,
+            allowed_to_act=lambda: self.may_act,
+        )
+        self.see()
+
+    def see(self) -> None:
+        """The watch shows everything."""
+        for key, body in self.kube.objects.items():
+            self.store.put(key.kind, {**body})
+        for kind in self.kinds:
+            for key in list(self.store.keys(kind)):
+                if key not in self.kube.objects:
+                    self.store.remove(key)
+
+    async def look(self, key: Key = KEY) -> None:
+        await self.reconciler.look(key)
+
+    async def finish(self) -> None:
+        """Look until the status says that it is over and nothing is left to do."""
+        for _ in range(8):
+            self.see()
+            await self.look()
+        assert self.status()["phase"] == "Succeeded"
+        assert "finalizers" not in self.metadata() or not self.metadata()["finalizers"]
+
+    def status(self, key: Key = KEY) -> dict[str, Any]:
+        found: dict[str, Any] = self.kube.objects[key]["status"]
+        return found
+
+    def metadata(self, key: Key = KEY) -> dict[str, Any]:
+        found: dict[str, Any] = self.kube.objects[key]["metadata"]
+        return found
