@@ -67,6 +67,10 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.look is None:
         return scope.needs(host=scope.host.name)
     service = scope.look.service
+    if service is not None and service.enabled and not scope.host.service.enabled:
+        # what is judged next is judged by the shared view: it must know that the host is enabled
+        scope.progressing("Releasing", "the compute service is enabled; the view of the cloud will show it soon")
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=timedelta(seconds=1))
     if service is None or service.enabled:
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else "it is gone")
