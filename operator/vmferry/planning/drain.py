@@ -124,7 +124,7 @@ class _Draft:
         self._tiers: dict[Hashable, dict[str, int]] = {}
         self._pools: dict[Hashable, Pool] = {}
         self._members: dict[str, Members] = {}
-        self._outlooks: dict[Request, Outlooks] = {}
+        self._outlooks = Outlooks()
         #: why those that were placed wait, by server id
         self._waits: dict[str, str | None] = {}
         #: without a group, they found no host and nobody made room, since nothing was given back
@@ -232,7 +232,7 @@ class _Draft:
                 tries -= 1
                 if self._swap(candidate, placed, target):
                     return True
-        if members is None:
+        if members is None and not candidate.refused:
             self._hopeless.add(id(pool))
         return False
 
@@ -260,8 +260,7 @@ class _Draft:
     # ---- saying why not
 
     def _against(self, one: Leaving, question: Question) -> tuple[Finding, ...]:
-        outlooks = self._outlooks.setdefault(one.request, Outlooks())
-        return targets.assess(question, one.request.target, one.avoid, outlooks.look).against
+        return targets.assess(question, one.request.target, one.avoid, self._outlooks.look).against
 
     def _nowhere(self, one: Leaving, candidate: Candidate) -> tuple[Finding, ...]:
         """No host takes it, whoever else leaves."""
