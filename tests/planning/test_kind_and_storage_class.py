@@ -63,3 +63,25 @@ def test_the_storage_class(sentence: str) -> None:
 
 def test_R19_the_storage_of_a_server_on_an_unknown_host_is_not_known() -> None:
     assert storage_class(LOCAL, None, Policy(shared_storage=(BY_HOST,))) is None
+
+
+OTHER = StoragePool("ceph", hosts=frozenset({"host-b", "host-c"}))
+BOTH = StoragePool("nfs", hosts=frozenset({"host-a", "host-b"}))
+MOVES = {
+    "to a host on the same shared storage nothing is copied (R3)": ((BOTH,), "host-b", StorageClass.EPHEMERAL_SHARED),
+    "off the shared storage the disks are copied (R5)": ((BOTH,), "host-c", StorageClass.EPHEMERAL_LOCAL),
+    "onto another shared storage as well": ((BY_HOST, OTHER), "host-c", StorageClass.EPHEMERAL_LOCAL),
+    "a target of which sources contradict each other (R19)": ((BOTH, OTHER), "host-b", None),
+    "onto a shared storage from where nobody tells (R19)": ((OTHER,), "host-c", None),
+}
+
+
+@pytest.mark.parametrize("sentence", MOVES)
+def test_the_storage_class_of_a_move(sentence: str) -> None:
+    pools, target, wanted = MOVES[sentence]
+    assert storage_class(LOCAL, host("host-a"), Policy(shared_storage=pools), host(target)) is wanted
+
+
+def test_R2_volumes_are_never_copied() -> None:
+    policy = Policy(shared_storage=(BOTH,))
+    assert storage_class(server(), host("host-a"), policy, host("host-c")) is StorageClass.VOLUMES_ONLY

@@ -18,6 +18,7 @@ LIVE, COLD, EVACUATE = MigrationKind
 #: 250 GiB of local disk: one unit and three more
 BIG = {"image_id": "image-1", "flavor": flavor(disk_gb=250)}
 NFS = StoragePool("nfs", hosts=frozenset({"host-a", "host-b"}))
+ALONE = StoragePool("alone", hosts=frozenset({"host-a"}))
 
 
 def ask(
@@ -107,6 +108,24 @@ CASES: dict[str, Case] = {
         ask(4, migration(small("x")), of=big("web-1")), Reason.BANDWIDTH_EXCEEDED, ("4 units needed, 1 of 4",), ()
     ),
     "on shared storage they do not": passes(ask(2, of=big("web-1"), shared_storage=(NFS,)), "1 of 2"),
+    "off shared storage they are copied": fails(
+        ask(4, migration(small("x")), of=big("web-1"), shared_storage=(ALONE,)),
+        Reason.BANDWIDTH_EXCEEDED,
+        ("4 units needed, 1 of 4",),
+        (),
+    ),
+    "others' disks that leave their shared storage weigh more, too": fails(
+        ask(4, migration(big("x"), target_host="host-c"), servers=(big("x"),), shared_storage=(NFS,)),
+        Reason.BANDWIDTH_EXCEEDED,
+        ("4 of 4 are taken",),
+        (),
+    ),
+    "so do those of a decided move": fails(
+        ask(4, moves=(move(big("x"), "host-c", kind=COLD),), servers=(big("x"),), shared_storage=(NFS,)),
+        Reason.BANDWIDTH_EXCEEDED,
+        ("4 of 4 are taken",),
+        (),
+    ),
     "others' local disks weigh more, too": fails(
         ask(4, migration(big("x")), servers=(big("x"),)), Reason.BANDWIDTH_EXCEEDED, ("4 of 4 are taken",), ()
     ),

@@ -8,15 +8,22 @@ from datetime import timedelta
 
 import pytest
 
+from tests.build import flavor
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
 from vmferry.cloud.model import Migration, MigrationKind, Part, Snapshot
-from vmferry.policy import Limits, Policy
+from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Name
+from vmferry.reconcilers.attempts import default_timeout
 from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.scope import Scope
 from vmferry.resources.base import format_time
+from vmferry.resources.words import StorageClass
+
+#: 1 GiB of memory, 40 GiB of disk
+BIG_DISK = {"image_id": "image-1", "flavor": flavor(memory_mb=1024, disk_gb=40)}
 
 
 def cloud(*, vm_state: str = "active", **over: object) -> LittleCloud:
@@ -402,3 +409,32 @@ def test_the_decision_is_pure() -> None:
     first, second = life.look(world), life.look(world)
     assert first == second
     assert life.obj.to_json() == before
+
+
+STORES = {
+    "on one shared storage nothing of the disk is copied (R3)": (frozenset({"cmp1", "cmp2"}), 1),
+    "off the shared storage the disk is copied (R5)": (frozenset({"cmp1"}), 41),
+    "what nobody knows counts as copied (R19)": (frozenset[str](), 41),
+}
+
+
+@pytest.mark.parametrize("sentence", STORES)
+@pytest.mark.parametrize("now_on", ["cmp1", "cmp2"])
+def test_the_deadline_grows_with_what_is_copied_wherever_the_server_is_by_now(sentence: str, now_on: str) -> None:
+    hosts, gib = STORES[sentence]
+    policy = Policy(shared_storage=(StoragePool("nfs", hosts=hosts),) if hosts else ())
+    life = Life(cloud(vm_state="stopped", **BIG_DISK), {"type": "Cold", "target": {"host": "cmp2"}}, policy)
+    attempt = life.look().status.open_attempt
+    assert attempt is not None
+    life.cloud.add_server(now_on, vm_state="stopped", **BIG_DISK)
+    scope = Scope(life.obj, World(life.cloud.snapshot()), life.cloud.now, policy)
+    assert default_timeout(attempt, scope.server, scope) == policy.timeout_base + gib * policy.timeout_per_gib
+
+
+@pytest.mark.parametrize(
+    ("hosts", "wanted"), [(["cmp1", "cmp2"], StorageClass.EPHEMERAL_SHARED), (["cmp1"], StorageClass.EPHEMERAL_LOCAL)]
+)
+def test_the_status_says_what_the_move_does_to_the_disks(hosts: list[str], wanted: StorageClass) -> None:
+    policy = Policy(shared_storage=(StoragePool("nfs", hosts=frozenset(hosts)),))
+    life = Life(cloud(vm_state="stopped", **BIG_DISK), {"type": "Cold", "target": {"host": "cmp2"}}, policy)
+    assert life.look().status.storage is wanted

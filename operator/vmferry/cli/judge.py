@@ -63,6 +63,7 @@ def judge(
         else:
             answer, reason, message = Answer.OK, "AllPassed", f"the server can go to {found.target}"
             status.target_host = found.target
+            status.storage = storage_class(server, source, policy, snapshot.hosts.get(found.target or ""))
     conditions.set(c.PREREQUISITES_MET, answer is Answer.OK, reason, message)
     return Verdict(server.id, answer, reason, clip(message, 2048), status, against)
 

@@ -1,14 +1,13 @@
 """Bandwidth (R17): the copies in flight on a host's management network stay within a configured limit.
 
 The limit is in units for each host (`policy.bandwidth`). A live or cold migration weighs one unit, and one more for
-each 100 GiB of local disk, begun ones counted, that it copies. An evacuation copies nothing. What weighs more than
-the limit weighs as much as the limit: it runs alone.
+each 100 GiB of disk, begun ones counted, that it copies: a local disk, or one that leaves its shared storage. An
+evacuation copies nothing. What weighs more than the limit weighs as much as the limit: it runs alone.
 """
 
 from __future__ import annotations
 
 from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
-from vmferry.policy import Policy
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.storage import has_local_disks
@@ -27,7 +26,7 @@ def check(question: Question) -> Finding:
         return passed(_NAME, "no limit is configured", target.name)
     if question.server.host is None:
         return passed(_NAME, "the server is on no host: nothing to copy", target.name)
-    needed = _units(question.server.id, question.server.host, question, limit)
+    needed = _units(question.server.id, question.server.host, target.name, question, limit)
     for host in (question.server.host, target.name):
         taken = _taken(question, host, limit)
         if taken + needed > limit:
@@ -54,22 +53,28 @@ def _taken(question: Question, host: str, limit: int) -> int:
         target = migration.target_host or (planned.target_host if planned else None)
         copies = migration.type != NOVA_TYPE[MigrationKind.EVACUATE]
         if copies and host in (migration.source_host, target):
-            taken[migration.server_id] = _units(migration.server_id, migration.source_host, question, limit)
+            taken[migration.server_id] = _units(migration.server_id, migration.source_host, target, question, limit)
     for move in decided.values():
         if move.kind is not MigrationKind.EVACUATE and host in (move.source_host, move.target_host):
-            taken[move.server_id] = _units(move.server_id, move.source_host, question, limit)
+            taken[move.server_id] = _units(move.server_id, move.source_host, move.target_host, question, limit)
     taken.pop(question.server.id, None)
     return sum(taken.values())
 
 
-def _units(server_id: str, source: str | None, question: Question, limit: int) -> int:
-    """The weight of the server's move away from `source`; a server that is not listed weighs like a small one."""
+def _units(server_id: str, source: str | None, target: str | None, question: Question, limit: int) -> int:
+    """The weight of the server's move; a server that is not listed weighs like a small one."""
     server = question.snapshot.servers.get(server_id)
-    if server is None or not has_local_disks(server) or _shared(question, source, question.policy):
+    if server is None or not has_local_disks(server) or _shared(question, source, target):
         return min(1, limit)
     return min(1 + -(-server.local_disk_gb // GIB_PER_UNIT), limit)
 
 
-def _shared(question: Question, source: str | None, policy: Policy) -> bool:
-    host = question.snapshot.hosts.get(source or "")
-    return host is not None and told.storage_pool(host, policy).value is not None
+def _shared(question: Question, source: str | None, target: str | None) -> bool:
+    """Whether the disks stay where they are; a target that Nova has not named yet counts as on the same storage."""
+    pool = _pool(question, source)
+    return pool is not None and (target is None or _pool(question, target) == pool)
+
+
+def _pool(question: Question, name: str | None) -> str | None:
+    host = question.snapshot.hosts.get(name or "")
+    return told.storage_pool(host, question.policy).value if host is not None else None

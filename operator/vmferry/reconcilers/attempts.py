@@ -64,15 +64,18 @@ def ended_by_others(attempt: Attempt) -> bool:
 
 def deadline(attempt: Attempt, server: Server | None, scope: Scope) -> datetime:
     """When the attempt counts as stuck; by default it grows with the bytes to copy."""
-    return attempt.started_at + (scope.spec.timeout or default_timeout(server, scope))
+    return attempt.started_at + (scope.spec.timeout or default_timeout(attempt, server, scope))
 
 
-def default_timeout(server: Server | None, scope: Scope) -> timedelta:
+def default_timeout(attempt: Attempt, server: Server | None, scope: Scope) -> timedelta:
+    """By the attempt's own hosts: the server may be at the target already."""
     policy: Policy = scope.policy
     if server is None:
         return policy.timeout_base
     gib = server.flavor.memory_mb / 1024
-    if storage_class(server, scope.source, policy) not in (
+    hosts = scope.snapshot.hosts
+    source, target = hosts.get(attempt.source_host), hosts.get(attempt.target_host)
+    if storage_class(server, source, policy, target) not in (
         StorageClass.VOLUMES_ONLY,
         StorageClass.EPHEMERAL_SHARED,
     ):

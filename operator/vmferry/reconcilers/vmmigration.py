@@ -251,6 +251,7 @@ def _check(scope: Scope) -> MigrationDecision | None:
     if found.target is None:
         return _conclude_tried(scope)
     scope.status.target_host = found.target
+    scope.status.storage = storage_class(server, scope.source, scope.policy, scope.snapshot.hosts.get(found.target))
     scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", f"the server can go to {found.target}")
     return None
 
