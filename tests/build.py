@@ -200,6 +200,7 @@ def snapshot(
     facts: dict[str, Any] = {
         "projects": {"p-shop": "shop"},
         "user_id": "vmferry",
+        "ports": {},
     }
     return Snapshot(
         servers=by_id,
@@ -229,5 +230,6 @@ def question(
         "policy": Policy(),
         "now": NOW,
         "group": view.group_of(asked.id),
+        "ports": view.ports_of(asked.id),
     }
     return Question(server=asked, kind=kind, snapshot=view, **{**facts, **over})

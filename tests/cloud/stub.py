@@ -34,7 +34,7 @@ class Stub:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        #: answers by `METHOD path` without the query; a list is used up one by one, its last one stays
+        #: answers by `METHOD path?query`, else by `METHOD path`; a list is used up one by one, its last one stays
         self.answers: dict[str, Answer | list[Answer]] = {}
         #: every request of the services, as `METHOD path?query`
         self.requests: list[str] = []
@@ -44,6 +44,7 @@ class Stub:
         self.login = Answer(201)
         self.logins = 0
         self.placement = True
+        self.network = False
         #: ends every answer that hangs
         self.released = threading.Event()
 
@@ -59,7 +60,8 @@ class Stub:
         if path.rstrip("/") == "/placement":
             return Answer(body={"versions": [_version("v1.0", f"{self.url}/placement", "1.39")["version"]]})
         self.requests.append(f"{method} {target}")
-        found = self.answers.get(f"{method} {path}", Answer(404, {"itemNotFound": {"code": 404, "message": "none"}}))
+        none = Answer(404, {"itemNotFound": {"code": 404, "message": "none"}})
+        found = self.answers.get(f"{method} {target}") or self.answers.get(f"{method} {path}", none)
         if isinstance(found, list):
             return found.pop(0) if len(found) > 1 else found[0]
         return found
@@ -80,6 +82,7 @@ class Stub:
     def _token(self) -> Any:
         services = [("identity", "/identity/v3"), ("compute", "/compute/v2.1")]
         services += [("placement", "/placement")] if self.placement else []
+        services += [("network", "/network")] if self.network else []
         catalog = [
             {
                 "type": name,

@@ -29,6 +29,7 @@ from vmferry.cloud.actions import (
     StopServer,
     Unanswered,
 )
+from vmferry.cloud.model import Inventory
 from vmferry.cloud.nova import CloudError, NovaDoor
 
 COMPUTE = "/compute/v2.1"
@@ -319,13 +320,141 @@ def test_placement_is_asked_once_for_all_and_singly_for_full_hosts(cloud: Stub, 
         "traits": {"traits": ["HW_CPU_X86_AVX"]},
     }.items():
         cloud.answers[f"GET /placement/resource_providers/h2/{page}"] = Answer(body=body)
+    cloud.answers["GET /placement/resource_providers?in_tree=h2"] = providers("h2")
     found = door.resources(["h1", "h2", "never-registered"])
     assert found is not None
     assert found.keys() == {"h1", "h2"}
-    assert found["h1"].inventories["MEMORY_MB"].free == 90
+    assert found["h1"].inventories["MEMORY_MB"].free == 180, "90 of its own, and as much of its child"
     assert (found["h2"].inventories["MEMORY_MB"].capacity, found["h2"].inventories["MEMORY_MB"].free) == (150, 0)
     assert found["h2"].inventories["MEMORY_MB"].max_unit == 110
     assert found["h2"].traits == {"HW_CPU_X86_AVX"}
+
+
+def inventory(total: int, **over: Any) -> dict[str, Any]:
+    return {"total": total, "reserved": 0, "allocation_ratio": 1.0, "max_unit": total, **over}
+
+
+def providers(*ids: str) -> Answer:
+    return Answer(body={"resource_providers": [{"uuid": one} for one in ids]})
+
+
+def tell_provider(cloud: Stub, name: str, used: dict[str, int], **inventories: Any) -> None:
+    """What Placement says of one provider; one of the name `x` is in the Placement aggregate `x-aggregate`."""
+    for page, body in {
+        "inventories": {"inventories": inventories},
+        "usages": {"usages": used},
+        "traits": {"traits": []},
+        "aggregates": {"aggregates": [f"{name}-aggregate"]},
+    }.items():
+        cloud.answers[f"GET /placement/resource_providers/{name}/{page}"] = Answer(body=body)
+
+
+def candidates(**resources: Any) -> Answer:
+    """Provider summaries; `h1_numa0` is a child of `h1`."""
+    summaries = {
+        name: {
+            "resources": {what: {"capacity": capacity, "used": used} for what, (capacity, used) in told.items()},
+            "traits": [f"CUSTOM_OF_{name.upper()}"],
+            "root_provider_uuid": name.partition("_")[0],
+        }
+        for name, told in resources.items()
+    }
+    return Answer(body={"allocation_requests": [], "provider_summaries": summaries})
+
+
+def test_R16_the_room_of_a_host_is_that_of_its_whole_tree_and_one_server_fits_one_provider(
+    cloud: Stub, door: NovaDoor
+) -> None:
+    cloud.answers[CANDIDATES] = candidates(
+        h1={"DISK_GB": (500, 100)},
+        h1_numa0={"MEMORY_MB": (40, 10), "VCPU": (8, 8)},
+        h1_numa1={"MEMORY_MB": (40, 20), "VCPU": (8, 2)},
+        h1_gpu={"VGPU": (4, 1)},
+    )
+    found = door.resources(["h1"])
+    assert found is not None
+    assert found.keys() == {"h1"}
+    assert found["h1"].inventories == {
+        "DISK_GB": Inventory(500, 100),
+        "MEMORY_MB": Inventory(80, 30, max_unit=30),
+        "VCPU": Inventory(16, 10, max_unit=6),
+        "VGPU": Inventory(4, 1),
+    }
+    assert found["h1"].traits == {"CUSTOM_OF_H1"}, "a child's traits are its devices' matter"
+
+
+def test_R16_a_full_host_is_told_with_its_children(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[CANDIDATES] = candidates()
+    cloud.answers["GET /placement/resource_providers?in_tree=h1"] = providers("h1", "n0", "n1")
+    tell_provider(cloud, "h1", {"DISK_GB": 3}, DISK_GB=inventory(10))
+    tell_provider(cloud, "n0", {"MEMORY_MB": 40}, MEMORY_MB=inventory(40))
+    tell_provider(cloud, "n1", {"MEMORY_MB": 40}, MEMORY_MB=inventory(40))
+    found = door.resources(["h1"])
+    assert found is not None
+    assert found["h1"].inventories == {
+        "DISK_GB": Inventory(10, 3, max_unit=10),
+        "MEMORY_MB": Inventory(80, 80, max_unit=0),
+    }
+
+
+def test_R16_what_a_sharing_provider_holds_counts_for_every_host_in_its_aggregate(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[CANDIDATES] = candidates(
+        h1={"MEMORY_MB": (64, 0)}, h2={"MEMORY_MB": (64, 0), "DISK_GB": (5, 0)}, h3={"MEMORY_MB": (64, 0)}
+    )
+    cloud.answers["GET /placement/resource_providers?required=MISC_SHARES_VIA_AGGREGATE"] = providers("nfs", "old")
+    cloud.answers["GET /placement/resource_providers?member_of=in%3Anfs-aggregate"] = providers("nfs", "h1", "h2")
+    cloud.answers["GET /placement/resource_providers?member_of=in%3Aold-aggregate"] = providers("old", "h1")
+    tell_provider(cloud, "nfs", {"DISK_GB": 100}, DISK_GB=inventory(1000, reserved=100, max_unit=600))
+    tell_provider(cloud, "old", {"DISK_GB": 90}, DISK_GB=inventory(100))
+    found = door.resources(["h1", "h2", "h3"])
+    assert found is not None
+    assert found["h1"].inventories["DISK_GB"] == Inventory(900, 100, max_unit=600, shared="nfs"), "the roomier of two"
+    assert found["h2"].inventories["DISK_GB"] == Inventory(5, 0), "what a host has itself counts alone"
+    assert "DISK_GB" not in found["h3"].inventories
+
+
+@pytest.fixture
+def networked(cloud: Stub, tmp_path: Path) -> NovaDoor:
+    cloud.network = True
+    made = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
+    made.connect()
+    return made
+
+
+PORTS = "GET /network/v2.0/ports"
+
+
+def port(number: int, server: str, kind: str | None) -> dict[str, Any]:
+    return {"id": f"p{number}", "device_id": server} | ({"binding:vnic_type": kind} if kind else {})
+
+
+def test_R18_ports_are_read_page_by_page_and_ordinary_ones_left_out(cloud: Stub, networked: NovaDoor) -> None:
+    more = [{"rel": "next", "href": "http://elsewhere/v2.0/ports?marker=p2"}]
+    cloud.answers[PORTS] = [
+        Answer(body={"ports": [port(1, "s1", "vdpa"), port(2, "s2", "normal")], "ports_links": more}),
+        Answer(body={"ports": [port(3, "s1", "direct"), port(4, "", "direct"), port(5, "s3", None)]}),
+    ]
+    assert networked.ports() == {"s1": ("direct", "vdpa")}
+    first, second = (parse_qs(urlsplit(request).query) for request in cloud.requests)
+    assert first["fields"] == ["id", "device_id", "binding:vnic_type"]
+    assert {"direct", "direct-physical", "vdpa"} <= set(first["binding:vnic_type"])
+    assert (first.get("marker"), second["marker"]) == (None, ["p2"])
+
+
+def test_R19_ports_that_we_may_not_list_are_not_told(cloud: Stub, networked: NovaDoor) -> None:
+    cloud.answers[PORTS] = Answer(403, {"NeutronError": {"type": "Forbidden", "message": "no", "detail": ""}})
+    assert networked.ports() is None
+
+
+def test_a_neutron_that_fails_is_an_error(cloud: Stub, networked: NovaDoor) -> None:
+    cloud.answers[PORTS] = Answer(503, "no backend")
+    with pytest.raises(CloudError, match="GET network /ports: HTTP 503"):
+        networked.ports()
+
+
+def test_without_a_network_service_nothing_is_asked(cloud: Stub, door: NovaDoor) -> None:
+    assert door.ports() == {}
+    assert cloud.requests == []
 
 
 def test_without_placement_the_hosts_are_known_without_their_room(cloud: Stub, tmp_path: Path) -> None:

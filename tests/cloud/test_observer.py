@@ -58,6 +58,8 @@ class FakeDoor(NovaDoor):
         self.changed_records: list[Migration] = []
         self.compute = parse.service(SERVICE)
         self.room: dict[str, parse.Resources] | None = {}
+        self.special_ports: dict[str, tuple[str, ...]] | None = {}
+        self.neutron_broken = False
         self.broken: str | None = None
         self.connects = 0
         self.sinces: list[datetime | None] = []
@@ -132,6 +134,11 @@ class FakeDoor(NovaDoor):
         self._answer()
         return []
 
+    def ports(self) -> dict[str, tuple[str, ...]] | None:
+        if self.neutron_broken:
+            raise CloudError("GET network /ports: HTTP 503")
+        return None if self.special_ports is None else dict(self.special_ports)
+
     def projects(self) -> dict[str, str]:
         self._answer()
         return {"project-1": "shop"}
@@ -195,6 +202,28 @@ async def test_the_first_view_is_whole() -> None:
         assert view.projects == {"project-1": "shop"}
         assert view.user_id == "user-1"
         assert view.trouble is None
+
+
+async def test_R19_what_neutron_does_not_tell_is_unknown_and_leaves_the_view_fresh() -> None:
+    door = FakeDoor()
+    door.special_ports = {"s1": ("direct",)}
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        assert (observer.snapshot.ports_of("s1"), observer.snapshot.ports_of("s2")) == (("direct",), ())
+        door.neutron_broken = True
+        await until(lambda: observer.snapshot.ports is None, "ports that are not told")
+        read_at = observer.snapshot.read_at[Part.GROUPS]
+        await until(lambda: observer.snapshot.read_at[Part.GROUPS] > read_at, "groups that are read all the same")
+        assert observer.snapshot.trouble is None
+
+
+async def test_a_server_whose_ports_changed_is_told() -> None:
+    door, told = FakeDoor(), list[frozenset[str]]()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        observer.subscribe(lambda servers, hosts_changed: told.append(servers))
+        door.special_ports = {"s1": ("direct",)}
+        await until(lambda: frozenset({"s1"}) in told, "a word of the server")
 
 
 async def test_polls_ask_for_changes_by_the_clouds_clock_with_an_overlap() -> None:

@@ -25,6 +25,12 @@ SERVERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"pinned_availability_zone": None},
         {"pinned_availability_zone": None},
     ),
+    "with the properties of its image (2.98)": (
+        {"image": {"id": "image-1", "links": [], "properties": {"hw_tpm_version": "2.0"}}},
+        {"image_properties": {"hw_tpm_version": "2.0"}},
+    ),
+    "of a Nova that does not tell them (R19)": ({}, {"image_properties": None}),
+    "on a volume, whose image Nova does not tell (R19)": ({"image": ""}, {"image_properties": None}),
     "still building": ({"OS-EXT-STS:power_state": None}, {"power_state": 0}),
 }
 
@@ -41,6 +47,18 @@ def test_servers_of_one_flavor_share_it() -> None:
     assert first.flavor is second.flavor
     extra = parse.server({**SERVER, "flavor": {**SERVER["flavor"], "extra_specs": {"hw:cpu_policy": "dedicated"}}})
     assert extra.flavor.extra_specs == {"hw:cpu_policy": "dedicated"}
+
+
+def test_R19_hidden_extra_specs_are_not_the_same_as_none() -> None:
+    flavor = {key: value for key, value in SERVER["flavor"].items() if key != "extra_specs"}
+    assert parse.server(SERVER).flavor.extra_specs_told
+    assert not parse.server({**SERVER, "flavor": flavor}).flavor.extra_specs_told
+
+
+def test_servers_of_one_image_share_its_properties() -> None:
+    image = {"id": "image-1", "links": [], "properties": {"hw_disk_bus": "virtio"}}
+    first, second = (parse.server({**SERVER, "id": one, "image": image}) for one in "ab")
+    assert first.image_properties is second.image_properties
 
 
 def test_a_server_costs_microseconds() -> None:

@@ -96,6 +96,7 @@ def questions(draw: st.DrawFn) -> Question:
         ),
         now=NOW,
         group=view.group_of(asked.id),
+        ports=view.ports_of(asked.id),
         moves=tuple(others),
         stop_if_running=draw(st.booleans()),
         attested=draw(st.booleans()),

@@ -42,6 +42,20 @@ def without(*missing: str, of: Server = WEB, **inventories: Inventory) -> Questi
 
 OTHER = server(name="other", flavor=flavor(memory_mb=60_000))
 
+
+def shared(other: str) -> Question:
+    """20 GiB are needed on host-b; host-b and host-c share 70 GiB, of which a move to `other` takes 60."""
+    disks = {
+        "host-a": Inventory(500, 0),
+        "host-b": Inventory(70, 0, shared="nfs"),
+        "host-c": Inventory(70, 0, shared="nfs"),
+        "host-d": Inventory(70, 0),
+        "host-e": Inventory(70, 0, shared="nfs-2"),
+    }
+    view = snapshot([DISK], [host(name, inventories=room(DISK_GB=disk)) for name, disk in disks.items()])
+    return question(DISK, view=view, moves=(move(OTHER, other, needs={"DISK_GB": 60}),))
+
+
 CASES: dict[str, Case] = {
     "an empty host has room": passes(ask(), "enough room"),
     "the last byte may be taken": passes(ask(MEMORY_MB=Inventory(65_536, 61_440))),
@@ -125,6 +139,15 @@ CASES: dict[str, Case] = {
         ("1536 free",),
         (),
     ),
+    "room on a shared storage is taken by moves to every host that shares it (R16)": fails(
+        shared("host-c"), Reason.INSUFFICIENT_CAPACITY, ("20 GiB disk needed, 10 free",), (), "host-b"
+    ),
+    "also by those to this host": fails(shared("host-b"), Reason.INSUFFICIENT_CAPACITY, ("10 free",), ()),
+    "not by those to a host that has its own": passes(shared("host-d")),
+    "nor to one on another shared storage": passes(shared("host-e")),
+    "what is not shared stays each host's own": passes(
+        ask(moves=(move(OTHER, "host-c", needs={"MEMORY_MB": 65_536}),))
+    ),
     "a host of which Placement tells nothing (R19)": cannot_tell(
         question(view=snapshot(hosts=[host("host-a"), host("host-b", inventories=None)])),
         ("host-b",),
@@ -161,8 +184,15 @@ def test_it_says(sentence: str) -> None:
         (DISK, {"VCPU": 2, "MEMORY_MB": 4096, "DISK_GB": 20}),
         (server(flavor=flavor(disk_gb=20, ephemeral_gb=5, swap_mb=1)), {"VCPU": 2, "MEMORY_MB": 4096, "DISK_GB": 6}),
         (server(flavor=flavor(swap_mb=1025)), {"VCPU": 2, "MEMORY_MB": 4096, "DISK_GB": 2}),
+        (server(image_properties={"hw_cpu_policy": "dedicated"}), {"PCPU": 2, "MEMORY_MB": 4096}),
     ],
-    ids=["volumes only", "a local root", "a volume root with ephemeral space and swap", "swap is rounded up"],
+    ids=[
+        "volumes only",
+        "a local root",
+        "a volume root with ephemeral space and swap",
+        "swap is rounded up",
+        "an image that asks for pinned CPUs",
+    ],
 )
 def test_R16_a_server_needs_what_placement_counts(asked: Server, needs: dict[str, int]) -> None:
     assert asked.needs == needs

@@ -22,9 +22,17 @@ FPGA = {"accel:device_profile": "fpga-1"}
 VGPU = {"resources:VGPU": "1"}
 
 
-def ask(specs: dict[str, str], kind: MigrationKind, **over: Any) -> Question:
-    asked = server(flavor=flavor(extra_specs=specs), **over)
-    return question(asked, kind, snapshot([asked]), target=None)
+def ask(
+    specs: dict[str, str], kind: MigrationKind, ports: tuple[str, ...] | None = (), *, hidden: bool = False, **over: Any
+) -> Question:
+    asked = server(flavor=flavor(extra_specs=specs, extra_specs_told=not hidden), **over)
+    told = None if ports is None else {asked.id: ports}
+    return question(asked, kind, snapshot([asked], ports=told), target=None)
+
+
+def imaged(kind: MigrationKind, properties: dict[str, str], **over: Any) -> Question:
+    """A server whose flavor asks for nothing and whose image has these properties."""
+    return ask({}, kind, image_id="image-1", image_properties=properties, **over)
 
 
 def refused(specs: dict[str, str], kind: MigrationKind, *says: str, remedy: str = "", **over: Any) -> Case:
@@ -36,7 +44,9 @@ def untold(specs: dict[str, str], kind: MigrationKind, *says: str) -> Case:
 
 
 CASES: dict[str, Case] = {
-    "an ordinary flavor, and what is not looked at": passes(ask({}, LIVE), "asks for no device", "ports, shares"),
+    "an ordinary flavor, and what is not looked at": passes(
+        ask({}, LIVE), "nothing told of it asks for a device", "its image and file shares"
+    ),
     "specs that attach nothing": passes(
         ask({"quota:vif_inbound_average": "1", "trait:HW_CPU_X86_AVX2": "required", "hw:cpu_policy": "shared"}, COLD)
     ),
@@ -71,6 +81,72 @@ CASES: dict[str, Case] = {
     "pinned CPUs": untold({"hw:cpu_policy": "dedicated"}, LIVE, "NUMA", "hw:cpu_policy=dedicated"),
     "huge pages on two nodes": untold(
         {"hw:numa_nodes": "2", "hw:mem_page_size": "1GB"}, COLD, "hw:numa_nodes=2", "hw:mem_page_size=1GB"
+    ),
+    # what an image asks for
+    "an image that asks for nothing": passes(
+        imaged(LIVE, {"hw_disk_bus": "virtio", "hw_cpu_policy": "shared"}), "nothing told of it asks", "file shares"
+    ),
+    "a vTPM of the image's is one": fails(
+        imaged(LIVE, {"hw_tpm_version": "2.0", "hw_tpm_model": "tpm-crb"}),
+        Reason.DEVICE_ATTACHED,
+        ("vTPM",),
+        ("Cold",),
+    ),
+    "whose secret is its owner's too": fails(
+        imaged(COLD, {"hw_tpm_version": "1.2"}), Reason.DEVICE_ATTACHED, ("its owner's",), ("let its owner",)
+    ),
+    "a model alone makes no vTPM, as in Nova": passes(imaged(LIVE, {"hw_tpm_model": "tpm-tis"})),
+    "an image that asks for encrypted memory": fails(
+        imaged(LIVE, {"hw_mem_encryption": "True"}), Reason.DEVICE_ATTACHED, ("encrypted",), ("Cold",)
+    ),
+    "even if the flavor says no: Nova let neither through, or they changed": fails(
+        ask({"hw:mem_encryption": "false"}, LIVE, image_properties={"hw_mem_encryption": "true"}),
+        Reason.DEVICE_ATTACHED,
+        ("encrypted",),
+        (),
+    ),
+    "an image with a NUMA topology": cannot_tell(
+        imaged(LIVE, {"hw_numa_nodes": "2", "hw_cpu_policy": "dedicated"}),
+        ("hw:cpu_policy=dedicated", "hw:numa_nodes=2"),
+        (),
+    ),
+    "a flavor outvotes its image's policy, as in Nova": passes(
+        ask({"hw:cpu_policy": "shared"}, LIVE, image_properties={"hw_cpu_policy": "dedicated"})
+    ),
+    "what the image of a volume asks for is not told, and that is said (R19)": passes(
+        ask({}, LIVE, image_id=None), "the properties of its image and file shares are not told"
+    ),
+    # ports
+    "a port with a device of its host": cannot_tell(
+        ask({}, COLD, ("direct", "vdpa")), ("a device for its ports of type direct, vdpa free",), ("by hand",)
+    ),
+    "which live also has to be taken over while it runs": cannot_tell(
+        ask({}, LIVE, ("macvtap",)), ("macvtap free and can take it over from a running server",), ()
+    ),
+    "a port with an accelerator is not moved live": fails(
+        ask({}, LIVE, ("accelerator-direct",)),
+        Reason.DEVICE_ATTACHED,
+        ("port with an accelerator (accelerator-direct)", "Nova refuses Live"),
+        ("build the server anew",),
+    ),
+    "nor moved cold": fails(
+        ask({}, COLD, ("accelerator-direct-physical",)), Reason.DEVICE_ATTACHED, ("refuses Cold",), ()
+    ),
+    "nor evacuated, unlike the accelerator of a flavor": fails(
+        ask({}, EVACUATE, ("accelerator-direct", "direct")), Reason.DEVICE_ATTACHED, ("refuses Evacuate",), ()
+    ),
+    # what the cloud has and does not show
+    "ports that Neutron does not tell (R19)": cannot_tell(
+        ask({}, LIVE, None), ("does not tell which ports it has",), ("Neutron",)
+    ),
+    "a flavor whose extra specs are hidden is not one that has none (R19)": cannot_tell(
+        ask({}, COLD, hidden=True), ("extra specs are hidden",), ("os-flavor-extra-specs:index",)
+    ),
+    "what is refused is not hidden by what is not told (R19)": fails(
+        ask({}, LIVE, None, hidden=True, image_properties={"hw_tpm_version": "2.0"}),
+        Reason.DEVICE_ATTACHED,
+        ("vTPM",),
+        (),
     ),
     # several
     "all that Nova refuses is said at once (R20)": refused(

@@ -28,7 +28,70 @@ def ask(specs: dict[str, str], **target: Any) -> Question:
     return question(asked, view=snapshot([asked], [host("host-a"), host("host-b", **target)]))
 
 
+def unscoped(wish: str, source: str | None, target: str | None) -> Question:
+    """The flavor has `ssd=WISH`; the hosts' aggregates say these of ssd, or nothing."""
+    asked = server(flavor=flavor(extra_specs={"ssd": wish}))
+    hosts = [
+        host(name, aggregates=(aggregate(1), *((aggregate(2, ssd=value),) if value else ())))
+        for name, value in (("host-a", source), ("host-b", target))
+    ]
+    return question(asked, view=snapshot([asked], hosts))
+
+
+def imaged(properties: dict[str, str], *traits: str, **specs: str) -> Question:
+    asked = server(
+        flavor=flavor(extra_specs={key.replace("__", ":"): wish for key, wish in specs.items()}),
+        image_id="image-1",
+        image_properties=properties,
+    )
+    return question(asked, view=snapshot([asked], [host("host-a"), host("host-b", traits=frozenset(traits))]))
+
+
+SECURE_BOOT = {"os_secure_boot": "required"}
+TPM = {"hw_tpm_version": "2.0", "hw_tpm_model": "tpm-crb"}
+TPM_2_0, TPM_CRB, TPM_TIS = (f"COMPUTE_SECURITY_TPM_{end}" for end in ("2_0", "CRB", "TIS"))
+
 CASES: dict[str, Case] = {
+    # without a scope
+    "a key without a scope that no aggregate has is no demand (R21)": passes(unscoped("true", None, None)),
+    "one that the target's aggregate meets": passes(unscoped("true", None, "maybe,true")),
+    "one that it does not: whether Nova asks for it is not told (R19)": cannot_tell(
+        unscoped("true", "true", "false"),
+        ("has ssd=true", "host-b say false", "AggregateInstanceExtraSpecsFilter"),
+        ("aggregate_instance_extra_specs:ssd",),
+        "host-b",
+    ),
+    "one that only the server's own host has": cannot_tell(
+        unscoped("true", "true", None), ("host-b say nothing of it",), (), "host-b"
+    ),
+    "one of which the target says something else than the server's own host, which says nothing": cannot_tell(
+        unscoped("true", None, "false"), ("host-b say false",), (), "host-b"
+    ),
+    "what is refused is not hidden by what is not told": fails(
+        ask({"a": "1", AVX: "required"}, aggregates=(aggregate(1, a="2"),)), Reason.OUTSIDE_CLUSTER, ("AVX512F",), ()
+    ),
+    # what stands for a trait
+    "an image that requires secure boot": fails(
+        imaged(SECURE_BOOT),
+        Reason.OUTSIDE_CLUSTER,
+        ("host-b has no trait COMPUTE_SECURITY_UEFI_SECURE_BOOT", "requires secure boot"),
+        ("COMPUTE_SECURITY_UEFI_SECURE_BOOT",),
+        "host-b",
+    ),
+    "a host that can": passes(imaged(SECURE_BOOT, "COMPUTE_SECURITY_UEFI_SECURE_BOOT")),
+    "an image that would like it": passes(imaged({"os_secure_boot": "optional"})),
+    "a flavor that requires it": fails(
+        imaged({}, os__secure_boot="required"), Reason.OUTSIDE_CLUSTER, ("requires secure boot",), ()
+    ),
+    "a vTPM on a host that has none": fails(imaged(TPM), Reason.OUTSIDE_CLUSTER, (TPM_2_0, "vTPM 2.0"), (TPM_2_0,)),
+    "a vTPM of another model": fails(imaged(TPM, TPM_2_0, TPM_TIS), Reason.OUTSIDE_CLUSTER, (TPM_CRB,), ()),
+    "a vTPM of the same model": passes(imaged(TPM, TPM_2_0, TPM_CRB)),
+    "an older Nova tells no models": passes(imaged(TPM, TPM_2_0)),
+    "without a model it is a TIS": passes(imaged({"hw_tpm_version": "2.0"}, TPM_2_0, TPM_TIS)),
+    # hidden
+    "a flavor whose extra specs are hidden (R19)": cannot_tell(
+        question(server(flavor=flavor(extra_specs_told=False))), ("m1.medium", "hidden"), ("os-flavor-extra-specs",)
+    ),
     "a flavor that demands nothing": passes(ask({})),
     "a required trait that is there": passes(ask({AVX: "required"}, **HAS_AVX)),
     "one that is not": fails(

@@ -146,6 +146,7 @@ class LittleCloud:
     def snapshot(self) -> Snapshot:
         seen = {m.uuid: m for m in self.migrations if self._visible[m.uuid] <= self.now}
         return Snapshot(
+            ports={},
             servers=dict(self.servers),
             hosts={name: self._with_room(host) for name, host in self.hosts.items()},
             server_groups=tuple(self.groups),
@@ -188,7 +189,9 @@ class LittleCloud:
             read_at=self.now,
             server=self.servers.get(server_id),
             migrations=snapshot.migrations_by_server.get(server_id, ()),
-            actions=tuple(a for a in reversed(self.actions) if self._about[a.request_id] == server_id) if actions else None,
+            actions=tuple(a for a in reversed(self.actions) if self._about[a.request_id] == server_id)
+            if actions
+            else None,
         )
 
     def progress(self) -> Progress:

@@ -42,6 +42,8 @@ class Flavor:
     ephemeral_gb: int = 0
     swap_mb: int = 0
     extra_specs: Mapping[str, str] = field(default_factory=dict)
+    #: False: the cloud hides them (policy os-flavor-extra-specs), which is not the same as none
+    extra_specs_told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class Server:
     updated: str = ""
     #: the zone that the server was asked for (2.96); None: any, or the cloud does not tell
     pinned_availability_zone: str | None = None
+    #: the properties of its image as Nova keeps them for the server (2.98), traits left out by Nova; None: not told,
+    #: which is so for every server that boots from a volume
+    image_properties: Mapping[str, str] | None = None
 
     @property
     def local_disk_gb(self) -> int:
@@ -90,7 +95,7 @@ class Server:
             "DISK_GB": self.local_disk_gb,
         }
         specs = self.flavor.extra_specs
-        if specs.get("hw:cpu_policy") == "dedicated":
+        if specs.get("hw:cpu_policy", (self.image_properties or {}).get("hw_cpu_policy")) == "dedicated":
             wanted["PCPU"] = wanted.pop("VCPU")
         prefix = "resources:"
         wanted |= {k.removeprefix(prefix): int(v) for k, v in specs.items() if k.startswith(prefix) and v.isdecimal()}
@@ -265,6 +270,8 @@ class Inventory:
     used: int
     #: largest single allocation; None: the cloud did not tell
     max_unit: int | None = None
+    #: the sharing provider that holds it: hosts with the same one take of the same room; None: the host's own
+    shared: str | None = None
 
     @property
     def free(self) -> int:
@@ -441,6 +448,8 @@ class Snapshot:
     servers: Mapping[str, Server] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
     server_groups: tuple[ServerGroup, ...] = ()
+    #: by server id the types (`binding:vnic_type`) of its ports that are not `normal` ones; None: Neutron does not tell
+    ports: Mapping[str, tuple[str, ...]] | None = None
     #: every open migration and the lately ended ones, by UUID
     migrations: Mapping[str, Migration] = field(default_factory=dict)
     #: project names by id
@@ -476,6 +485,10 @@ class Snapshot:
     def group_of(self, server_id: str) -> ServerGroup | None:
         """The server group that the server is in; Nova allows one."""
         return next((group for group in self.server_groups if server_id in group.members), None)
+
+    def ports_of(self, server_id: str) -> tuple[str, ...] | None:
+        """The types of the server's ports that are not `normal` ones; None: Neutron does not tell."""
+        return None if self.ports is None else self.ports.get(server_id, ())
 
     def open_migrations(self) -> list[Migration]:
         return [m for m in self.migrations.values() if m.open]

@@ -113,6 +113,7 @@ class Observer:
         self._resources: Mapping[str, Resources] | None = None
         self._managed: dict[str, HostFacts] = {}
         self._managed_trouble: str | None = None
+        self._ports_trouble: str | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -385,12 +386,28 @@ class Observer:
         self._tell(hosts_changed=differs)
 
     async def _read_groups(self) -> None:
-        groups = tuple(await self._call(self.door.server_groups))
-        differs = groups != self._snapshot.server_groups
-        if differs:
-            self._snapshot = replace(self._snapshot, server_groups=groups)
+        found, ports = await asyncio.gather(self._call(self.door.server_groups), self._ports())
+        groups, known = tuple(found), self._snapshot.ports
+        differs = groups != self._snapshot.server_groups or (ports is None) != (known is None)
+        changed = {server_id for server_id, _ in (ports or {}).items() ^ (known or {}).items()}
+        if differs or changed:
+            self._snapshot = replace(self._snapshot, server_groups=groups, ports=ports)
         self._mark_read(Part.GROUPS)
-        self._tell(hosts_changed=differs)
+        self._tell(changed, hosts_changed=differs)
+
+    async def _ports(self) -> dict[str, tuple[str, ...]] | None:
+        """A Neutron that cannot be read leaves the ports unknown and the view as fresh as it was: Nova could not bind
+        a port at a target meanwhile either."""
+        trouble: str | None = None
+        ports = None
+        try:
+            ports = await self._call(self.door.ports)
+        except CloudError as error:
+            trouble = str(error)
+        if trouble and trouble != self._ports_trouble:
+            log.warning("the ports cannot be read: %s", trouble)
+        self._ports_trouble = trouble
+        return ports
 
     async def _read_projects(self) -> None:
         projects = await self._call(self.door.projects)

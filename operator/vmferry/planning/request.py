@@ -52,6 +52,7 @@ class Request:
             policy=policy,
             now=now,
             group=snapshot.group_of(server.id),
+            ports=snapshot.ports_of(server.id),
             moves=moves,
             ahead=ahead,
             stop_if_running=self.stop_if_running,

@@ -1,7 +1,8 @@
 """Capacity (R16): room on the target, as Placement counts it, less what decided moves will take.
 
-Capacity is (total - reserved) * allocation ratio. A move that Nova has claimed already is in Placement's `used`;
-one that was decided after the figures were read is subtracted here.
+Capacity is (total - reserved) * allocation ratio, of the host's tree of providers as one, or of the sharing provider
+that holds a resource for it. A move that Nova has claimed already is in Placement's `used`; one that was decided after
+the figures were read is subtracted here, from every host that takes of the same room.
 """
 
 from __future__ import annotations
@@ -20,10 +21,23 @@ def planned(question: Question, host: Host, resource: str) -> int:
     return sum(
         move.needs.get(resource, 0)
         for move in question.moves
-        if move.target_host == host.name
+        if _same_room(question, host, move.target_host, resource)
         and move.server_id != question.server.id
         and (read_at is None or read_at < move.decided_at + grace)
     )
+
+
+def _same_room(question: Question, host: Host, other: str, resource: str) -> bool:
+    """Whether what lands on `other` takes of the room of `host`."""
+    if other == host.name:
+        return True
+    pool, found = _shared_by(host, resource), question.snapshot.hosts.get(other)
+    return pool is not None and found is not None and _shared_by(found, resource) == pool
+
+
+def _shared_by(host: Host, resource: str) -> str | None:
+    inventory = (host.inventories or {}).get(resource)
+    return inventory.shared if inventory else None
 
 
 def check(question: Question) -> Finding:

@@ -1,6 +1,6 @@
 """Cluster (R11): source and target are in the same virtualized cluster.
 
-What the server's flavor demands of its hosts counts as well, see `flavor_demands`.
+What the server demands of its hosts (by its flavor and its image) counts as well, see `flavor_demands`.
 
 A cluster of PCD is a host aggregate with an availability zone of its name, and Nova tells each service's zone.
 Hosts of no such aggregate share the cloud's default zone.
@@ -42,7 +42,7 @@ def check(question: Question) -> Finding:
             f"choose a host of {pinned}",
             target.name,
         )
-    demanded = flavor_demands.check(question.server, target)
+    demanded = flavor_demands.check(question.server, source, target)
     if demanded is not None:
         return demanded
     return passed(Name.CLUSTER, f"both in {target.zone}", target.name)

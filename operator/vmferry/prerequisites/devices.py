@@ -1,30 +1,64 @@
 """Devices (R18): what is attached to the server and does not move, or not everywhere.
 
-Told are the flavor's extra specs. What Nova refuses for them is refused here before (R21; the rules of Nova 33, whose
-API also refuses in older releases). Whether a host has a fitting device free, or room on one NUMA node, Nova tells
-nobody: that is Unknown (R19).
+What Nova refuses for them is refused here before (R21; the rules of Nova 33, whose API also refuses in older
+releases). Whether a host has a fitting device free, or room on one NUMA node, Nova tells nobody: that is Unknown (R19).
 
-Not told by any list of Nova, so not looked at: ports (SR-IOV, vDPA), file shares, and the properties of images.
+| fact | told by | not told |
+|---|---|---|
+| extra specs of the flavor | the server in Nova (2.47) | where a policy hides them: Unknown |
+| properties of the image | the server in Nova (2.98) | below 2.98, for servers on volumes, and traits of images ever |
+| types of the ports | Neutron's list of ports | where Neutron does not answer an administrator: Unknown |
+| file shares | each server by itself (2.97), so they are not read | ever |
+
+What only an image could ask for is no reason to hold back every server of an older cloud, or every one on a volume:
+Nova refuses such a request before anything moves. It is said in the message instead. A flavor or a port, though, is
+told by every cloud that lets its operator read it, so that silence is Unknown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import MigrationKind, Server
 from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.DEVICES
 _LIVE, _COLD, _EVACUATE = MigrationKind
 
-_TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
+TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _ASK_FOR_COLD = "power the server off and ask for type Cold"
+_BY_HAND = (
+    "make certain by hand that the target fits, and allow it in the operator's configuration "
+    "(tolerateUnknown: [Devices])"
+)
+#: ports whose device Nova can neither move nor evacuate, nor detach
+_ACCELERATORS = frozenset({"accelerator-direct", "accelerator-direct-physical"})
+
+
+def asked_for(server: Server, what: str) -> str | None:
+    """What the flavor (`hw:WHAT`), or else the image (`hw_WHAT`), asks for; `os:` and `os_` are given as such."""
+    space, _, key = what.rpartition(":")
+    space = space or "hw"
+    wish = server.flavor.extra_specs.get(f"{space}:{key}")
+    return (server.image_properties or {}).get(f"{space}_{key}") if wish is None else wish
+
+
+def has_vtpm(server: Server) -> bool:
+    return asked_for(server, "tpm_version") is not None
+
+
+def is_encrypted(server: Server) -> bool:
+    return any(
+        wish.strip().lower() in TRUE
+        for wish in (
+            server.flavor.extra_specs.get("hw:mem_encryption", ""),
+            (server.image_properties or {}).get("hw_mem_encryption", ""),
+        )
+    )
 
 
 def check(question: Question) -> Finding:
-    specs, kind, host = question.server.flavor.extra_specs, question.kind, question.server.host
-    refused = _refused(question, specs)
+    kind, host = question.kind, question.server.host
+    refused = _refused(question)
     if refused:
         return failed(
             _NAME,
@@ -33,23 +67,26 @@ def check(question: Question) -> Finding:
             "; ".join(dict.fromkeys(remedy for _, remedy in refused)),
             host,
         )
-    untold = _untold(kind, specs)
+    untold = _untold(question)
     if untold:
         return unknown(
             _NAME,
-            f"{kind}: the cloud does not tell {'; nor '.join(untold)}",
-            "make certain by hand that the target fits, and allow it in the operator's configuration "
-            "(tolerateUnknown: [Devices])",
+            f"{kind}: the cloud does not tell {'; nor '.join(what for what, _ in untold)}",
+            "; ".join(dict.fromkeys(remedy for _, remedy in untold)),
             host,
         )
-    if _vtpm(specs):
-        return passed(_NAME, f"{kind} takes its vTPM along; ports, shares and image properties are not told", host)
-    return passed(_NAME, "its flavor asks for no device; ports, shares and image properties are not told", host)
+    unseen = "file shares are not told"
+    if question.server.image_properties is None:
+        unseen = f"the properties of its image and {unseen}"
+    if has_vtpm(question.server):
+        return passed(_NAME, f"{kind} takes its vTPM along; {unseen}", host)
+    return passed(_NAME, f"nothing told of it asks for a device; {unseen}", host)
 
 
-def _refused(question: Question, specs: Mapping[str, str]) -> list[tuple[str, str]]:
+def _refused(question: Question) -> list[tuple[str, str]]:
     """What Nova refuses for certain, and what to do."""
-    kind = question.kind
+    kind, server = question.kind, question.server
+    specs = server.flavor.extra_specs
     found: list[tuple[str, str]] = []
     if "accel:device_profile" in specs and kind is not _EVACUATE:
         profile = specs["accel:device_profile"]
@@ -59,9 +96,17 @@ def _refused(question: Question, specs: Mapping[str, str]) -> list[tuple[str, st
                 "resize the server to a flavor without it, or build it anew elsewhere",
             )
         )
-    if _vtpm(specs):
+    if accelerators := sorted(_ACCELERATORS.intersection(question.ports or ())):
+        found.append(
+            (
+                f"it has a port with an accelerator ({', '.join(accelerators)}): Nova refuses {kind} with it",
+                "build the server anew elsewhere",
+            )
+        )
+    if has_vtpm(server):
+        security = specs.get("hw:tpm_secret_security", "user")
         # Nova 33 moves the secret along only where it belongs to the host; older ones move none
-        if kind is _LIVE and specs.get("hw:tpm_secret_security", "user") != "host":
+        if kind is _LIVE and security != "host":
             found.append(("Nova live-migrates a vTPM only with hw:tpm_secret_security=host", _ASK_FOR_COLD))
         if kind is _EVACUATE:
             found.append(
@@ -70,60 +115,63 @@ def _refused(question: Question, specs: Mapping[str, str]) -> list[tuple[str, st
                     "repair the host, or restore the server from a backup",
                 )
             )
-        if (
-            kind is _COLD
-            and question.server.vm_state == "active"
-            and specs.get("hw:tpm_secret_security", "user") == "user"
-        ):
+        if kind is _COLD and server.vm_state == "active" and security == "user":
             found.append(
                 (
                     "the secret of its vTPM is its owner's: nobody else can start the server again after the move",
                     "let its owner stop it, move it, and let its owner start it",
                 )
             )
-    if _encrypted(specs) and kind is _LIVE:
+    if is_encrypted(server) and kind is _LIVE:
         found.append(("its memory is encrypted (hw:mem_encryption): Nova does not live-migrate it", _ASK_FOR_COLD))
     return found
 
 
-def _untold(kind: MigrationKind, specs: Mapping[str, str]) -> list[str]:
-    """What decides and nobody tells, each completing `the cloud does not tell ...`."""
+def _untold(question: Question) -> list[tuple[str, str]]:
+    """What decides and nobody tells, each completing `the cloud does not tell ...`, and what to do."""
+    kind, server = question.kind, question.server
+    specs = server.flavor.extra_specs
+    live = kind is _LIVE
     found: list[str] = []
     if alias := specs.get("pci_passthrough:alias"):
-        if kind is _LIVE:
+        if live:
             found.append(f"whether the PCI alias {alias} is marked live_migratable; Nova refuses Live if it is not")
         else:
             found.append(f"which host has PCI devices of {alias} free")
     if "accel:device_profile" in specs:
         found.append("which host has such an accelerator free")
-    if _asks_for_vgpu(specs):
-        also = " and can live-migrate it" if kind is _LIVE else ""
+    if _asks_for_vgpu(server):
+        also = " and can live-migrate it" if live else ""
         found.append(f"which host has a vGPU of that type free{also}")
     if "hw:pmem" in specs:
         found.append(f"which host has persistent memory of {specs['hw:pmem']} free")
-    if _encrypted(specs):
+    if is_encrypted(server):
         found.append("which host has a slot for encrypted memory free")
-    if numa := _numa(specs):
+    if numa := _numa(server):
         found.append(f"which host has room on its NUMA nodes for {', '.join(numa)}")
-    return found
+    if question.ports:
+        also = " and can take it over from a running server" if live else ""
+        found.append(f"which host has a device for its ports of type {', '.join(question.ports)} free{also}")
+    told = [(what, _BY_HAND) for what in found]
+    if not server.flavor.extra_specs_told:
+        allow = "give the operator's user Nova's policy os_compute_api:os-flavor-extra-specs:index"
+        told.append(("what its flavor asks for: the extra specs are hidden", allow))
+    if question.ports is None:
+        told.append(
+            ("which ports it has", "let the operator's user list all ports in Neutron, and check that it answers")
+        )
+    return told
 
 
-def _vtpm(specs: Mapping[str, str]) -> bool:
-    return "hw:tpm_version" in specs
-
-
-def _encrypted(specs: Mapping[str, str]) -> bool:
-    return specs.get("hw:mem_encryption", "").strip().lower() in _TRUE
-
-
-def _asks_for_vgpu(specs: Mapping[str, str]) -> bool:
+def _asks_for_vgpu(server: Server) -> bool:
     """Amounts in a numbered group (`resources1:VGPU`) as well."""
-    keys = (key.partition(":") for key, amount in specs.items() if amount != "0")
+    keys = (key.partition(":") for key, amount in server.flavor.extra_specs.items() if amount != "0")
     return any(prefix.startswith("resources") and name == "VGPU" for prefix, _, name in keys)
 
 
-def _numa(specs: Mapping[str, str]) -> list[str]:
-    """The extra specs that give the server a NUMA topology of its own."""
-    pinned = specs.get("hw:cpu_policy", "shared") != "shared"
-    keys = ["hw:cpu_policy"] if pinned else []
-    return [f"{key}={specs[key]}" for key in (*keys, "hw:numa_nodes", "hw:mem_page_size") if key in specs]
+def _numa(server: Server) -> list[str]:
+    """What gives the server a NUMA topology of its own."""
+    wishes = {key: asked_for(server, key) for key in ("cpu_policy", "numa_nodes", "mem_page_size")}
+    if wishes["cpu_policy"] == "shared":
+        del wishes["cpu_policy"]
+    return [f"hw:{key}={wish}" for key, wish in wishes.items() if wish is not None]

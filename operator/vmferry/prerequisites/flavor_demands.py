@@ -1,22 +1,33 @@
-"""What a flavor demands of the hosts it may be on: traits of Placement, and properties of their aggregates.
+"""What a server demands of the hosts it may be on: traits of Placement, and properties of their aggregates.
 
-Part of Cluster (R11, R21). Nova's scheduler asks for the same at every move: `trait:X` is Placement's,
-`aggregate_instance_extra_specs:key` that of AggregateInstanceExtraSpecsFilter, whose rules are followed here (its
-wish must be met by one of the comma-separated values of one aggregate). A cloud may run without that filter; the
-wish of whoever made the flavor counts all the same.
+Part of Cluster (R11, R21). Nova's scheduler asks for the same at every move:
+
+- `trait:X` of the flavor, and the traits that stand for a vTPM and for secure boot, asked for by the flavor or (2.98)
+  by the image, are Placement's. Traits that an image itself requires Nova does not tell.
+- `aggregate_instance_extra_specs:key` is that of AggregateInstanceExtraSpecsFilter, whose rules are followed here (its
+  wish must be met by one of the comma-separated values of one aggregate). A cloud may run without that filter; the
+  wish of whoever made the flavor counts all the same.
+- A key without any scope is asked for by that filter too, but means nothing in a cloud that does not enable it, as
+  Nova by default does not; which is so is not told. Where neither the server's own host nor the target is in an
+  aggregate with that key, the filter cannot be in force, or the server would not be where it is: the key is ignored.
+  Where one of them is, and the target does not meet the wish, the result is Unknown (R19).
+
+A flavor whose extra specs are hidden is Unknown as well.
 """
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from vmferry.cloud.model import Host, Server
+from vmferry.prerequisites.devices import asked_for, has_vtpm
 from vmferry.prerequisites.frame import Finding, failed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.words import Name, Reason, Result
 
 _TRAIT = "trait:"
 _PROPERTY = "aggregate_instance_extra_specs:"
+_TPM_MODELS = {"tpm-tis": "COMPUTE_SECURITY_TPM_TIS", "tpm-crb": "COMPUTE_SECURITY_TPM_CRB"}
 
 _NUMBERS: Mapping[str, Callable[[float, float], bool]] = {
     "=": operator.ge,
@@ -36,37 +47,73 @@ _TEXTS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def check(server: Server, target: Host) -> Finding | None:
-    """What of the flavor's demands the host does not meet; None: it meets them all."""
+def check(server: Server, source: Host, target: Host) -> Finding | None:
+    """What of the server's demands the target does not meet; None: it meets them all."""
+    doubts: list[Finding] = []
+    if not server.flavor.extra_specs_told:
+        doubts.append(
+            unknown(
+                Name.CLUSTER,
+                f"the extra specs of the flavor {server.flavor.name}, which say what hosts it demands, are hidden",
+                "give the operator's user Nova's policy os_compute_api:os-flavor-extra-specs:index",
+                target.name,
+            )
+        )
+    for found in _findings(server, source, target):
+        if found.result is Result.FAILED:
+            return found
+        doubts.append(found)
+    return doubts[0] if doubts else None
+
+
+def _findings(server: Server, source: Host, target: Host) -> Iterator[Finding]:
     for key, wish in sorted(server.flavor.extra_specs.items()):
+        found = None
         if key.startswith(_TRAIT):
-            found = _trait(server, target, key.removeprefix(_TRAIT), wish)
+            by = f"the flavor {server.flavor.name} has {key}={wish}"
+            found = _trait(server, target, key.removeprefix(_TRAIT), wish, by)
         elif key.startswith(_PROPERTY):
             found = _property(server, target, key.removeprefix(_PROPERTY), wish)
-        else:
-            continue
+        elif ":" not in key:
+            found = _unscoped(server, source, target, key, wish)
         if found is not None:
-            return found
-    return None
+            yield found
+    for trait, by in _implied(server, target):
+        found = _trait(server, target, trait, "required", by)
+        if found is not None:
+            yield found
 
 
-def _trait(server: Server, target: Host, trait: str, wish: str) -> Finding | None:
-    flavor = server.flavor
+def _implied(server: Server, target: Host) -> Iterator[tuple[str, str]]:
+    """The traits that Nova requires for what the flavor or the image asks for, and what that is.
+
+    Older Novas report no models of vTPMs, and require none. Encrypted memory is left to Devices: its trait may be on a
+    child of the host's provider.
+    """
+    if has_vtpm(server):
+        version, model = asked_for(server, "tpm_version"), asked_for(server, "tpm_model")
+        yield f"COMPUTE_SECURITY_TPM_{'2_0' if version == '2.0' else '1_2'}", f"the server has a vTPM {version}"
+        if not target.traits.isdisjoint(_TPM_MODELS.values()):
+            yield _TPM_MODELS.get(model or "", _TPM_MODELS["tpm-tis"]), f"the server has a vTPM {model or 'tpm-tis'}"
+    if asked_for(server, "os:secure_boot") == "required":
+        yield "COMPUTE_SECURITY_UEFI_SECURE_BOOT", "the server requires secure boot"
+
+
+def _trait(server: Server, target: Host, trait: str, wish: str, by: str) -> Finding | None:
     if target.inventories is None:
         return unknown(
             Name.CLUSTER,
-            f"the flavor {flavor.name} has {_TRAIT}{trait}={wish}, and the cloud does not tell the traits of "
-            f"{target.name}",
+            f"{by}, and the cloud does not tell the traits of {target.name}",
             "give the operator's user access to Placement",
             target.name,
         )
     if (trait in target.traits) is (wish == "required"):
         return None
-    if wish == "required" and any(key.startswith("resources") for key in flavor.extra_specs):
+    if wish == "required" and any(key.startswith("resources") for key in server.flavor.extra_specs):
         return unknown(
             Name.CLUSTER,
-            f"{target.name} itself has no trait {trait}, which the flavor {flavor.name} requires; whether one of its "
-            "devices has it is not told",
+            f"{target.name} itself has no trait {trait}, which is required: {by}; whether one of its devices has it is "
+            "not told",
             f"check `openstack resource provider list --required {trait}`",
             target.name,
         )
@@ -74,19 +121,14 @@ def _trait(server: Server, target: Host, trait: str, wish: str) -> Finding | Non
     return failed(
         Name.CLUSTER,
         Reason.OUTSIDE_CLUSTER,
-        f"{target.name} has {what}; the flavor {flavor.name} has {_TRAIT}{trait}={wish}",
+        f"{target.name} has {what}; {by}",
         f"choose a host {'with' if wish == 'required' else 'without'} {trait}",
         target.name,
     )
 
 
 def _property(server: Server, target: Host, key: str, wish: str) -> Finding | None:
-    values = sorted(
-        value.strip()
-        for aggregate in target.aggregates
-        if key in aggregate.metadata
-        for value in aggregate.metadata[key].split(",")
-    )
+    values = _values(target, key)
     if any(meets(value, wish) for value in values):
         return None
     return failed(
@@ -96,6 +138,31 @@ def _property(server: Server, target: Host, key: str, wish: str) -> Finding | No
         f"say {', '.join(values) if values else 'nothing of it'}",
         f"choose a host in an aggregate with {key} {wish}",
         target.name,
+    )
+
+
+def _unscoped(server: Server, source: Host, target: Host, key: str, wish: str) -> Finding | None:
+    values = _values(target, key)
+    if any(meets(value, wish) for value in values) or not (values or _values(source, key)):
+        return None
+    return unknown(
+        Name.CLUSTER,
+        f"the flavor {server.flavor.name} has {key}={wish}, and the aggregates of {target.name} say "
+        f"{', '.join(values) if values else 'nothing of it'}; whether Nova asks for it "
+        "(AggregateInstanceExtraSpecsFilter) is not told",
+        f"choose a host in an aggregate with {key} {wish}; write the key as {_PROPERTY}{key} where it is meant so, "
+        "and remove it where it is not",
+        target.name,
+    )
+
+
+def _values(host: Host, key: str) -> list[str]:
+    """What the host's aggregates say of a property."""
+    return sorted(
+        value.strip()
+        for aggregate in host.aggregates
+        if key in aggregate.metadata
+        for value in aggregate.metadata[key].split(",")
     )
 
 

@@ -56,6 +56,8 @@ class Question:
     now: datetime
     #: the group that the server is in, None: in none
     group: ServerGroup | None
+    #: the types of the server's ports that are not `normal` ones, None: not told (`Snapshot.ports_of`)
+    ports: tuple[str, ...] | None
     #: moves of other requests, decided or in flight
     moves: tuple[PlannedMove, ...] = ()
     #: moves of other requests that only wait for their turn, which is before this one's

@@ -48,6 +48,7 @@ from vmferry.cloud.model import (
     HostLook,
     Hypervisor,
     InstanceAction,
+    Inventory,
     Migration,
     Progress,
     Server,
@@ -59,12 +60,26 @@ from vmferry.cloud.nova import parse
 #: below it a failed migration's reason cannot be read (2.84: details of action events)
 MINIMUM = (2, 84)
 BASE = "2.84"
-#: shows the zone that a server was asked for
-PINNED_ZONE = (2, 96)
+#: shows the zone that a server was asked for (2.96) and its image's properties (2.98)
+SERVER_VIEW = (2, 98)
 #: an evacuated server stays stopped
 STAYS_STOPPED = (2, 95)
 #: provider summaries with all resource classes (1.27) and with the provider's root (1.29)
 PLACEMENT = "1.29"
+
+#: types of ports (`binding:vnic_type`) behind which there is a device of the host
+SPECIAL_PORTS = (
+    "accelerator-direct",
+    "accelerator-direct-physical",
+    "baremetal",
+    "direct",
+    "direct-physical",
+    "macvtap",
+    "remote-managed",
+    "smart-nic",
+    "vdpa",
+    "virtio-forwarder",
+)
 
 #: seconds to connect, seconds between two bytes of an answer
 TIMEOUT = (5.0, 60.0)
@@ -139,7 +154,8 @@ class NovaDoor:
                 compute=connection.compute,
                 identity=connection.identity,
                 placement=_placement(config),
-                resource_manager=_resource_manager(connection.session, config),
+                network=_unversioned(connection.session, config, "network"),
+                resource_manager=_unversioned(connection.session, config, "resmgr"),
                 user_id=user_id,
                 maximum=_microversions(endpoint),
             )
@@ -297,11 +313,39 @@ class NovaDoor:
             path = (raw.get("links") or {}).get("next")
         return found
 
+    def ports(self) -> dict[str, tuple[str, ...]] | None:
+        """By server id the types of its ports that are not `normal` ones, sorted; None where Neutron does not tell us.
+
+        Empty where the catalog has no network service. Neutron shows all ports to an administrator only. Not every
+        Neutron heeds the filter: what comes back is filtered again.
+        """
+        network = self._open().network
+        if network is None:
+            return {}
+        found: dict[str, set[str]] = {}
+        asked: dict[str, Any] = {
+            "fields": ["id", "device_id", "binding:vnic_type"],
+            "binding:vnic_type": list(SPECIAL_PORTS),
+            "limit": str(self._page),
+        }
+        while True:
+            answer = self._get(network, "/v2.0/ports", "GET network /ports", asked)
+            if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                return None
+            raw = _body(answer, "GET network /ports")
+            for server_id, kind in _parsed(parse.ports, raw):
+                if server_id and kind in SPECIAL_PORTS:
+                    found.setdefault(server_id, set()).add(kind)
+            if not raw["ports"] or not any(link.get("rel") == "next" for link in raw.get("ports_links") or ()):
+                return {server_id: tuple(sorted(kinds)) for server_id, kinds in found.items()}
+            asked["marker"] = raw["ports"][-1]["id"]
+
     def resources(self, providers: Collection[str]) -> dict[str, parse.Resources] | None:
         """What Placement tells of the providers (hypervisor UUIDs); None where it cannot be asked.
 
         One question for 1 MiB of memory brings every provider that has one, disabled ones too, with all its
-        resources; only full ones are asked for one by one. Disk space on a sharing provider is not told.
+        resources, those of its children as well; only full ones are asked for one by one. Who holds room for others
+        (a shared storage's disk space) is asked for by its trait.
         """
         placement = self._open().placement
         if placement is None:
@@ -316,11 +360,11 @@ class NovaDoor:
                 with ThreadPoolExecutor(PLACEMENT_THREADS) as pool:
                     told = pool.map(lambda provider: self._provider(placement, provider), missing)
                     found.update({p: one for p, one in zip(missing, told, strict=True) if one is not None})
+            return parse.with_shared(found, self._sharing(placement))
         except CloudError as error:
             if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE):
                 return None
             raise
-        return found
 
     def hosts(self) -> dict[str, Host]:
         """Every compute host by its name."""
@@ -468,7 +512,7 @@ class NovaDoor:
         self._clock = told.replace(tzinfo=UTC) if told.tzinfo is None else told, time.monotonic()
 
     def _get(
-        self, adapter: Adapter, path: str, route: str, query: Mapping[str, str], microversion: str | None = None
+        self, adapter: Adapter, path: str, route: str, query: Mapping[str, Any], microversion: str | None = None
     ) -> Any:
         """One GET, once more after a broken connection; any answer."""
         for last in (False, True):
@@ -530,7 +574,7 @@ class NovaDoor:
     @property
     def _of_servers(self) -> str:
         """The microversion of everything that shows servers."""
-        return _dotted(min(self.maximum, PINNED_ZONE))
+        return _dotted(min(self.maximum, SERVER_VIEW))
 
     def _server_pages(self, query: Mapping[str, str]) -> Iterator[parse.Json]:
         asked = {"all_tenants": "1", **query}
@@ -546,19 +590,41 @@ class NovaDoor:
         return None if answer.status_code == HTTPStatus.NOT_FOUND else _body(answer, route)
 
     def _provider(self, adapter: Adapter, provider: str) -> parse.Resources | None:
-        """One provider's resources; None when Placement does not know it."""
-        pages = []
-        for name in ("inventories", "usages", "traits"):
-            raw = self._placement(
-                adapter,
-                f"/resource_providers/{provider}/{name}",
-                {},
-                route=f"/resource_providers/{{id}}/{name}",
+        """The resources of one provider's tree; None when Placement does not know it."""
+        tree = self._placement(adapter, "/resource_providers", {"in_tree": provider})
+        ids = [one["uuid"] for one in (tree or {}).get("resource_providers", ())]
+        traits = self._of_provider(adapter, provider, "traits")
+        if provider not in ids or traits is None:
+            return None
+        parts = [self._inventories(adapter, one) for one in ids]
+        return parse.provider_resources([part for part in parts if part is not None], traits)
+
+    def _sharing(self, adapter: Adapter) -> list[parse.SharingProvider]:
+        """Every sharing provider, with who may take of it."""
+        raw = self._placement(adapter, "/resource_providers", {"required": "MISC_SHARES_VIA_AGGREGATE"})
+        found = []
+        for one in (raw or {}).get("resource_providers", ()):
+            inventories = self._inventories(adapter, one["uuid"])
+            aggregates = (self._of_provider(adapter, one["uuid"], "aggregates") or {}).get("aggregates")
+            if not inventories or not aggregates:
+                continue
+            members = self._placement(
+                adapter, "/resource_providers", {"member_of": f"in:{','.join(sorted(aggregates))}"}
             )
-            if raw is None:
-                return None
-            pages.append(raw)
-        return parse.provider_resources(*pages)
+            ids = frozenset(member["uuid"] for member in (members or {}).get("resource_providers", ()))
+            found.append(parse.SharingProvider(one["uuid"], inventories, ids - {one["uuid"]}))
+        return found
+
+    def _inventories(self, adapter: Adapter, provider: str) -> dict[str, Inventory] | None:
+        """What one provider has itself; None when Placement does not know it."""
+        inventories = self._of_provider(adapter, provider, "inventories")
+        usages = self._of_provider(adapter, provider, "usages")
+        return None if inventories is None or usages is None else parse.provider_inventories(inventories, usages)
+
+    def _of_provider(self, adapter: Adapter, provider: str, page: str) -> Any:
+        return self._placement(
+            adapter, f"/resource_providers/{provider}/{page}", {}, route=f"/resource_providers/{{id}}/{page}"
+        )
 
 
 class _Connected:
@@ -569,6 +635,7 @@ class _Connected:
         compute: Adapter,
         identity: Adapter,
         placement: Adapter | None,
+        network: Adapter | None,
         resource_manager: Adapter | None,
         user_id: str,
         maximum: tuple[int, int],
@@ -577,6 +644,8 @@ class _Connected:
         self.identity = identity
         #: None where the catalog has no Placement
         self.placement = placement
+        #: None where the catalog has no network service
+        self.network = network
         #: None where the catalog has no resource manager: only PCD's has
         self.resource_manager = resource_manager
         self.user_id = user_id
@@ -592,24 +661,27 @@ def _placement(config: Any) -> Adapter | None:
         return None
 
 
-def _resource_manager(session: Any, config: Any) -> Adapter | None:
-    """PCD's resource manager, if the catalog has it; whatever is odd about it is no reason not to work on Nova."""
+def _unversioned(session: Any, config: Any, service_type: str) -> Adapter | None:
+    """A service whose versions are not looked up, if the catalog has it: the network's, or PCD's resource manager.
+
+    Whatever is odd about it is no reason not to work on Nova.
+    """
     adapter = Adapter(
         session,
-        service_type="resmgr",
-        interface=config.get_interface("resmgr"),
-        region_name=config.get_region_name("resmgr"),
+        service_type=service_type,
+        interface=config.get_interface(service_type),
+        region_name=config.get_region_name(service_type),
     )
     try:
         endpoint = session.get_endpoint(
-            service_type="resmgr", interface=adapter.interface, region_name=adapter.region_name
+            service_type=service_type, interface=adapter.interface, region_name=adapter.region_name
         )
     except ClientException:
         return None
     if not endpoint:
         return None
     # the catalog may name one of its versions: we name it ourselves
-    adapter.endpoint_override = re.sub(r"/v\d+/?$", "", endpoint.rstrip("/"))
+    adapter.endpoint_override = re.sub(r"/v\d+(\.\d+)?/?$", "", endpoint.rstrip("/"))
     return adapter
 
 

@@ -38,9 +38,10 @@ class PartialAnswerError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What Placement tells of one resource provider."""
+    """What Placement tells of a compute host: its tree of resource providers as one."""
 
     inventories: Mapping[str, Inventory]
+    #: those of the root: a child's say something of its devices only
     traits: frozenset[str]
 
 
@@ -54,10 +55,16 @@ def time(text: str | None) -> datetime | None:
 
 @lru_cache(maxsize=4096)
 def _flavor(
-    name: str, vcpus: int, memory: int, disk: int, ephemeral: int, swap: int, specs: tuple[tuple[str, str], ...]
+    name: str, vcpus: int, memory: int, disk: int, ephemeral: int, swap: int, specs: tuple[tuple[str, str], ...] | None
 ) -> Flavor:
     """Servers of one flavor share one object."""
-    return Flavor(name, vcpus, memory, disk, ephemeral, swap, dict(specs))
+    return Flavor(name, vcpus, memory, disk, ephemeral, swap, dict(specs or ()), extra_specs_told=specs is not None)
+
+
+@lru_cache(maxsize=4096)
+def _properties(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Servers of one image share one object."""
+    return dict(items)
 
 
 def server(raw: Json) -> Server:
@@ -65,7 +72,9 @@ def server(raw: Json) -> Server:
     if "name" not in raw or raw["status"] == "UNKNOWN":
         raise PartialAnswerError(f"Nova cannot reach the cell of server {raw['id']}")
     flavor = raw["flavor"]
+    specs = flavor.get("extra_specs")
     image = raw.get("image")
+    properties = image.get("properties") if image else None
     fault = raw.get("fault")
     return Server(
         raw["id"],
@@ -84,7 +93,7 @@ def server(raw: Json) -> Server:
             flavor["disk"],
             flavor["ephemeral"],
             flavor["swap"],
-            tuple(sorted(flavor.get("extra_specs", {}).items())),
+            None if specs is None else tuple(sorted(specs.items())),
         ),
         image["id"] if image else None,
         tuple([volume["id"] for volume in raw.get("os-extended-volumes:volumes_attached", ())]),
@@ -94,6 +103,7 @@ def server(raw: Json) -> Server:
         fault.get("message") if fault else None,
         raw["updated"] or "",
         raw.get("pinned_availability_zone"),
+        None if properties is None else _properties(tuple(sorted(properties.items()))),
     )
 
 
@@ -225,41 +235,96 @@ def server_group(raw: Json) -> ServerGroup:
     )
 
 
+def ports(raw: Json) -> list[tuple[str, str]]:
+    """`GET /v2.0/ports` of Neutron: what each port is of, and its type."""
+    return [(port["device_id"], port.get("binding:vnic_type") or "normal") for port in raw["ports"]]
+
+
 def candidate_resources(raw: Json) -> dict[str, Resources]:
-    """`provider_summaries` of `GET /allocation_candidates`: the compute hosts' own (root) providers."""
-    return {
-        provider: Resources(
-            inventories={
-                name: Inventory(capacity=amount["capacity"], used=amount["used"])
-                for name, amount in summary["resources"].items()
-            },
-            traits=frozenset(summary["traits"]),
+    """`provider_summaries` of `GET /allocation_candidates`: by root provider, its whole tree as one."""
+    trees: dict[str, list[Mapping[str, Inventory]]] = {}
+    for summary in raw["provider_summaries"].values():
+        trees.setdefault(summary["root_provider_uuid"], []).append(
+            {name: Inventory(amount["capacity"], amount["used"]) for name, amount in summary["resources"].items()}
         )
-        for provider, summary in raw["provider_summaries"].items()
-        if summary["root_provider_uuid"] == provider
+    return {
+        root: Resources(_tree(parts), frozenset(raw["provider_summaries"][root]["traits"]))
+        for root, parts in trees.items()
+        if root in raw["provider_summaries"]
     }
 
 
-def provider_resources(inventories: Json, usages: Json, traits: Json) -> Resources:
-    """One provider from its three own pages; the capacity is reckoned as Placement does."""
+def provider_inventories(inventories: Json, usages: Json) -> dict[str, Inventory]:
+    """One provider from its own pages; the capacity is reckoned as Placement does."""
     used = usages["usages"]
-    return Resources(
-        inventories={
-            name: Inventory(
-                capacity=int((amount["total"] - amount["reserved"]) * amount["allocation_ratio"]),
-                used=used.get(name, 0),
-                max_unit=amount.get("max_unit"),
-            )
-            for name, amount in inventories["inventories"].items()
-        },
-        traits=frozenset(traits["traits"]),
-    )
+    return {
+        name: Inventory(
+            capacity=int((amount["total"] - amount["reserved"]) * amount["allocation_ratio"]),
+            used=used.get(name, 0),
+            max_unit=amount.get("max_unit"),
+        )
+        for name, amount in inventories["inventories"].items()
+    }
+
+
+def provider_resources(parts: Iterable[Mapping[str, Inventory]], traits: Json) -> Resources:
+    """One tree of providers, with the traits of its root."""
+    return Resources(_tree(parts), frozenset(traits["traits"]))
+
+
+def _tree(parts: Iterable[Mapping[str, Inventory]]) -> dict[str, Inventory]:
+    """The providers of a tree as one. What one server asks of a class it gets of one provider, so of several ones no
+    more than the roomiest has."""
+    by_class: dict[str, list[Inventory]] = {}
+    for part in parts:
+        for name, one in part.items():
+            by_class.setdefault(name, []).append(one)
+    return {
+        name: several[0]
+        if len(several) == 1
+        else Inventory(
+            sum(one.capacity for one in several),
+            sum(one.used for one in several),
+            max(0, *(one.free if one.max_unit is None else min(one.free, one.max_unit) for one in several)),
+        )
+        for name, several in by_class.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class SharingProvider:
+    """A provider whose room others take (`MISC_SHARES_VIA_AGGREGATE`)."""
+
+    id: str
+    inventories: Mapping[str, Inventory]
+    #: providers in one of its Placement aggregates
+    members: frozenset[str]
+
+
+def with_shared(own: Mapping[str, Resources], sharing: Iterable[SharingProvider]) -> dict[str, Resources]:
+    """The hosts' resources with those that a sharing provider holds for them.
+
+    What a host has itself counts alone: Nova's libvirt driver reports none of its own where the disks are shared. Of
+    several sharing providers the roomiest counts, for a server gets all of a class from one.
+    """
+    found = dict(own)
+    for one in sorted(sharing, key=lambda provider: provider.id):
+        shared = {name: replace(inventory, shared=one.id) for name, inventory in one.inventories.items()}
+        for member in one.members & own.keys():
+            known = found[member].inventories
+            better = {
+                name: inventory
+                for name, inventory in shared.items()
+                if name not in known or (known[name].shared is not None and known[name].free < inventory.free)
+            }
+            found[member] = replace(found[member], inventories={**known, **better})
+    return found
 
 
 def _with_max_unit(inventories: Mapping[str, Inventory], whole: Mapping[str, int]) -> Mapping[str, Inventory]:
-    """Allocation candidates do not tell the largest single allocation; the hypervisor does."""
+    """Allocation candidates do not tell the largest single allocation; the hypervisor does, of its own."""
     return {
-        resource: replace(one, max_unit=whole.get(resource)) if one.max_unit is None else one
+        resource: replace(one, max_unit=whole.get(resource)) if one.max_unit is None and not one.shared else one
         for resource, one in inventories.items()
     }
 
