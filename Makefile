@@ -83,6 +83,10 @@ SEED ?= 7
 agreement: setup ## random requests: our verdicts against what a real Nova does; N=, SEED=, SECONDS=
 	@$(PY) -u -m testbed.agreement --requests $(N) --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
 
+.PHONY: bench
+bench: setup ## what things cost, a line a figure against its goal (tests/bench/README.md); ONLY=part of a name
+	@$(PY) -u -m tests.bench $(ONLY)
+
 # A real Nova mostly waits, so its tests run beside all the others; their report comes last.
 NOVA_LOG := $(CACHE)/test-nova.log
 .PHONY: test

@@ -1,0 +1,51 @@
+"""`make bench`, or `python -m tests.bench [PART OF A NAME]...`: a line a figure, `bench NAME VALUE GOAL ok|short`.
+
+It never fails by itself: a figure that cannot be had is `short` with the value `-`, and why is on stderr. A new figure
+is one row in `FIGURES` and one line in README.md.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.bench import preflight
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """The less the better."""
+
+    name: str
+    #: at most
+    goal: float
+    measure: Callable[[], float]
+
+
+FIGURES = (
+    Figure("preflight-one-500-hosts-doubling", 2.2, preflight.doubling),
+    Figure("preflight-fleet-outlooks-to-plain", 0.2, preflight.outlooks_to_plain),
+    Figure("preflight-fleet-memory-MiB", 300, preflight.fleet_memory),
+    Figure("preflight-fleet-minutes", 2, preflight.fleet_minutes),
+)
+
+
+def line(figure: Figure) -> str:
+    try:
+        value = figure.measure()
+    except Exception:  # the other figures are wanted all the same
+        traceback.print_exc()
+        return f"bench {figure.name} - {figure.goal:g} short"
+    return f"bench {figure.name} {value:.3g} {figure.goal:g} {'ok' if value <= figure.goal else 'short'}"
+
+
+def main(wanted: list[str]) -> None:
+    for figure in FIGURES:
+        if not wanted or any(part in figure.name for part in wanted):
+            print(line(figure), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
