@@ -194,6 +194,16 @@ async def test_a_child_that_is_gone_already_is_deleted_all_the_same() -> None:
     assert bench.store.children_of(bench.metadata(HOST)["uid"]) == ()
 
 
+async def test_a_successor_of_a_child_is_not_deleted_in_its_place() -> None:
+    bench = begun()
+    await looks(bench)
+    bench.maintenance.unwanted = ("one",)
+    bench.kube.change(key("one"), uid="another", ownerReferences=[])
+    await bench.look(HOST)
+    assert bench.metadata(key("one"))["uid"] == "another"
+    assert [one.name for one in bench.store.children_of(bench.metadata(HOST)["uid"])] == ["two"]
+
+
 async def test_I31_nothing_is_taken_created_or_deleted_while_acting_is_not_allowed() -> None:
     bench = begun()
     bench.may_act = False

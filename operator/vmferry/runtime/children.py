@@ -14,7 +14,7 @@ from vmferry.reconcilers.children import Child, NewChild
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
-from vmferry.runtime.kube import AlreadyExistsError, InvalidError, KubeError, NotFoundError
+from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Body, Store
 
@@ -51,6 +51,8 @@ class Children:
                 left = await self.kube.delete(kind, key, child.uid)
             except NotFoundError:
                 left = None
+            except ConflictError:  # it is gone, and another one has its name
+                left = await self._there(kind, key)
             if left is None:
                 self.store.remove(key)
             else:

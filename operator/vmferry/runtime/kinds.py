@@ -1,4 +1,4 @@
-"""The table of custom resources that the operator serves: a row a kind, nothing else in `runtime` names one."""
+"""The table of custom resources that the operator serves: a row a kind. Beside it only `children` names one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.reconcilers import hostmaintenance
 from vmferry.reconcilers.children import Child, child_of
 from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.crossings import crossing_of
@@ -145,30 +146,14 @@ def _released(obj: HostMaintenance) -> bool:
     )
 
 
-def _plan_maintenance(
-    obj: HostMaintenance, world: World, now: datetime, policy: Policy
-) -> Decision[HostMaintenanceStatus]:
-    from vmferry.reconcilers import hostmaintenance
-
-    return hostmaintenance.plan(obj, world, now, policy)
-
-
-def _settle_maintenance(
-    obj: HostMaintenance, action: Action, outcome: Outcome, now: datetime
-) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
-    from vmferry.reconcilers import hostmaintenance
-
-    return hostmaintenance.settle(obj, action, outcome, now)
-
-
 HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     name=HostMaintenance.KIND,
     plural=HostMaintenance.PLURAL,
     namespaced=False,
     finalizer=MAINTENANCE_FINALIZER,
     read=HostMaintenance.read,
-    plan=_plan_maintenance,
-    settle=_settle_maintenance,
+    plan=hostmaintenance.plan,
+    settle=hostmaintenance.settle,
     # its moves are VMMigrations of their own
     move=lambda obj, snapshot: None,
     queued_move=lambda obj, snapshot: None,
