@@ -23,6 +23,7 @@ from vmferry.cloud.model import (
     ServerGroup,
     Service,
     Snapshot,
+    index_groups,
     index_migrations,
     index_servers,
 )
@@ -197,6 +198,7 @@ def snapshot(
     by_id = {s.id: s for s in ([server()] if servers is None else servers)}
     by_name = {h.name: h for h in ([host(f"host-{x}") for x in "abc"] if hosts is None else hosts)}
     by_uuid = {m.uuid: m for m in migrations}
+    groups = tuple(server_groups)
     facts: dict[str, Any] = {
         "projects": {"p-shop": "shop"},
         "user_id": "vmferry",
@@ -205,11 +207,12 @@ def snapshot(
     return Snapshot(
         servers=by_id,
         hosts=by_name,
-        server_groups=tuple(server_groups),
+        server_groups=groups,
         migrations=by_uuid,
         read_at=dict.fromkeys(Part, NOW) if read_at is None else read_at,
         servers_by_host=index_servers(by_id),
         migrations_by_server=index_migrations(by_uuid),
+        groups_by_server=index_groups(groups),
         **{**facts, **over},
     )
 

@@ -179,6 +179,14 @@ def test_a_check_that_cannot_be_observed_fails_loudly(sentence: str, monkeypatch
         Outlooks().look(question, None, frozenset())
 
 
+def test_the_index_of_groups_says_what_going_through_them_does() -> None:
+    view = big_fleet(20, 200)
+    plain = replace(view, groups_by_server=None)
+    found = {one: view.group_of(one) for one in [*view.servers, "nobody"]}
+    assert found == {one: plain.group_of(one) for one in found}
+    assert any(found.values()) and found["nobody"] is None
+
+
 def test_flavors_of_another_size_are_told_apart() -> None:
     sizes: list[Flavor] = [flavor(memory_mb=size) for size in (1024, 60_000, 70_000)]
     servers = [server(name=f"s{n}", flavor=size) for n, size in enumerate(sizes)]

@@ -463,6 +463,8 @@ class Snapshot:
     servers_by_host: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     #: newest first
     migrations_by_server: Mapping[str, tuple[Migration, ...]] = field(default_factory=dict)
+    #: the group of each member, see `index_groups`; None: nobody has made the index, and `group_of` goes through all
+    groups_by_server: Mapping[str, ServerGroup] | None = None
 
     def age(self, now: datetime) -> timedelta | None:
         """Age of the oldest part that moves depend on; None while any part was never read."""
@@ -484,6 +486,8 @@ class Snapshot:
 
     def group_of(self, server_id: str) -> ServerGroup | None:
         """The server group that the server is in; Nova allows one."""
+        if self.groups_by_server is not None:
+            return self.groups_by_server.get(server_id)
         return next((group for group in self.server_groups if server_id in group.members), None)
 
     def ports_of(self, server_id: str) -> tuple[str, ...] | None:
@@ -545,6 +549,15 @@ def index_servers(servers: Mapping[str, Server]) -> dict[str, tuple[str, ...]]:
         if server.host:
             by_host.setdefault(server.host, []).append(server.id)
     return {host: tuple(ids) for host, ids in by_host.items()}
+
+
+def index_groups(groups: Iterable[ServerGroup]) -> dict[str, ServerGroup]:
+    """The group of each member, for `Snapshot.groups_by_server`."""
+    by_server: dict[str, ServerGroup] = {}
+    for group in groups:
+        for member in group.members:
+            by_server.setdefault(member, group)
+    return by_server
 
 
 def index_migrations(migrations: Mapping[str, Migration]) -> dict[str, tuple[Migration, ...]]:

@@ -32,6 +32,7 @@ from vmferry.cloud.model import (
     Server,
     Service,
     Snapshot,
+    index_groups,
     index_migrations,
     index_servers,
 )
@@ -391,7 +392,8 @@ class Observer:
         differs = groups != self._snapshot.server_groups or (ports is None) != (known is None)
         changed = {server_id for server_id, _ in (ports or {}).items() ^ (known or {}).items()}
         if differs or changed:
-            self._snapshot = replace(self._snapshot, server_groups=groups, ports=ports)
+            of_servers = index_groups(groups)
+            self._snapshot = replace(self._snapshot, server_groups=groups, groups_by_server=of_servers, ports=ports)
         self._mark_read(Part.GROUPS)
         self._tell(changed, hosts_changed=differs)
 
