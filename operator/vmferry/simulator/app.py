@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from vmferry.simulator import control, faults, keystone, placement, resource_manager, storage
+from vmferry.simulator import control, faults, keystone, network, placement, resource_manager, storage
 from vmferry.simulator.cloud import Cloud
 from vmferry.simulator.errors import no_such_resource
 from vmferry.simulator.keystone import TOKENS, Tokens
@@ -13,13 +13,14 @@ from vmferry.simulator.web import CLOUD, Reply
 
 
 def make_app(cloud: Cloud) -> web.Application:
-    """All services of one cloud, below /identity, /compute, /placement, /image, /volume, /resmgr and /_control."""
+    """All services of one cloud, below /identity, /compute, /placement, /image, /volume, /network, /resmgr and
+    /_control."""
     app = web.Application(middlewares=[faults.middleware], client_max_size=4 * 2**20)
     app[CLOUD] = cloud
     app[TOKENS] = Tokens(cloud)
     app[faults.FAULTS] = faults.Faults()
     app[faults.REQUESTS] = faults.Requests()
-    for module in (keystone, nova, placement, storage, resource_manager, control):
+    for module in (keystone, nova, placement, storage, network, resource_manager, control):
         module.install(app)
     app.router.add_route("*", "/{path:.*}", _nothing_here)
     return app

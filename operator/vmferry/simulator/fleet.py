@@ -148,6 +148,7 @@ class ServerEntry(_Counted):
     zone: str | None = None
     locked: bool = False
     locked_reason: str | None = None
+    ports: list[str] = Field([], description="types (`binding:vnic_type`) of ports besides the ordinary ones")
 
     @model_validator(mode="after")
     def _boots_from_one(self) -> ServerEntry:
@@ -302,6 +303,7 @@ def add_server(cloud: Cloud, entry: ServerEntry, name: str, host_name: str | Non
         hints={"group": [group.id]} if group else {},
     )
     server = record_of(cloud, new)
+    server.port_types = list(entry.ports)
     cloud.add_server(server)
     for volume in volumes:
         volume.server_id = server.id

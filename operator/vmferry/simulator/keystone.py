@@ -22,6 +22,7 @@ SERVICES = (
     ("compute", "nova", "/compute/v2.1"),
     ("placement", "placement", "/placement"),
     ("image", "glance", "/image"),
+    ("network", "neutron", "/network"),
     ("block-storage", "cinder", "/volume/v3"),
 )
 RESOURCE_MANAGER = ("resmgr", "resmgr", "/resmgr")

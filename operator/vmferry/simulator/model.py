@@ -182,6 +182,7 @@ class Server:
     old_vm_state: str | None = None  # while it is resized or rescued
     old_flavor: Flavor | None = None
     addresses: dict[str, str] = field(default_factory=dict)
+    port_types: list[str] = field(default_factory=list)  # `binding:vnic_type` of ports besides the ordinary ones
     guest_cpu: Cpu | None = None
     actions: list[InstanceAction] = field(default_factory=list)
 
