@@ -78,7 +78,11 @@ def test_R26_R27_R28_R29_checked_drained_and_given_back(player: Player, maintena
     player.tenant.lock(legacy, "monthly audit")
 
     maintenance.apply(reason="replace DIMM 4", onBlockers="Refuse")
-    status = maintenance.phase("Blocked")
+    # the view may show the stop as a task in progress for a moment
+    status = maintenance.wait(
+        "blocked by the locked one",
+        lambda s: s.get("phase") == "Blocked" and [one["server"] for one in s["blockers"]] == [legacy],
+    )
     (blocker,) = status["blockers"]
     assert (blocker["server"], blocker["reason"]) == (legacy, "Locked")
     assert "monthly audit" in blocker["message"]

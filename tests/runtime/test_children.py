@@ -282,3 +282,23 @@ async def test_an_action_of_a_maintenance_is_one_of_its_host() -> None:
     await looks(bench)
     assert bench.cloud.acted == [DisableService("7", "host-a", "maintenance")]
     assert bench.status(HOST)["admittedAt"] == NOW.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+async def test_I26_a_pass_under_way_has_its_place_before_its_status_says_so() -> None:
+    bench = begun()
+    other = Key("HostMaintenance", "", "host-b")
+    bench.kube.add(other, spec={"host": "host-b"})
+    bench.see()
+    seen: list[bool] = []
+
+    def look_in_between(step: str) -> None:
+        if step.startswith("finalizers"):
+            (claim,) = bench.store.claims_except(other)
+            seen.append(claim.holds)
+
+    bench.record.hook = look_in_between
+    await bench.look(HOST)
+    assert seen == [True]
+    bench.record.hook = lambda _: None
+    await bench.look(HOST)
+    assert [claim.holds for claim in bench.store.claims_except(other)] == [True]

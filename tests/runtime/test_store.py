@@ -136,7 +136,7 @@ def test_moves_are_those_of_the_statuses_and_those_held() -> None:
     targets = sorted(m.target_host for m in store.moves_except(KEY, snapshot()))
     assert targets == ["host-d", "host-e"]
     assert store.moves_except(held, snapshot())[0].needs == {"VCPU": 2, "MEMORY_MB": 2048}
-    store.release_move(held)
+    store.release_held(held)
     assert [m.target_host for m in store.moves_except(KEY, snapshot())] == ["host-d"]
     store.remove(Key(KIND, "team", "other"), 9)
     assert store.moves_except(KEY, snapshot()) == ()

@@ -84,7 +84,7 @@ def _stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
 def _release(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.wanted or not scope.admitted:
         return None
-    return release(scope)
+    return _lease(scope) or release(scope)
 
 
 def _find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
@@ -193,14 +193,14 @@ def _refused(scope: MaintenanceScope) -> MaintenanceDecision | None:
 
 
 def _lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """One actor a host (I32): without its Lease nothing is touched."""
-    assert scope.host is not None
+    """One actor a host (I32): without its Lease nothing is touched, neither for the drain nor for the release."""
+    host = scope.status.host or scope.spec.host
     if scope.world.lease is None:
-        return scope.needs(lease=scope.host.name)
+        return scope.needs(lease=host)
     holder = scope.world.lease.holder
     if holder is None:
         return None
-    return _in_conflict(scope, f"{holder} has the Lease of {scope.host.name}: nothing is done until it gives it back")
+    return _in_conflict(scope, f"{holder} has the Lease of {host}: nothing is done until it gives it back")
 
 
 def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:

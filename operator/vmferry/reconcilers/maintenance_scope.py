@@ -28,6 +28,8 @@ DRAINED = "Drained"
 FRESH = timedelta(seconds=5)
 SOON = timedelta(seconds=5)
 DRAINING = timedelta(seconds=10)
+#: no longer than that between two looks of who has a host: its Lease is renewed by them
+RENEW = timedelta(seconds=60)
 
 
 class MaintenanceScope:
@@ -162,6 +164,8 @@ class MaintenanceScope:
     ) -> MaintenanceDecision:
         self.status.phase = phase
         self.status.observed_generation = self.obj.metadata.generation
+        if self.admitted and requeue_after is not None:
+            requeue_after = min(requeue_after, RENEW)
         return Decision(
             self.status,
             action=action,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
@@ -47,6 +47,8 @@ class Resource(Protocol):
 
     def reference(self) -> dict[str, str]: ...
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self: ...
+
 
 Obj = TypeVar("Obj", bound=Resource)
 Status = TypeVar("Status", bound=Model)
@@ -80,6 +82,10 @@ class Kind(Generic[Obj, Status]):
     claim: Callable[[Obj], Claim | None]
     #: for the logs: ids that help to find the lines of one move in Nova's logs
     describe: Callable[[Obj], dict[str, str]]
+
+    def with_status(self, obj: Obj, status: Status) -> Obj:
+        """The object as it will be once that status is written."""
+        return obj.model_copy(update={"status": status})
 
 
 _RANK = {Priority.HIGH: 0, Priority.NORMAL: 1, Priority.LOW: 2}

@@ -112,7 +112,7 @@ class Reconciler:
                 await self._read_again(key)
             raise
         finally:
-            self.store.release_move(key)
+            self.store.release_held(key)
 
     async def _pass(self, key: Key) -> None:
         kind = self.kinds[key.kind]
@@ -174,7 +174,7 @@ class Reconciler:
     async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
         """Plan, with as many reads as it needs. None: the object is gone, or a fact is not to be had now.
 
-        From the last plan to `hold_move` nothing is awaited, so no two looks plan for the same room.
+        From the last plan to `hold_claim` nothing is awaited, so no two looks plan for the same room or the same place.
         """
         kind = self.kinds[key.kind]
         detail: Detail | None = None
@@ -206,6 +206,7 @@ class Reconciler:
             needs = decision.needs
             if needs is None:
                 self.store.hold_move(key, decision.move)
+                self.store.hold_claim(key, kind.claim(kind.with_status(obj, decision.status)))
                 return obj, decision
             if needs in asked or len(asked) == MAX_READS:
                 logger.info("not decided, looking again later; still asked for: %s", needs)

@@ -68,6 +68,7 @@ class Store:
         self._deleted: dict[Key, int] = {}
         #: moves decided by a pass whose status is not written yet
         self._held_moves: dict[Key, PlannedMove] = {}
+        self._held_claims: dict[Key, Claim] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -141,9 +142,10 @@ class Store:
         if move is not None:
             self._held_moves[key] = move
 
-    def release_move(self, key: Key) -> None:
-        """From now on the status tells (or the write has failed, and there is no move)."""
+    def release_held(self, key: Key) -> None:
+        """From now on the status tells (or the write has failed, and it is not so)."""
         self._held_moves.pop(key, None)
+        self._held_claims.pop(key, None)
 
     def moves_except(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
         """Moves decided or in flight of all other objects."""
@@ -164,8 +166,14 @@ class Store:
         return self._relations.children_of(uid)
 
     def claims_except(self, key: Key) -> tuple[Claim, ...]:
-        """What all other objects say about hosts."""
-        return self._relations.claims_except(key)
+        """What all other objects say about hosts, with what passes under way have decided that they will say."""
+        held = {claim.uid: claim for other, claim in self._held_claims.items() if other != key}
+        return tuple(held.get(claim.uid, claim) for claim in self._relations.claims_except(key))
+
+    def hold_claim(self, key: Key, claim: Claim | None) -> None:
+        """Count `claim` from now on, before the status says it: no two passes may take the last place of a cluster."""
+        if claim is not None:
+            self._held_claims[key] = claim
 
     def in_maintenance(self, snapshot: Snapshot) -> frozenset[str]:
         """Names of the hosts that anybody's claim keeps from being moved to (I18)."""
