@@ -160,7 +160,8 @@ def hostile_fleet(text: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("format_", Format)
 @settings(max_examples=25, deadline=None)
-@given(text=st.just(HOSTILE) | st.text(st.characters(), min_size=1, max_size=30))
+# half a surrogate pair has no UTF-8, so the builders can make no id of it; `plain` is asked about it below
+@given(text=st.just(HOSTILE) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_no_text_of_the_cloud_steers_a_terminal_or_breaks_a_format(format_: Format, text: str) -> None:
     fleet = hostile_fleet(text)
     for servers in (fleet["servers"], fleet["servers"][:1]):
@@ -206,6 +207,7 @@ def test_columns_reckon_with_wide_characters() -> None:
 
 def test_plain_is_one_printable_line() -> None:
     assert clean(plain(HOSTILE)) and "\n" not in plain(HOSTILE)
+    assert plain("a\ud800b") == "a b"
 
 
 class Clock:
