@@ -150,8 +150,8 @@ CASES: dict[str, Case] = {
         moves=[move(vm("x", 15, host="host-z"), "host-b")],
     ),
     "the big one is placed before the small ones, that would have taken its room": Case(
-        [vm("a-small", 4), vm("b-small", 4), vm("z-big", 16)],
-        [with_memory("host-b", 16), with_memory("host-c", 8)],
+        [vm("a-small", 4), vm("b-small", 4), vm("z-big", 8)],
+        [with_memory("host-b", 9), with_memory("host-c", 8)],
         {"a-small": "host-c", "b-small": "host-c", "z-big": "host-b"},
     ),
     "the one with fewest hosts is placed first": Case(
@@ -239,14 +239,15 @@ CASES: dict[str, Case] = {
         moves=[move(ELSEWHERE, "host-b")],
     ),
     "I25 a member gives way to another one of its group": Case(
-        [vm("a", 8, flavor={"extra_specs": {"trait:CUSTOM_X": "required"}}), vm("b", 20)],
+        [picky("x", 13, "X"), picky("w", 12, "W"), picky("y", 11, "Y")],
         [
-            with_memory("host-b", 30, traits=frozenset({"CUSTOM_X"})),
-            with_memory("host-c", 9, traits=frozenset({"CUSTOM_X"})),
-            with_memory("host-d", 10),
+            with_memory("host-b", 30, traits=frozenset({"X", "Y"})),
+            with_memory("host-c", 13, traits=frozenset({"X"})),
+            with_memory("host-d", 13, traits=frozenset({"W", "Y"})),
+            with_memory("host-e", 12, traits=frozenset({"W"})),
         ],
-        {"b": "host-b", "a": "host-c (waits)"},
-        groups=[group("anti-affinity", vm("a"), vm("b"))],
+        {"x": "host-c", "w": "host-d", "y": "host-b (waits)"},
+        groups=[group("anti-affinity", vm("x"), vm("y"))],
     ),
     "affinity goes to its members": Case(
         [WEB],
@@ -287,8 +288,20 @@ CASES: dict[str, Case] = {
         [WEB],
         [B, with_memory("host-c", 5)],
         {"web-1": "host-c"},
-        moves=[move(ELSEWHERE, "host-b")],
+        moves=[move(FRIEND, "host-z")],  # from host-b
         policy=Policy(bandwidth=1),
+    ),
+    "nobody gives way where both would take of one shared room": Case(
+        [
+            vm("p", flavor={"disk_gb": 20, "extra_specs": {"trait:P": "required"}}, image_id="i"),
+            vm("s", flavor={"disk_gb": 35}, image_id="i"),
+        ],
+        [
+            host(f"host-{x}", inventories=room(DISK_GB=Inventory(50, 0, shared="nfs")), traits=frozenset(traits))
+            for x, traits in (("b", {"P"}), ("c", {"P"}), ("d", set[str]()))
+        ],
+        {"p": "host-b"},
+        {"s": Reason.INSUFFICIENT_CAPACITY},
     ),
     "hosts of one sharing provider take of the same room": Case(
         [vm("s1", flavor={"disk_gb": 30}, image_id="i"), vm("s2", flavor={"disk_gb": 30}, image_id="i")],
@@ -508,7 +521,7 @@ def count_checks(case: Case, monkeypatch: pytest.MonkeyPatch) -> int:
 
     with monkeypatch.context() as patch:
         chain = tuple(replace(p, check=counted(p.check)) for p in CHAINS[MigrationKind.LIVE])
-        patch.setitem(CHAINS, MigrationKind.LIVE, chain)  # type: ignore[arg-type]
+        patch.setitem(CHAINS, MigrationKind.LIVE, chain)
         plan = case.plan()
     assert len(plan.planned) == len(case.servers)
     return asked
@@ -552,10 +565,31 @@ def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: Mi
 def test_a_class_that_is_too_wide_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if all servers were taken for alike, each one is judged for itself on the host that was chosen."""
     monkeypatch.setattr("vmferry.planning.drain.alike", lambda *_: "all the same")
-    plan = Case(
-        [WEB, picky("picky", 4, "CUSTOM_X"), vm("a-1")], [B, host("host-c", traits=frozenset({"CUSTOM_X"}))]
-    ).plan()
-    assert told(plan)["picky"] == "host-c"
+    fit = with_memory("host-c", 10, traits=frozenset({"CUSTOM_X"}))
+    plan = Case([vm("a-1"), picky("picky", 4, "CUSTOM_X")], [B, fit, D]).plan()
+    assert told(plan) == {"a-1": "host-b", "picky": "host-c"}
+
+
+@pytest.mark.parametrize("sentence", [s for s in CASES if "placed before" in s or "placed first" in s])
+def test_the_hardest_comes_first_so_that_nobody_has_to_give_way(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmferry.planning.drain._DISPLACED", 0)
+    assert told(CASES[sentence].plan()) == CASES[sentence].planned
+
+
+def test_a_turn_of_a_small_one_comes_before_the_second_of_another_target() -> None:
+    plan = Case([vm("a", 10), vm("b", 8), vm("z", 3)], [with_memory("host-b", 18), with_memory("host-c", 3)]).plan()
+    assert list(told(plan).items()) == [("a", "host-b"), ("z", "host-c"), ("b", "host-b")]
+
+
+def test_the_clouds_order_of_hosts_picks_no_example() -> None:
+    west = [host(f"host-{x}", zone="west") for x in "bcd"]
+    assert Case([WEB], west).plan().stuck == Case([WEB], west[::-1]).plan().stuck
+
+
+def test_I25_a_member_that_somebody_moves_since_the_plan_was_made_is_waited_for() -> None:
+    since = snapshot(APART.servers, [A, *APART.hosts], [migration(WEB)], server_groups=APART.groups)
+    rest = DrainPlan(APART.plan().planned[1:], ())
+    assert next_moves(rest, since, moves=(), ahead=(), limits=WIDE, slots=9) == ()
 
 
 def test_every_word_of_the_plan_is_said() -> None:

@@ -94,10 +94,9 @@ def plan_drain(
     if not leaving:
         return DrainPlan((), ())
     ids = {one.server.id for one in leaving}
-    # one order of the hosts, so that the cloud's own decides nothing; and no group that nobody here is in
+    # groups that nobody here is in are not gone through for each server
     view = replace(
         snapshot,
-        hosts={name: snapshot.hosts[name] for name in sorted(snapshot.hosts)},
         server_groups=tuple(group for group in snapshot.server_groups if not ids.isdisjoint(group.members)),
     )
     asked = [
