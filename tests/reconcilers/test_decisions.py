@@ -414,6 +414,7 @@ def test_the_decision_is_pure() -> None:
 STORES = {
     "on one shared storage nothing of the disk is copied (R3)": (frozenset({"cmp1", "cmp2"}), 1),
     "off the shared storage the disk is copied (R5)": (frozenset({"cmp1"}), 41),
+    "onto a shared storage too (R5)": (frozenset({"cmp2"}), 41),
     "what nobody knows counts as copied (R19)": (frozenset[str](), 41),
 }
 
