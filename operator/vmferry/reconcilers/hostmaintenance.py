@@ -383,17 +383,27 @@ def _verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
 def _still_there(scope: MaintenanceScope, look: HostLook) -> str | None:
     """What is on the host, or on its way to it, or still tied to it; None: nothing (I20)."""
     stay = {server.id for server in scope.survey.left}
-    here = (look.servers | (look.on_hypervisor or frozenset())) - stay
+    here = look.servers - stay
     if here:
         return f"Nova lists {len(here)} servers on it, {_title(scope, min(here))} is one"
     if look.migrations:
         one = min(look.migrations, key=lambda m: m.id)
         return f"{one.type} {one.uuid} from {one.source_host} to {one.target_host} is {one.status}"
+    hidden = (look.on_hypervisor or frozenset()) - stay
+    if hidden:
+        return (
+            f"the hypervisor still has {len(hidden)} servers that Nova's list does not show, "
+            f"{_title(scope, min(hidden))} is one: deleted softly, they stay there until they "
+            "are restored, or deleted for good"
+        )
     for consumer in sorted(look.allocated or ()):
-        # a build in flight holds room before it has a host; room that a server elsewhere left behind does not count
+        # a build or an unshelving in flight holds room before it has a host; room that a server elsewhere left behind
+        # does not count
         server = scope.snapshot.servers.get(consumer)
-        if server is not None and server.id not in stay and server.host is None and server.vm_state == "building":
-            return f"{server.name} is being built and has room of the host already"
+        if server is None or server.id in stay or server.host is not None:
+            continue
+        if server.vm_state == "building" or server.task_state is not None:
+            return f"{server.name} is on its way to a host and has room of this one already"
     return None
 
 
