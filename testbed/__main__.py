@@ -10,8 +10,9 @@ import traceback
 from pathlib import Path
 
 from testbed.bed import CLOUDS, OPERATOR, Bed
-from testbed.demo import Demo, heading, say, still_working
+from testbed.demo import NAMESPACE, SERVERS, Demo
 from testbed.processes import Supervisor, run_root
+from testbed.shown import heading, say, still_working
 
 UP = "up"
 DEMO = "demo"
@@ -63,7 +64,9 @@ def demo(cloud: str) -> int:
 
 def up(cloud: str) -> int:
     bed = build(cloud, UP)
-    Demo(bed).seed()
+    bed.cluster.kubectl_run("create", "namespace", NAMESPACE)
+    say("booting four servers")
+    Demo(bed).seed(*SERVERS)
     say(
         f"""
 All is up and stays up; `make down` ends it. Four servers are running: web-1, db-1 (powered off), cache-1, legacy-1.
@@ -78,6 +81,7 @@ Things to try:
   kubectl describe vmm web-1 -n migrations
   kubectl apply -f manifests/demo/refused.yaml
   kubectl get events -n migrations
+  kubectl apply -f manifests/demo/maintenance.yaml && kubectl get hm -w
   tail -f {bed.supervisor.log(OPERATOR)}"""
     )
     return 0

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
-from testbed.bed import ROOT, Bed
+from testbed.drain_demo import DrainDemo
+from testbed.shown import DemoError, Shown, heading, say
 
 NAMESPACE = "migrations"
-MANIFESTS = ROOT / "manifests/demo"
+#: the servers that the VMMigrations in manifests/demo speak of, and where they are at first
+SERVERS = {"web-1": "cmp1", "db-1": "cmp2", "legacy-1": "cmp4", "cache-1": "cmp3"}
 
 
-class DemoError(Exception):
-    """Something did not go as the demo promises."""
-
-
-def say(text: str = "") -> None:
-    print(text, flush=True)
-
-
-def heading(text: str) -> None:
-    say(f"\n== {text}")
-
-
-class Demo:
-    def __init__(self, bed: Bed) -> None:
-        self.bed = bed
-
-    def kubectl(self, *args: str, show: bool = True) -> str:
-        if show:
-            say(f"$ kubectl {' '.join(args)}")
-        out = self.bed.cluster.kubectl_run(*args)
-        if show:
-            say(out.rstrip())
-        return out
-
+class Demo(Shown):
     def migration(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.kubectl("get", "vmm", name, "-n", NAMESPACE, "-o", "json", show=False))
         return found
 
-    def apply(self, file: str) -> None:
-        say(f"$ kubectl apply -f manifests/demo/{file}")
-        say(self.bed.cluster.kubectl_run("apply", "-f", MANIFESTS / file).rstrip())
-
-    def seed(self) -> None:
-        """Servers of every kind that the manifests speak of."""
-        tenant = self.bed.tenant
-        say("booting four servers")
-        names = {"web-1": "cmp1", "db-1": "cmp2", "cache-1": "cmp3", "legacy-1": "cmp4"}
-        ids = {name: tenant.boot(name, host, flavor="m1.small", wait=False) for name, host in names.items()}
+    def seed(self, *names: str) -> None:
+        """Boot these of `SERVERS`; db-1 is powered off, legacy-1 is locked."""
+        tenant = self.tenant
+        ids = {name: tenant.boot(name, SERVERS[name], flavor="m1.small", wait=False) for name in names}
         for server_id in ids.values():
             tenant.wait_for_status(server_id, "ACTIVE")
-        tenant.stop(ids["db-1"])
-        tenant.lock(ids["legacy-1"], "monthly audit")
-        self.kubectl("create", "namespace", NAMESPACE, show=False)
+        if "db-1" in ids:
+            tenant.stop(ids["db-1"])
+        if "legacy-1" in ids:
+            tenant.lock(ids["legacy-1"], "monthly audit")
 
     def wait(self, name: str, seconds: float = 120) -> dict[str, Any]:
         """Print each change of the object's line until it is finished or blocked."""
@@ -85,13 +56,13 @@ class Demo:
         status = obj["status"]
         if status["phase"] != "Succeeded" or status["type"] != kind:
             raise DemoError(f"{name}: {json.dumps(status, indent=1)}")
-        server = self.bed.tenant.server(status["server"]["id"])
+        server = self.tenant.server(status["server"]["id"])
         if server is None or server["OS-EXT-SRV-ATTR:host"] in (None, source):
             raise DemoError(f"{name}: the cloud says that the server is on {server and server['OS-EXT-SRV-ATTR:host']}")
         say(f"   the cloud agrees: {server['name']} is {server['status']} on {server['OS-EXT-SRV-ATTR:host']}")
         return obj
 
-    # -- the four parts
+    # -- the parts
 
     def live(self) -> None:
         heading("Live: a running server, to a named host, with its progress")
@@ -113,9 +84,11 @@ class Demo:
 
     def evacuate(self) -> None:
         heading("Evacuate: the host of a server fails")
+        say("booting cache-1 on cmp3, which is in service again")
+        self.seed("cache-1")
         say("killing nova-compute on cmp3, waiting until the cloud sees it")
         self.bed.cloud.kill_compute("cmp3")
-        self.bed.tenant.wait_for_service("cmp3", "down")
+        self.tenant.wait_for_service("cmp3", "down")
         self.apply("evacuate.yaml")
         self.until_unblocked("cache-1")
         self.succeeded("cache-1", "Evacuate", "cmp3")
@@ -145,30 +118,17 @@ class Demo:
             raise DemoError(f"expected more failed prerequisites, {missing} did not fail")
 
     def run(self) -> None:
-        self.seed()
+        say("booting servers for the migrations")
+        self.kubectl("create", "namespace", NAMESPACE, show=False)
+        drain = DrainDemo(self.bed)
+        # evacuated later, from the first host that is drained
+        self.seed(*(name for name in SERVERS if name != "cache-1"))
+        drain.seed()
         self.live()
         self.cold()
+        drain.run()
         self.evacuate()
         self.refused()
         heading("All together")
         self.kubectl("get", "vmm", "-n", NAMESPACE)
         self.kubectl("get", "events", "-n", NAMESPACE, "--sort-by=.metadata.creationTimestamp")
-
-
-@contextlib.contextmanager
-def still_working(what: str, every: float = 15) -> Iterator[None]:
-    """Long work prints that it is still at it."""
-    done = threading.Event()
-    began = time.monotonic()
-
-    def beat() -> None:
-        while not done.wait(every):
-            say(f"   {what}: {time.monotonic() - began:.0f} s")
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

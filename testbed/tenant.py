@@ -60,9 +60,13 @@ class Tenant:
         availability_zone: str | None = None,
         metadata: Mapping[str, str] | None = None,
         group: str | None = None,
+        volume_gb: int | None = None,
         wait: bool = True,
     ) -> str:
-        """Boot a server from an image, on `host` if given, and wait until it is ACTIVE. Returns its id."""
+        """Boot a server from an image, on `host` if given, and wait until it is ACTIVE. Returns its id.
+
+        With `volume_gb` the image is copied to a new volume of that size, which needs a cloud that has volumes.
+        """
         server: dict[str, object] = {
             "name": name,
             "flavorRef": self.flavor(flavor),
@@ -74,6 +78,18 @@ class Tenant:
             server["host"] = host
         if availability_zone:
             server["availability_zone"] = availability_zone
+        if volume_gb is not None:
+            server["imageRef"] = ""
+            server["block_device_mapping_v2"] = [
+                {
+                    "boot_index": 0,
+                    "source_type": "image",
+                    "uuid": self.image(image),
+                    "destination_type": "volume",
+                    "volume_size": volume_gb,
+                    "delete_on_termination": True,
+                }
+            ]
         body: dict[str, object] = {"server": server}
         if group:
             body["os:scheduler_hints"] = {"group": group}
