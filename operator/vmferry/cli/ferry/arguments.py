@@ -1,0 +1,198 @@
+"""The command line of `kubectl ferry`. What it does is in `commands`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from vmferry.cli.ferry.completion import SHELLS
+from vmferry.cli.ferry.output import Output
+from vmferry.resources.base import parse_duration
+from vmferry.resources.words import MigrationType, Priority
+
+PROGRAM = "kubectl ferry"
+#: seconds that `targets` waits for the operator's verdict
+VERDICT_SECONDS = 60
+
+EXIT_STATUS = """\
+exit status:
+  0    done, asked for, or under way
+  1    failed, blocked, or refused by the cluster's rules
+  2    cannot tell: facts that the cloud does not tell, no such object, nobody has answered in time, no connection,
+       no permission, bad arguments
+  130  interrupted; what was asked for stays as it is
+"""
+_DESCRIPTION = """\
+Moves servers of an OpenStack cloud and drains its hosts, by way of vmferry's resources in Kubernetes.
+Whatever is asked for goes on in the cluster when this program ends.
+
+SERVER is a UUID, PROJECT/NAME, or a name with --project.
+"""
+
+#: command to (kind, help, description)
+MOVES: dict[str, tuple[MigrationType, str, str]] = {
+    "live": (MigrationType.LIVE, "move a running server without stopping it", ""),
+    "cold": (MigrationType.COLD, "move a server that is powered off", ""),
+    "evacuate": (
+        MigrationType.EVACUATE,
+        "rebuild a server of a dead host elsewhere",
+        "By asking for it you say that you made certain that the host is dead. It is still refused while the host's "
+        "compute service is up or was heard of lately, and where disks would be lost.\n",
+    ),
+    "move": (MigrationType.AUTO, "move a server in the way that fits its state", ""),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; `command` names what was chosen."""
+    top = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=_DESCRIPTION,
+        epilog=EXIT_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_connection(None)],
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add(name: str, help_: str, description: str = "", *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=help_,
+            description=f"{help_[0].upper()}{help_[1:]}.\n{description}",
+            epilog=EXIT_STATUS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=[_connection(argparse.SUPPRESS), *parents],
+            allow_abbrev=False,
+        )
+
+    for name, (kind, help_, description) in MOVES.items():
+        move = add(name, help_, description, _output(), _dry_run(), _waiting())
+        _server(move, stoppable=kind in (MigrationType.COLD, MigrationType.AUTO))
+        move.add_argument("--name", help="name of the VMMigration; else one is made up of the server's name")
+        move.add_argument("--timeout", type=_duration, help="deadline of an attempt, like 30m")
+        move.add_argument("--priority", type=_word(Priority), choices=_values(Priority), help="who goes first")
+
+    targets = add("targets", "say where a server may go, and why not elsewhere; move nothing", "", _output())
+    _server(targets, stoppable=True, optional=True)
+    targets.add_argument(
+        "--type",
+        type=_word(MigrationType),
+        choices=_values(MigrationType),
+        default=MigrationType.AUTO.value,
+        help="the kind of migration (default: the one that fits)",
+    )
+    targets.add_argument("--migration", metavar="NAME", help="read this VMMigration instead of asking anew")
+    targets.add_argument(
+        "--wait-timeout",
+        type=_duration,
+        default=timedelta(seconds=VERDICT_SECONDS),
+        help=f"how long to wait for the operator's verdict (default: {VERDICT_SECONDS}s)",
+    )
+
+    commands.add_parser("preflight", help="judge servers without Kubernetes: `vmferry preflight`", add_help=False)
+
+    drain = add("drain", "take a host into maintenance: its servers leave", "", _output(), _dry_run(), _waiting())
+    drain.add_argument("host", metavar="HOST", help="compute service host name, or the hypervisor's UUID")
+    drain.add_argument("--reason", help="why; stands in Nova's disabled reason, too")
+    drain.add_argument("--target", metavar="HOST", help="everything goes there")
+    drain.add_argument("--max-parallel", type=int, metavar="N", help="servers that are moved at once")
+    drain.add_argument(
+        "--return-vms", action=argparse.BooleanOptionalAction, default=None, help="bring them back on release"
+    )
+    drain.add_argument("--preflight-only", action="store_true", help="check the host and write the plan, touch nothing")
+    _force(drain)
+
+    release = add("release", "give a host back", "", _output(), _dry_run(), _waiting())
+    release.add_argument("host", metavar="HOST", help="the host, or its HostMaintenance's name")
+    release.add_argument("--delete", action="store_true", help="delete the HostMaintenance instead of switching it off")
+    _force(release)
+
+    status = add("status", "show all maintenances and migrations, or one", "", _output())
+    status.add_argument("name", metavar="HOST|MIGRATION", nargs="?")
+    status.add_argument("-A", "--all-namespaces", action="store_true", help="migrations of all namespaces")
+
+    why = add("why", "say what stands against a migration or maintenance, and what to do about it", "", _output())
+    why.add_argument("name", metavar="NAME", help="of a VMMigration or HostMaintenance, or a host")
+
+    cancel = add("cancel", "delete a VMMigration, after saying what that means")
+    cancel.add_argument("name", metavar="NAME")
+    cancel.add_argument("-y", "--yes", action="store_true", help="do not ask")
+
+    completion = add("completion", "print a script that teaches a shell to complete this")
+    completion.add_argument("shell", choices=SHELLS)
+    return top
+
+
+def _connection(default: Any) -> argparse.ArgumentParser:
+    """kubectl's own; before or after the command. Only the ones before may set a default, or they would be lost."""
+    group = argparse.ArgumentParser(add_help=False)
+    group.add_argument("-n", "--namespace", default=default, help="namespace of VMMigrations (default: the context's)")
+    group.add_argument("--context", default=default, help="context of the kubeconfig")
+    group.add_argument("--kubeconfig", default=default, help="path of the kubeconfig")
+    return group
+
+
+def _output() -> argparse.ArgumentParser:
+    group = argparse.ArgumentParser(add_help=False)
+    group.add_argument(
+        "-o",
+        "--output",
+        choices=[one.value for one in Output if one is not Output.TEXT],
+        default=Output.TEXT.value,
+        help="how to print it",
+    )
+    return group
+
+
+def _dry_run() -> argparse.ArgumentParser:
+    group = argparse.ArgumentParser(add_help=False)
+    group.add_argument(
+        "--dry-run",
+        choices=("none", "client", "server"),
+        default="none",
+        help="client: print the manifest, ask no cluster; server: let the cluster check it, change nothing",
+    )
+    return group
+
+
+def _waiting() -> argparse.ArgumentParser:
+    group = argparse.ArgumentParser(add_help=False)
+    how = group.add_mutually_exclusive_group()
+    how.add_argument("--wait", action="store_true", help="until it is done, failed or blocked")
+    how.add_argument("--watch", action="store_true", help="the same, and show the progress")
+    group.add_argument("--wait-timeout", type=_duration, metavar="DURATION", help="give up waiting, like 2h")
+    return group
+
+
+def _server(command: argparse.ArgumentParser, *, stoppable: bool, optional: bool = False) -> None:
+    command.add_argument("server", metavar="SERVER", nargs="?" if optional else None)
+    command.add_argument("--project", help="name or id of the project in which SERVER is a name")
+    command.add_argument("--host", help="to this host, instead of the best one")
+    command.add_argument("--os-upgrade", action="store_true", help="it may go to a newer system, one way")
+    if stoppable:
+        command.add_argument("--stop-if-running", action="store_true", help="stop it gracefully, move it, start it")
+
+
+def _force(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--force-conflicts", action="store_true", help="take over fields that somebody else has written"
+    )
+
+
+def _duration(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _values(enum: type[Priority] | type[MigrationType]) -> list[str]:
+    return [one.value for one in enum]
+
+
+def _word(enum: type[Priority] | type[MigrationType]) -> Callable[[str], str]:
+    """A word of the API in any case."""
+    return lambda text: next((one.value for one in enum if one.lower() == text.lower()), text)

@@ -1,0 +1,304 @@
+"""The commands: ask Kubernetes, print, and say with the exit status how it stands."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TextIO
+
+from vmferry.cli.ferry import completion, manifests, overview, pages
+from vmferry.cli.ferry.arguments import MOVES
+from vmferry.cli.ferry.kube import Body, FerryError, Kind, Kube, NotFoundError, full_name
+from vmferry.cli.ferry.outcome import cancelling, outcome, read
+from vmferry.cli.ferry.output import Output, printed, short
+from vmferry.cli.ferry.screen import Screen
+from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
+from vmferry.cli.terminal import Paint, plain, wants_colour
+from vmferry.cli.verdict import ExitStatus
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.words import MigrationType, Priority
+
+_APPLIED = "serverside-applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """The world of one command: everything that is not decided."""
+
+    connect: Callable[[str | None, str | None], Kube]
+    out: TextIO
+    err: TextIO
+    environment: Mapping[str, str]
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    #: a few letters that make a name the only one
+    suffix: Callable[[], str]
+    #: None where nobody is there to answer
+    ask: Callable[[str], bool] | None = None
+
+
+class Ferry:
+    """One command line at work."""
+
+    def __init__(self, args: argparse.Namespace, around: Surroundings) -> None:
+        self._args = args
+        self._around = around
+        self._output = Output(getattr(args, "output", Output.TEXT))
+        self._paint = Paint(wants_colour(around.out, around.environment))
+        #: what an interruption leaves behind, for the last word
+        self.left_behind = ""
+
+    def run(self) -> ExitStatus:
+        """Raises FerryError; KeyboardInterrupt passes."""
+        command: str = self._args.command
+        if command in MOVES:
+            return self.move(MOVES[command][0])
+        found: ExitStatus = getattr(self, command)()
+        return found
+
+    @cached_property
+    def kube(self) -> Kube:
+        """Late: `--dry-run=client` needs no cluster."""
+        return self._around.connect(self._args.kubeconfig, self._args.context)
+
+    @property
+    def namespace(self) -> str:
+        return self._args.namespace or self.kube.namespace
+
+    # ---- the commands
+
+    def move(self, kind: MigrationType) -> ExitStatus:
+        self._check_waiting()
+        wish = self._wish(kind, preflight_only=False)
+        manifests.server_ref(wish.server, wish.project)  # what is wrong with it is said before any cluster is asked
+        client = self._args.dry_run == "client"
+        # as kubectl has it, a manifest names the namespace only if the command line does
+        namespace = self._args.namespace if client else self.namespace
+        body = manifests.migration(wish, name=self._args.name, namespace=namespace, suffix=self._around.suffix())
+        if client:
+            return self._print_manifest(body)
+        return self._see_through(self.kube.create(body, dry_run=self._dry_run), VMMigration, "created")
+
+    def drain(self) -> ExitStatus:
+        self._check_waiting()
+        args = self._args
+        wish = manifests.Drain(
+            args.host, args.reason, args.target, args.max_parallel, args.return_vms, args.preflight_only
+        )
+        if args.dry_run == "client":
+            return self._print_manifest(manifests.maintenance(wish))
+        body = manifests.maintenance(wish, self._maintenance(args.host))
+        return self._see_through(self._apply(body), HostMaintenance, _APPLIED)
+
+    def release(self) -> ExitStatus:
+        self._check_waiting()
+        args = self._args
+        if args.dry_run == "client":
+            if args.delete:
+                raise FerryError("--delete has no manifest: --dry-run=client does not go with it")
+            return self._print_manifest(manifests.release(args.host))
+        existing = self._maintenance(args.host)
+        if existing is None:
+            raise NotFoundError(f"no HostMaintenance is for the host {args.host}, and none has that name")
+        if not args.delete:
+            return self._see_through(self._apply(manifests.release(args.host, existing)), HostMaintenance, _APPLIED)
+        if self._dry_run:
+            raise FerryError("--delete does not go with --dry-run")
+        return self._delete(existing, HostMaintenance)
+
+    def targets(self) -> ExitStatus:
+        args = self._args
+        if (args.server is None) == (args.migration is None):
+            raise FerryError("name a SERVER to ask for, or with --migration NAME what was asked already")
+        if args.migration is not None:
+            body = self.kube.get(VMMigration, self.namespace, args.migration)
+        else:
+            body = self._ask_the_operator(self._wish(MigrationType(args.type), preflight_only=True))
+        obj = read(body)
+        assert isinstance(obj, VMMigration)
+        self._write([body], lambda: pages.targets(obj, self._paint))
+        return outcome(obj).standing.exit_status
+
+    def status(self) -> ExitStatus:
+        args = self._args
+        if args.name is not None:
+            bodies = self._named(args.name)
+            self._write(bodies, lambda: _apart(pages.details(read(body), self._paint) for body in bodies))
+            return max(outcome(read(body)).standing.exit_status for body in bodies)
+        namespace = None if args.all_namespaces else self.namespace
+        bodies = [*self._list(HostMaintenance, None), *self._list(VMMigration, namespace)]
+        where = "any namespace" if namespace is None else f"the namespace {namespace} (-A: in all)"
+        now, wide = self._around.now(), self._output is Output.WIDE
+        self._write(
+            bodies,
+            lambda: overview.overview([read(body) for body in bodies], now, self._paint, wide=wide, where=where),
+            as_list=True,
+        )
+        return ExitStatus.ALL_OK
+
+    def why(self) -> ExitStatus:
+        bodies = self._named(self._args.name)
+        self._write(bodies, lambda: _apart(pages.why(read(body), self._paint) for body in bodies))
+        return max(pages.stands_against(read(body)) for body in bodies)
+
+    def cancel(self) -> ExitStatus:
+        args = self._args
+        body = self.kube.get(VMMigration, self.namespace, args.name)
+        obj = read(body)
+        assert isinstance(obj, VMMigration)
+        self._say(f"{pages.title(obj)}: {cancelling(obj)}")
+        owner = next((one for one in obj.metadata.owner_references if one.kind == HostMaintenance.KIND), None)
+        if owner is not None and obj.status.completed_at is None:
+            self._say(f"it belongs to {owner.kind} {owner.name}, which asks for another one as long as it is enabled")
+        if not args.yes:
+            if self._around.ask is None:
+                raise FerryError("nobody is there to be asked: say --yes")
+            if not self._around.ask("cancel it? [y/N] "):
+                self._say("nothing was done")
+                return ExitStatus.BLOCKED
+        return self._delete(body, VMMigration)
+
+    def completion(self) -> ExitStatus:
+        self._around.out.write(completion.script(self._args.shell))
+        return ExitStatus.ALL_OK
+
+    # ---- what they share
+
+    @property
+    def _dry_run(self) -> bool:
+        return getattr(self._args, "dry_run", "none") == "server"
+
+    def _check_waiting(self) -> None:
+        args = self._args
+        if args.dry_run != "none" and (args.wait or args.watch):
+            raise FerryError("--wait and --watch do not go with --dry-run: nothing begins")
+        if args.wait_timeout is not None and not (args.wait or args.watch):
+            raise FerryError("--wait-timeout goes with --wait or --watch only")
+
+    def _wish(self, kind: MigrationType, *, preflight_only: bool) -> manifests.Move:
+        args = self._args
+        priority = getattr(args, "priority", None)
+        return manifests.Move(
+            server=args.server,
+            type=kind,
+            project=args.project,
+            host=args.host,
+            stop_if_running=getattr(args, "stop_if_running", False),
+            timeout=getattr(args, "timeout", None),
+            priority=Priority(priority) if priority else None,
+            os_upgrade=args.os_upgrade,
+            preflight_only=preflight_only,
+        )
+
+    def _ask_the_operator(self, wish: manifests.Move) -> Body:
+        """A request that only checks, for as long as the verdict takes."""
+        name = f"{manifests.migration_name(manifests.server_ref(wish.server, wish.project), wish.type, 'targets')}"
+        body = manifests.migration(wish, name=f"{name}-{self._around.suffix()}", namespace=self.namespace, suffix="")
+        made = self.kube.create(body)
+        try:
+            return wait(lambda: self._again(made, VMMigration), made, self._waiting(screen=None))
+        finally:
+            metadata = made["metadata"]
+            try:
+                self.kube.delete(VMMigration, metadata["namespace"], metadata["name"], metadata["uid"])
+            except NotFoundError:
+                pass  # somebody was quicker
+            except FerryError as error:
+                self._note(f"{full_name(VMMigration.KIND, metadata)} could not be deleted: {error}")
+
+    def _apply(self, body: Body) -> Body:
+        return self.kube.apply(body, dry_run=self._dry_run, force=self._args.force_conflicts)
+
+    def _maintenance(self, text: str) -> Body | None:
+        return manifests.find_maintenance(text, self._list(HostMaintenance, None))
+
+    def _named(self, text: str) -> list[Body]:
+        """The maintenance of that host or name, and the migration of that name. Raises NotFoundError."""
+        found = [self._maintenance(text)]
+        with suppress(NotFoundError):
+            found.append(self.kube.get(VMMigration, self.namespace, text))
+        bodies = [body for body in found if body is not None]
+        if not bodies:
+            raise NotFoundError(
+                f"no HostMaintenance is for or named {text}, and no VMMigration in the namespace {self.namespace}"
+            )
+        return bodies
+
+    def _list(self, kind: Kind, namespace: str | None) -> list[Body]:
+        """Items of a list carry neither kind nor version of their own in every server's answer."""
+        return [{"kind": kind.KIND, **body} for body in self.kube.list(kind, namespace)]
+
+    def _again(self, body: Body, kind: Kind) -> Body:
+        metadata = body["metadata"]
+        return self.kube.get(kind, metadata.get("namespace", ""), metadata["name"])
+
+    def _see_through(self, body: Body, kind: Kind, verb: str) -> ExitStatus:
+        """Say that it was asked for; with --wait or --watch, how it ends."""
+        dry = " (server dry run)" if self._dry_run else ""
+        waits = self._args.wait or self._args.watch
+        if not waits:
+            self._write([body], lambda: [f"{short(body)} {verb}{dry}"])
+            return ExitStatus.ALL_OK
+        self._say(f"{short(body)} {verb}")
+        self.left_behind = f"{full_name(kind.KIND, body['metadata'])} stays as it is and goes on in the cluster"
+        last = wait(lambda: self._again(body, kind), body, self._waiting(self._screen()))
+        obj = read(last)
+        found = outcome(obj)
+        good = found.standing.exit_status is ExitStatus.ALL_OK
+        self._write(
+            [last],
+            lambda: [pages.verdict_line(obj, found, self._paint)] if good else pages.why(obj, self._paint),
+        )
+        return found.standing.exit_status
+
+    def _delete(self, body: Body, kind: Kind) -> ExitStatus:
+        args, metadata = self._args, body["metadata"]
+        self.kube.delete(kind, metadata.get("namespace", ""), metadata["name"], metadata["uid"])
+        if getattr(args, "wait", False) or getattr(args, "watch", False):
+            self.left_behind = f"{full_name(kind.KIND, metadata)} is marked to be deleted, and is once it is released"
+            wait_until_gone(lambda: self._again(body, kind), body, self._waiting(self._screen()))
+        self._write([body], lambda: [f"{short(body)} deleted"])
+        return ExitStatus.ALL_OK
+
+    def _waiting(self, screen: Screen | None) -> Waiting:
+        around = self._around
+        return Waiting(around.now, around.sleep, self._note, screen, self._args.wait_timeout)
+
+    def _screen(self) -> Screen | None:
+        return Screen(self._people, self._around.environment) if self._args.watch else None
+
+    @property
+    def _people(self) -> TextIO:
+        """Where words for people go: beside the data, never into it."""
+        return self._around.err if self._output.data else self._around.out
+
+    def _say(self, text: str) -> None:
+        self._people.write(f"{plain(text)}\n")
+        self._people.flush()
+
+    def _note(self, text: str) -> None:
+        self._around.err.write(f"note: {plain(text)}\n")
+        self._around.err.flush()
+
+    def _print_manifest(self, body: Body) -> ExitStatus:
+        output = self._output if self._output.data else Output.YAML
+        self._around.out.write(printed([body], output))
+        return ExitStatus.ALL_OK
+
+    def _write(self, bodies: list[Body], page: Callable[[], list[str]], *, as_list: bool = False) -> None:
+        text = printed(bodies, self._output, as_list=as_list) if self._output.data else "\n".join(page()) + "\n"
+        self._around.out.write(text)
+        self._around.out.flush()
+
+
+def _apart(parts: Iterable[list[str]]) -> list[str]:
+    """Pages with an empty line between them."""
+    lines: list[str] = []
+    for part in parts:
+        lines += ["", *part] if lines else part
+    return lines

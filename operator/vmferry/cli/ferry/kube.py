@@ -1,0 +1,126 @@
+"""What the plug-in asks of Kubernetes, and how a failure is told: one sentence and an exit status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Protocol
+
+from vmferry.cli.terminal import plain
+from vmferry.cli.verdict import ExitStatus
+from vmferry.resources.base import API_VERSION
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+
+Body = dict[str, Any]
+Kind = type[VMMigration] | type[HostMaintenance]
+
+FIELD_MANAGER = "kubectl-ferry"
+#: a gateway's error page is no sentence
+_WORDS = 2000
+
+
+class FerryError(Exception):
+    """The command ends; the message is one sentence fit for a terminal."""
+
+    def __init__(self, message: str, status: ExitStatus = ExitStatus.CANNOT_TELL) -> None:
+        super().__init__(plain(message))
+        self.status = status
+
+
+class NotFoundError(FerryError):
+    """There is no object of that name."""
+
+
+class NotInstalledError(FerryError):
+    """The cluster does not know the kind."""
+
+
+class NoConnectionError(FerryError):
+    """No answer, or none that counts: it may work a moment later."""
+
+
+class Kube(Protocol):
+    """The Kubernetes API; bodies are its JSON. Every method raises FerryError."""
+
+    @property
+    def namespace(self) -> str:
+        """The one that the kubeconfig's context names, else `default`."""
+
+    def get(self, kind: Kind, namespace: str, name: str) -> Body: ...
+
+    def list(self, kind: Kind, namespace: str | None) -> list[Body]:
+        """Without a namespace: of all."""
+
+    def create(self, body: Body, *, dry_run: bool = False) -> Body: ...
+
+    def apply(self, body: Body, *, dry_run: bool = False, force: bool = False) -> Body:
+        """Server-side apply as `FIELD_MANAGER`."""
+
+    def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """Only the object with that uid."""
+
+
+def namespaced(kind: Kind) -> bool:
+    return kind is VMMigration
+
+
+def full_name(kind: str, metadata: Body) -> str:
+    """`VMMigration migrations/web-1`, `HostMaintenance cmp1`."""
+    namespace = metadata.get("namespace")
+    return f"{kind} {namespace}/{metadata['name']}" if namespace else f"{kind} {metadata['name']}"
+
+
+def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
+    """What the server's answer to `what` (an infinitive: `get VMMigration a/b`) means; its own words are kept."""
+    told = _status(answer)
+    details = told.get("details") or {}
+    words = str(told.get("message") or "no reason was given")[:_WORDS].rstrip(".")
+    match code:
+        case 404 if details.get("kind") == "namespaces" or words.startswith("namespaces "):
+            return FerryError(f"the namespace {details.get('name')} does not exist: create it, or name another with -n")
+        case 404 if details.get("name"):
+            return NotFoundError(f"cannot {what}: there is none")
+        case 404:
+            kind = "HostMaintenance" if "HostMaintenance" in what else "VMMigration"
+            return NotInstalledError(
+                f"vmferry is not installed in this cluster: it does not know the kind {kind} of {API_VERSION} "
+                "(`kubectl apply -f crds/` installs it)"
+            )
+        case 401:
+            return FerryError(f"cannot {what}: the cluster does not accept these credentials ({words})")
+        case 403:
+            return FerryError(f"not allowed to {what}: {words}")
+        case 409 if told.get("reason") == "AlreadyExists":
+            return FerryError(f"cannot {what}: there is one of that name already; choose another --name", _REFUSED)
+        case 409 if any(cause.get("reason") == "FieldManagerConflict" for cause in details.get("causes") or ()):
+            return FerryError(
+                f"cannot {what}: {_owners(details['causes'])}; change it there, or take it over with --force-conflicts",
+                _REFUSED,
+            )
+        case 400 | 409 | 422:
+            return FerryError(f"cannot {what}: {words}", _REFUSED)
+        case 429 | 500 | 502 | 503 | 504:
+            return NoConnectionError(f"cannot {what}: the cluster cannot answer now ({code}: {words})")
+        case _:
+            return FerryError(f"cannot {what}: {code} {words}")
+
+
+_REFUSED = ExitStatus.BLOCKED
+
+
+def _owners(causes: list[Body]) -> str:
+    """`conflict with "argocd-controller": .spec.enabled` of each field, in words."""
+    owned = []
+    for cause in causes:
+        manager = str(cause.get("message", "")).removeprefix("conflict with ").split(" using ")[0].strip('"')
+        owned.append(f"{cause.get('field')} belongs to {manager}")
+    return ", ".join(owned)
+
+
+def _status(answer: str | bytes | None) -> Body:
+    """The Status object that the server answers with; empty when it is none."""
+    try:
+        told = json.loads(answer or "")
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}

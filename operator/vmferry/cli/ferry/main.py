@@ -1,0 +1,110 @@
+"""`kubectl-ferry`, which kubectl runs as `kubectl ferry`: from the process to a command and back."""
+
+from __future__ import annotations
+
+import os
+import random
+import string
+import sys
+import time
+import traceback
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from vmferry.cli.ferry import completion
+from vmferry.cli.ferry.arguments import PROGRAM, parser
+from vmferry.cli.ferry.commands import Ferry, Surroundings
+from vmferry.cli.ferry.kube import FerryError, Kube
+from vmferry.cli.terminal import plain
+from vmferry.cli.verdict import ExitStatus
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    words = sys.argv[1:]
+    if words[:1] == ["preflight"]:
+        from vmferry.cli.preflight import preflight
+
+        preflight.main(args=words[1:], prog_name=f"{PROGRAM} preflight")
+    elif words[:1] == ["__complete"]:
+        for text in completion.candidates(words[1:], parser(), _names):
+            print(text)
+        print(completion.NO_FILES)
+    else:
+        sys.exit(_run(words))
+
+
+def _run(words: list[str]) -> int:
+    ferry: Ferry | None = None
+    try:
+        ferry = Ferry(parser().parse_args(words), _surroundings())
+        status = ferry.run()
+        sys.stdout.flush()
+        return int(status)
+    except FerryError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return int(error.status)
+    except KeyboardInterrupt:
+        left = f": {ferry.left_behind}" if ferry is not None and ferry.left_behind else ""
+        sys.stderr.write(f"\ninterrupted{left}\n")
+        return int(ExitStatus.INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our output has left; Python would complain once more when it flushes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(ExitStatus.CANNOT_TELL)
+    except Exception as error:  # a fault of ours must not look like a verdict: Python would end with 1
+        if os.environ.get("VMFERRY_TRACEBACK"):
+            traceback.print_exc()
+        sys.stderr.write(
+            f"Error: a fault of kubectl-ferry: {plain(f'{type(error).__name__}: {error}')} "
+            "(VMFERRY_TRACEBACK=1 tells where)\n"
+        )
+        return int(ExitStatus.CANNOT_TELL)
+
+
+def _surroundings() -> Surroundings:
+    return Surroundings(
+        connect=_connect,
+        out=sys.stdout,
+        err=sys.stderr,
+        environment=os.environ,
+        now=lambda: datetime.now(UTC),
+        sleep=time.sleep,
+        suffix=_suffix,
+        ask=_ask if sys.stdin.isatty() else None,
+    )
+
+
+def _connect(kubeconfig: str | None, context: str | None) -> Kube:
+    # late: `--help` and `--dry-run=client` shall be quick
+    from vmferry.cli.ferry.edge import connect
+
+    return connect(kubeconfig, context)
+
+
+def _suffix() -> str:
+    return "".join(random.choices(string.ascii_lowercase + string.digits, k=5))  # noqa: S311
+
+
+def _ask(question: str) -> bool:
+    sys.stdout.write(question)
+    sys.stdout.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def _names(command: str) -> Iterable[str]:
+    """What a command may name; a shell that completes wants no errors."""
+    try:
+        kube = _connect(None, None)
+        found: list[str] = []
+        if command != "cancel":
+            listed = kube.list(HostMaintenance, None)
+            found += [body["spec"]["host"] for body in listed] + [body["metadata"]["name"] for body in listed]
+        if command in ("status", "why", "cancel"):
+            found += [body["metadata"]["name"] for body in kube.list(VMMigration, kube.namespace)]
+        return found
+    except FerryError:
+        return []

@@ -1,0 +1,173 @@
+"""From a command line to manifests: pure, and the same for the cluster and for `--dry-run=client`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, FerryError, Kind
+from vmferry.cli.select import is_id
+from vmferry.resources.base import API_VERSION, format_duration
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.words import MigrationType, Priority
+
+#: of a name that others get a suffix for
+_NAME_LENGTH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a VMMigration shall say; None is what its default says."""
+
+    server: str
+    type: MigrationType
+    project: str | None = None
+    host: str | None = None
+    stop_if_running: bool = False
+    timeout: timedelta | None = None
+    priority: Priority | None = None
+    os_upgrade: bool = False
+    preflight_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """What a HostMaintenance shall say; None leaves a field as it is."""
+
+    host: str
+    reason: str | None = None
+    target: str | None = None
+    max_parallel: int | None = None
+    return_vms: bool | None = None
+    preflight_only: bool = False
+
+
+def server_ref(text: str, project: str | None) -> dict[str, str]:
+    """SERVER: a UUID, `project/name`, or with --project a name. Raises FerryError."""
+    if is_id(text.lower()):
+        if project is not None:
+            raise FerryError(f"{text} is an id: --project goes with a name only")
+        return {"id": text.lower()}
+    if project is not None:
+        return {"name": text, "project": project}
+    before, slash, name = text.partition("/")
+    if not (slash and before and name):
+        raise FerryError(f"{text!r} is no server id: name its project, as PROJECT/{text.strip('/') or 'NAME'}")
+    return {"name": name, "project": before}
+
+
+def migration_name(ref: dict[str, str], kind: MigrationType, suffix: str) -> str:
+    """A server may be moved more than once, so each request has a name of its own."""
+    base = dns_name(ref["name"]) if "name" in ref else ref["id"][:8]
+    return f"{base}-{kind.lower()}-{suffix}"
+
+
+def dns_name(text: str) -> str:
+    """What Kubernetes takes as an object's name (RFC 1123), as like the text as can be."""
+    clean = re.sub(r"[^a-z0-9.-]+", "-", text.lower())[:_NAME_LENGTH]
+    labels = [label.strip("-") for label in clean.split(".")]
+    return ".".join(label for label in labels if label) or "unnamed"
+
+
+def migration(wish: Move, *, name: str | None, namespace: str | None, suffix: str) -> Body:
+    """A VMMigration with the fields that were asked for and no others. Raises FerryError."""
+    ref = server_ref(wish.server, wish.project)
+    spec: Body = {"server": ref, "type": str(wish.type)}
+    if wish.host is not None:
+        spec["target"] = {"host": wish.host}
+    if wish.stop_if_running:
+        spec["stopIfRunning"] = True
+    if wish.timeout is not None:
+        spec["timeout"] = format_duration(wish.timeout)
+    if wish.preflight_only:
+        spec["preflightOnly"] = True
+    if wish.priority is not None:
+        spec["priority"] = str(wish.priority)
+    if wish.os_upgrade:
+        spec["osUpgrade"] = True
+    metadata = {"name": name or migration_name(ref, wish.type, suffix)}
+    if namespace is not None:
+        metadata["namespace"] = namespace
+    return _checked(VMMigration, metadata, spec)
+
+
+def maintenance(wish: Drain, existing: Body | None = None) -> Body:
+    """A HostMaintenance that drains. One that is on already keeps what we said of it before; a new round does not."""
+    spec: Body = {}
+    if existing is not None and existing["spec"].get("enabled", True):
+        spec = {field: value for field, value in owned_spec(existing).items() if field != "preflightOnly"}
+    spec |= {"host": existing["spec"]["host"] if existing else wish.host, "enabled": True}
+    if wish.reason is not None:
+        spec["reason"] = wish.reason
+    if wish.target is not None:
+        spec["target"] = {"host": wish.target}
+    if wish.max_parallel is not None:
+        spec["maxParallel"] = wish.max_parallel
+    if wish.preflight_only:
+        spec["preflightOnly"] = True
+    elif existing is not None and existing["spec"].get("preflightOnly"):
+        # whoever said so: a drain that is asked for is no preflight any more, or the server names who is in the way
+        spec["preflightOnly"] = False
+    if wish.return_vms is not None:
+        spec["returnVMs"] = wish.return_vms
+    return _checked(HostMaintenance, {"name": _name(wish.host, existing)}, spec)
+
+
+def release(host: str, existing: Body | None = None) -> Body:
+    """The same HostMaintenance, switched off: what we said before stays, or `returnVMs` would be lost just now."""
+    spec = {**(owned_spec(existing) if existing else {})}
+    spec |= {"host": existing["spec"]["host"] if existing else host, "enabled": False}
+    return _checked(HostMaintenance, {"name": _name(host, existing)}, spec)
+
+
+def _name(host: str, existing: Body | None) -> str:
+    return str(existing["metadata"]["name"]) if existing else dns_name(host)
+
+
+def find_maintenance(text: str, bodies: Iterable[Body]) -> Body | None:
+    """The one for the host, else the one of that name. Of several for one host: of that name, else the oldest, who
+    wins in the operator's eyes, too."""
+    listed = sorted(bodies, key=lambda body: (body["metadata"].get("creationTimestamp", ""), body["metadata"]["name"]))
+    named = next((body for body in listed if body["metadata"]["name"] == text), None)
+    mine = [body for body in listed if text in (body["spec"]["host"], (body.get("status") or {}).get("host"))]
+    if named is not None and (named in mine or not mine):
+        return named
+    return mine[0] if mine else None
+
+
+def owned_spec(body: Body) -> Body:
+    """The part of the spec that we applied: server-side apply takes away what its manager leaves out the next time."""
+    for entry in body["metadata"].get("managedFields") or ():
+        if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource"):
+            return _owned(entry.get("fieldsV1", {}).get("f:spec", {}), body["spec"])
+    return {}
+
+
+def _owned(fields: Body, value: Body) -> Body:
+    found: Body = {}
+    for key, below in fields.items():
+        field = key.removeprefix("f:")
+        if not key.startswith("f:") or field not in value:
+            continue
+        inner = value[field]
+        deeper = any(one.startswith("f:") for one in below)
+        found[field] = _owned(below, inner) if deeper and isinstance(inner, dict) else inner
+    return found
+
+
+def _checked(kind: Kind, metadata: dict[str, str], spec: dict[str, Any]) -> Body:
+    """What the models refuse need not go to the server, and must not go into a repository."""
+    body = {"apiVersion": API_VERSION, "kind": kind.KIND, "metadata": metadata, "spec": spec}
+    try:
+        kind.read(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise FerryError(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error
+    return body

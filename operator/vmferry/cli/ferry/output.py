@@ -1,0 +1,44 @@
+"""`-o yaml|json|name`, as kubectl prints objects. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import StrEnum
+
+import yaml
+
+from vmferry.cli.ferry.kube import Body
+from vmferry.resources.base import GROUP
+
+
+class Output(StrEnum):
+    TEXT = "text"
+    WIDE = "wide"
+    NAME = "name"
+    YAML = "yaml"
+    JSON = "json"
+
+    @property
+    def data(self) -> bool:
+        """For programs: nothing else may stand in the same stream."""
+        return self in (Output.NAME, Output.YAML, Output.JSON)
+
+
+def short(body: Body) -> str:
+    """`vmmigration.vmferry.dev/web-1`."""
+    return f"{body['kind'].lower()}.{GROUP}/{body['metadata']['name']}"
+
+
+def printed(bodies: Sequence[Body], output: Output, *, as_list: bool = False) -> str:
+    """One object as itself, several (or `as_list`) as a List; without managedFields, as kubectl has it."""
+    if output is Output.NAME:
+        return "".join(f"{short(body)}\n" for body in bodies)
+    clean = [
+        {**body, "metadata": {key: value for key, value in body["metadata"].items() if key != "managedFields"}}
+        for body in bodies
+    ]
+    whole = clean[0] if len(clean) == 1 and not as_list else {"apiVersion": "v1", "kind": "List", "items": clean}
+    if output is Output.JSON:
+        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)

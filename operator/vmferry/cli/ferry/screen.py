@@ -1,0 +1,57 @@
+"""Progress on a terminal, drawn again in its place, or as lines of a log."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from typing import TextIO
+
+
+class Screen:
+    """One of these shows one object."""
+
+    def __init__(self, out: TextIO, environment: Mapping[str, str], *, width: Callable[[], int] | None = None) -> None:
+        self._out = out
+        self._redraws = out.isatty() and environment.get("TERM") not in (None, "", "dumb")
+        self._width = width or (lambda: shutil.get_terminal_size().columns)
+        self._drawn = 0
+        self._last = ""
+
+    @property
+    def redraws(self) -> bool:
+        return self._redraws
+
+    def show(self, frame: Sequence[str], line: str) -> None:
+        """`frame` where it can be drawn again, else `line` if it is news."""
+        if not self._redraws:
+            if line != self._last:
+                self._out.write(f"{line}\n")
+                self._out.flush()
+            self._last = line
+            return
+        # a line that wraps would take two places, and the next frame would begin too low
+        fitted = [fit(text, self._width() - 1) for text in frame]
+        self._out.write(self._up() + "".join(f"{text}\n" for text in fitted))
+        self._out.flush()
+        self._drawn = len(fitted)
+
+    def clear(self) -> None:
+        """Before the last word, which says it all."""
+        if self._drawn:
+            self._out.write(self._up())
+            self._out.flush()
+            self._drawn = 0
+
+    def _up(self) -> str:
+        return f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+
+
+def fit(text: str, width: int) -> str:
+    """As much as fits into that many places, wide characters counted twice."""
+    used = 0
+    for index, char in enumerate(text):
+        used += 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if used > max(1, width):
+            return text[: max(0, index - 1)] + "…"
+    return text

@@ -1,0 +1,101 @@
+"""`--wait` and `--watch`: look again and again until it is over, or nothing goes on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from vmferry.cli.ferry import frames
+from vmferry.cli.ferry.kube import Body, FerryError, NoConnectionError, NotFoundError
+from vmferry.cli.ferry.outcome import Object, Standing, outcome, read
+from vmferry.cli.ferry.pages import title
+from vmferry.cli.ferry.screen import Screen
+from vmferry.cli.verdict import ExitStatus
+
+#: seconds between two looks
+_LOOK = 1.0
+#: a cluster that does not answer for so long is no cluster
+_PATIENCE = timedelta(seconds=30)
+#: an operator that says nothing for so long may not be there
+_SILENCE = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How to wait, and how to tell about it."""
+
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    #: notes for people, not for the data's stream
+    note: Callable[[str], None]
+    screen: Screen | None = None
+    timeout: timedelta | None = None
+
+
+def wait(get: Callable[[], Body], first: Body, how: Waiting) -> Body:
+    """The object as it was when its standing became final. Raises FerryError, also when it is gone."""
+    began = heard = how.now()
+    noted = False
+    body = first
+    try:
+        while True:
+            obj = read(body)
+            standing = outcome(obj).standing
+            if standing.final:
+                return body
+            now = how.now()
+            if how.screen is not None:
+                how.screen.show(frames.frame(obj, now), frames.line(obj))
+            if how.timeout is not None and now - began >= how.timeout:
+                raise FerryError(_in_vain(obj, standing))
+            if standing is Standing.UNSEEN and not noted and now - began >= _SILENCE:
+                noted = True
+                how.note("the operator has not looked at it yet: is it running?")
+            how.sleep(_LOOK)
+            try:
+                body = get()
+                heard = how.now()
+            except NotFoundError as error:
+                raise FerryError(f"{title(obj)} was deleted meanwhile", ExitStatus.BLOCKED) from error
+            except NoConnectionError:
+                if how.now() - heard >= _PATIENCE:
+                    raise
+    finally:
+        if how.screen is not None:
+            how.screen.clear()
+
+
+def wait_until_gone(get: Callable[[], Body], first: Body, how: Waiting) -> None:
+    """Until the finalizers have let it go. Raises FerryError."""
+    began = heard = how.now()
+    body = first
+    uid = first["metadata"].get("uid")
+    try:
+        while True:
+            try:
+                body = get()
+                heard = how.now()
+            except NotFoundError:
+                return
+            except NoConnectionError:
+                if how.now() - heard >= _PATIENCE:
+                    raise
+            if body["metadata"].get("uid") != uid:
+                return
+            obj = read(body)
+            now = how.now()
+            if how.screen is not None:
+                how.screen.show(frames.frame(obj, now), frames.line(obj))
+            if how.timeout is not None and now - began >= how.timeout:
+                raise FerryError(f"{title(obj)} is still there: {outcome(obj).message}")
+            how.sleep(_LOOK)
+    finally:
+        if how.screen is not None:
+            how.screen.clear()
+
+
+def _in_vain(obj: Object, standing: Standing) -> str:
+    if standing is Standing.UNSEEN:
+        return f"{title(obj)}: the operator has not looked at it in time: is it running?"
+    return f"{title(obj)} is not done in time: {outcome(obj).message or obj.status.phase}; it goes on in the cluster"
