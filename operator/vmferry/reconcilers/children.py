@@ -75,6 +75,11 @@ class Child:
         return self.completed_at is not None
 
     @property
+    def idle(self) -> bool:
+        """Nothing is under way, so that it can be given up for nothing; one that has begun may wait again."""
+        return self.started_at is None or self.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
+
+    @property
     def succeeded(self) -> bool:
         return self.over and self.phase is Phase.SUCCEEDED
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from vmferry.cloud.actions import Accepted, Action, DisableService, Outcome
+from vmferry.cloud.actions import Accepted, Action, DisableService, Outcome, Refused
 from vmferry.cloud.model import HostLook
 from vmferry.planning.drain import DrainPlan, Planned, next_moves
 from vmferry.policy import Policy
@@ -19,6 +19,7 @@ from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import NewChild, Purpose, child_name, labels
 from vmferry.reconcilers.claims import Claim
+from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.maintenance_release import release
 from vmferry.reconcilers.maintenance_report import write_survey
@@ -56,10 +57,13 @@ def _nothing_to_do(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """Switched off, and nothing to undo."""
     if scope.wanted or scope.admitted or (scope.spec.preflight_only and scope.spec.enabled and not scope.deleting):
         return None
-    _forget_survey(scope)
+    # what a release may have left behind when the operator was killed
+    scope.cancel(scope.open_children())
     scope.conditions.drop(c.PREREQUISITES_MET)
-    if scope.obj.status.released_at is None:
+    ready = scope.conditions.get(c.READY)
+    if ready is None or ready.reason != "Released":
         message = "the host is not in maintenance"
+        _forget_survey(scope)
         scope.conditions.set(CORDONED, False, "Released", message)
         scope.conditions.set(DRAINED, False, "Released", message)
         scope.ready("Released", message)
@@ -212,7 +216,7 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
         assert scope.host is not None
         return scope.needs(host=scope.host.name)
     again = scope.admitted
-    status.admitted_at = scope.now
+    status.admitted_at = status.admitted_at or scope.now
     status.round += 1
     status.release_started_at = status.released_at = status.drained_at = status.empty_since = None
     if not again:
@@ -241,7 +245,8 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.stalled(Reason.HOST_NOT_FOUND, message)
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     was = scope.conditions.get(CORDONED)
-    undone = was is not None and was.status == "True" and service.enabled
+    # "Uncordoning": we did it, in a release that is taken back
+    undone = was is not None and was.status == "True" and was.reason != "Uncordoning" and service.enabled
     if status.host_before is None or undone:
         word = ServiceStatus.ENABLED if service.enabled else ServiceStatus.DISABLED
         before = clip(service.disabled_reason, 255) if service.disabled_reason and not service.enabled else None
@@ -255,14 +260,26 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.tell(
             "CordonReasserted", f"somebody has enabled {scope.host.name} meanwhile: disabling it again", warning=True
         )
-    status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
-    status.empty_since = None
+    # it was open: something may have come to it that nobody sees yet
+    status.drained_at = status.empty_since = None
     message = "the compute service is being disabled"
-    scope.conditions.set(CORDONED, False, "Cordoning", message)
     scope.conditions.set(DRAINED, False, "Cordoning", message)
-    scope.progressing("Cordoning", message)
+    refused = was is not None and was.status == "False" and was.reason == Reason.CLOUD_REFUSED
+    if refused and was is not None:
+        phase = MaintenancePhase.BLOCKED
+        scope.stalled(Reason.CLOUD_REFUSED, was.message)
+    else:
+        phase = MaintenancePhase.DRAINING
+        scope.progressing("Cordoning", message)
+    if status.cordon is not None and (refused or (was is not None and was.reason == "Cordoning")):
+        wait = scope.ask_again_in(status.cordon.requested_at, refused=refused)
+        if wait is not None:
+            return scope.decide(phase, requeue_after=wait)
+    if not refused:
+        scope.conditions.set(CORDONED, False, "Cordoning", message)
+    status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
     action = DisableService(service.id, scope.host.name, status.cordon.disabled_reason)
-    return scope.decide(MaintenancePhase.DRAINING, action=action, requeue_after=timedelta(seconds=1))
+    return scope.decide(phase, action=action, requeue_after=timedelta(seconds=1))
 
 
 def our_reason(scope: MaintenanceScope) -> str:
@@ -296,7 +313,8 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
     assert p is not None
     message = f"{p.moved} of {p.total - p.left} servers have left, {p.moving} are moving, {p.waiting} wait"
     if seen.blocked:
-        message += f", {p.blocked} cannot move: {_first_blocker(seen)[1]}"
+        first = seen.blocked[0]
+        message += f", {p.blocked} cannot move: {first.server.name}: {first.hindrance.message}"
     scope.progressing("Draining", message)
     wait = SOON if started else DRAINING
     if seen.next_try is not None:
@@ -481,4 +499,10 @@ def settle(
     what = "Cordoned" if isinstance(action, DisableService) else "Uncordoned"
     if isinstance(outcome, Accepted):
         return status, (Event(what, clip(f"Nova took it (request {outcome.request_id})")),)
+    if isinstance(outcome, Refused):
+        # what the cloud refuses once it will refuse again: a person has to know
+        message = f"the cloud refuses {type(action).__name__}: {outcome.code} {outcome.message}"
+        enabled = isinstance(action, DisableService)
+        conditions = Conditions(status.conditions, obj.metadata.generation, now)
+        conditions.set(CORDONED, not enabled, Reason.CLOUD_REFUSED, message)
     return status, (Event(f"Not{what}", clip(f"{type(action).__name__}: {outcome.message}"), EventType.WARNING),)

@@ -11,6 +11,7 @@ from vmferry.planning.limits import full
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, blocked
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
 from vmferry.reconcilers.maintenance_report import move_of
 from vmferry.reconcilers.maintenance_scope import (
@@ -54,10 +55,13 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
 def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """Enable the service if its reason is still exactly ours and it was enabled before (I8)."""
     cordon, before = scope.status.cordon, scope.status.host_before
+    was = scope.conditions.get(CORDONED)
     if cordon is None:
-        if scope.conditions.get(CORDONED) is None or before is not None:
+        if was is None or was.reason not in ("LeftDisabled", "Released"):
             left = before is not None and before.status is ServiceStatus.DISABLED
             message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
+            if not left and scope.service is not None and not scope.service.enabled:
+                left, message = True, "somebody else has disabled the compute service since, it is left so"
             scope.conditions.set(CORDONED, False, "LeftDisabled" if left else "Released", message)
         return None
     if scope.host is None:
@@ -72,6 +76,10 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.progressing("Releasing", "the compute service is enabled; the view of the cloud will show it soon")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=timedelta(seconds=1))
     if service is None or service.enabled:
+        if service is not None and scope.spec.return_vms and not scope.host.service.enabled:
+            # the shared view is older than the look: by it no server could come back
+            scope.progressing("Releasing", "the compute service is enabled; the view of the cloud does not show it yet")
+            return scope.decide(MaintenancePhase.RELEASING, requeue_after=SOON)
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else "it is gone")
         return None
@@ -82,8 +90,18 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "LeftDisabled", message)
         return None
-    scope.conditions.set(CORDONED, True, "Uncordoning", "the compute service is being enabled")
-    scope.progressing("Releasing", "the compute service is being enabled")
+    refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
+    if refused and was is not None:
+        scope.stalled(Reason.CLOUD_REFUSED, was.message)
+    else:
+        scope.progressing("Releasing", "the compute service is being enabled")
+    if refused or (was is not None and was.reason == "Uncordoning"):
+        wait = scope.ask_again_in(cordon.requested_at, refused=refused)
+        if wait is not None:
+            return scope.decide(MaintenancePhase.RELEASING, requeue_after=wait)
+    if not refused:
+        scope.conditions.set(CORDONED, True, "Uncordoning", "the compute service is being enabled")
+    cordon.requested_at = scope.now
     action = EnableService(service.id, scope.host.name)
     return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))
 
@@ -139,10 +157,7 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
 
 def _moved_away(scope: MaintenanceScope) -> list[Child]:
     """The last move of each server that this round moved, in a stable order."""
-    last: dict[str, Child] = {}
-    for child in sorted(scope.this_round(), key=lambda child: child.number):
-        if child.purpose is Purpose.DRAIN and child.succeeded:
-            last[child.server_id] = child
+    last = {child.server_id: child for child in scope.taken_away()}
     return sorted(last.values(), key=lambda child: child.name)
 
 

@@ -10,7 +10,7 @@ from vmferry.cloud.model import Host, MigrationKind, Service
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import Child, NewChild
+from vmferry.reconcilers.children import Child, NewChild, Purpose
 from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
@@ -97,7 +97,19 @@ class MaintenanceScope:
         return [child for child in self.children if not child.over]
 
     def this_round(self) -> list[Child]:
-        return [child for child in self.children if child.round == self.status.round]
+        """None before the round has begun: those of the one before are history."""
+        return [child for child in self.children if self.admitted and child.round == self.status.round]
+
+    def taken_away(self) -> list[Child]:
+        """Moves that have emptied the host since it was let in, in their order: a toggle midway forgets none."""
+        since = self.status.admitted_at
+        found = [
+            child
+            for child in self.children
+            if child.purpose is Purpose.DRAIN and child.succeeded and since and child.completed_at
+            if child.round == self.status.round or child.completed_at >= since
+        ]
+        return sorted(found, key=lambda child: (child.round, child.number, child.name))
 
     def moves(self) -> tuple[PlannedMove, ...]:
         """Everybody's decided moves, with those of our children that have not begun yet."""
@@ -139,6 +151,12 @@ class MaintenanceScope:
         self.conditions.set(c.READY, True, reason, message)
         self.conditions.drop(c.RECONCILING, c.STALLED)
 
+    def ask_again_in(self, asked_at: datetime, *, refused: bool) -> timedelta | None:
+        """How long to wait before the cloud is asked once more for what it has not done; None: it is time."""
+        pause = self.policy.recheck if refused else self.policy.retry_backoff
+        left = asked_at + pause - self.now
+        return max(left, timedelta(seconds=1)) if left > timedelta(0) else None
+
     # ---- ending the pass
 
     def needs(self, *, host: str | None = None, lease: str | None = None) -> MaintenanceDecision:
@@ -151,8 +169,8 @@ class MaintenanceScope:
         )
 
     def cancel(self, children: Iterable[Child]) -> None:
-        """Delete what has not begun; whatever runs is seen to its end."""
-        self.deletes += [child for child in children if not child.over and child.started_at is None]
+        """Delete what is not under way; whatever runs is seen to its end."""
+        self.deletes += [child for child in children if not child.over and child.idle]
 
     def decide(
         self,

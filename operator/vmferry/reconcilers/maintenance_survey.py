@@ -37,13 +37,13 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
     held: dict[str, Child] = {}
     for server in here:
         child = ours.pop(server.id, None)
-        if child is not None and child.phase is not Phase.BLOCKED:
-            _note_child(seen, child, server)
-            continue
-        if _stays(scope, server):
+        if _stays(scope, server) and (child is None or child.idle):
             seen.left.append(server)
             if child is not None:
                 scope.cancel([child])
+            continue
+        if child is not None and child.phase is not Phase.BLOCKED:
+            _note_child(seen, child, server)
             continue
         if (why := _somebody_is_at_it(scope, server)) is not None:
             seen.waiting.append(Waiting(server, why, child))
@@ -60,7 +60,11 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
         if child is not None:
             held[server.id] = child
         leaving.append(_leaving(scope, host, server, tries))
-    for child in ours.values():  # on their last steps: Nova has them on the target already
+    for child in ours.values():
+        if child.idle:  # its server is gone, or somebody has moved it away: there is nothing to take from the host
+            scope.cancel([child])
+            continue
+        # on its last steps: Nova has it on the target already
         seen.moving.append((child, scope.snapshot.servers.get(child.server_id)))
         seen.moved.pop(child.server_id, None)
     _plan(scope, seen, leaving, held)
@@ -68,8 +72,8 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
 
 
 def _note_moved(scope: MaintenanceScope, seen: Survey, here: set[str]) -> None:
-    for child in scope.this_round():
-        if child.purpose is Purpose.DRAIN and child.succeeded and child.server_id not in here:
+    for child in scope.taken_away():
+        if child.server_id not in here:
             seen.moved[child.server_id] = child
 
 
