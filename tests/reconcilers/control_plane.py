@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from random import Random
 from typing import Any
 
 from tests.reconcilers.life import CrashError
@@ -27,6 +28,8 @@ from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import Phase
 
 TICK = timedelta(seconds=2)
+#: a Lease that nobody renews for so long is free
+LEASE = timedelta(seconds=120)
 POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
 
 Body = dict[str, Any]
@@ -42,6 +45,7 @@ class ControlPlane:
         self.migrations: dict[str, Body] = {}
         #: by host: the uid of the holder
         self.leases: dict[str, str] = {}
+        self._renewed: dict[str, datetime] = {}
         self.log: list[str] = []
         self.writes = 0
         self.effects = 0
@@ -50,6 +54,8 @@ class ControlPlane:
         self._due: dict[tuple[str, str], datetime] = {}
         self._version = 0
         self._uid = 0
+        #: objects have their looks in the order of their names, or by these dice
+        self.shuffle: Random | None = None
         #: what another person or the cloud does, and when, in seconds from the start
         self.happenings: list[tuple[float, Callable[[], None]]] = []
         #: the highest number of moves that were in flight at once, from and to each host
@@ -124,15 +130,19 @@ class ControlPlane:
             self.happenings.remove(happening)
             happening[1]()
         try:
-            for name in sorted(self.maintenances):
-                self._look(("hm", name))
-            for name in sorted(self.migrations):
-                self._look(("vmm", name))
+            for key in self._in_turn("hm") + self._in_turn("vmm"):
+                self._look(key)
         except CrashError:
             self.say("the operator is killed and started again")
             self._due.clear()
         self._count()
         self.cloud.pass_time(TICK)
+
+    def _in_turn(self, kind: str) -> list[tuple[str, str]]:
+        names = sorted(self._objects(kind))
+        if self.shuffle is not None:
+            self.shuffle.shuffle(names)
+        return [(kind, name) for name in names]
 
     def _count(self) -> None:
         running = [m for m in self.cloud.migrations if m.open and m.status != "finished"]
@@ -200,7 +210,11 @@ class ControlPlane:
             more["look"] = self.cloud.look(needs.host)
         if needs.lease is not None:
             uid = body["metadata"]["uid"]
+            if self.cloud.now - self._renewed.get(needs.lease, self.cloud.now) > LEASE:
+                self.leases.pop(needs.lease, None)
             holder = self.leases.setdefault(needs.lease, uid)
+            if holder == uid:
+                self._renewed[needs.lease] = self.cloud.now
             more["lease"] = HostLease(needs.lease, None if holder == uid else holder)
         fields = {name: getattr(world, name) for name in World.__dataclass_fields__}
         return World(**fields | more)
@@ -237,9 +251,7 @@ class ControlPlane:
         outcomes: list[Any] = []
         self._effect(lambda: outcomes.append(self.cloud.act(action)))
         if key[0] == "hm":
-            settled, events = hostmaintenance.settle(
-                HostMaintenance.read(body), action, outcomes[0], self.cloud.now
-            )
+            settled, events = hostmaintenance.settle(HostMaintenance.read(body), action, outcomes[0], self.cloud.now)
             self._write(key, body, settled)
         else:
             status, events = vmmigration.settle(VMMigration.read(body), action, outcomes[0], self.cloud.now)

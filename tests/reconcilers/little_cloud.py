@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from tests.build import STATUS
 from vmferry.cloud.actions import (
     AbortMigration,
     Accepted,
@@ -79,6 +80,8 @@ class LittleCloud:
     late_record: float = 0
     never_ends: bool = False
     stopping_works: bool = True
+    #: services that the shared view still shows as they were, by host; looks are fresh
+    old_view: dict[str, Service] = field(default_factory=dict)
     #: whether the evacuated server is to run again
     start_after: bool = False
     _due: dict[str, datetime] = field(default_factory=dict)
@@ -121,9 +124,7 @@ class LittleCloud:
         )
 
     def add_server(self, host: str, *, vm_state: str = "active", **over: object) -> Server:
-        status = {"active": "ACTIVE", "stopped": "SHUTOFF", "paused": "PAUSED", "error": "ERROR"}.get(
-            vm_state, vm_state
-        )
+        status = STATUS.get(vm_state, vm_state)
         fields: dict[str, object] = {
             "id": SERVER,
             "name": "web-1",
@@ -148,7 +149,7 @@ class LittleCloud:
         return Snapshot(
             ports={},
             servers=dict(self.servers),
-            hosts={name: self._with_room(host) for name, host in self.hosts.items()},
+            hosts={name: self._with_room(self._as_shown(host)) for name, host in self.hosts.items()},
             server_groups=tuple(self.groups),
             migrations=seen,
             projects={"p1": "shop"},
@@ -157,6 +158,9 @@ class LittleCloud:
             servers_by_host=index_servers(self.servers),
             migrations_by_server=index_migrations(seen),
         )
+
+    def _as_shown(self, host: Host) -> Host:
+        return replace(host, service=self.old_view.get(host.name, host.service))
 
     def _with_room(self, host: Host) -> Host:
         """What its servers take, and what comes to it: Nova claims that at once."""
@@ -343,7 +347,7 @@ class LittleCloud:
 
     def _advance(self, record: Migration) -> None:
         source = self.hosts.get(record.source_host or "")
-        stuck = self.never_ends or (record.type == "live-migration" and source is not None and not source.service.up)
+        stuck = self.never_ends or (record.type != "evacuation" and source is not None and not source.service.up)
         if self.now < self._due[record.uuid] or stuck:
             self._set(record, status="running" if record.type == "live-migration" else "migrating")
             return
