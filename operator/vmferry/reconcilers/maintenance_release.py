@@ -76,10 +76,6 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.progressing("Releasing", "the compute service is enabled; the view of the cloud will show it soon")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=timedelta(seconds=1))
     if service is None or service.enabled:
-        if service is not None and scope.spec.return_vms and not scope.host.service.enabled:
-            # the shared view is older than the look: by it no server could come back
-            scope.progressing("Releasing", "the compute service is enabled; the view of the cloud does not show it yet")
-            return scope.decide(MaintenancePhase.RELEASING, requeue_after=SOON)
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else "it is gone")
         return None
