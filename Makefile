@@ -51,6 +51,10 @@ down: setup ## stop exactly what `make up` started
 crds: setup ## write crds/ from the models
 	@$(PY) -m vmferry.resources.crd crds
 
+.PHONY: chart
+chart: crds ## write what of helm/vmferry follows from crds/, the configuration and values.yaml
+	@$(PY) -m helm.generate
+
 .PHONY: format
 format: setup ## format the code and mend what can be mended by itself
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
@@ -59,7 +63,7 @@ format: setup ## format the code and mend what can be mended by itself
 lint: setup ## lint, format, strict types, import rules
 	@echo "lint: ruff"; $(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests
+	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm
 	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
 
 .PHONY: test-unit
@@ -74,7 +78,11 @@ install: setup ## what the tests run on: a Kubernetes API, built, and a Nova, in
 
 .PHONY: test-servers
 test-servers: install ## API, contract and end-to-end tests on the real Kubernetes API, the simulator and the real Nova
-	@$(PY) -m pytest -v -m "simulator or kubernetes or nova" $(ARGS)
+	@$(PY) -m pytest -v -m "(simulator or kubernetes or nova) and not long" $(ARGS)
+
+.PHONY: drain50
+drain50: install ## on the real Nova: 50 servers leave a host, 10 at a time; some three minutes
+	@$(PY) -m pytest -q -s -m long tests/e2e/test_big_drain.py $(ARGS)
 
 # `make agreement N=200 SEED=8 SECONDS=1200`; SECONDS is bash's own, so only what make is given counts
 N ?= 1000
@@ -91,7 +99,7 @@ bench: setup ## what things cost, a line a figure against its goal (tests/bench/
 NOVA_LOG := $(CACHE)/test-nova.log
 .PHONY: test
 test: install ## everything
-	@$(PY) -m pytest -v -m nova > $(NOVA_LOG) 2>&1 & nova=$$!; trap 'kill $$nova 2>/dev/null || :' EXIT; \
+	@$(PY) -m pytest -v -m "nova and not long" > $(NOVA_LOG) 2>&1 & nova=$$!; trap 'kill $$nova 2>/dev/null || :' EXIT; \
 	make --no-print-directory lint test-unit; \
 	others=0; $(PY) -m pytest -v -m "$(OTHERS)" || others=$$?; \
 	until ! kill -0 $$nova 2>/dev/null; do \
