@@ -38,10 +38,10 @@ def line(obj: Object) -> str:
 
 def frame(obj: Object, now: datetime) -> list[str]:
     """For a terminal: drawn again and again in the same place."""
-    running = age(obj.metadata.creation_timestamp, now)
-    percent = _percent(obj)
-    head = f"{title(obj)}  {_phase(obj)}" + (f"  {bar(percent)}" if percent is not None else "")
-    lines = ["  ".join([head, *_progress(obj, percent=False), running])]
+    lines = [f"{title(obj)} {_phase(obj)} {age(obj.metadata.creation_timestamp, now)}"]
+    drawn = [bar(obj.status.progress.percent)] if obj.status.progress else []
+    if numbers := [*drawn, *_progress(obj, percent=False)]:
+        lines.append("  " + ", ".join(numbers))
     if isinstance(obj, HostMaintenance):
         lines += _moves(obj)
     if said := _said(obj):
@@ -51,10 +51,6 @@ def frame(obj: Object, now: datetime) -> list[str]:
 
 def _phase(obj: Object) -> str:
     return "Pending" if outcome(obj).standing is Standing.UNSEEN else str(obj.status.phase or "Pending")
-
-
-def _percent(obj: Object) -> int | None:
-    return obj.status.progress.percent if obj.status.progress else None
 
 
 def _progress(obj: Object, *, percent: bool = True) -> list[str]:

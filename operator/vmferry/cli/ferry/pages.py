@@ -204,8 +204,8 @@ def targets(obj: VMMigration, paint: Paint) -> list[str]:
         ]
         lines += ["", *_table([("HOSTS", "INELIGIBLE", "FOR EXAMPLE"), *groups])]
     if views:
-        rows = [(str(view.name), view.reason or str(view.result), view.host or "-", view.message) for view in views]
-        lines += ["", *_table([("PREREQUISITE", "REASON", "HOST", "FOUND"), *rows])]
+        unmet = [(str(view.name), view.reason or str(view.result), view.host or "-", view.message) for view in views]
+        lines += ["", *_table([("PREREQUISITE", "REASON", "HOST", "FOUND"), *unmet])]
     return [*lines, "", paint(plain(found.message), COLOURS[found.standing])]
 
 

@@ -1,0 +1,369 @@
+"""Whole commands against a cluster in memory: what is written, what is printed, how they end."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.build import NOW
+from tests.cli.ferry.bodies import (
+    NAMESPACE,
+    WEB,
+    Clock,
+    FakeKube,
+    Run,
+    applied,
+    attempt,
+    failed,
+    hm,
+    prerequisite,
+    ready,
+    stalled,
+    under_way,
+    vmm,
+)
+from vmferry.cli.ferry import completion
+from vmferry.cli.ferry.arguments import parser
+from vmferry.cli.ferry.kube import FerryError, NoConnectionError, NotInstalledError
+from vmferry.cli.verdict import ExitStatus
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+
+MOVED = {"phase": "Succeeded", "conditions": ready("MigrationSucceeded", "Live from cmp1 to cmp2 is complete")}
+HALF = {"phase": "Migrating", "conditions": under_way("Migrating"), "progress": {"percent": 50}}
+LOCKED = {
+    "phase": "Blocked",
+    "conditions": stalled("Locked", "it is locked"),
+    "prerequisites": [prerequisite("ServerLock", reason="Locked", remedy="ask its owner")],
+}
+UNTOLD = {
+    "phase": "Blocked",
+    "conditions": stalled("FactUnknown", "nobody tells"),
+    "prerequisites": [prerequisite("OperatingSystem", "Unknown", reason="FactUnknown")],
+}
+CAN_GO = {
+    "phase": "Succeeded",
+    "conditions": ready("PreflightPassed", "the server can go to cmp2"),
+    "eligibleTargets": [{"host": "cmp2", "rank": 1, "message": "most room"}],
+    "ineligibleTargets": [{"reason": "HostDown", "hosts": 3, "example": "cmp7", "message": "it is down"}],
+}
+DRAINED = {"phase": "InMaintenance", "conditions": ready("InMaintenance", "the host was found empty twice")}
+
+#: command line, and the spec that is created
+MOVES: dict[str, tuple[str, dict[str, Any]]] = {
+    "live": (f"live {WEB}", {"server": {"id": WEB}, "type": "Live"}),
+    "cold with all": (
+        "cold shop/web-1 --host cmp2 --stop-if-running --timeout 90m --priority high --os-upgrade",
+        {
+            "server": {"name": "web-1", "project": "shop"},
+            "type": "Cold",
+            "target": {"host": "cmp2"},
+            "stopIfRunning": True,
+            "timeout": "1h30m",
+            "priority": "High",
+            "osUpgrade": True,
+        },
+    ),
+    "evacuate": ("evacuate web-1 --project shop", {"server": {"name": "web-1", "project": "shop"}, "type": "Evacuate"}),
+    "move": ("move shop/web-1", {"server": {"name": "web-1", "project": "shop"}, "type": "Auto"}),
+}
+
+
+@pytest.mark.parametrize("command", MOVES)
+def test_a_move_becomes_a_migration(command: str) -> None:
+    line, spec = MOVES[command]
+    run = Run(line)
+    ((verb, body, dry_run),) = run.kube.written
+    assert (run.status, verb, dry_run, body["spec"]) == (0, "create", False, spec)
+    VMMigration.read(body)
+    assert body["metadata"]["namespace"] == NAMESPACE, "that of the context"
+    assert run.said == f"vmmigration.vmferry.dev/{body['metadata']['name']} created\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["live shop/web-1", "cold shop/web-1", "drain cmp1 --reason x --return-vms", "release cmp1"],
+)
+def test_dry_run_client_prints_a_manifest_and_asks_no_cluster(line: str) -> None:
+    run = Run(f"{line} --dry-run=client")
+    body: Any = yaml.safe_load(run.said)
+    assert (run.status, run.connected) == (0, None)
+    (VMMigration if body["kind"] == "VMMigration" else HostMaintenance).read(body)
+    assert "namespace" not in body["metadata"], "as kubectl has it: only what the command line says"
+    assert json.loads(Run(f"{line} --dry-run=client -o json").said) == body
+    assert Run(f"{line} --dry-run=client -o name").said.strip().endswith(f"/{body['metadata']['name']}")
+
+
+def test_dry_run_client_names_the_namespace_of_the_command_line() -> None:
+    run = Run("live shop/web-1 --dry-run=client -n away --name mine")
+    assert yaml.safe_load(run.said)["metadata"] == {"name": "mine", "namespace": "away"}
+
+
+@pytest.mark.parametrize("line", ["live shop/web-1", "drain cmp1"])
+def test_dry_run_server_lets_the_cluster_check_it(line: str) -> None:
+    run = Run(f"{line} --dry-run=server")
+    assert run.status == 0 and run.said.endswith(" (server dry run)\n")
+    assert [dry for _, _, dry in run.kube.written] == [True] and not run.kube.bodies
+
+
+#: the command, what the operator does at each look, the exit status, the last words
+ENDS: dict[str, tuple[str, list[Any], int, str]] = {
+    "moved": ("live shop/web-1", [None, HALF, MOVED], 0, "Succeeded: Live from cmp1 to cmp2 is complete"),
+    "blocked": ("live shop/web-1", [HALF, LOCKED], 1, "remedy    ask its owner"),
+    "untold": ("live shop/web-1", [UNTOLD], 2, "OperatingSystem: FactUnknown"),
+    "failed": ("live shop/web-1", [{"conditions": failed("CloudRefused", "Nova says no")}], 1, "Nova says no"),
+    "drained": ("drain cmp1", [DRAINED], 0, "InMaintenance: the host was found empty twice"),
+    "the cluster is away for a moment": ("live shop/web-1", [NoConnectionError("x"), MOVED], 0, "Succeeded"),
+}
+
+
+@pytest.mark.parametrize("how", ["--wait", "--watch"])
+@pytest.mark.parametrize("sentence", ENDS)
+def test_waiting_ends_when(sentence: str, how: str) -> None:
+    line, script, status, words = ENDS[sentence]
+    kube = FakeKube()
+    kube.script = [*script]
+    run = Run(f"{line} {how}", kube)
+    assert (run.status, run.error) == (status, "")
+    assert words in run.said
+    assert ("50%" in run.said) == (how == "--watch" and HALF in script), "only --watch shows progress"
+
+
+def test_a_release_is_not_done_by_what_was_said_of_the_drain() -> None:
+    """The status still says Ready, of the generation before."""
+    kube = FakeKube(hm(DRAINED, managedFields=applied("host", "enabled")))
+    kube.script = [None, {"phase": "Released", "conditions": ready("Released", "the host is given back")}]
+    run = Run("release cmp1 --wait", kube)
+    assert run.status == 0 and "Released: the host is given back" in run.said
+    ((verb, body, _),) = kube.written
+    assert (verb, body["spec"]) == ("apply", {"host": "cmp1", "enabled": False})
+
+
+def test_it_gives_up_in_time_and_says_whether_anybody_was_there() -> None:
+    silent = Run("live shop/web-1 --wait --wait-timeout 40s")
+    assert silent.status == 2 and "has not looked at it in time: is it running?" in silent.error
+    assert silent.err.getvalue() == "note: the operator has not looked at it yet: is it running?\n"
+    kube = FakeKube()
+    kube.script = [HALF]
+    slow = Run("live shop/web-1 --wait --wait-timeout 40s", kube)
+    assert slow.status == 2 and "is not done in time: it goes on; it goes on in the cluster" in slow.error
+
+
+def test_a_cluster_that_stays_away_is_no_cluster() -> None:
+    kube, clock = FakeKube(), Clock()
+    kube.script = [NoConnectionError("no connection to x")] * 100
+    run = Run("live shop/web-1 --wait", kube, clock=clock)
+    assert (run.status, run.error) == (2, "no connection to x")
+    assert timedelta(seconds=30) <= clock.now - NOW < timedelta(seconds=40)
+
+
+def test_what_is_deleted_while_it_is_watched_has_failed() -> None:
+    kube = FakeKube()
+    name = "web-1-live-x7k2p"
+
+    class Impatient(Clock):
+        def sleep(self, seconds: float) -> None:
+            super().sleep(seconds)
+            kube.bodies.clear()
+
+    run = Run("live shop/web-1 --watch", kube, clock=Impatient())
+    assert (run.status, run.error) == (1, f"VMMigration {NAMESPACE}/{name} was deleted meanwhile")
+
+
+def test_an_interruption_leaves_it_and_says_so() -> None:
+    clock = Clock()
+    clock.interrupt_at = 3
+    run = Run("live shop/web-1 --watch", clock=clock)
+    assert run.status == ExitStatus.INTERRUPTED
+    assert run.error == f"VMMigration {NAMESPACE}/web-1-live-x7k2p stays as it is and goes on in the cluster"
+    assert [verb for verb, _, _ in run.kube.written] == ["create"]
+
+
+def test_data_is_alone_in_its_stream() -> None:
+    kube = FakeKube()
+    kube.script = [HALF, MOVED]
+    run = Run("live shop/web-1 --watch -o json", kube)
+    assert json.loads(run.said)["status"]["phase"] == "Succeeded"
+    assert "created" in run.err.getvalue() and "50%" in run.err.getvalue()
+
+
+def test_a_terminal_is_drawn_again() -> None:
+    kube = FakeKube()
+    kube.script = [HALF, MOVED]
+    run = Run("live shop/web-1 --watch", kube, terminal=True)
+    assert "[############............] 50%" in run.said and "\x1b[" in run.said
+
+
+#: what the operator answers, exit status, words
+TARGETS: dict[str, tuple[list[Any], int, str]] = {
+    "there is one": ([None, CAN_GO], 0, "1     cmp2      most room\n\nHOSTS  INELIGIBLE  FOR EXAMPLE\n3      HostDown"),
+    "it is blocked": ([LOCKED], 1, "ServerLock    Locked  -     what was found of ServerLock"),
+    "nobody tells": ([UNTOLD], 2, "nobody tells"),
+}
+
+
+@pytest.mark.parametrize("sentence", TARGETS)
+def test_targets_when(sentence: str) -> None:
+    script, status, words = TARGETS[sentence]
+    kube = FakeKube()
+    kube.script = [*script]
+    run = Run("targets shop/web-1 --type live", kube)
+    assert (run.status, run.error) == (status, "")
+    assert words in run.said
+    assert [verb for verb, _, _ in kube.written] == ["create", "delete"] and not kube.bodies
+    assert kube.written[0][1]["spec"]["preflightOnly"] is True, "nothing may move"
+
+
+def test_targets_takes_away_its_request_whatever_happens() -> None:
+    nobody = Run("targets shop/web-1")
+    assert nobody.status == 2 and "is it running?" in nobody.error and not nobody.kube.bodies
+    clock = Clock()
+    clock.interrupt_at = 1
+    interrupted = Run("targets shop/web-1", clock=clock)
+    assert interrupted.status == 130 and not interrupted.kube.bodies
+
+
+def test_targets_reads_what_was_asked_already() -> None:
+    kube = FakeKube(vmm(CAN_GO))
+    run = Run("targets --migration web-1", kube)
+    assert run.status == 0 and "most room" in run.said and kube.written == []
+
+
+def test_cancel_says_what_it_means_and_asks() -> None:
+    asked: list[str] = []
+
+    def no(question: str) -> bool:
+        asked.append(question)
+        return False
+
+    owner = {"kind": "HostMaintenance", "name": "cmp1", "uid": "u"}
+    kube = FakeKube(vmm({"attempts": [attempt()]}, ownerReferences=[owner]))
+    refused = Run("cancel web-1", kube, ask=no)
+    assert refused.status == 1 and asked and kube.written == []
+    assert "the live migration to cmp2 is aborted" in refused.said
+    assert "it belongs to HostMaintenance cmp1, which asks for another one" in refused.said
+    alone = Run("cancel web-1", kube)
+    assert (alone.status, alone.error) == (2, "nobody is there to be asked: say --yes")
+    assert Run("cancel web-1 --yes", kube).status == 0 and not kube.bodies
+
+
+def test_release_deletes_only_if_told_so() -> None:
+    kube = FakeKube(hm(DRAINED))
+    assert Run("release cmp1 --delete --wait", kube).status == 0
+    assert kube.written == [("delete", "cmp1", False)]
+
+
+def test_force_takes_over_what_others_have_written() -> None:
+    assert Run("drain cmp1 --force-conflicts").kube.written[0][0] == "force"
+
+
+STATUSES: dict[str, tuple[str, int, str]] = {
+    "all": ("status", 0, "migrations/web-1"),
+    "a migration": ("status web-1", 1, "why: kubectl ferry why web-1 -n migrations"),
+    "a host": ("status cmp1", 0, "HostMaintenance cmp1: InMaintenance"),
+    "the names of all": ("status -o name", 0, "hostmaintenance.vmferry.dev/cmp1\nvmmigration.vmferry.dev/web-1\n"),
+    "a list of one as a list": ("status -o yaml -n nowhere", 0, "kind: List"),
+    "why": ("why web-1", 1, "1. ServerLock: Locked"),
+    "why of a host": ("why cmp1", 0, "nothing stands against it"),
+}
+
+
+@pytest.mark.parametrize("sentence", STATUSES)
+def test_status_of(sentence: str) -> None:
+    line, status, words = STATUSES[sentence]
+    run = Run(line, FakeKube(vmm(LOCKED), hm(DRAINED)))
+    assert (run.status, run.error) == (status, "")
+    assert words in run.said
+
+
+def test_a_namespace_that_is_empty_is_said() -> None:
+    assert Run("status").said == "no HostMaintenance, and no VMMigration in the namespace migrations (-A: in all)\n"
+    assert Run("status -A").said == "no HostMaintenance, and no VMMigration in any namespace\n"
+
+
+USAGE: dict[str, tuple[str, str]] = {
+    "waiting for a dry run": ("drain cmp1 --wait --dry-run=server", "nothing begins"),
+    "a deadline of no waiting": ("drain cmp1 --wait-timeout 2h", "goes with --wait or --watch only"),
+    "a manifest of a deletion": ("release cmp1 --delete --dry-run=client", "--delete has no manifest"),
+    "targets of nothing": ("targets", "name a SERVER"),
+    "targets of two": ("targets a/b --migration c", "name a SERVER"),
+    "a release of nothing": ("release cmp9", "no HostMaintenance is for the host cmp9"),
+    "why of nothing": ("why x", "no HostMaintenance is for or named x, and no VMMigration in the namespace migrations"),
+    "cancelling nothing": ("cancel x", "there is none"),
+    "a server without a project": ("live web-1", "name its project"),
+}
+
+
+@pytest.mark.parametrize("sentence", USAGE)
+def test_it_cannot_tell(sentence: str) -> None:
+    line, words = USAGE[sentence]
+    run = Run(line)
+    assert run.status == 2 and words in run.error and run.kube.written == []
+
+
+@pytest.mark.parametrize("line", ["status", "why x", "live a/b", "drain x", "release x", "cancel x", "targets a/b"])
+def test_an_error_of_the_cluster_ends_every_command(line: str) -> None:
+    kube = FakeKube()
+    kube.error = NotInstalledError("vmferry is not installed in this cluster")
+    run = Run(line, kube)
+    assert (run.status, run.error) == (2, "vmferry is not installed in this cluster")
+
+
+def test_the_users_cluster_is_asked() -> None:
+    assert Run("status --kubeconfig k --context c").connected == ("k", "c")
+
+
+def test_a_refusal_of_the_cluster_is_no_doubt() -> None:
+    kube = FakeKube()
+    kube.error = FerryError("refused", ExitStatus.BLOCKED)
+    assert Run("live a/b", kube).status == 1
+
+
+COMPLETIONS: dict[str, tuple[list[str], list[str]]] = {
+    "a command": (["re"], ["release"]),
+    "an option": (["drain", "--re"], ["--reason", "--return-vms"]),
+    "an option's word": (["live", "a/b", "--priority", ""], ["High", "Low", "Normal"]),
+    "an option's free text": (["live", "a/b", "--host", ""], []),
+    "a name": (["why", "w"], ["web-1"]),
+    "a shell": (["completion", "f"], ["fish"]),
+    "an option of preflight": (["preflight", "--output-"], ["--output-file"]),
+    "an option before the command": (["--cont"], ["--context"]),
+    "after an option of kubectl": (["-n", "x", "drai"], ["drain"]),
+}
+
+
+@pytest.mark.parametrize("sentence", COMPLETIONS)
+def test_it_completes(sentence: str) -> None:
+    words, expected = COMPLETIONS[sentence]
+    assert completion.candidates(words, parser(), lambda command: ["web-1", "cmp1"]) == expected
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_the_script_is_one_of_its_shell(shell: str) -> None:
+    script = Run(f"completion {shell}").said
+    assert "kubectl-ferry __complete" in script
+    if shutil.which(shell) is None:
+        pytest.skip(f"there is no {shell} here")
+    subprocess.run([shell, "-n"], input=script, text=True, check=True)
+
+
+def test_bash_completes_with_it(tmp_path: Path) -> None:
+    """A stand-in answers as the program does."""
+    program = tmp_path / "kubectl-ferry"
+    program.write_text('#!/bin/sh\n[ "$*" = "__complete drain --re" ] && printf -- "--reason\\n--return-vms\\n:4\\n"\n')
+    program.chmod(0o755)
+    asks = 'COMP_WORDS=(kubectl-ferry drain --re); COMP_CWORD=2; _kubectl_ferry; echo "${COMPREPLY[*]}"'
+    done = subprocess.run(
+        ["bash", "-c", completion.script("bash") + asks],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "--reason --return-vms\n", done.stderr
