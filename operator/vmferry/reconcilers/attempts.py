@@ -6,10 +6,10 @@ and newer than the newest one that Nova had when the intent was written (I3); id
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from vmferry.cloud.actions import AbortMigration, ConfirmResize, ForceComplete
-from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, Server
+from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationKind, MigrationStage, Server
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
 from vmferry.reconcilers.reasons import nova_words
@@ -148,6 +148,7 @@ def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
         _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
         return None
     theirs = {a.request_id for a in scope.status.attempts if a is not attempt}
+    before = _last_record_before(attempt, detail)
     witness = next(
         (
             a
@@ -159,6 +160,7 @@ def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
                 and a.request_id not in theirs
                 and (a.user_id is None or a.user_id == scope.snapshot.user_id)
                 and (a.started_at is None or a.started_at >= attempt.started_at - _SKEW)
+                and (a.started_at is None or before is None or a.started_at > before)
             )
         ),
         None,
@@ -182,6 +184,17 @@ def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
     else:
         scope.conditions.progressing("Migrating", message)
     return scope.decide(Phase.MIGRATING, requeue_after=_POLL if young else _POLL * 5)
+
+
+def _last_record_before(attempt: Attempt, detail: Detail) -> datetime | None:
+    """When Nova recorded the last migration that was there before the attempt: an action older than that is not ours.
+    Both times are the cloud's."""
+    texts = [m.created_at for m in detail.migrations if m.id <= attempt.previous_migration_id and m.created_at]
+    try:
+        moments = [datetime.fromisoformat(text) for text in texts]
+    except ValueError:
+        return None
+    return max((m if m.tzinfo else m.replace(tzinfo=UTC) for m in moments), default=None)
 
 
 def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
