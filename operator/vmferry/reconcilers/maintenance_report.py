@@ -36,8 +36,8 @@ def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
             name=clip(one.server.name, 255) or one.server.id,
             prerequisite=clip(one.hindrance.prerequisite, 64),
             reason=clip(one.hindrance.reason, 64),
-            message=clip(one.hindrance.message, 2048),
-            remedy=clip(one.hindrance.remedy) if one.hindrance.remedy else None,
+            message=clip(one.hindrance.message, 512),
+            remedy=clip(one.hindrance.remedy, 512) if one.hindrance.remedy else None,
         )
         for one in seen.blocked[:MAX_BLOCKERS]
     ]
