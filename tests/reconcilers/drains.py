@@ -87,13 +87,17 @@ class Drain(ControlPlane):
         self.run(lambda: self.is_(name, "InMaintenance", "True"), seconds)
 
     def released(self, name: str = "cmp1", seconds: float = 900) -> None:
-        self.run(lambda: self.is_(name, "Released", "True") and name not in self.leases, seconds)
+        self.run(lambda: self.is_(name, "Released", "True"), seconds)
 
     def blocked(self, name: str = "cmp1", seconds: float = 900) -> None:
         self.run(lambda: self.phase(name) == MaintenancePhase.BLOCKED, seconds)
 
     def gone(self, name: str = "cmp1", seconds: float = 900) -> None:
         self.run(lambda: name not in self.maintenances and not self.migrations, seconds)
+
+    def stuck(self, name: str = "cmp1") -> bool:
+        """Blocked, with nothing on its way."""
+        return self.phase(name) == MaintenancePhase.BLOCKED and not [m for m in self.cloud.migrations if m.open]
 
     def phase(self, name: str = "cmp1") -> str | None:
         found: str | None = self.maintenances[name].get("status", {}).get("phase")

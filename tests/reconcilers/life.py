@@ -73,7 +73,9 @@ class Life:
             needs = decision.needs
             world = World(
                 snapshot=world.snapshot,
-                detail=self.cloud.detail(needs.server_id or SERVER, actions=needs.actions) if needs.detail else world.detail,
+                detail=self.cloud.detail(needs.server_id or SERVER, actions=needs.actions)
+                if needs.detail
+                else world.detail,
                 progress=self.cloud.progress() if needs.progress_of else world.progress,
                 progress_read=world.progress_read or needs.progress_of is not None,
                 moves=world.moves,
