@@ -83,7 +83,7 @@ def _finished(scope: Scope) -> MigrationDecision | None:
     phase = scope.status.phase or Phase.SUCCEEDED
     for condition in scope.status.conditions:
         condition.observed_generation = scope.obj.metadata.generation
-    ttl = scope.spec.ttl_after_finished or scope.policy.ttl_after_finished
+    ttl = _ttl(scope)
     if scope.deleting or ttl is None:
         return scope.decide(phase)
     if crossing_of(scope.obj) is not None and (scope.server is not None or not scope.has_fresh_detail()):
@@ -470,8 +470,14 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
             message,
             warning=not good,
         )
-    ttl = scope.spec.ttl_after_finished or scope.policy.ttl_after_finished
-    return scope.decide(phase, requeue_after=ttl)
+    return scope.decide(phase, requeue_after=_ttl(scope))
+
+
+def _ttl(scope: Scope) -> timedelta | None:
+    """How long it outlives its end; None: for good. A HostMaintenance counts its moves, and knows the way back of each,
+    by its VMMigrations: these go when it goes."""
+    owned = any(owner.controller and owner.kind == "HostMaintenance" for owner in scope.obj.metadata.owner_references)
+    return scope.spec.ttl_after_finished or (None if owned else scope.policy.ttl_after_finished)
 
 
 def _conclude_tried(scope: Scope) -> MigrationDecision:
@@ -539,3 +545,8 @@ def _settle_move(
         return status, ()
     attempt.message = clip(f"no answer: {outcome.message}", 2048)
     return status, (Event("NoAnswer", clip(attempt.message), EventType.WARNING),)
+    if isinstance(outcome, NotSent):
+        attempt.state = NOT_SENT
+        attempt.ended_at = now
+        attempt.message = clip(f"not sent: {outcome.message}", 2048)
+        return status, (Event("NotSent", clip(attempt.message), EventType.WARNING),)
