@@ -239,6 +239,9 @@ class ControlPlane:
             self._effect(lambda: self.leases.pop(decision.release_lease or ""))
         if not decision.finalizer and metadata.get("finalizers"):
             self._effect(lambda: metadata.pop("finalizers"))
+        if decision.delete:
+            self._effect(lambda: self.migrations.pop(key[1], None))
+            self.say(f"{key[1]}: has outlived its time")
         if not metadata.get("finalizers") and metadata.get("deletionTimestamp"):
             self._collect(key[1]) if key[0] == "hm" else self.migrations.pop(key[1], None)
             self.say(f"{key[1]}: gone")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -284,3 +285,15 @@ def test_a_move_that_has_begun_and_is_blocked_now_holds_up_no_release() -> None:
     d.apply("cmp1", enabled=False)
     d.released(seconds=120)
     assert not d.migrations and not cloud.moved
+
+
+def test_I28_a_maintenance_that_outlasts_the_time_of_finished_migrations_forgets_nothing() -> None:
+    d = Drain(a_cloud("web-1"), replace(POLICY, ttl_after_finished=timedelta(seconds=60)))
+    d.apply("cmp1", returnVMs=True)
+    d.in_maintenance()
+    d.rest(300)
+    progress = d.maintenance("cmp1").status.progress
+    assert progress is not None and progress.moved == 1
+    d.apply("cmp1", enabled=False)
+    d.released()
+    assert where(d.cloud)["web-1"] == "cmp1"
