@@ -1,0 +1,123 @@
+"""The chart's values as typed models: the types and bounds of values.schema.json. What they mean stands in values.yaml.
+
+`config` is not modelled here: it is the operator's own `runtime.config.Config`, less what the chart sets itself.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+#: fields of `Config` that the chart fills in: they follow from where its Pod runs and what is mounted there
+SET_BY_THE_CHART = ("cloud", "kubeconfig", "namespace", "health")
+
+Labels = dict[str, str]
+#: a part of a Kubernetes object, which the API server judges
+Opaque = dict[str, Any]
+Port = Annotated[int, Field(ge=1, le=65535)]
+#: a name as Kubernetes has it, or empty
+NameOrEmpty = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?)?$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class PullPolicy(StrEnum):
+    ALWAYS = "Always"
+    IF_NOT_PRESENT = "IfNotPresent"
+    NEVER = "Never"
+
+
+class Image(_Section):
+    repository: Annotated[str, Field(min_length=1)]
+    tag: str
+    digest: Annotated[str, Field(pattern="^(sha256:[0-9a-f]{64})?$")]
+    pull_policy: PullPolicy
+
+
+class PullSecret(_Section):
+    name: Annotated[str, Field(min_length=1)]
+
+
+class CloudAccess(_Section):
+    name: Annotated[str, Field(min_length=1)]
+    existing_secret: NameOrEmpty
+    clouds_yaml: str
+    ca_cert: str
+
+
+class Crds(_Section):
+    install: bool
+    keep: bool
+
+
+class ServiceAccount(_Section):
+    create: bool
+    name: NameOrEmpty
+    annotations: Labels
+
+
+class Aggregate(_Section):
+    view: bool
+    edit: bool
+    admin: bool
+
+
+class UserRoles(_Section):
+    create: bool
+    aggregate: Aggregate
+
+
+class Switch(_Section):
+    enabled: bool
+
+
+class NetworkPolicy(Switch):
+    ingress_from: list[Opaque]
+    egress_ports: list[Port]
+
+
+class Labelled(Switch):
+    labels: Labels
+
+
+class ServiceMonitor(Labelled):
+    interval: Annotated[str, Field(pattern="^([0-9]+(ms|s|m|h))+$")]
+
+
+class Values(_Section):
+    """All of them; `config` is put in by `generate.schema`."""
+
+    replicas: Annotated[int, Field(ge=0, le=9)]
+    image: Image
+    image_pull_secrets: list[PullSecret]
+    name_override: NameOrEmpty
+    fullname_override: NameOrEmpty
+    cloud: CloudAccess
+    config: Opaque
+    crds: Crds
+    service_account: ServiceAccount
+    user_roles: UserRoles
+    termination_grace_period_seconds: Annotated[int, Field(ge=1)]
+    resources: Opaque
+    pod_security_context: Opaque
+    security_context: Opaque
+    env: list[Opaque]
+    pod_annotations: Labels
+    pod_labels: Labels
+    node_selector: Labels
+    tolerations: list[Opaque]
+    affinity: Opaque
+    topology_spread_constraints: list[Opaque]
+    priority_class_name: NameOrEmpty
+    pod_disruption_budget: Switch
+    network_policy: NetworkPolicy
+    service_monitor: ServiceMonitor
+    prometheus_rule: Labelled
+    dashboard: Labelled
+    # Helm itself puts it in where the chart is a part of another one
+    global_: Annotated[Opaque, Field(alias="global")] = {}

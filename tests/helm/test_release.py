@@ -1,0 +1,275 @@
+"""A release on the real API server: what is rendered is admitted; in its life nothing is lost or stranded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helm.generate import CHART
+from testbed.kubernetes.cluster import Cluster, KubectlError
+from testbed.processes import Supervisor, run_root
+from tests.build import ident
+from tests.helm.chart import NAMESPACE, HelmError, helm, one, render
+from tests.helm.switches import COMBINATIONS, values_of
+
+pytestmark = pytest.mark.kubernetes
+
+CRDS = ("vmmigrations.vmferry.dev", "hostmaintenances.vmferry.dev")
+#: of the Prometheus operator, as far as the API server needs them
+FOREIGN = {"servicemonitors": "ServiceMonitor", "prometheusrules": "PrometheusRule"}
+
+
+def foreign_crd(plural: str, kind: str) -> dict[str, Any]:
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": anything}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+        "spec": {
+            "group": "monitoring.coreos.com",
+            "scope": "Namespaced",
+            "names": {"kind": kind, "plural": plural},
+            "versions": [version],
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster without vmferry, and helm for it."""
+
+    cluster: Cluster
+    home: Path
+
+    def helm(self, *args: str | Path, values: Mapping[str, Any] | None = None) -> str:
+        where = ("--namespace", NAMESPACE)
+        return helm(self.home, *args, *where, values=values, kubeconfig=self.cluster.kubeconfig)
+
+    def get(self, *what: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.cluster.kubectl_run("get", *what, "--output=json"))
+        return found
+
+    def names(self, what: str) -> set[str]:
+        """Of that kind in the release's namespace, or in none."""
+        items = self.get(what, "--namespace", NAMESPACE)["items"]
+        return {item["metadata"]["name"] for item in items}
+
+    def columns(self) -> list[str]:
+        """The columns of the VMMigrations that the API server shows now."""
+        (version,) = self.get("crd", CRDS[0])["spec"]["versions"]
+        return [column["name"] for column in version["additionalPrinterColumns"]]
+
+    def package(self, version: str, change: Mapping[str, str] | None = None) -> Path:
+        """The chart as that version; `change` replaces texts in the definition of VMMigration and in values.yaml."""
+        copy = self.home / version / "vmferry"
+        shutil.copytree(CHART, copy)
+        for old, new in (change or {}).items():
+            hits = 0
+            for path in (copy / "files" / "crds" / "vmmigrations.yaml", copy / "values.yaml"):
+                hits += (text := path.read_text()).count(old)
+                path.write_text(text.replace(old, new))
+            assert hits == 1, old
+        self.helm("package", copy, "--version", version, "--destination", self.home)
+        return self.home / f"vmferry-{version}.tgz"
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    """A cluster of its own: the others share one that has the definitions already."""
+    run_dir = Path(tempfile.mkdtemp(prefix="tests-helm-", dir=run_root()))
+    supervisor = Supervisor(run_dir)
+    crds = []
+    for plural, kind in FOREIGN.items():
+        crds.append(run_dir / f"{plural}.yaml")
+        crds[-1].write_text(yaml.safe_dump(foreign_crd(plural, kind)))
+    try:
+        cluster = Cluster.start(supervisor, run_dir / "cluster", crds)
+        cluster.kubectl_run("create", "namespace", NAMESPACE)
+        cluster.kubectl_run("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+        cluster.kubectl_run("create", "namespace", "migrations")
+        for account in ("default", "vmferry", "ferry", "someone"):
+            if account != "default":
+                cluster.kubectl_run("create", "serviceaccount", account, "--namespace", NAMESPACE)
+            wait = ("wait", "--for=create", f"serviceaccount/{account}", "--timeout=60s")
+            cluster.kubectl_run(*wait, "--namespace", NAMESPACE)
+        yield Site(cluster, run_dir)
+    finally:
+        supervisor.stop_all()
+        shutil.rmtree(run_dir)
+
+
+@pytest.fixture
+def clean(site: Site) -> Iterator[Site]:
+    """Without a release or the definitions, before and after."""
+    site.cluster.kubectl_run("delete", "serviceaccount", "vmferry", "--namespace", NAMESPACE, "--ignore-not-found")
+    yield site
+    site.helm("uninstall", "vmferry", "--ignore-not-found")
+    site.cluster.kubectl_run("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=60s")
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: ",".join(c.values()))
+def test_the_api_server_admits(combination: Mapping[str, str], site: Site) -> None:
+    objects = render(site.home, values_of(combination))
+    deployment = one(objects, "Deployment")
+    # what the Deployment would make: only a Pod itself is held against Pod Security
+    pod = {"apiVersion": "v1", "kind": "Pod", **deployment["spec"]["template"]}
+    pod["metadata"] = {**pod["metadata"], "name": "made", "namespace": NAMESPACE}
+    text = yaml.safe_dump_all([*objects, pod])
+    answer = site.cluster.kubectl_run(
+        "apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-", input=text
+    )
+    assert len(answer.splitlines()) == len(objects) + 1
+
+
+def test_a_pod_that_may_become_root_is_not_admitted_here(site: Site) -> None:
+    (pod,) = (o for o in render(site.home, {"podSecurityContext": {"runAsNonRoot": None}}) if o["kind"] == "Pod")
+    with pytest.raises(KubectlError, match='violates PodSecurity "restricted'):
+        site.cluster.kubectl_run("create", "--dry-run=server", "--filename", "-", input=yaml.safe_dump(pod))
+
+
+MIGRATION = {
+    "apiVersion": "vmferry.dev/v1alpha1",
+    "kind": "VMMigration",
+    "metadata": {"name": "web-1", "namespace": "migrations", "finalizers": ["vmferry.dev/migration"]},
+    "spec": {"server": {"id": ident("web-1")}, "priority": "High"},
+}
+MAINTENANCE = {
+    "apiVersion": "vmferry.dev/v1alpha1",
+    "kind": "HostMaintenance",
+    "metadata": {"name": "cmp1", "finalizers": ["vmferry.dev/maintenance"]},
+    "spec": {"host": "cmp1", "enabled": True},
+}
+
+
+def put_resources(site: Site) -> None:
+    """As a working operator leaves them: with finalizers and a status."""
+    for crd in CRDS:
+        site.cluster.kubectl_run("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=60s")
+    text = yaml.safe_dump_all([MIGRATION, MAINTENANCE])
+    site.cluster.kubectl_run("create", "--filename", "-", input=text)
+    for what, phase in ((("vmm", "web-1", "--namespace", "migrations"), "Queued"), (("hm", "cmp1"), "Draining")):
+        patch = json.dumps({"status": {"phase": phase}})
+        site.cluster.kubectl_run("patch", *what, "--subresource=status", "--type=merge", f"--patch={patch}")
+
+
+def resources(site: Site) -> dict[str, Any]:
+    """All that a user sees of them, and what would tell that they were made anew."""
+    found = {}
+    for item in site.get("vmm,hm", "--all-namespaces")["items"]:
+        metadata = item["metadata"]
+        assert "deletionTimestamp" not in metadata, "it waits for somebody to take off its finalizer"
+        kept = [metadata[name] for name in ("uid", "finalizers", "generation")]
+        found[item["kind"]] = [*kept, item["spec"], item["status"]]
+    return found
+
+
+def test_the_life_of_a_release_with_resources(clean: Site) -> None:
+    site = clean
+    column = "    - name: Progress\n"
+    old = site.package("0.0.1", {column: "    - name: Percent\n", "  workers: 4\n": "  workers: 3\n"})
+    new = site.package("0.0.2")
+
+    site.helm("install", "vmferry", old)
+    put_resources(site)
+    before = resources(site)
+    assert before.keys() == {"VMMigration", "HostMaintenance"}
+    assert "Percent" in site.columns()
+
+    def workers() -> int:
+        text = site.get("configmap", "vmferry", "--namespace", NAMESPACE)["data"]["config.yaml"]
+        return int(yaml.safe_load(text)["workers"])
+
+    site.helm("upgrade", "vmferry", new)
+    assert "Progress" in site.columns() and "Percent" not in site.columns(), "the definitions are upgraded"
+    assert (workers(), resources(site)) == (4, before)
+
+    site.helm("rollback", "vmferry", "1")
+    assert "Percent" in site.columns(), "and go back with the operator that they belong to"
+    assert (workers(), resources(site)) == (3, before)
+
+    site.helm("upgrade", "vmferry", new, values={"replicas": 1, "config": {"leaderElection": {"enabled": False}}})
+    assert site.get("deployment", "vmferry", "--namespace", NAMESPACE)["spec"]["strategy"] == {"type": "Recreate"}
+    site.helm("upgrade", "vmferry", new, "--reset-values")
+    strategy = site.get("deployment", "vmferry", "--namespace", NAMESPACE)["spec"]["strategy"]
+    assert strategy["type"] == "RollingUpdate"
+
+    site.helm("upgrade", "vmferry", new, values={"crds": {"install": False}})
+    assert resources(site) == before, "definitions that are not the release's any more stay, too"
+    site.helm("upgrade", "vmferry", new, "--reset-values")
+
+    site.helm("uninstall", "vmferry")
+    assert resources(site) == before
+    for crd in CRDS:
+        assert "deletionTimestamp" not in site.get("crd", crd)["metadata"]
+    for kind in ("deployments", "services", "roles", "rolebindings", "poddisruptionbudgets"):
+        assert site.names(kind) == set(), kind
+    left = {name for kind in ("clusterroles", "clusterrolebindings") for name in site.names(kind)}
+    assert not {name for name in left if "vmferry" in name}
+
+    site.helm("install", "vmferry", new)
+    assert resources(site) == before, "a later install goes on with them"
+
+    # as the chart's README says, for those who have no operator any more
+    site.helm("uninstall", "vmferry")
+    for what in (("vmm", "web-1", "--namespace", "migrations"), ("hm", "cmp1")):
+        site.cluster.kubectl_run("delete", *what, "--wait=false")
+        site.cluster.kubectl_run("patch", *what, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+    assert site.get("vmm,hm", "--all-namespaces")["items"] == []
+
+
+def test_definitions_that_are_there_already_are_taken_over_when_asked_for(clean: Site) -> None:
+    for path in sorted((CHART / "files" / "crds").iterdir()):
+        clean.cluster.kubectl_run("apply", "--filename", path)
+    put_resources(clean)
+    before = resources(clean)
+    with pytest.raises(HelmError, match="cannot be imported into the current release"):
+        clean.helm("install", "vmferry", CHART)
+    clean.helm("install", "vmferry", CHART, "--take-ownership")
+    assert resources(clean) == before
+    for crd in CRDS:
+        metadata = clean.get("crd", crd)["metadata"]
+        assert metadata["annotations"]["meta.helm.sh/release-name"] == "vmferry"
+    text = yaml.safe_dump_all([MIGRATION, MAINTENANCE])
+    clean.cluster.kubectl_run("delete", "--wait=false", "--filename", "-", input=text)
+    for what in (("vmm", "web-1", "--namespace", "migrations"), ("hm", "cmp1")):
+        clean.cluster.kubectl_run("patch", *what, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+
+
+#: who, what: whether they may
+RIGHTS = {
+    "the operator creates the moves of a maintenance": ("vmferry", "create vmmigrations.vmferry.dev -A", "yes"),
+    "the operator keeps its Leases": ("vmferry", f"update leases -n {NAMESPACE}", "yes"),
+    "the operator keeps no Leases elsewhere": ("vmferry", "update leases -n kube-system", "no"),
+    "the operator reads its kill switch": ("vmferry", f"get configmaps/vmferry-stop -n {NAMESPACE}", "yes"),
+    "the operator reads no other ConfigMap": ("vmferry", f"get configmaps/vmferry -n {NAMESPACE}", "no"),
+    "the operator reads no Secrets": ("vmferry", f"get secrets -n {NAMESPACE}", "no"),
+    "a viewer looks": ("viewer", "list hostmaintenances.vmferry.dev", "yes"),
+    "a viewer moves nothing": ("viewer", "create vmmigrations.vmferry.dev -A", "no"),
+    "an editor moves servers": ("editor", "create vmmigrations.vmferry.dev -A", "yes"),
+    "an editor drains no hosts": ("editor", "patch hostmaintenances.vmferry.dev", "no"),
+    "an admin drains hosts": ("admin", "patch hostmaintenances.vmferry.dev", "yes"),
+    "an admin writes no status": ("admin", "update vmmigrations.vmferry.dev --subresource=status -A", "no"),
+}
+
+
+def test_who_may_do_what(clean: Site) -> None:
+    clean.helm("install", "vmferry", CHART)
+    for person in ("viewer", "editor", "admin"):
+        role = (f"--clusterrole=vmferry-{person}", f"--user={person}")
+        clean.cluster.kubectl_run("create", "clusterrolebinding", f"people-{person}", *role)
+    wrong = []
+    for sentence, (who, what, wanted) in RIGHTS.items():
+        name = f"system:serviceaccount:{NAMESPACE}:vmferry" if who == "vmferry" else who
+        answer = clean.cluster.kubectl_run("auth", "can-i", *what.split(), f"--as={name}", check=False)
+        if answer.split()[-1] != wanted and answer.split()[0] != wanted:
+            wrong.append((sentence, answer))
+    assert not wrong

@@ -1,0 +1,244 @@
+"""What helm makes of the chart, without a server: every combination of switches, and values that it refuses."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from helm.generate import CHART, ROOT
+from tests.helm.chart import NAMESPACE, HelmError, Objects, helm, one, render
+from tests.helm.switches import COMBINATIONS, SWITCHES, values_of
+from vmferry.runtime.config import Config, parse
+
+# helm is built along with the API server
+pytestmark = pytest.mark.kubernetes
+
+MANIFESTS = ROOT / "manifests" / "operator"
+KEYS = {"clouds": {"openstack": {"auth": {"auth_url": "https://keystone.example.com/v3"}}}}
+
+
+def test_every_pair_of_switches_is_in_some_combination() -> None:
+    for (first, ones), (second, others) in itertools.combinations(SWITCHES.items(), 2):
+        for pair in itertools.product(ones, others):
+            assert any((c[first], c[second]) == pair for c in COMBINATIONS), (first, second, pair)
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: ",".join(c.values()))
+def test_it_renders(combination: Mapping[str, str], tmp_path: Path) -> None:
+    values = values_of(combination)
+    objects = render(tmp_path, values)
+    names = [(o["apiVersion"], o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
+    assert len(set(names)) == len(names)
+    kinds = {o["kind"] for o in objects}
+    for kind, present in {
+        "CustomResourceDefinition": combination["crds"] != "none",
+        "Secret": combination["cloud"] == "inline",
+        "PodDisruptionBudget": combination["config"] != "unelected",
+        "NetworkPolicy": combination["network"] != "open",
+        "ServiceMonitor": combination["monitoring"] == "all",
+        "PrometheusRule": combination["monitoring"] == "all",
+    }.items():
+        assert (kind in kinds) == present, kind
+    config = one(objects, "ConfigMap", one(objects, "Deployment")["metadata"]["name"])
+    parse(yaml.safe_load(config["data"]["config.yaml"]), {"POD_NAMESPACE": NAMESPACE})
+
+
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: ",".join(c.values()))
+def test_helm_has_nothing_to_complain_about(combination: Mapping[str, str], tmp_path: Path) -> None:
+    helm(tmp_path, "lint", "--strict", CHART, values=values_of(combination))
+
+
+#: English sentence: the values, and the words that helm refuses them with
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "a value that does not exist": ({"replica": 2}, "additional properties 'replica' not allowed"),
+    "a key of the configuration that does not exist": (
+        {"config": {"policy": {"limits": {"perSorce": 1}}}},
+        "at '/config/policy/limits': additional properties 'perSorce' not allowed",
+    ),
+    "a key of the configuration that is the chart's": (
+        {"config": {"health": {"port": 1}}},
+        "additional properties 'health' not allowed",
+    ),
+    "a limit of nothing": ({"config": {"policy": {"limits": {"total": 0}}}}, "/limits/total': minimum: got 0, want 1"),
+    "a duration without a unit": ({"config": {"resync": 10}}, "at '/config/resync': got number, want string"),
+    "a duration in days": ({"config": {"resync": "1d"}}, "at '/config/resync': '1d' does not match pattern"),
+    "a prerequisite that does not exist": (
+        {"config": {"policy": {"tolerateUnknown": ["CPUModell"]}}},
+        "at '/config/policy/tolerateUnknown/0': value must be one of 'PowerState'",
+    ),
+    "a pool without a name": (
+        {"config": {"policy": {"sharedStorage": [{"hosts": ["a"]}]}}},
+        "missing property 'name'",
+    ),
+    "a digest that is none": ({"image": {"digest": "latest"}}, "at '/image/digest': 'latest' does not match pattern"),
+    "a switch that is a word": ({"crds": {"keep": "yes"}}, "at '/crds/keep': got string, want boolean"),
+    "a section that is taken away": ({"image": None}, "missing property 'image'"),
+    "a port beyond all ports": ({"networkPolicy": {"egressPorts": [70000]}}, "maximum: got 70,000, want 65,535"),
+    "two operators without a Lease": (
+        {"replicas": 2, "config": {"leaderElection": {"enabled": False}}},
+        "replicas must be 1 while config.leaderElection.enabled is not true",
+    ),
+    "two sources of clouds.yaml": (
+        {"cloud": {"existingSecret": "a", "cloudsYaml": "clouds: {}"}},
+        "cloud.existingSecret and cloud.cloudsYaml or cloud.caCert exclude each other",
+    ),
+    "a certificate without its cloud": ({"cloud": {"caCert": "PEM"}}, "cloud.caCert goes with cloud.cloudsYaml"),
+    "moves of a maintenance where nobody looks": (
+        {"config": {"namespaces": ["migrations"]}},
+        f"config.namespaces must contain {NAMESPACE}, where the VMMigrations of a maintenance are created",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REFUSED)
+def test_it_refuses(sentence: str, tmp_path: Path) -> None:
+    values, words = REFUSED[sentence]
+    with pytest.raises(HelmError) as caught:
+        render(tmp_path, values)
+    assert words in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Objects:
+    """With the default values."""
+    return render(tmp_path_factory.mktemp("helm"), {})
+
+
+def manifests(name: str) -> Objects:
+    return list(yaml.safe_load_all((MANIFESTS / name).read_text()))
+
+
+@pytest.mark.parametrize("kind", ["ClusterRole", "Role"])
+def test_the_operator_may_do_what_its_manifests_say(plain: Objects, kind: str) -> None:
+    assert one(plain, kind, "vmferry")["rules"] == one(manifests("rbac.yaml"), kind)["rules"]
+
+
+@pytest.mark.parametrize("kind", ["ClusterRoleBinding", "RoleBinding"])
+def test_the_bindings_are_those_of_the_manifests(plain: Objects, kind: str) -> None:
+    for part in ("roleRef", "subjects"):
+        assert one(plain, kind)[part] == one(manifests("rbac.yaml"), kind)[part]
+
+
+def test_the_pod_is_that_of_the_manifests(plain: Objects) -> None:
+    mine = one(plain, "Deployment")["spec"]
+    theirs = one(manifests("deployment.yaml"), "Deployment")["spec"]
+    (container,) = mine["template"]["spec"]["containers"]
+    assert container.pop("imagePullPolicy") == "IfNotPresent"
+    for deployment in (mine, theirs):
+        (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+        # the labels differ: a release adds its own
+        assert spread.pop("labelSelector") == deployment["selector"]
+    assert mine["template"]["spec"] == theirs["template"]["spec"]
+    for part in ("replicas", "strategy"):
+        assert mine.get(part) == theirs.get(part)
+
+
+def test_without_a_lease_there_are_never_two_operators(tmp_path: Path) -> None:
+    values = {"replicas": 1, "config": {"leaderElection": {"enabled": False}}}
+    objects = render(tmp_path, values)
+    assert one(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert "topologySpreadConstraints" not in one(objects, "Deployment")["spec"]["template"]["spec"]
+
+
+def test_the_operator_may_read_the_kill_switch_of_another_name(tmp_path: Path) -> None:
+    rules = one(render(tmp_path, {"config": {"stopSwitch": "halt"}}), "Role")["rules"]
+    assert [rule["resourceNames"] for rule in rules if "resourceNames" in rule] == [["halt"]]
+
+
+def test_the_definitions_are_those_of_crds_and_stay(plain: Objects) -> None:
+    found = [o for o in plain if o["kind"] == "CustomResourceDefinition"]
+    for crd in found:
+        assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+        crd["metadata"].pop("labels")
+    assert found == [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+
+
+def test_the_default_configuration_is_the_operators_own(plain: Objects) -> None:
+    given = yaml.safe_load(one(plain, "ConfigMap")["data"]["config.yaml"])
+    assert given.pop("cloud") == {"name": "openstack", "cloudsFile": "/etc/vmferry/cloud/clouds.yaml"}
+    assert given.pop("health") == {"address": "0.0.0.0", "port": 8080}
+    assert parse(given, {"POD_NAMESPACE": NAMESPACE}) == Config()
+
+
+def test_moves_lie_in_the_namespace_of_the_release(tmp_path: Path) -> None:
+    given = one(render(tmp_path, {}, namespace="ferry"), "ConfigMap")["data"]["config.yaml"]
+    assert parse(yaml.safe_load(given), {"POD_NAMESPACE": "ferry"}).policy.maintenance.namespace == "ferry"
+
+
+def test_a_new_configuration_or_cloud_starts_the_operator_anew(tmp_path: Path) -> None:
+    def annotations(values: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = one(render(tmp_path, values), "Deployment")["spec"]["template"]["metadata"][
+            "annotations"
+        ]
+        return found
+
+    inline = {"cloud": {"cloudsYaml": yaml.safe_dump(KEYS)}}
+    assert annotations({}) == annotations({"serviceMonitor": {"enabled": True}})
+    assert annotations({}) != annotations({"config": {"workers": 5}})
+    assert annotations(inline) != annotations({"cloud": {"cloudsYaml": "clouds: {}"}})
+
+
+def test_only_looking_is_open_to_everybody_with_a_role_of_kubernetes(plain: Objects) -> None:
+    into = {
+        o["metadata"]["name"]: [k for k in o["metadata"]["labels"] if "aggregate-to-" in k]
+        for o in plain
+        if o["kind"] == "ClusterRole"
+    }
+    assert into == {
+        "vmferry": [],
+        "vmferry-viewer": ["rbac.authorization.k8s.io/aggregate-to-view"],
+        "vmferry-editor": [],
+        "vmferry-admin": [],
+    }
+
+
+def test_an_inline_cloud_is_mounted_from_the_secret_that_is_made(tmp_path: Path) -> None:
+    objects = render(tmp_path, {"cloud": {"cloudsYaml": yaml.safe_dump(KEYS), "caCert": "PEM"}})
+    secret = one(objects, "Secret")
+    volumes = one(objects, "Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "cloud", "secret": {"secretName": secret["metadata"]["name"]}} in volumes
+    assert secret["data"].keys() == {"clouds.yaml", "ca.crt"}
+
+
+def test_the_dashboard_is_whole(tmp_path: Path) -> None:
+    config_map = one(render(tmp_path, {"dashboard": {"enabled": True}}), "ConfigMap", "vmferry-dashboard")
+    assert config_map["metadata"]["labels"]["grafana_dashboard"] == "1"
+    given = json.loads(config_map["data"]["vmferry.json"])
+    assert given == json.loads((CHART / "files" / "dashboard.json").read_text())
+
+
+def test_alerts_look_at_this_release_only(tmp_path: Path) -> None:
+    rules = one(render(tmp_path, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"][0]["rules"]
+    assert rules[0]["expr"] == f'absent(vmferry_objects{{job="vmferry", namespace="{NAMESPACE}"}})'
+    assert all('{job="vmferry"' in rule["expr"] and rule["annotations"]["description"] for rule in rules)
+    assert {r["alert"]: r for r in rules}["VmferryPassesFail"]["annotations"][
+        "summary"
+    ] == "Looks at objects of kind {{ $labels.kind }} fail again and again"
+
+
+def test_service_and_policy_select_the_operator_and_not_the_pod_of_helm_test(tmp_path: Path) -> None:
+    peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    objects = render(tmp_path, {"networkPolicy": {"enabled": True, "ingressFrom": peers}})
+    selector = one(objects, "Service")["spec"]["selector"]
+    policy = one(objects, "NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"] == selector
+    assert selector.items() <= one(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    pod = one(objects, "Pod")["metadata"]["labels"]
+    assert not selector.items() <= pod.items()
+    (ingress,) = policy["ingress"]
+    assert ingress["from"] == [*peers, {"podSelector": {"matchLabels": pod}}]
+
+
+def test_a_part_of_another_chart(tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "charts").mkdir(parents=True)
+    (parent / "charts" / "vmferry").symlink_to(CHART)
+    (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 0.0.1\n")
+    text = helm(tmp_path, "template", "all", parent, values={"vmferry": {"replicas": 0}, "global": {"a": 1}})
+    assert "name: all-vmferry\n" in text
