@@ -545,8 +545,3 @@ def _settle_move(
         return status, ()
     attempt.message = clip(f"no answer: {outcome.message}", 2048)
     return status, (Event("NoAnswer", clip(attempt.message), EventType.WARNING),)
-    if isinstance(outcome, NotSent):
-        attempt.state = NOT_SENT
-        attempt.ended_at = now
-        attempt.message = clip(f"not sent: {outcome.message}", 2048)
-        return status, (Event("NotSent", clip(attempt.message), EventType.WARNING),)
