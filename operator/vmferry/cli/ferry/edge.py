@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -90,14 +91,18 @@ class RealKube:
         inside = namespaced(kind) and namespace is not None
         call = getattr(self._objects, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object")
         place = (namespace,) if inside else ()
+        # not preloaded: the client knows no 201 of a patch, and would drop the object that an apply has created
+        options |= {"_preload_content": False, "_request_timeout": CALL_SECONDS}
         try:
-            answer = call(GROUP, VERSION, *place, kind.PLURAL, *rest, _request_timeout=CALL_SECONDS, **options)
+            answer = json.loads(call(GROUP, VERSION, *place, kind.PLURAL, *rest, **options).data)
         except ApiException as error:
             if not error.status:  # the client could not make sense of the connection
                 raise NoConnectionError(f"cannot {what}: no connection to {self._server}: {error.reason}") from error
             raise refusal(what, error.status, error.body) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoConnectionError(f"cannot {what}: no connection to {self._server}: {_cause(error)}") from error
+        except ValueError as error:
+            raise FerryError(f"cannot {what}: {self._server} does not answer as Kubernetes does") from error
         assert isinstance(answer, dict)
         return answer
 
