@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,12 @@ from tests.cli.ferry.bodies import (
 from vmferry.cli.ferry import completion
 from vmferry.cli.ferry.arguments import parser
 from vmferry.cli.ferry.kube import FerryError, NoConnectionError, NotInstalledError
+from vmferry.cli.ferry.main import main
 from vmferry.cli.verdict import ExitStatus
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
+ROOT = Path(__file__).resolve().parents[3]
 MOVED = {"phase": "Succeeded", "conditions": ready("MigrationSucceeded", "Live from cmp1 to cmp2 is complete")}
 HALF = {"phase": "Migrating", "conditions": under_way("Migrating"), "progress": {"percent": 50}}
 LOCKED = {
@@ -260,6 +264,35 @@ def test_release_deletes_only_if_told_so() -> None:
     assert kube.written == [("delete", "cmp1", False)]
 
 
+def test_release_says_who_keeps_the_host_in_maintenance() -> None:
+    others = [hm(name="b"), hm(name="c", spec={"enabled": False}), hm(name="d", spec={"host": "cmp2"})]
+    run = Run("release cmp1", FakeKube(hm(DRAINED), *others))
+    assert run.status == 0
+    assert run.err.getvalue() == "note: HostMaintenance b is for the same host, and is on\n"
+
+
+def test_why_leads_to_the_hosts() -> None:
+    groups = [{"reason": "HostDown", "hosts": 3, "example": "cmp7"}]
+    run = Run("why web-1", FakeKube(vmm({**LOCKED, "ineligibleTargets": groups})))
+    assert "the hosts: kubectl ferry targets --migration web-1 -n migrations" in run.said
+
+
+def test_preflight_is_the_one_of_vmferry() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "vmferry.cli.ferry", "preflight", "--host", "a", "--all"],
+        env={"PYTHONPATH": str(ROOT / "operator")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "Usage: kubectl ferry preflight" in done.stderr and "exactly one of the three" in done.stderr
+
+
+def test_the_program_that_is_installed_is_this_one() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts["kubectl-ferry"] == f"{main.__module__}:{main.__name__}", "kubectl goes by the name"
+
+
 def test_force_takes_over_what_others_have_written() -> None:
     assert Run("drain cmp1 --force-conflicts").kube.written[0][0] == "force"
 
@@ -298,6 +331,7 @@ USAGE: dict[str, tuple[str, str]] = {
     "why of nothing": ("why x", "no HostMaintenance is for or named x, and no VMMigration in the namespace migrations"),
     "cancelling nothing": ("cancel x", "there is none"),
     "a server without a project": ("live web-1", "name its project"),
+    "preflight with options of kubectl": ("-n x preflight", "preflight asks the cloud and no cluster"),
 }
 
 

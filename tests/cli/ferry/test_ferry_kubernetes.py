@@ -354,6 +354,15 @@ def test_targets_asks_the_operator_and_cleans_up(space: Space) -> None:
     assert names() == []
 
 
+def test_a_deadline_of_a_pipeline_leaves_no_request_behind(space: Space) -> None:
+    process = space.start("targets", "shop/web-1")
+    until(lambda: bool(space.kubectl("get", "vmm", "-o", "name").strip()), "the request")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=SECONDS)
+    assert (process.returncode, err.strip()) == (130, "interrupted")
+    assert space.kubectl("get", "vmm", "-o", "name").strip() == ""
+
+
 def test_its_errors_are_sentences(space: Space, tmp_path: Path) -> None:
     cluster = space.cluster
     space.kubectl("create", "serviceaccount", "nobody")

@@ -105,6 +105,8 @@ class Ferry:
         existing = self._maintenance(args.host)
         if existing is None:
             raise NotFoundError(f"no HostMaintenance is for the host {args.host}, and none has that name")
+        for name in manifests.rivals(existing, self._list(HostMaintenance, None)):
+            self._note(f"HostMaintenance {name} is for the same host, and is on")
         if not args.delete:
             return self._see_through(self._apply(manifests.release(args.host, existing)), HostMaintenance, _APPLIED)
         if self._dry_run:
@@ -162,6 +164,10 @@ class Ferry:
                 self._say("nothing was done")
                 return ExitStatus.BLOCKED
         return self._delete(body, VMMigration)
+
+    def preflight(self) -> ExitStatus:
+        """Never reached with its own arguments: `main` hands those over."""
+        raise FerryError("preflight asks the cloud and no cluster: write it first, then its own options")
 
     def completion(self) -> ExitStatus:
         self._around.out.write(completion.script(self._args.shell))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import string
 import sys
 import time
@@ -24,6 +25,8 @@ from vmferry.resources.vmmigration import VMMigration
 def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    # a pipeline's deadline: what `targets` has asked for is taken back then, too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = sys.argv[1:]
     if words[:1] == ["preflight"]:
         from vmferry.cli.preflight import preflight

@@ -141,6 +141,17 @@ def find_maintenance(text: str, bodies: Iterable[Body]) -> Body | None:
     return mine[0] if mine else None
 
 
+def rivals(body: Body, bodies: Iterable[Body]) -> list[str]:
+    """The names of the others that would keep its host in maintenance."""
+    return sorted(
+        other["metadata"]["name"]
+        for other in bodies
+        if other["metadata"]["name"] != body["metadata"]["name"]
+        and other["spec"]["host"] == body["spec"]["host"]
+        and other["spec"].get("enabled", True)
+    )
+
+
 def owned_spec(body: Body) -> Body:
     """The part of the spec that we applied: server-side apply takes away what its manager leaves out the next time."""
     for entry in body["metadata"].get("managedFields") or ():

@@ -66,9 +66,12 @@ def why(obj: Object, paint: Paint) -> list[str]:
         if found.standing is Standing.UNDER_WAY:
             return [*head, "", f"{NOTHING}; it goes on by itself: {plain(found.message)}"]
         return [*head, "", NOTHING]
+    hosts: list[str] = []
+    if isinstance(obj, VMMigration) and obj.status.ineligible_targets:
+        hosts = ["", f"the hosts: kubectl ferry targets --migration {obj.metadata.name} -n {obj.metadata.namespace}"]
     hint = ["", "It is looked at again and again, and goes on by itself once nothing stands against it any more."]
     finished = found.standing in (Standing.DONE, Standing.FAILED)
-    return [*head, *_numbered(points, paint), *(hint if not finished else [])]
+    return [*head, *_numbered(points, paint), *hosts, *(hint if not finished else [])]
 
 
 def stands_against(obj: Object) -> ExitStatus:
