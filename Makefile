@@ -12,7 +12,7 @@ export PYTHONDONTWRITEBYTECODE := 1
 
 .PHONY: help
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .PHONY: setup
 setup: $(VENV)/.ready ## the Python environment, pinned and hashed
@@ -48,12 +48,12 @@ down: setup ## stop exactly what `make up` started
 	@$(PY) -u -m testbed down
 
 .PHONY: crds
-crds: setup ## write crds/ from the models
+crds: setup ## write crds/ from the models, and the chart's copies
 	@$(PY) -m vmferry.resources.crd crds
+	@$(PY) -m helm.generate
 
 .PHONY: chart
 chart: crds ## write what of helm/vmferry follows from crds/, the configuration and values.yaml
-	@$(PY) -m helm.generate
 
 .PHONY: format
 format: setup ## format the code and mend what can be mended by itself
