@@ -48,6 +48,7 @@ QUICK: dict[str, Any] = {
         "groups": "10s",
         "projects": "10s",
     },
+    "leaderElection": {"leaseDuration": "5s", "renewDeadline": "3s", "retryPeriod": "1s"},
     "log": {"format": "text"},
 }
 
@@ -73,6 +74,8 @@ class Bed:
         self.cloud = cloud
         self.tenant = Tenant(cloud.clouds_yaml)
         self.health_port = free_port()
+        #: by name of the operators that were started
+        self._health_ports = {OPERATOR: self.health_port}
 
     @property
     def config_file(self) -> Path:
@@ -92,25 +95,38 @@ class Bed:
                 "cloud": {"name": CLOUD_NAME, "cloudsFile": str(self.cloud.clouds_yaml)},
                 "kubeconfig": str(self.operator_kubeconfig),
                 "health": {"port": self.health_port},
+                # operators of other beds on the same cluster are no rivals
+                "leaderElection": {"name": f"vmferry-{self.health_port}"},
             },
         )
         self.config_file.write_text(yaml.safe_dump(merge(config, overrides)))
 
-    def start_operator(self, *, ready: bool = True) -> None:
-        """Start `vmferry operator` and, if asked, wait until it says that it is ready."""
+    def start_operator(self, *, ready: bool = True, name: str = OPERATOR) -> None:
+        """Start `vmferry operator` and, if asked, wait until it says that it is ready.
+
+        Those of other names are further replicas, with the same configuration.
+        """
+        port = self._health_ports.setdefault(name, free_port())
         self.supervisor.start(
-            OPERATOR,
+            name,
             [sys.executable, "-m", "vmferry", "operator", "--config", str(self.config_file)],
-            env={**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}", "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{ROOT / 'operator'}",
+                "PYTHONUNBUFFERED": "1",
+                "VMFERRY_HEALTH_PORT": str(port),
+            },
         )
         if ready:
-            wait_for(lambda: self.probe("readyz")[0] == 200, 60, "the operator to be ready", self._check)
+            wait_for(
+                lambda: self.probe("readyz", name)[0] == 200,
+                60,
+                f"{name} to be ready",
+                lambda: self.supervisor.check(name),
+            )
 
-    def _check(self) -> None:
-        self.supervisor.check(OPERATOR)
-
-    def stop_operator(self) -> None:
-        self.supervisor.stop(OPERATOR)
+    def stop_operator(self, name: str = OPERATOR) -> None:
+        self.supervisor.stop(name)
 
     def kill_operator(self) -> None:
         """SIGKILL: no time to say good-bye."""
@@ -119,10 +135,11 @@ class Bed:
         os.kill(pid, signal.SIGKILL)
         self.supervisor.stop(OPERATOR, grace=0)
 
-    def probe(self, path: str) -> tuple[int, str]:
-        """Status code and body of the operator's health server; 0 while it does not answer."""
+    def probe(self, path: str, name: str = OPERATOR) -> tuple[int, str]:
+        """Status code and body of an operator's health server; 0 while it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.health_port}/{path}", timeout=5) as answer:
+            url = f"http://127.0.0.1:{self._health_ports[name]}/{path}"
+            with urllib.request.urlopen(url, timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -24,6 +24,7 @@ from vmferry.cloud.actions import (
     Evacuate,
     ForceComplete,
     LiveMigrate,
+    NotSent,
     Refused,
     StartServer,
     StopServer,
@@ -151,6 +152,28 @@ def test_outcome_of_a_host_action(sentence: str, cloud: Stub, door: NovaDoor) ->
     outcome = door.act(EnableService("5e7v1ce", "cmp1"))
     assert isinstance(outcome, expected) if isinstance(expected, type) else outcome == expected
     assert len(cloud.requests) == 1
+
+
+@pytest.mark.parametrize("why", [None, "the switch is thrown"])
+def test_the_last_word_is_asked_for_right_before_each_sending(why: str | None, cloud: Stub, door: NovaDoor) -> None:
+    """Also of the second one, after a 401: the login in between may take long."""
+    cloud.answers[ACTION] = [Answer(401, {"error": {"code": 401}}), Answer(202)]
+    seen: list[int] = []
+
+    def forbidden() -> str | None:
+        seen.append(len(cloud.requests))
+        return why if len(seen) == 2 else None
+
+    outcome = door.act(LiveMigrate("s1", "cmp2"), forbidden)
+    assert outcome == (NotSent(why) if why else Accepted(None))
+    sent = [request for request in cloud.requests if "/action" in request]
+    assert len(seen) == 2
+    assert len(sent) == (1 if why else 2)
+
+
+def test_what_is_forbidden_reaches_nobody(cloud: Stub, door: NovaDoor) -> None:
+    assert door.act(LiveMigrate("s1", "cmp2"), lambda: "no leader") == NotSent("no leader")
+    assert cloud.requests == []
 
 
 def test_below_2_95_evacuation_asks_for_what_there_is(cloud: Stub, tmp_path: Path) -> None:

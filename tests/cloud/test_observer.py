@@ -147,7 +147,7 @@ class FakeDoor(NovaDoor):
         self._answer()
         return None if self.room is None else dict(self.room)
 
-    def act(self, action: Action) -> Outcome:
+    def act(self, action: Action, forbidden: Any = None) -> Outcome:
         if isinstance(action, DisableService | EnableService):
             self.compute = replace(self.compute, enabled=isinstance(action, EnableService))
         return self.outcome

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate, Outcome, Refused, Unanswered
+from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate, NotSent, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Detail, HostLook, MigrationKind, Part, Progress, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
@@ -19,7 +19,7 @@ from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceSt
 from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import MaintenancePhase, MigrationType, Phase
 from vmferry.runtime.kinds import Key, Kind
-from vmferry.runtime.kube import AlreadyExistsError, ConflictError, NotFoundError
+from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from vmferry.runtime.store import Body
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -55,6 +55,8 @@ class FakeKube:
         self.events: list[Body] = []
         #: by name
         self.leases: dict[str, Body] = {}
+        #: the data of the kill switch, or why it cannot be read
+        self.switch: dict[str, str] | KubeError = NotFoundError("not found")
         self.version = 100
 
     def add(self, key: Key = KEY, *, status: Body | None = None, spec: Body | None = None, **metadata: Any) -> Body:
@@ -164,6 +166,12 @@ class FakeKube:
             raise ConflictError(f"{name} has changed")
         del self.leases[name]
 
+    async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
+        await asyncio.sleep(0)
+        if isinstance(self.switch, Exception):
+            raise self.switch
+        return dict(self.switch)
+
     async def create_event(self, namespace: str, body: Body) -> None:
         await asyncio.sleep(0)
         self.record.step(f"event {body['reason']}")
@@ -208,8 +216,10 @@ class FakeCloud:
         self.reads += 1
         return HostLook(host, NOW, None, frozenset())
 
-    async def act(self, action: Action) -> Outcome:
-        await asyncio.sleep(0)
+    async def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
+        self.record.hook("thread")
+        if why := await asyncio.to_thread(forbidden):
+            return NotSent(why)
         self.record.step(f"act {type(action).__name__}")
         self.acted.append(action)
         return self.outcome
@@ -268,7 +278,10 @@ def settle(
     attempt = status.open_attempt
     assert attempt is not None
     attempt.request_id = outcome.request_id
-    attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested"}[type(outcome)]
+    attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested", NotSent: "NotSent"}[
+        type(outcome)
+    ]
+    attempt.ended_at = now if isinstance(outcome, NotSent) else None
     return status, (Event("Asked", f"the cloud was asked: {outcome.request_id}"),)
 
 

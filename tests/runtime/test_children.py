@@ -204,24 +204,15 @@ async def test_a_successor_of_a_child_is_not_deleted_in_its_place() -> None:
     assert [one.name for one in bench.store.children_of(bench.metadata(HOST)["uid"])] == ["two"]
 
 
-async def test_I31_nothing_is_taken_created_or_deleted_while_acting_is_not_allowed() -> None:
+async def test_I32_nothing_is_taken_created_or_deleted_while_another_operator_leads() -> None:
     bench = begun()
-    bench.may_act = False
+    bench.term = None
     await looks(bench)
     assert bench.record.steps == []
-    assert bench.queue.scheduled == 1
-    bench.may_act = True
-    bench.record.hook = lambda step: setattr(bench, "may_act", not step.startswith("event"))
+    bench.term = 2
+    bench.record.hook = lambda step: setattr(bench, "term", None if step.startswith("event") else 2)
     await bench.look(HOST)
-    assert bench.record.steps == UNDISTURBED[:-2], "the switch was thrown before the children"
-
-
-async def test_a_decision_without_children_is_carried_out_though_acting_is_not_allowed() -> None:
-    bench = begun(enabled=False)
-    bench.may_act = False
-    await bench.look(HOST)
-    assert bench.record.steps == []
-    assert bench.queue.scheduled == 0
+    assert bench.record.steps == UNDISTURBED[:-2], "another one leads since before the children"
 
 
 async def test_the_lease_is_given_back_after_the_status_and_before_the_finalizer() -> None:

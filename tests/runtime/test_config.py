@@ -59,6 +59,15 @@ ERRORS: dict[str, tuple[Any, str]] = {
         {"namespaces": ["a"], "namespace": "home"},
         "namespaces must contain home, policy.maintenance.namespace",
     ),
+    "I32: a standby that takes over before the leader stops": (
+        {"leaderElection": {"leaseDuration": "10s"}},
+        "leaderElection: leaseDuration must be longer than renewDeadline",
+    ),
+    "I32: a leader that has no second try": (
+        {"leaderElection": {"renewDeadline": "10s", "retryPeriod": "9s"}},
+        "leaderElection: renewDeadline must be longer than 1.2 times retryPeriod",
+    ),
+    "a kill switch that no ConfigMap can be": ({"stopSwitch": "STOP"}, "stopSwitch: String should match pattern"),
     "a maintenance that is a list": (
         {"namespace": "home", "policy": {"maintenance": []}},
         "policy.maintenance: Input should be a valid dictionary",

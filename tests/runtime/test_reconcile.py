@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.runtime.fakes import KEY, SERVER, CrashError, SmallPlan
 from tests.runtime.workbench import Bench
+from vmferry.cloud.actions import ConfirmResize
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
@@ -168,19 +170,90 @@ async def test_two_looks_never_plan_for_the_same_room() -> None:
     assert len(bench.cloud.acted) == 1
 
 
-async def test_nothing_is_written_or_done_while_acting_is_not_allowed() -> None:
-    """I31: the switch is checked before the intent and before the action."""
+async def test_I32_nothing_is_looked_at_while_another_operator_leads() -> None:
     bench = Bench()
     bench.kube.add()
     bench.see()
-    bench.may_act = False
+    bench.term = None
     await bench.look()
-    assert bench.record.steps == []
-    assert bench.queue.scheduled == 1
-    bench.may_act = True
-    bench.record.hook = lambda step: setattr(bench, "may_act", not step.startswith("status"))
+    assert (bench.record.steps, bench.cloud.reads, bench.queue.scheduled) == ([], 0, 0)
+    bench.term = 1
+    await bench.finish()
+    assert bench.record.steps == UNDISTURBED
+
+
+#: right before this, and what was done until then
+LOSSES = {**{step: at for at, step in enumerate(UNDISTURBED)}, "thread": 2}
+
+
+@pytest.mark.parametrize("term", [None, 2], ids=["another one leads", "it leads again, but another one may have led"])
+@pytest.mark.parametrize("step", [step for step in LOSSES if step not in ("act LiveMigrate", "status completed")])
+async def test_I32_a_look_does_nothing_more_once_its_term_is_over(step: str, term: int | None) -> None:
+    """`thread`: between the written intent and the request, which a frozen process may be woken in."""
+    bench = Bench()
+    bench.kube.add()
+    lost: list[str] = []
+
+    def lose(name: str) -> None:
+        # what is under way itself has its resourceVersion to save it: what comes after must not be begun
+        if name == step and not lost:
+            lost.append(name)
+            bench.term = term
+
+    bench.record.hook = lose
+    for _ in range(4):
+        bench.see()
+        bench.term = 1 if not lost else bench.term
+        before = len(bench.record.steps)
+        await bench.look()
+        if lost:
+            break
+    assert lost
+    after = bench.record.steps[before:]
+    if step == "thread":
+        assert "act LiveMigrate" not in after, "the request was sent after all"
+        assert after[-1] == "status Requested"
+    else:
+        assert after[-1] == step, "it went on"
+    assert not bench.store._held_moves, "the move is held though nobody decides on it any more"
+    bench.record.hook = lambda _: None
+    bench.term = 3
+    bench.restart()
+    await bench.finish()
+    assert bench.record.steps.count("act LiveMigrate") == 1
+
+
+SWITCHES: dict[str, dict[str, str] | KubeError] = {
+    "it is thrown": {"stop": "true"},
+    "it cannot be read": KubeError("no answer"),
+    "it is thrown for the zone of hosts that nobody knows": {"zones": "az1"},
+}
+
+
+@pytest.mark.parametrize("thrown", SWITCHES.values(), ids=SWITCHES.keys())
+async def test_I31_a_switch_thrown_after_the_intent_stops_the_request(thrown: dict[str, str] | KubeError) -> None:
+    """The intent is resolved at once, without a look-up: nobody has to wait for what was not sent."""
+    bench = Bench()
+    bench.kube.add()
+    bench.see()
+    bench.record.hook = lambda step: setattr(bench.kube, "switch", thrown) if step == "thread" else None
     await bench.look()
-    assert bench.cloud.acted == [], "the switch was thrown between the intent and the action"
+    assert bench.cloud.acted == []
+    assert bench.status()["attempts"][-1]["state"] == "NotSent"
+    assert bench.record.steps[-3:] == ["status NotSent", "event Started", "event Asked"]
+
+
+async def test_I31_what_finishes_a_move_is_asked_for_though_the_switch_is_thrown() -> None:
+    def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
+        decision = SmallPlan(bench.cloud)(obj, world, now, policy)
+        return replace(decision, action=decision.action and ConfirmResize(SERVER))
+
+    bench = Bench(plan)
+    bench.kube.add()
+    bench.kube.switch = {"stop": "true"}
+    bench.see()
+    await bench.look()
+    assert bench.cloud.acted == [ConfirmResize(SERVER)]
 
 
 async def test_the_finalizer_never_goes_onto_an_object_that_is_being_deleted() -> None:

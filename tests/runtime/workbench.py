@@ -10,11 +10,14 @@ from typing import Any
 from tests.runtime.fakes import KEY, NOW, FakeCloud, FakeKube, Record, SmallMaintenance, SmallPlan, settle
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.stop import Stop
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
+from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kinds
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
+from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Store
 from vmferry.runtime.waking import Waker
 
@@ -29,7 +32,8 @@ class Bench:
         self.kube = FakeKube(self.record)
         self.cloud = FakeCloud(self.record)
         self.maintenance = SmallMaintenance()
-        self.may_act = True
+        #: of this operator's leading; None: another one leads
+        self.term: int | None = 1
         kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), settle=settle)
         other = replace(HOST_MAINTENANCE, plan=self.maintenance, settle=self.maintenance.settle)
         self.kinds: Kinds = {kind.name: kind, other.name: other}
@@ -39,17 +43,20 @@ class Bench:
         self.queue: WorkQueue[Key] = WorkQueue()
         self.waker = Waker(self.queue, lambda: self.cloud.snapshot.servers_by_host)
         self.store = Store(self.kinds, self.waker)
+        fence = Fence(self.kube, lambda: self.term)
+        self.switch = StopSwitch(self.kube, "vmferry-system", "vmferry-stop")
+        self.switch.seen = Stop()
         self.reconciler = Reconciler(
             self.kinds,
             self.store,
             self.queue,
-            self.kube,
+            fence,
             self.cloud,
-            HostLeases(self.kube, "vmferry-system", now=lambda: NOW),
+            HostLeases(fence, "vmferry-system", now=lambda: NOW),
             self.waker,
             Policy(),
+            self.switch,
             now=lambda: NOW,
-            allowed_to_act=lambda: self.may_act,
         )
         self.see()
 

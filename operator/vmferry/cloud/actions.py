@@ -123,4 +123,12 @@ class Unanswered:
     request_id: str | None = None
 
 
-Outcome = Accepted | Refused | Unanswered
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """We forbade it ourselves at the last moment (I31, I32): Nova was not asked."""
+
+    message: str
+    request_id: None = None
+
+
+Outcome = Accepted | Refused | Unanswered | NotSent

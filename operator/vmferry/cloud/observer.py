@@ -149,9 +149,9 @@ class Observer:
         self._tasks = []
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def act(self, action: Action) -> Outcome:
+    async def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
         """Ask the cloud once; see `NovaDoor.act`. What an accepted action did to a host is in the view afterwards."""
-        outcome = await self._call(self.door.act, action)
+        outcome = await self._call(self.door.act, action, forbidden)
         if isinstance(action, HostAction) and isinstance(outcome, Accepted):
             try:
                 async with asyncio.timeout(AFTER_ACTION):

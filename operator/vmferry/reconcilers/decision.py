@@ -21,6 +21,7 @@ from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.reconcilers.children import Child, NewChild
 from vmferry.reconcilers.claims import Claim
+from vmferry.reconcilers.stop import Stop
 
 Status = TypeVar("Status")
 
@@ -80,6 +81,8 @@ class World:
     children: tuple[Child, ...] = ()
     #: what the other HostMaintenances claim
     claims: tuple[Claim, ...] = ()
+    #: the kill switch (I31)
+    stopped: Stop = field(default_factory=Stop)
 
 
 class EventType(StrEnum):

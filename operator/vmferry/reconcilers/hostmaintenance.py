@@ -32,6 +32,7 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceScope,
 )
 from vmferry.reconcilers.maintenance_survey import survey
+from vmferry.reconcilers.stop import STOPPED
 from vmferry.reconcilers.survey import Survey
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import Cordon, HostBefore, HostMaintenance, HostMaintenanceStatus
@@ -194,6 +195,24 @@ def _refused(scope: MaintenanceScope) -> MaintenanceDecision | None:
     scope.conditions.set(DRAINED, False, reason, "nothing was moved")
     scope.stalled(reason, message)
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _stopped(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The kill switch (I31): the host is not touched and no move is begun; those that run are seen to their end."""
+    assert scope.host is not None
+    why = scope.world.stopped.against(scope.snapshot, scope.host.name)
+    under_way = scope.admitted and scope.status.release_started_at is None and not scope.host.service.enabled
+    if why is None or (under_way and not scope.survey.planned):
+        return None
+    if scope.admitted and (decision := _lease(scope)) is not None:
+        return decision  # it is kept
+    scope.tell_news(c.READY, STOPPED, why)
+    scope.progressing(STOPPED, why)
+    if not scope.admitted:
+        scope.conditions.set(CORDONED, False, STOPPED, "the host is not touched yet")
+    scope.conditions.set(DRAINED, False, STOPPED, why)
+    phase = MaintenancePhase.DRAINING if scope.admitted else MaintenancePhase.QUEUED
+    return scope.decide(phase, requeue_after=DRAINING)
 
 
 def _lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
@@ -482,6 +501,7 @@ STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     _preflight_only,
     _refused,
     _budget,
+    _stopped,
     _lease,
     _admit,
     _cordon,

@@ -17,6 +17,7 @@ from vmferry.cloud.actions import (
     ColdMigrate,
     Evacuate,
     LiveMigrate,
+    NotSent,
     Outcome,
     Refused,
     StartServer,
@@ -33,6 +34,7 @@ from vmferry.prerequisites import told
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.attempts import (
+    NOT_SENT,
     REFUSED,
     REQUESTED,
     SERVER_GONE,
@@ -45,6 +47,7 @@ from vmferry.reconcilers.attempts import (
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
+from vmferry.reconcilers.stop import STOPPED
 from vmferry.reconcilers.verdicts import write_verdicts
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import (
@@ -191,6 +194,10 @@ def _stopping(scope: Scope) -> MigrationDecision | None:
     if server.task_state is None and waited >= scope.policy.record_grace:
         if not scope.has_fresh_detail():
             return scope.needs()
+        if scope.world.stopped.against(scope.snapshot, server.host) is not None:
+            # it runs and nothing stops it: nothing has begun
+            scope.status.graceful_stop = None
+            return None
         # stopping twice does no harm, waiting for a stop that was never asked for does
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL * 5)
     return scope.decide(Phase.MIGRATING, requeue_after=_POLL)
@@ -282,6 +289,19 @@ def _paused(scope: Scope) -> MigrationDecision | None:
     return scope.decide(Phase.PENDING, requeue_after=scope.policy.recheck)
 
 
+def _stopped(scope: Scope) -> MigrationDecision | None:
+    """The kill switch (I31) is told, and lifted it goes on by itself; the last word is asked for before the request."""
+    server, target = scope.server, scope.status.target_host
+    why = scope.world.stopped.against(scope.snapshot, server.host if server else None, target)
+    if why is None:
+        return None
+    ready = scope.conditions.get(c.READY)
+    if ready is None or ready.reason != STOPPED:
+        scope.tell(STOPPED, why)
+    scope.conditions.progressing(STOPPED, why)
+    return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
+
+
 def _back_off(scope: Scope) -> MigrationDecision | None:
     """A pause before the next attempt, longer with each one."""
     attempts = scope.status.attempts
@@ -356,6 +376,7 @@ STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
     _check,
     _preflight_only,
     _paused,
+    _stopped,
     _back_off,
     _queue,
     _start,
@@ -535,6 +556,11 @@ def _settle_move(
     if attempt is None:
         return status, ()
     attempt.request_id = outcome.request_id
+    if isinstance(outcome, NotSent):
+        attempt.state = NOT_SENT
+        attempt.ended_at = now
+        attempt.message = clip(f"not sent: {outcome.message}", 2048)
+        return status, (Event("NotSent", clip(attempt.message), EventType.WARNING),)
     if isinstance(outcome, Refused):
         attempt.state = REFUSED
         attempt.ended_at = now

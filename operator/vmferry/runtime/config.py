@@ -36,6 +36,10 @@ _DEFAULTS = rules.Policy()
 #: a third of a Lease's duration is to spare
 LONGEST_VERIFY = timedelta(seconds=80)
 
+#: what client-go adds at random to the pause between two tries to lead, as a part of it
+JITTER = 0.2
+
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
 
@@ -238,6 +242,29 @@ class Health(_Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
 
 
+class LeaderElection(_Section):
+    """Which of several operators acts; the spans mean what they do in client-go."""
+
+    enabled: bool = True
+    #: of the Lease, in the operator's own namespace
+    name: ObjectName = "vmferry"
+    #: a standby takes over when the leader was silent for this long
+    lease_duration: Duration = timedelta(seconds=15)
+    #: a leader that could not renew for this long stops
+    renew_deadline: Duration = timedelta(seconds=10)
+    retry_period: Duration = timedelta(seconds=2)
+
+    _positive = field_validator("lease_duration", "renew_deadline", "retry_period")(_positive)
+
+    @model_validator(mode="after")
+    def _leaders_stop_in_time(self) -> Self:
+        if self.lease_duration <= self.renew_deadline:
+            raise ValueError("leaseDuration must be longer than renewDeadline")
+        if self.renew_deadline <= self.retry_period * (1 + JITTER):
+            raise ValueError(f"renewDeadline must be longer than {1 + JITTER:g} times retryPeriod")
+        return self
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -257,6 +284,9 @@ class Config(_Section):
     grace: Duration = timedelta(seconds=20)
     log: Log = Log()
     health: Health = Health()
+    leader_election: LeaderElection = LeaderElection()
+    #: the ConfigMap, in the operator's own namespace, that is the kill switch
+    stop_switch: ObjectName = "vmferry-stop"
 
     _positive = field_validator("resync")(_positive)
 

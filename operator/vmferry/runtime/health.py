@@ -23,6 +23,7 @@ class Health:
         self._beats: dict[str, float] = {}
         self._alive: dict[str, Check] = {}
         self._ready: dict[str, Check] = {}
+        self._notes: list[Check] = []
 
     def beat(self, name: str) -> None:
         """The loop lives."""
@@ -37,6 +38,13 @@ class Health:
 
     def ready_if(self, name: str, check: Check) -> None:
         self._ready[name] = check
+
+    def say(self, note: Check) -> None:
+        """What a person who asks whether it is ready may want to know, None: nothing."""
+        self._notes.append(note)
+
+    def notes(self) -> list[str]:
+        return [text for note in self._notes if (text := note()) is not None]
 
     def sick(self) -> list[str]:
         """Why a restart would help; empty when it would not."""
@@ -63,7 +71,7 @@ class HealthServer:
         self._port = port
         app = web.Application()
         app.router.add_get("/healthz", _probe(health.sick))
-        app.router.add_get("/readyz", _probe(health.unready))
+        app.router.add_get("/readyz", _probe(health.unready, health.notes))
         app.router.add_get("/metrics", _metrics)
         self._runner = web.AppRunner(app, access_log=None)
 
@@ -77,10 +85,12 @@ class HealthServer:
         await self._runner.cleanup()
 
 
-def _probe(problems: Callable[[], list[str]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _probe(
+    problems: Callable[[], list[str]], notes: Callable[[], list[str]] = list
+) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(_: web.Request) -> web.Response:
         found = problems()
-        return web.Response(text="\n".join(found or ["ok"]) + "\n", status=503 if found else 200)
+        return web.Response(text="\n".join((found or ["ok"]) + notes()) + "\n", status=503 if found else 200)
 
     return answer
 

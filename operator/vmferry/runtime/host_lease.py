@@ -1,8 +1,7 @@
 """Leases of hosts (coordination.k8s.io/v1): of all that might change a host, one may (I32).
 
-The record is as client-go's leader election writes it, so others may take part. Its rules are kept as well: who holds
-a Lease renews it, it is free when nobody does, and it has expired when its record has not changed for its duration,
-measured from the moment that this process first saw the record: clocks of two machines are never compared.
+The record is as client-go's leader election writes it, and its rules are kept (`lease_record`), so others may take
+part.
 
 `kubernetes.aio.leaderelection` is not used. One step of it could be called without its loop, but it takes a Lease of
 a server that cannot be reached for one that others hold, writes at every step, writes the local time as UTC, reads
@@ -17,11 +16,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, Protocol
 
 from vmferry.reconcilers.decision import HostLease
 from vmferry.resources.base import GROUP
 from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
+from vmferry.runtime.lease_record import KIND, Door, Seen, written
 from vmferry.runtime.store import Body
 
 #: seconds that a record holds
@@ -32,16 +31,6 @@ HOST = f"{GROUP}/host"
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 logger = logging.getLogger(__name__)
-
-
-class Door(Protocol):
-    """The Leases of `kube.Kube`. All raise `KubeError`."""
-
-    async def get_lease(self, namespace: str, name: str) -> Body: ...
-
-    async def put_lease(self, namespace: str, body: Body) -> Body: ...
-
-    async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None: ...
 
 
 def lease_name(host: str) -> str:
@@ -64,10 +53,8 @@ class HostLeases:
     ) -> None:
         self._door = door
         self._namespace = namespace
-        self._clock = clock
         self._now = now
-        #: by name: the record as it was last seen, and since when it is seen so
-        self._seen: dict[str, tuple[Body, float]] = {}
+        self._seen = Seen(clock)
 
     async def take(self, host: str, holder: str) -> HostLease:
         """Take the host's Lease if it is free or has expired, or keep it. Raises KubeError."""
@@ -76,31 +63,30 @@ class HostLeases:
             found = await self._door.get_lease(self._namespace, name)
         except NotFoundError:
             found = {"metadata": {"name": name, "namespace": self._namespace, "annotations": {HOST: host}}}
-            self._seen.pop(name, None)
+            self._seen.forget(name)
         record: Body = found.get("spec") or {}
         current = record.get("holderIdentity") or None
-        if current == holder and self._age(name, record) < DURATION / 3:
+        if current == holder and self._seen.age(name, record) < DURATION / 3:
             return HostLease(host, None)
         if current not in (None, holder):
-            unchanged = self._observe(name, record)
+            unchanged = self._seen.unchanged(name, record)
             if unchanged < (record.get("leaseDurationSeconds") or DURATION):
                 return HostLease(host, current)
             logger.warning("the Lease of %s has expired in the hands of %s", host, current)
         try:
-            written = await self._door.put_lease(
-                self._namespace, {**found, **_KIND, "spec": self._record(record, holder)}
-            )
+            spec = written(record, holder, DURATION, self._now())
+            kept = await self._door.put_lease(self._namespace, {**found, **KIND, "spec": spec})
         except ConflictError:
             return HostLease(host, await self._who_else(name, holder))
         except NotFoundError as error:
             raise KubeError(f"is the namespace {self._namespace} there? {error}") from error
-        self._seen[name] = (written["spec"], self._clock())
+        self._seen.note(name, kept["spec"])
         return HostLease(host, None)
 
     async def give_back(self, host: str, holder: str) -> None:
         """Free the host's Lease, if it is this holder's. Raises KubeError."""
         name = lease_name(host)
-        self._seen.pop(name, None)
+        self._seen.forget(name)
         try:
             found = await self._door.get_lease(self._namespace, name)
             if (found.get("spec") or {}).get("holderIdentity") == holder:
@@ -108,31 +94,6 @@ class HostLeases:
                 await self._door.delete_lease(self._namespace, name, metadata["uid"], metadata["resourceVersion"])
         except (NotFoundError, ConflictError) as error:
             logger.info("the Lease of %s is not ours any more: %s", host, error)
-
-    def _record(self, before: Body, holder: str) -> dict[str, Any]:
-        now = self._now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        kept = before.get("holderIdentity") == holder
-        changes = int(before.get("leaseTransitions") or 0)
-        return {
-            "holderIdentity": holder,
-            "leaseDurationSeconds": DURATION,
-            "acquireTime": before.get("acquireTime", now) if kept else now,
-            "renewTime": now,
-            "leaseTransitions": changes if kept or not before else changes + 1,
-        }
-
-    def _age(self, name: str, record: Body) -> float:
-        """Seconds since this process saw the record change; endless for one that it never saw before."""
-        seen = self._seen.get(name)
-        return self._clock() - seen[1] if seen is not None and seen[0] == record else float("inf")
-
-    def _observe(self, name: str, record: Body) -> float:
-        """Seconds since the record is seen to be what it is."""
-        age = self._age(name, record)
-        if age == float("inf"):
-            self._seen[name] = (record, self._clock())
-            return 0.0
-        return age
 
     async def _who_else(self, name: str, holder: str) -> str | None:
         """Who was faster."""
@@ -143,8 +104,5 @@ class HostLeases:
         current = record.get("holderIdentity") or None
         if current == holder:
             return None
-        self._observe(name, record)
+        self._seen.unchanged(name, record)
         return current or "somebody"
-
-
-_KIND = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}

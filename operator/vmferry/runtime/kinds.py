@@ -14,9 +14,11 @@ from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.reconcilers import hostmaintenance
 from vmferry.reconcilers.children import Child, child_of
 from vmferry.reconcilers.claims import Claim, claim_of
+from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.crossings import crossing_of
 from vmferry.reconcilers.decision import Decision, Event, World
 from vmferry.reconcilers.scope import planned_move
+from vmferry.reconcilers.stop import STOPPED
 from vmferry.reconcilers.vmmigration import plan, settle
 from vmferry.resources.base import Metadata, Model
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
@@ -95,6 +97,9 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
     status = obj.status
     if status.phase is not Phase.QUEUED or status.server is None or obj.spec.paused:
         return None
+    ready = status.condition(READY)
+    if ready is not None and ready.reason == STOPPED:
+        return None  # it has no turn, and keeps nobody from theirs
     if status.type is None or status.source_host is None or status.target_host is None:
         return None
     created = obj.metadata.creation_timestamp

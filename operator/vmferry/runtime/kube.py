@@ -18,7 +18,14 @@ from typing import Any
 
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiClient, Configuration, CustomObjectsApi, V1DeleteOptions, V1Preconditions
+from kubernetes.aio.client import (
+    ApiClient,
+    Configuration,
+    CoreV1Api,
+    CustomObjectsApi,
+    V1DeleteOptions,
+    V1Preconditions,
+)
 from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
@@ -73,6 +80,7 @@ class Kube:
         self._configuration = configuration
         self._client = ApiClient(configuration)
         self._objects = CustomObjectsApi(self._client)
+        self._core = CoreV1Api(self._client)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Kube:
@@ -230,6 +238,12 @@ class Kube:
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
             )
+
+    async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
+        """Its data."""
+        async with _told(f"get the ConfigMap {name}"):
+            found = await self._core.read_namespaced_config_map(name, namespace, _request_timeout=CALL_SECONDS)
+        return dict(found.data or {})
 
     async def create_event(self, namespace: str, body: Body) -> None:
         """An Event of events.k8s.io/v1."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from vmferry.cloud.observer import Observer, Pace
 from vmferry.runtime import metrics
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
+from vmferry.runtime.elector import Elector, identity
+from vmferry.runtime.fence import Fence
 from vmferry.runtime.health import Health, HealthServer
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.kinds import KINDS, Key, Kinds
@@ -22,6 +24,7 @@ from vmferry.runtime.kube import Kube, KubeError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resync import Resync
+from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, key_of, version_of
 from vmferry.runtime.waking import Waker
 from vmferry.runtime.watch import Watch
@@ -48,12 +51,10 @@ class Operator:
         config: Config,
         cloud: Cloud,
         kinds: Kinds = KINDS,
-        allowed_to_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._config = config
         self._cloud = cloud
         self._kinds = kinds
-        self._allowed_to_act = allowed_to_act
         self.health = Health()
         self.queue: WorkQueue[Key] = WorkQueue()
         self._waker = Waker(self.queue, lambda: cloud.snapshot.servers_by_host)
@@ -79,37 +80,46 @@ class Operator:
         policy = config.policy.rules()
         resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health)
         watch = Watch(self._kinds, config.namespaces, kube.credentials, self._on_event)
+        elector = self._elector(kube)
+        fence = Fence(kube, elector.term if elector else lambda: 0)
+        switch = StopSwitch(kube, config.namespace, config.stop_switch, self._look_at_all)
         reconciler = Reconciler(
             kinds=self._kinds,
             store=self.store,
             queue=self.queue,
-            kube=kube,
+            kube=fence,
             cloud=self._cloud,
-            leases=HostLeases(kube, config.namespace),
+            leases=HostLeases(fence, config.namespace),
             waker=self._waker,
             policy=policy,
-            allowed_to_act=self._allowed_to_act,
+            switch=switch,
         )
-        self._check_health(resync)
+        self._check_health(resync, elector)
         self._cloud.subscribe(self._waker.changed)
         await self._cloud.start()
         listing = asyncio.create_task(resync.run(config.resync), name="resync")
         stopping = asyncio.create_task(stop.wait(), name="stop")
         ending = asyncio.create_task(watch.ended.wait(), name="watch ended")
         workers: list[asyncio.Task[None]] = []
+        loops: list[asyncio.Task[None]] = []
         try:
             # Before everything is known no room can be counted; and kopf, which scans only once, needs the kinds.
             first = asyncio.create_task(resync.listed.wait(), name="first list")
             await asyncio.wait([first, listing, stopping], return_when=asyncio.FIRST_COMPLETED)
             first.cancel()
             if not stop.is_set() and not listing.done():
+                await switch.look()
+                loops.append(asyncio.create_task(switch.run(), name="stop switch"))
                 watch.start()
                 self.health.alive_if("watch", lambda: None if watch.alive else "it has ended")
                 for number in range(config.workers):
                     name = f"worker {number}"
                     workers.append(asyncio.create_task(work(name, self.queue, reconciler.look, self.health), name=name))
-                await asyncio.wait([listing, stopping, ending, *workers], return_when=asyncio.FIRST_COMPLETED)
-            return self._verdict(stop, [listing, ending, *workers])
+                if elector is not None:
+                    loops.append(asyncio.create_task(elector.run(), name="leader election"))
+                parts = [listing, stopping, ending, *workers, *loops]
+                await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            return self._verdict(stop, [listing, ending, *workers, *loops])
         finally:
             logger.info("stopping: running looks may finish within %s s", config.grace.total_seconds())
             self.queue.close()
@@ -121,13 +131,48 @@ class Operator:
                         "%s did not finish in time; the next start goes on from the records", task.get_name()
                     )
                     task.cancel()
-            rest: list[asyncio.Task[Any]] = [listing, stopping, ending]
+            # the Lease is kept until nothing is under way any more
+            rest: list[asyncio.Task[Any]] = [listing, stopping, ending, *loops]
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, *workers, return_exceptions=True)
+            if elector is not None:
+                await self._release(elector)
             await unwatching
             await self._cloud.stop()
             logger.info("stopped")
+
+    def _elector(self, kube: Kube) -> Elector | None:
+        chosen = self._config.leader_election
+        if not chosen.enabled:
+            metrics.LEADER.set(1)
+            return None
+        elector = Elector(
+            kube,
+            self._config.namespace,
+            chosen.name,
+            identity(),
+            duration=chosen.lease_duration.total_seconds(),
+            renew_deadline=chosen.renew_deadline.total_seconds(),
+            retry_period=chosen.retry_period.total_seconds(),
+            began=self._look_at_all,
+        )
+        metrics.LEADER.set_function(lambda: elector.term() is not None)
+        return elector
+
+    async def _release(self, elector: Elector) -> None:
+        """The next one need not wait for the Lease to expire."""
+        try:
+            async with asyncio.timeout(self._config.leader_election.retry_period.total_seconds()):
+                await elector.release()
+        except (KubeError, TimeoutError) as error:
+            logger.warning("the Lease is not released and will expire: %s", str(error) or "no answer in time")
+
+    def _look_at_all(self) -> None:
+        """A term has begun, or the kill switch was turned."""
+        for kind in self._kinds:
+            for key in self.store.keys(kind):
+                self.queue.add(key)
 
     def _on_event(self, kind: str, type_: str | None, body: Body) -> None:
         """What the watch shows: into the store, and on the queue if it is news."""
@@ -139,7 +184,9 @@ class Operator:
             self.queue.add(key)
         metrics.OBJECTS.set(len(self.store))
 
-    def _check_health(self, resync: Resync) -> None:
+    def _check_health(self, resync: Resync, elector: Elector | None) -> None:
+        if elector is not None:
+            self.health.say(elector.standby)
         longest = self._config.policy.max_view_age
 
         def view() -> str | None:

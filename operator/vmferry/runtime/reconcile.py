@@ -7,7 +7,7 @@
 The order is the safety: the process may die between any two steps. Before the status write nothing has happened;
 between it and the action the status says `Requested` and Nova has no record; after the action Nova has one. The next
 look tells these apart by Nova's records (I3), so no step is ever repeated blindly. A look that changes nothing writes
-nothing.
+nothing. It ends where it is when this operator leads no more: the next leader goes on from what is written.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, 
 from vmferry.resources.base import API_VERSION, Model
 from vmferry.runtime import metrics
 from vmferry.runtime.children import Children
-from vmferry.runtime.children import Writer as ChildWriter
 from vmferry.runtime.cloud import Cloud
-from vmferry.runtime.events import EventSink, tell
+from vmferry.runtime.events import tell
+from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about
 from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable
 from vmferry.runtime.waking import Waker
 
@@ -44,14 +45,6 @@ SETTLE_TRIES = 6
 SETTLE_PAUSE = 0.25
 
 logger = logging.getLogger(__name__)
-
-
-class Writer(EventSink, ChildWriter, Protocol):
-    """The writes of `kube.Kube`. All raise `KubeError`."""
-
-    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body: ...
-
-    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
 
 
 class Leases(Protocol):
@@ -73,19 +66,21 @@ class Reconciler:
     kinds: Kinds
     store: Store
     queue: WorkQueue[Key]
-    kube: Writer
+    kube: Fence
     cloud: Cloud
     leases: Leases
     waker: Waker
     policy: Policy
+    switch: StopSwitch
     now: Callable[[], datetime] = _now
-    #: asked right before every change of the cloud (I31, I32)
-    allowed_to_act: Callable[[], bool] = lambda: True
     #: resourceVersions of unreadable objects that were complained about
     _complained: dict[Key, int] = field(default_factory=dict)
 
     async def look(self, key: Key) -> None:
-        """One pass. Raises what went wrong; the caller looks again after a pause."""
+        """One pass. Raises what went wrong; the caller looks again after a pause.
+
+        While another operator leads nothing is looked at: all is, once this one does.
+        """
         known = self.store.get(key)
         if not isinstance(known, Unreadable):
             self._complained.pop(key, None)
@@ -93,12 +88,21 @@ class Reconciler:
             self.waker.forget(key)
             self.queue.forget(key)
             return
+        term = self.kube.term()
+        if term is None:
+            return
+        with self.kube.look(term):
+            await self._look(key, known, term)
+
+    async def _look(self, key: Key, known: Resource | Unreadable, term: int) -> None:
         if isinstance(known, Unreadable):
             await self._complain(key, known)
             return
         try:
             with about(self.kinds[key.kind].describe(known)):
-                await self._pass(key)
+                await self._pass(key, term)
+        except NotLeadingError as error:
+            logger.info("the look has ended: %s", error)
         except ConflictError as error:
             logger.info("the object has changed meanwhile, looking again: %s", error)
             await self._read_again(key)
@@ -114,17 +118,12 @@ class Reconciler:
         finally:
             self.store.release_held(key)
 
-    async def _pass(self, key: Key) -> None:
+    async def _pass(self, key: Key, term: int) -> None:
         kind = self.kinds[key.kind]
         planned = await self._plan(key)
         if planned is None:
             return
         obj, decision = planned
-        if _acts(decision) and not self.allowed_to_act():
-            # without the action the intent must not be written either
-            self._not_now(key)
-            return
-
         told = decision.events
         changed = False
         if decision.finalizer and not _has(kind, obj) and obj.metadata.deletion_timestamp is None:
@@ -133,8 +132,8 @@ class Reconciler:
         if not _same(decision.status, obj.status):
             obj = await self._put_status(kind, key, obj, decision.status)
             changed = True
-        if decision.action is not None and self.allowed_to_act():
-            obj, more = await self._act(kind, key, obj, decision.action)
+        if decision.action is not None:
+            obj, more = await self._act(kind, key, obj, decision.action, term)
             told += more
             changed = True
         # a repeated wish changes nothing and is not told again
@@ -142,8 +141,7 @@ class Reconciler:
             for event in told:
                 reference, version = obj.reference(), obj.metadata.resource_version
                 await tell(self.kube, key, reference, version, event, self.now())
-        if _acts(decision):
-            await self._see_to_others(key, obj, decision)
+        await self._see_to_others(key, obj, decision)
         if not decision.finalizer and _has(kind, obj):
             others = [name for name in obj.metadata.finalizers if name != kind.finalizer]
             obj = await self._put_finalizers(kind, key, obj, others)
@@ -155,15 +153,8 @@ class Reconciler:
         waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
         self.waker.note(key, decision.watches, waits=waits, host=decision.watches_host)
 
-    def _not_now(self, key: Key) -> None:
-        logger.info("not now: the operator is not allowed to act")
-        self.queue.add_after(key, self.policy.recheck.total_seconds())
-
     async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:
         """Delete and create children, give the Lease back. What is not done here is decided again in the next look."""
-        if not self.allowed_to_act():
-            self._not_now(key)
-            return
         children = Children(self.kinds, self.store, self.queue, self.kube)
         await children.delete(decision.deletes)
         if not await children.create(obj, decision.creates):
@@ -201,6 +192,7 @@ class Reconciler:
                 children=self.store.children_of(obj.metadata.uid),
                 look=look,
                 lease=lease,
+                stopped=self.switch.seen,
             )
             decision = kind.plan(obj, world, self.now(), self.policy)
             needs = decision.needs
@@ -214,9 +206,6 @@ class Reconciler:
                 self.queue.add_after(key, pause.total_seconds())
                 self.waker.note(key, decision.watches, waits=False, host=decision.watches_host)
                 return None
-            if needs.lease is not None and not self.allowed_to_act():
-                self._not_now(key)
-                return None
             asked.append(needs)
             if needs.detail and needs.server_id is not None:
                 detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
@@ -228,12 +217,18 @@ class Reconciler:
                 progress = await self.cloud.progress(needs.server_id, needs.progress_of)
 
     async def _act(
-        self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action
+        self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, term: int
     ) -> tuple[Resource, tuple[Event, ...]]:
         name = type(action).__name__
+        stopped = self.switch.against(action, lambda: self.cloud.snapshot)
+
+        def forbidden() -> str | None:
+            """The switch first, for it takes a while: who was frozen meanwhile must not act."""
+            return stopped() or (None if self.kube.term() == term else "this operator leads no more")
+
         with about(kind.describe(obj)):
             logger.info("asking the cloud: %s", action)
-            outcome = await self.cloud.act(action)
+            outcome = await self.cloud.act(action, forbidden)
             metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
             logger.info("the cloud answered: %s", outcome, extra={"requestId": outcome.request_id or ""})
         return await self._settle(kind, key, obj, action, outcome)
@@ -251,7 +246,7 @@ class Reconciler:
                 return obj, events
             try:
                 return await self._put_status(kind, key, obj, status), events
-            except (NotFoundError, InvalidError):
+            except (NotFoundError, InvalidError, NotLeadingError):
                 raise
             except KubeError as error:
                 logger.warning("the outcome is not written yet: %s", error)
@@ -306,11 +301,6 @@ class Reconciler:
         }
         event = Event("Unreadable", found.message, EventType.WARNING)
         await tell(self.kube, key, reference, str(found.version), event, self.now())
-
-
-def _acts(decision: Decision[Model]) -> bool:
-    """Whether it changes anything but the object itself."""
-    return bool(decision.action or decision.creates or decision.deletes or decision.release_lease)
 
 
 def _holder(key: Key, obj: Resource) -> str:

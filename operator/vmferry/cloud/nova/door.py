@@ -35,6 +35,7 @@ from vmferry.cloud.actions import (
     Evacuate,
     ForceComplete,
     LiveMigrate,
+    NotSent,
     Outcome,
     Refused,
     StartServer,
@@ -451,8 +452,11 @@ class NovaDoor:
 
     # -- acts
 
-    def act(self, action: Action) -> Outcome:
+    def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
         """Ask once. Whatever leaves it open whether Nova took the request is `Unanswered`.
+
+        `forbidden` is asked in this thread, right before the request is handed to its connection, when the token is
+        there already: says it why, the request is not sent. After a 401 it is asked again.
 
         A refusal must be Nova's own (or its gatekeeper's): a 4xx whose body is an OpenStack fault. A 4xx without one
         comes from something in between, and a 5xx never says for sure that nothing happened, 503 included: a load
@@ -477,7 +481,10 @@ class NovaDoor:
                 microversion=microversion,
                 raise_exc=False,
                 timeout=self._timeout,
+                requests_auth=_LastWord(forbidden),
             )
+        except _ForbiddenError as error:
+            return NotSent(str(error))
         except _FAILURES as error:
             return Unanswered(_describe(error))
         self._read_clock(answer)
@@ -625,6 +632,23 @@ class NovaDoor:
         return self._placement(
             adapter, f"/resource_providers/{provider}/{page}", {}, route=f"/resource_providers/{{id}}/{page}"
         )
+
+
+class _ForbiddenError(Exception):
+    """The request was not sent; the message says why."""
+
+
+class _LastWord:
+    """requests calls it, as a way to authenticate, with each request that is ready to be sent."""
+
+    def __init__(self, forbidden: Callable[[], str | None]) -> None:
+        self._forbidden = forbidden
+
+    def __call__(self, request: Any) -> Any:
+        why = self._forbidden()
+        if why is not None:
+            raise _ForbiddenError(why)
+        return request
 
 
 class _Connected:

@@ -1,0 +1,165 @@
+"""One of several operators leads (I32): a Lease, as client-go's leader election keeps it, so `kubectl` shows who.
+
+Two clocks matter, both our own. The leader's time is over `renew_deadline` after it *began* its last good renewal, told
+by a clock that also counts while the process or the machine sleeps: who wakes after that leads no more, before it has
+asked anybody. Others take the Lease only when its record has not changed for `duration`, which is longer.
+
+Each time that this process begins to lead has a number of its own, its term. What was begun in one term must not be
+finished in a later one: meanwhile somebody else may have led. `host_lease` says why `kubernetes.aio.leaderelection`
+is not used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from vmferry.runtime import metrics
+from vmferry.runtime.config import JITTER
+from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
+from vmferry.runtime.lease_record import KIND, Door, Seen, written
+from vmferry.runtime.store import Body
+
+logger = logging.getLogger(__name__)
+
+
+def clock() -> float:
+    """Seconds, counted also while the machine is suspended, where the system can tell."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def identity() -> str:
+    """The Pod's name, which is its host's, and a word of its own: a container that starts again is another one."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+class Elector:
+    """One candidate. `term` may be asked from any thread, everything else belongs to one event loop.
+
+    Spans are seconds; `duration` > `renew_deadline` > `retry_period` * 1.2. `began` is called when a term begins.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        namespace: str,
+        name: str,
+        me: str,
+        *,
+        duration: float,
+        renew_deadline: float,
+        retry_period: float,
+        began: Callable[[], None],
+        clock: Callable[[], float] = clock,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._door = door
+        self._namespace = namespace
+        self._name = name
+        self._me = me
+        self._duration = duration
+        self._renew_deadline = renew_deadline
+        self._retry_period = retry_period
+        self._began = began
+        self._clock = clock
+        self._now = now
+        self._seen = Seen(clock)
+        #: the Lease as we wrote it, while nothing says that it may be another by now
+        self._ours: Body | None = None
+        self._number = 0
+        #: when the term is over unless it is renewed
+        self._until = float("-inf")
+        self._told = False
+        #: who leads, as far as we know
+        self.holder: str | None = None
+
+    def term(self) -> int | None:
+        """The number of the running term, None while this operator does not lead."""
+        return self._number if self._clock() < self._until else None
+
+    def standby(self) -> str | None:
+        """For people: who leads instead of us; None: we do."""
+        return None if self.term() is not None else f"standby, {self.holder or 'nobody'} leads"
+
+    async def run(self) -> None:
+        """Try for ever. A try that hangs is given up early enough for another one within the deadline."""
+        while True:
+            try:
+                async with asyncio.timeout(self._renew_deadline / 2):
+                    await self.step()
+            except (KubeError, TimeoutError) as error:
+                # it may have come through all the same: read before the next write
+                self._ours = None
+                logger.warning("the Lease %s cannot be kept: %s", self._name, str(error) or "no answer in time")
+            self._tell()
+            spread = 0.0 if self.term() is not None else JITTER * random.random()  # noqa: S311 - no secret
+            await asyncio.sleep(self._retry_period * (1 + spread))
+
+    async def step(self) -> None:
+        """Renew our Lease, or take it if it is free or has expired. Raises KubeError."""
+        begun = self._clock()
+        found = self._ours if self.term() is not None and self._ours is not None else await self._read()
+        record: Body = found.get("spec") or {}
+        holder = record.get("holderIdentity") or None
+        if holder not in (None, self._me):
+            self.holder = holder
+            self._end()
+            if self._seen.unchanged(self._name, record) < (record.get("leaseDurationSeconds") or self._duration):
+                return
+            logger.warning("the Lease %s has expired in the hands of %s", self._name, holder)
+            begun = self._clock()
+        try:
+            self._ours = await self._write(found, self._me, self._duration)
+        except ConflictError as error:
+            self._ours = None
+            self._end()  # somebody else has written it
+            logger.info("somebody was faster: %s", error)
+            return
+        except NotFoundError as error:
+            self._ours = None
+            raise KubeError(f"is the namespace {self._namespace} there? {error}") from error
+        self._keep(begun + self._renew_deadline)
+
+    async def release(self) -> None:
+        """Lead no more, and let the next one begin at once. Raises KubeError."""
+        self._end()
+        found = await self._read()
+        if (found.get("spec") or {}).get("holderIdentity") == self._me:
+            await self._write(found, "", 1)
+        self._tell()
+
+    def _keep(self, until: float) -> None:
+        now = self._clock()
+        lapsed = now >= self._until
+        if lapsed:
+            self._number += 1  # first, so that no thread takes the new time for the old term's
+        self._until = until
+        self.holder = self._me
+        if lapsed and now < until:
+            metrics.TERMS.inc()
+            self._began()
+
+    def _end(self) -> None:
+        self._until = float("-inf")
+
+    def _tell(self) -> None:
+        leads = self.term() is not None
+        if leads != self._told:
+            logger.warning("this operator leads now" if leads else f"this operator leads no more: {self.standby()}")
+        self._told = leads
+
+    async def _read(self) -> Body:
+        try:
+            return await self._door.get_lease(self._namespace, self._name)
+        except NotFoundError:
+            return {"metadata": {"name": self._name, "namespace": self._namespace}}
+
+    async def _write(self, found: Body, holder: str, duration: float) -> Body:
+        spec = written(found.get("spec") or {}, holder, duration, self._now())
+        return await self._door.put_lease(self._namespace, {**found, **KIND, "spec": spec})

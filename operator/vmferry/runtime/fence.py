@@ -1,0 +1,88 @@
+"""Kubernetes for the looks of a leader: no write gets through once the term is over in which the look began (I32).
+
+Who writes nothing any more cannot fight with the next leader, nor carry out what it decided before that one came. What
+is under way in that very moment is caught by the object's resourceVersion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from vmferry.runtime.children import Writer as ChildWriter
+from vmferry.runtime.events import EventSink
+from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.kube import KubeError
+from vmferry.runtime.lease_record import Door as LeaseDoor
+from vmferry.runtime.store import Body
+
+#: of the look that this task carries out
+_term: ContextVar[int | None] = ContextVar("term", default=None)
+
+
+class NotLeadingError(KubeError):
+    """Nothing was written: the term of this look is over."""
+
+
+class Writer(EventSink, ChildWriter, Protocol):
+    """The writes of `kube.Kube`. All raise `KubeError`."""
+
+    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body: ...
+
+    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
+
+
+class _Kube(Writer, LeaseDoor, Protocol):
+    """All that looks ask of it."""
+
+
+class Fence:
+    """Implements `Writer` and `lease_record.Door`. `term` tells the running term, None while another one leads."""
+
+    def __init__(self, kube: _Kube, term: Callable[[], int | None]) -> None:
+        self._kube = kube
+        self.term = term
+
+    @contextmanager
+    def look(self, term: int) -> Iterator[None]:
+        """What this task writes within belongs to that term."""
+        token = _term.set(term)
+        try:
+            yield
+        finally:
+            _term.reset(token)
+
+    def _open(self) -> _Kube:
+        mine, now = _term.get(), self.term()
+        if mine is None or mine != now:
+            raise NotLeadingError("this operator leads no more")
+        return self._kube
+
+    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+        return await self._kube.get(kind, key)
+
+    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
+        return await self._open().create(kind, body)
+
+    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+        return await self._open().delete(kind, key, uid, version)
+
+    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+        return await self._open().put_status(kind, key, version, status)
+
+    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+        return await self._open().put_finalizers(kind, key, version, finalizers)
+
+    async def create_event(self, namespace: str, body: Body) -> None:
+        await self._open().create_event(namespace, body)
+
+    async def get_lease(self, namespace: str, name: str) -> Body:
+        return await self._kube.get_lease(namespace, name)
+
+    async def put_lease(self, namespace: str, body: Body) -> Body:
+        return await self._open().put_lease(namespace, body)
+
+    async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
+        await self._open().delete_lease(namespace, name, uid, version)

@@ -1,0 +1,94 @@
+"""The kill switch (I31), a ConfigMap in the operator's own namespace: polled for the statuses, read for each request.
+
+    kubectl create configmap vmferry-stop -n vmferry-system --from-literal=stop=true
+    kubectl create configmap vmferry-stop -n vmferry-system --from-literal=zones=az1,az2
+
+What cannot be read stops: nobody would know whether it is thrown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from vmferry.cloud.actions import Action
+from vmferry.cloud.model import Snapshot
+from vmferry.reconcilers.stop import STARTS, Stop, parse
+from vmferry.runtime import metrics
+from vmferry.runtime.kube import KubeError, NotFoundError
+
+#: seconds between two polls
+PAUSE = 5.0
+#: seconds that a request waits at most for what the switch says
+PATIENCE = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+class Door(Protocol):
+    """`kube.Kube`. Raises `KubeError`."""
+
+    async def get_config_map(self, namespace: str, name: str) -> dict[str, str]: ...
+
+
+class StopSwitch:
+    """Belongs to one event loop; `changed` is called in it when the switch says something else than before."""
+
+    def __init__(self, door: Door, namespace: str, name: str, changed: Callable[[], None] = lambda: None) -> None:
+        self._door = door
+        self._namespace = namespace
+        self._name = name
+        self._changed = changed
+        self._source = f"ConfigMap {namespace}/{name}"
+        self._unreadable = Stop(everywhere=True, message=f"new moves are stopped: {self._source} cannot be read")
+        #: the last poll failed
+        self._lost = False
+        #: what objects are told
+        self.seen = Stop(everywhere=True, message=f"new moves wait until {self._source} was read")
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(PAUSE)
+
+    async def look(self) -> None:
+        """Read it for the statuses."""
+        found = await self.read()
+        first, self._lost = not self._lost, found == self._unreadable
+        if self._lost and first:
+            return  # once is no news: each request asks for itself
+        if found != self.seen:
+            logger.warning("%s", found.message or "new moves are not stopped")
+            self.seen = found
+            metrics.STOPPED.set(bool(found.everywhere or found.zones))
+            self._changed()
+
+    async def read(self) -> Stop:
+        """What it says now; never raises."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                data = await self._door.get_config_map(self._namespace, self._name)
+        except NotFoundError:
+            return Stop()
+        except (KubeError, TimeoutError):
+            return self._unreadable
+        return parse(data, self._source)
+
+    def against(self, action: Action, snapshot: Callable[[], Snapshot]) -> Callable[[], str | None]:
+        """A question for another thread: why must this action not be asked for now? It reads the switch each time."""
+        loop = asyncio.get_running_loop()
+
+        def ask() -> str | None:
+            if not isinstance(action, STARTS):
+                return None
+            reading = asyncio.run_coroutine_threadsafe(self.read(), loop)
+            try:
+                found = reading.result(2 * PATIENCE)
+            except TimeoutError:  # the loop is not what it was
+                return self._unreadable.message
+            return found.against_action(action, snapshot())
+
+        return ask
