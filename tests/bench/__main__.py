@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import preflight
+from tests.bench import drains, preflight, rivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,9 @@ FIGURES = (
     Figure("preflight-fleet-outlooks-to-plain", 0.2, preflight.outlooks_to_plain),
     Figure("preflight-fleet-memory-MiB", 300, preflight.fleet_memory),
     Figure("preflight-fleet-minutes", 2, preflight.fleet_minutes),
+    Figure("drain-100-servers-to-ideal", 1.1, drains.simulated_ratio),
+    Figure("drain-nova-to-openstack-loop", 1, rivals.to_the_loop),
+    Figure("drain-nova-to-host-evacuate-live", 1.25, rivals.to_host_evacuate_live),
 )
 
 
