@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from tests.build import NOW
-from tests.cli.ferry.bodies import Terminal, attempt, failed, hm, prerequisite, ready, stalled, under_way, vmm
+from tests.cli.ferry.bodies import (
+    Terminal,
+    attempt,
+    conditions,
+    failed,
+    hm,
+    prerequisite,
+    ready,
+    stalled,
+    under_way,
+    vmm,
+)
 from vmferry.cli.ferry import frames, overview, pages
 from vmferry.cli.ferry.kube import FerryError, NoConnectionError, NotFoundError, NotInstalledError, refusal
 from vmferry.cli.ferry.outcome import Standing, cancelling, outcome, read
@@ -146,8 +157,10 @@ def test_why_of_a_refusal_says_what_where_expected_and_remedy() -> None:
 
 REFUSED_TRY = attempt("Refused", endedAt="2026-03-02T12:00:00Z", message="Nova says no", requestID="req-1")
 FAILED_MOVE = {"server": "t", "name": "web-2", "state": "Failed", "targetHost": "cmp2", "message": "the disk is full"}
+#: not the hint, which says that it goes on once nothing stands against it
+DOUBTLESS = f"\n\n{pages.NOTHING}"
 WHYS: dict[str, tuple[dict[str, Any], str, ExitStatus]] = {
-    "it is done": (vmm({"conditions": ready("MigrationSucceeded")}), pages.NOTHING, OK),
+    "it is done": (vmm({"conditions": ready("MigrationSucceeded")}), DOUBTLESS, OK),
     "it waits": (
         vmm({"conditions": under_way("Queued", "waits for its turn")}),
         "nothing stands against it; it goes on by itself: waits for its turn",
@@ -165,8 +178,13 @@ WHYS: dict[str, tuple[dict[str, Any], str, ExitStatus]] = {
         CANNOT_TELL,
     ),
     "a tolerated fact is missing while it moves": (
-        vmm({"conditions": under_way("Migrating"), "prerequisites": UNTOLD}),
-        pages.NOTHING,
+        vmm(
+            {
+                "conditions": under_way("Migrating") + conditions(PrerequisitesMet=(True, "AllPassed", "it can go")),
+                "prerequisites": UNTOLD,
+            }
+        ),
+        DOUBTLESS,
         OK,
     ),
     "a drain goes on but leaves one behind": (
@@ -184,7 +202,7 @@ WHYS: dict[str, tuple[dict[str, Any], str, ExitStatus]] = {
         "1. Conflict\n    found  HostMaintenance b has it already",
         BLOCKED,
     ),
-    "the host is empty": (hm({"conditions": ready("InMaintenance")}), pages.NOTHING, OK),
+    "the host is empty": (hm({"conditions": ready("InMaintenance")}), DOUBTLESS, OK),
 }
 
 

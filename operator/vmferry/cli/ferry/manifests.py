@@ -101,7 +101,7 @@ def maintenance(wish: Drain, existing: Body | None = None) -> Body:
     """A HostMaintenance that drains. One that is on already keeps what we said of it before; a new round does not."""
     spec: Body = {}
     if existing is not None and existing["spec"].get("enabled", True):
-        spec = {field: value for field, value in owned_spec(existing).items() if field != "preflightOnly"}
+        spec = owned_spec(existing)
     spec |= {"host": existing["spec"]["host"] if existing else wish.host, "enabled": True}
     if wish.reason is not None:
         spec["reason"] = wish.reason
@@ -121,7 +121,7 @@ def maintenance(wish: Drain, existing: Body | None = None) -> Body:
 
 def release(host: str, existing: Body | None = None) -> Body:
     """The same HostMaintenance, switched off: what we said before stays, or `returnVMs` would be lost just now."""
-    spec = {**(owned_spec(existing) if existing else {})}
+    spec = owned_spec(existing) if existing else {}
     spec |= {"host": existing["spec"]["host"] if existing else host, "enabled": False}
     return _checked(HostMaintenance, {"name": _name(host, existing)}, spec)
 
