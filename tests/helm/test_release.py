@@ -136,6 +136,36 @@ def test_a_pod_that_may_become_root_is_not_admitted_here(site: Site) -> None:
         site.cluster.kubectl_run("create", "--dry-run=server", "--filename", "-", input=yaml.safe_dump(pod))
 
 
+#: English sentence: the values, and what the notes say about them
+NOTES: dict[str, tuple[dict[str, Any], str]] = {
+    "that the Pod waits for a Secret": ({}, "create secret generic vmferry-cloud -n vmferry-system --from-file=clouds"),
+    "that the Pod waits for your Secret": (
+        {"cloud": {"existingSecret": "mine", "name": "lab"}},
+        "waits for the Secret mine with the key clouds.yaml, in which the cloud is called lab",
+    ),
+    "what a plain Nova does not tell": ({}, "every move waits with FactUnknown"),
+    "how everything is stopped": (
+        {"config": {"stopSwitch": "halt"}},
+        "kubectl create configmap halt -n vmferry-system",
+    ),
+    "what to do before uninstalling": ({}, "give back the hosts that are in maintenance"),
+    "that uninstalling would delete everything": ({"crds": {"keep": False}}, "WARNING: crds.keep is false"),
+}
+
+
+@pytest.mark.parametrize("sentence", NOTES)
+def test_the_notes_say(sentence: str, site: Site) -> None:
+    values, words = NOTES[sentence]
+    assert words in site.helm("install", "vmferry", CHART, "--dry-run=server", "--take-ownership", values=values)
+
+
+def test_the_notes_ask_for_nothing_that_is_done(site: Site) -> None:
+    systems = {"policy": {"operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["cmp1"]}]}}
+    values = {"cloud": {"cloudsYaml": "clouds: {}"}, "config": systems}
+    notes = site.helm("install", "vmferry", CHART, "--dry-run=server", "--take-ownership", values=values)
+    assert "create secret" not in notes and "plain Nova" not in notes
+
+
 MIGRATION = {
     "apiVersion": "vmferry.dev/v1alpha1",
     "kind": "VMMigration",
