@@ -172,7 +172,7 @@ def test_I31_the_switch_stops_new_moves_and_lifted_they_go_on(player: Player, ma
     another = boot(player, 1)[0]
     move = player.apply(another, type="Live", target={"host": "cmp2"})
     status = player.wait(move, "told that it is stopped", lambda s: reason(s) == "Stopped")
-    assert (status["phase"], status.get("attempts")) == ("Queued", None)
+    assert (status["phase"], status.get("attempts", [])) == ("Queued", [])
     assert player.records(another) == []
     turn(bed, None)
     player.finished(move)

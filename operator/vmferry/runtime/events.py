@@ -13,6 +13,7 @@ from vmferry.reconcilers.decision import Event
 from vmferry.resources.base import clip
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import ConflictError, KubeError
+from vmferry.runtime.logs import redact
 
 CONTROLLER = "vmferry.dev/operator"
 NOTE_LENGTH = 1024
@@ -43,7 +44,7 @@ async def tell(sink: EventSink, key: Key, reference: Reference, version: str, ev
         "action": "Reconcile",
         "reason": clip(event.reason, 128),
         "regarding": dict(reference),
-        "note": clip(event.message, NOTE_LENGTH).encode()[:NOTE_LENGTH].decode(errors="ignore"),
+        "note": clip(redact(event.message), NOTE_LENGTH).encode()[:NOTE_LENGTH].decode(errors="ignore"),
         "type": event.type.value,
     }
     try:
