@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +18,10 @@ import pytest
 import yaml
 
 from helm.generate import CHART
+from testbed.cloud import CLOUD_NAME
 from testbed.kubernetes.cluster import Cluster, KubectlError
-from testbed.processes import Supervisor, run_root
+from testbed.processes import Supervisor, free_port, run_root, wait_for
+from testbed.simulator import SimulatedCloud
 from tests.build import ident
 from tests.helm.chart import NAMESPACE, HelmError, helm, one, render
 from tests.helm.switches import COMBINATIONS, values_of
@@ -272,6 +278,62 @@ def test_definitions_that_are_there_already_are_taken_over_when_asked_for(clean:
     clean.cluster.kubectl_run("delete", "--wait=false", "--filename", "-", input=text)
     for what in (("vmm", "web-1", "--namespace", "migrations"), ("hm", "cmp1")):
         clean.cluster.kubectl_run("patch", *what, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+
+
+@pytest.mark.simulator
+def test_the_operator_works_with_what_a_release_gives_it(clean: Site, tmp_path: Path) -> None:
+    supervisor = clean.cluster.supervisor
+    cloud = SimulatedCloud.start(supervisor, clean.home)
+    clean.helm(
+        "install",
+        "vmferry",
+        CHART,
+        values={
+            "cloud": {"name": CLOUD_NAME, "cloudsYaml": cloud.clouds_yaml.read_text()},
+            "serviceAccount": {"name": "new"},
+        },
+    )
+    # there is no kubelet: what it would mount, and the process that it would start
+    config, clouds = tmp_path / "config.yaml", tmp_path / "clouds.yaml"
+    config.write_text(clean.get("configmap", "vmferry", "-n", NAMESPACE)["data"]["config.yaml"])
+    clouds.write_bytes(b64decode(clean.get("secret", "vmferry-cloud", "-n", NAMESPACE)["data"]["clouds.yaml"]))
+    kubeconfig = clean.cluster.service_account_kubeconfig(NAMESPACE, "new", tmp_path / "kubeconfig")
+    (container,) = clean.get("deployment", "vmferry", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"]
+    assert [variable["name"] for variable in container["env"]] == ["POD_NAMESPACE"]
+    args = [str(config) if arg == "/etc/vmferry/config/config.yaml" else arg for arg in container["args"]]
+    port = free_port()
+    environment = {
+        **os.environ,
+        "NO_PROXY": "*",
+        "POD_NAMESPACE": NAMESPACE,
+        "VMFERRY_CLOUDS_FILE": str(clouds),
+        "VMFERRY_HEALTH_ADDRESS": "127.0.0.1",
+        "VMFERRY_HEALTH_PORT": str(port),
+    }
+    (pod,) = (o for o in render(clean.home, {}) if o["kind"] == "Pod")
+    *_, script, url = pod["spec"]["containers"][0]["command"]
+    assert url == f"http://vmferry.{NAMESPACE}.svc:8080/readyz"
+
+    def helm_test() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, f"http://127.0.0.1:{port}/readyz"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    refused = helm_test()
+    assert refused.returncode == 1 and "no answer from http" in refused.stderr
+    command = [sys.executable, "-m", "vmferry", *args, "--kubeconfig", str(kubeconfig)]
+    supervisor.start("operator", command, env=environment)
+    try:
+        wait_for(lambda: helm_test().returncode == 0, 60, "helm test to pass", lambda: supervisor.check("operator"))
+        text = yaml.safe_dump({**MIGRATION, "metadata": {"name": "nobody", "namespace": "migrations"}})
+        clean.cluster.kubectl_run("create", "--filename", "-", input=text)
+        told = ("vmm", "nobody", "--namespace", "migrations")
+        wait_for(lambda: clean.get(*told).get("status", {}).get("phase"), 60, "a status")
+        lease = clean.get("lease", "vmferry", "--namespace", NAMESPACE)
+        assert lease["spec"]["holderIdentity"]
+        clean.cluster.kubectl_run("delete", *told, "--timeout=60s")
+    finally:
+        supervisor.stop("operator")
+        cloud.stop()
 
 
 #: who, what: whether they may
