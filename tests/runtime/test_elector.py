@@ -153,6 +153,19 @@ async def released_and_taken(place: Place) -> None:
     await place.b.step()
 
 
+async def released_while_a_renewal_that_was_given_up_comes_through(place: Place) -> None:
+    await place.both_step()
+
+    def renew(step: str) -> None:
+        if step == "lease vmferry":
+            place.record.hook = lambda _: None
+            place.somebody_writes(renewTime="2026-01-01T12:30:00.000000Z")
+
+    place.record.hook = renew
+    await place.a.release()
+    await place.b.step()
+
+
 async def released_by_the_standby(place: Place) -> None:
     await place.both_step()
     await place.b.release()
@@ -179,6 +192,10 @@ TABLE: dict[str, tuple[Callable[[Place], Awaitable[None]], str]] = {
     "a Kubernetes that is away too long ends it": (kubernetes_is_away_too_long, ""),
     "released it leads no more": (released, ""),
     "released it is taken at once": (released_and_taken, "b"),
+    "released it is taken at once, though a renewal was under way": (
+        released_while_a_renewal_that_was_given_up_comes_through,
+        "b",
+    ),
     "a standby has nothing to release": (released_by_the_standby, "a"),
     "times that others write are not compared": (the_wall_clock_of_the_holder_is_wrong, "b"),
 }

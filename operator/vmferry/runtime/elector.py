@@ -129,9 +129,15 @@ class Elector:
     async def release(self) -> None:
         """Lead no more, and let the next one begin at once. Raises KubeError."""
         self._end()
-        found = await self._read()
-        if (found.get("spec") or {}).get("holderIdentity") == self._me:
-            await self._write(found, "", 1)
+        while True:
+            found = await self._read()
+            if (found.get("spec") or {}).get("holderIdentity") != self._me:
+                break
+            try:
+                await self._write(found, "", 1)
+            except ConflictError:
+                continue  # a renewal that was given up has come through all the same
+            break
         self._tell()
 
     def _keep(self, until: float) -> None:
