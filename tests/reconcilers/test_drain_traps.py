@@ -297,3 +297,13 @@ def test_I28_a_maintenance_that_outlasts_the_time_of_finished_migrations_forgets
     d.apply("cmp1", enabled=False)
     d.released()
     assert where(d.cloud)["web-1"] == "cmp1"
+
+
+def test_the_records_of_maintenances_long_past_do_not_pile_up() -> None:
+    d = Drain(a_cloud("web-1"))
+    for _ in range(4):
+        d.apply("cmp1", enabled=True, returnVMs=True)
+        d.in_maintenance()
+        d.apply("cmp1", enabled=False)
+        d.released()
+    assert {child.round for child in d.children("cmp1")} == {3, 4}

@@ -240,6 +240,8 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
     status.release_started_at = status.released_at = status.drained_at = status.empty_since = None
     if not again:
         status.host_before = status.cordon = None
+        # the records of the maintenance before this one stay to be read, older ones would pile up for ever
+        scope.deletes += [child for child in scope.children if child.over and child.round < status.round - 1]
     scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
     scope.survey = survey(scope, scope.host) if scope.host else scope.survey
     write_survey(scope, scope.survey)
