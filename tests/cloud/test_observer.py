@@ -325,6 +325,27 @@ async def test_an_incremental_poll_forgets_no_migration() -> None:
         assert observer.snapshot.migrations
 
 
+@pytest.mark.parametrize(
+    ("status", "followed"),
+    [
+        pytest.param("running", True, id="what moves is followed closely, so that its end is seen soon"),
+        pytest.param("completed", False, id="a cloud in which nothing moves is left in peace"),
+    ],
+)
+async def test_R26_how_often_is_polled(monkeypatch: pytest.MonkeyPatch, status: str, followed: bool) -> None:
+    monkeypatch.setattr("vmferry.cloud.observer.BUSY", 0.02)
+    door = FakeDoor()
+    door.records = [migration(1, status=status)]
+    async with watching(door, replace(FAST, poll=60)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.changed_records = [migration(1, status="error")]
+        later = datetime.now(UTC) + timedelta(seconds=0.2)
+        await until(lambda: observer.snapshot.read_at[Part.HOSTS] > later, "some more looks at the hosts")
+        if followed:
+            await until(lambda: observer.snapshot.migrations["m1"].status == "error", "its end")
+        assert observer.snapshot.migrations["m1"].status == ("error" if followed else status)
+
+
 async def test_a_failing_cloud_keeps_the_view_which_ages_and_recovers_by_itself() -> None:
     door = FakeDoor()
     async with watching(door) as observer:

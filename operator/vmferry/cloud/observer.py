@@ -27,6 +27,7 @@ from vmferry.cloud.model import (
     Hypervisor,
     InstanceAction,
     Migration,
+    MigrationStage,
     Part,
     Progress,
     Server,
@@ -60,6 +61,9 @@ BUILD = "BUILD"
 REMEMBER = 600.0
 #: seconds that an action's outcome waits at most for the look at what it did
 AFTER_ACTION = 10.0
+#: seconds between two polls at most while something is being migrated: the end of a migration makes room for the next
+#: one, and until it is seen the limits are not used up
+BUSY = 2.0
 #: how many doubtful servers are asked for at once
 CHECKS_AT_ONCE = 4
 
@@ -231,8 +235,16 @@ class Observer:
             else:
                 failures = 0
                 self._report_trouble(part, None)
-            pause = min(seconds * 2**failures, max(LONGEST_PAUSE, seconds)) if failures else seconds
+            pause = min(seconds * 2**failures, max(LONGEST_PAUSE, seconds)) if failures else self._rest(part, seconds)
             await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2))
+
+    def _rest(self, part: Part, seconds: float) -> float:
+        """Seconds to the next read; the lists of what has changed are short, so they may be read often."""
+        if part not in (Part.SERVERS, Part.MIGRATIONS):
+            return seconds
+        migrations = self._snapshot.migrations.values()
+        busy = any(migration.stage is MigrationStage.IN_FLIGHT for migration in migrations)
+        return min(seconds, BUSY) if busy else seconds
 
     async def _keep_reading_facts(self, seconds: float) -> None:
         """What nobody has to have: a failure leaves the facts missing and the view as fresh as it was."""
