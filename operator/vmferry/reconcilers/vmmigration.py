@@ -187,11 +187,14 @@ def _stopping(scope: Scope) -> MigrationDecision | None:
     if stop is None or server.vm_state != "active" or _used(scope):
         return None
     waited = scope.now - stop.requested_at
-    if waited >= scope.policy.stop_timeout and server.task_state is None:
+    since = scope.now - (stop.asked_at or stop.requested_at)
+    away = _away(scope, since)
+    pause = scope.policy.record_grace
+    if waited >= scope.policy.stop_timeout and not away and since >= pause and server.task_state is None:
         scope.status.graceful_stop = None
         return _conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, "the server did not stop in time")
     scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
-    if server.task_state is None and waited >= scope.policy.record_grace:
+    if server.task_state is None and since >= pause:
         if not scope.has_fresh_detail():
             return scope.needs()
         if scope.world.stopped.against(scope.snapshot, server.host) is not None:
@@ -199,8 +202,23 @@ def _stopping(scope: Scope) -> MigrationDecision | None:
             scope.status.graceful_stop = None
             return None
         # stopping twice does no harm, waiting for a stop that was never asked for does
+        stop.requested_at = scope.now if away else stop.requested_at
+        stop.asked_at = scope.now
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL * 5)
+    _at_it(scope, stop)
     return scope.decide(Phase.MIGRATING, requeue_after=_POLL)
+
+
+def _away(scope: Scope, since_asked: timedelta) -> bool:
+    """Whether nobody has asked for so long that the operator was not there: its own absence is no server's failure."""
+    return since_asked >= scope.policy.stop_timeout
+
+
+def _at_it(scope: Scope, stop: GracefulStop) -> None:
+    """The cloud takes its time, and the operator is there: written now and then, not each time."""
+    since = scope.now - (stop.asked_at or scope.now)
+    if since >= scope.policy.stop_timeout / 2 and not _away(scope, since):
+        stop.asked_at = scope.now
 
 
 def _given_up(scope: Scope) -> MigrationDecision | None:
@@ -334,7 +352,7 @@ def _start(scope: Scope) -> MigrationDecision:
     scope.status.started_at = scope.status.started_at or scope.now
     scope.status.progress = None
     if kind is MigrationKind.COLD and server.vm_state == "active":
-        scope.status.graceful_stop = GracefulStop(requested_at=scope.now)
+        scope.status.graceful_stop = GracefulStop(requested_at=scope.now, asked_at=scope.now)
         scope.tell("StoppingServer", "stopping the server gracefully before its cold migration")
         scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL)
@@ -516,8 +534,10 @@ def _start_again(scope: Scope) -> MigrationDecision | str | None:
     asked = stop.start_requested_at
     scope.conditions.progressing("StartingServer", "the server is being started again")
     if server.task_state is not None:
+        _at_it(scope, stop)
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
-    if server.vm_state == "stopped" and asked is not None and scope.now - asked < scope.policy.record_grace:
+    since = scope.now - (stop.asked_at or asked) if asked is not None else None
+    if server.vm_state == "stopped" and since is not None and since < scope.policy.record_grace:
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
     if not scope.has_fresh_detail():
         return scope.needs()
@@ -525,9 +545,11 @@ def _start_again(scope: Scope) -> MigrationDecision | str | None:
         return None
     if server.vm_state != "stopped":
         return f"the server is {server.status} and was not started again"
-    if asked is not None and scope.now - asked >= scope.policy.stop_timeout:
+    away = since is not None and _away(scope, since)
+    if asked is not None and scope.now - asked >= scope.policy.stop_timeout and not away:
         return "the server could not be started again"
-    stop.start_requested_at = asked or scope.now
+    stop.start_requested_at = scope.now if asked is None or away else asked
+    stop.asked_at = scope.now
     scope.tell("StartingServer", "starting the server again after its cold migration")
     return scope.decide(Phase.VERIFYING, action=StartServer(server.id), requeue_after=_POLL)
 

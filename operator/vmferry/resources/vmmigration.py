@@ -226,8 +226,16 @@ class Attempt(Model):
 class GracefulStop(Model):
     """The stop before a cold migration that the request asked for, and the start owed after it."""
 
-    requested_at: Annotated[Time, Field(description="When the stop was decided.")]
-    start_requested_at: Annotated[Time | None, Field(description="When the start afterwards was decided.")] = None
+    requested_at: Annotated[
+        Time, Field(description="When the stop was decided; anew if nobody was there to ask for it.")
+    ]
+    start_requested_at: Annotated[
+        Time | None, Field(description="When the start afterwards was decided; anew if nobody was there to ask for it.")
+    ] = None
+    asked_at: Annotated[
+        Time | None,
+        Field(description="When the stop, or the start, was last asked for, or the cloud last seen to be at it."),
+    ] = None
 
 
 class VMMigrationStatus(Model):
