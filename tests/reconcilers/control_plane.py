@@ -30,6 +30,8 @@ from vmferry.resources.words import Phase
 TICK = timedelta(seconds=2)
 #: a Lease that nobody renews for so long is free
 LEASE = timedelta(seconds=120)
+#: one that was not renewed for so long is not wanted any more: everybody looks every ten seconds
+RENEWED = timedelta(seconds=30)
 POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
 
 Body = dict[str, Any]
@@ -51,6 +53,8 @@ class ControlPlane:
         self.effects = 0
         self.crash_at: int | None = None
         self.crash_after = False
+        #: how long it takes until the operator runs again
+        self.down = timedelta()
         self._due: dict[tuple[str, str], datetime] = {}
         self._version = 0
         self._uid = 0
@@ -74,6 +78,12 @@ class ControlPlane:
         if before != body["spec"]:
             body["metadata"]["generation"] += 1
         self._due.pop(("hm", name), None)
+
+    def migrate(self, name: str, server_id: str, **spec: Any) -> None:
+        """A VMMigration of its own, as a person creates it."""
+        body = self.migrations[name] = self._new(name)
+        body["metadata"]["namespace"] = "default"
+        body["spec"] = {"server": {"id": server_id}, **spec}
 
     def delete(self, name: str) -> None:
         body = self.maintenances[name]
@@ -110,6 +120,10 @@ class ControlPlane:
         found = self.maintenance(name).status.condition(type_)
         return (found.status, found.reason) if found else None
 
+    def renews(self, host: str) -> bool:
+        """Whether the Lease of a host is still held on purpose; one that nobody renews ends by itself."""
+        return host in self.leases and self.cloud.now - self._renewed.get(host, self.cloud.now) < RENEWED
+
     # -- the loop
 
     def run(self, until: Callable[[], bool], seconds: float = 3600) -> None:
@@ -135,6 +149,7 @@ class ControlPlane:
         except CrashError:
             self.say("the operator is killed and started again")
             self._due.clear()
+            self.cloud.pass_time(self.down)
         self._count()
         self.cloud.pass_time(TICK)
 
@@ -212,12 +227,18 @@ class ControlPlane:
             uid = body["metadata"]["uid"]
             if self.cloud.now - self._renewed.get(needs.lease, self.cloud.now) > LEASE:
                 self.leases.pop(needs.lease, None)
-            holder = self.leases.setdefault(needs.lease, uid)
+            if needs.lease not in self.leases:
+                self._effect(lambda: self._take(needs.lease or "", uid))
+            holder = self.leases[needs.lease]
             if holder == uid:
                 self._renewed[needs.lease] = self.cloud.now
             more["lease"] = HostLease(needs.lease, None if holder == uid else holder)
         fields = {name: getattr(world, name) for name in World.__dataclass_fields__}
         return World(**fields | more)
+
+    def _take(self, host: str, uid: str) -> None:
+        self.leases[host] = uid
+        self._renewed[host] = self.cloud.now
 
     def _carry_out(self, key: tuple[str, str], body: Body, decision: Decision[Any]) -> None:
         metadata = body["metadata"]
