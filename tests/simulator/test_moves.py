@@ -97,7 +97,13 @@ async def test_a_resize_changes_the_flavor_and_its_share_of_the_host(bench: Benc
 
 @pytest.mark.parametrize(
     ("version", "state", "status"),
-    [("2.95", "active", "SHUTOFF"), ("2.94", "active", "ACTIVE"), ("2.94", "stopped", "SHUTOFF")],
+    [
+        ("2.95", "active", "SHUTOFF"),
+        ("2.95", "error", "ACTIVE"),
+        ("2.94", "active", "ACTIVE"),
+        ("2.94", "stopped", "SHUTOFF"),
+        ("2.94", "error", "ACTIVE"),
+    ],
 )
 async def test_an_evacuated_server_ends(bench: Bench, version: str, state: str, status: str) -> None:
     server = await bench.server("cmp1", state=state)
@@ -131,6 +137,18 @@ async def test_a_source_that_returns_completes_its_evacuations_and_may_then_be_f
     assert len(bench.cloud.ledger.consumers[server].holds) == 1
     status, _ = await bench.nova("PUT", f"/os-services/{host.service_uuid}", {"forced_down": False})
     assert status == 200
+
+
+async def test_a_host_may_be_forced_up_once_the_servers_evacuated_from_it_are_deleted(bench: Bench) -> None:
+    server = await bench.server("cmp1")
+    service = f"/os-services/{bench.cloud.hosts['cmp1'].service_uuid}"
+    await bench.nova("PUT", service, {"forced_down": True})
+    await bench.act(server, "evacuate", {})
+    bench.step(5)
+    assert (await bench.nova("PUT", service, {"forced_down": False}))[0] == 400
+    await bench.nova("DELETE", f"/servers/{server}")
+    bench.step(1)
+    assert (await bench.nova("PUT", service, {"forced_down": False}))[0] == 200
 
 
 async def test_an_evacuation_that_finds_no_host_leaves_error(bench: Bench) -> None:

@@ -72,11 +72,13 @@ def _rebuild(cloud: Cloud, server: Server, migration: Migration, *, stop: bool) 
     action.begin("compute_rebuild_instance", destination, cloud.now)
     cloud.set_status(migration, "pre-migrating")
     cloud.set_task(server, "rebuild_spawning")
-    was_stopped = server.vm_state == "stopped"
+    before = server.vm_state
+    # one in ERROR is started whatever was asked for: nobody knows what it was
+    stopped = before == "stopped" or (stop and before != "error")
 
     def finish() -> None:
         cloud.place(server, destination)
-        server.vm_state = "stopped" if stop or was_stopped else "active"
+        server.vm_state = "stopped" if stopped else "active"
         server.power_state = SHUTDOWN if server.vm_state == "stopped" else RUNNING
         server.fault = None
         server.launched_at = cloud.now

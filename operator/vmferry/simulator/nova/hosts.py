@@ -101,7 +101,10 @@ def _update_service(call: Call) -> Reply:
 
 def _refuse_with_evacuations(call: Call, host: Host) -> None:
     for migration in call.cloud.migrations.values():
-        if migration.type == "evacuation" and migration.source == host.name and migration.status == "done":
+        if migration.type != "evacuation" or migration.source != host.name or migration.status != "done":
+            continue
+        # the record of a deleted server is deleted with it
+        if call.cloud.servers[migration.server_id].deleted_at is None:
             raise BadRequestError(
                 f"Unable to force up host {host.name} as `done` evacuation migration records remain associated with "
                 "the host. Ensure the compute service has been restarted, allowing these records to move to "
