@@ -9,8 +9,16 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
 
-from vmferry.resources.base import API_VERSION, Condition, Duration, Metadata, Model, Time
-from vmferry.resources.vmmigration import MAX_ATTEMPTS, HostName, Message, TargetRef, rule
+from vmferry.resources.base import API_VERSION, Condition, Metadata, Model, Time
+from vmferry.resources.vmmigration import (
+    MAX_ATTEMPTS,
+    AttemptOnTimeout,
+    AttemptTimeout,
+    HostName,
+    Message,
+    TargetRef,
+    rule,
+)
 from vmferry.resources.words import (
     MaintenancePhase,
     MoveState,
@@ -33,16 +41,8 @@ Count = Annotated[int, Field(ge=0, le=1_000_000)]
 class MigrationSettings(Model):
     """How each server is moved; the fields are those of a VMMigration."""
 
-    timeout: Annotated[
-        Duration | None,
-        Field(description="Deadline of one attempt, like 30m; the default grows with the bytes to copy."),
-    ] = None
-    on_timeout: Annotated[
-        OnTimeout,
-        Field(
-            description="At the deadline of a live migration: Abort it, or ForceComplete it by post-copy or a pause."
-        ),
-    ] = OnTimeout.ABORT
+    timeout: AttemptTimeout = None
+    on_timeout: AttemptOnTimeout = OnTimeout.ABORT
     retries: Annotated[
         int,
         Field(ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts for a server after a failure, each elsewhere."),

@@ -33,6 +33,17 @@ def rule(expression: str, message: str, field_path: str | None = None) -> dict[s
     return {"rule": expression, "message": message, **path}
 
 
+#: fields that whoever has servers moved asks for
+AttemptTimeout = Annotated[
+    Duration | None,
+    Field(description="Deadline of one attempt, like 30m; the default grows with the bytes to copy."),
+]
+AttemptOnTimeout = Annotated[
+    OnTimeout,
+    Field(description="At the deadline of a live migration: Abort it, or ForceComplete it by post-copy or a pause."),
+]
+
+
 class ServerRef(Model):
     """Which server: by its id, or by its exact name within a project."""
 
@@ -98,16 +109,8 @@ class VMMigrationSpec(Model):
     stop_if_running: Annotated[
         bool, Field(description="Cold only: stop a running server gracefully first and start it afterwards.")
     ] = False
-    timeout: Annotated[
-        Duration | None,
-        Field(description="Deadline of one attempt, like 30m; the default grows with the bytes to copy."),
-    ] = None
-    on_timeout: Annotated[
-        OnTimeout,
-        Field(
-            description="At the deadline of a live migration: Abort it, or ForceComplete it by post-copy or a pause."
-        ),
-    ] = OnTimeout.ABORT
+    timeout: AttemptTimeout = None
+    on_timeout: AttemptOnTimeout = OnTimeout.ABORT
     retries: Annotated[
         int,
         Field(ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts after a failure, each on another target."),
