@@ -84,12 +84,13 @@ test-servers: install ## API, contract and end-to-end tests on the real Kubernet
 drain50: install ## on the real Nova: 50 servers leave a host, 10 at a time; some three minutes
 	@$(PY) -m pytest -q -s -m long tests/e2e/test_big_drain.py $(ARGS)
 
-# `make agreement N=200 SEED=8 SECONDS=1200`; SECONDS is bash's own, so only what make is given counts
+# `make agreement N=200 SEED=8 SECONDS=1200`; SECONDS is bash's own, so only what make is given counts.
+# The real Nova unless a CLOUD is given: that is what the verdicts are about.
 N ?= 1000
 SEED ?= 7
 .PHONY: agreement
-agreement: setup ## random requests: our verdicts against what a real Nova does; N=, SEED=, SECONDS=
-	@$(PY) -u -m testbed.agreement --requests $(N) --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
+agreement: setup ## random requests: our verdicts against a real Nova's deeds; N=, SEED=, SECONDS=, CLOUD=simulator
+	@$(PY) -u -m testbed.agreement --cloud $(if $(filter file,$(origin CLOUD)),nova,$(CLOUD)) --requests $(N) --seed $(SEED) $(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: crash
 crash: setup ## the operator is killed at every effect of every kind of life, and started again; a minute

@@ -29,6 +29,9 @@ class CloudLab(Protocol):
     def start_compute(self, host: str) -> None:
         """Start the host's nova-compute again and wait until its service is up."""
 
+    def forget_guest(self, server_id: str) -> None:
+        """Take what is left of a deleted server off all hosts, as if those that had failed were installed anew."""
+
     def knob(self, host: str, **values: float | bool | None) -> None:
         """Set how migrations *from* this host behave, until `reset_knobs`.
 

@@ -86,6 +86,9 @@ class SimulatedCloud:
             self.step(1)
         wait_for(lambda: self.control("GET", "/state")["hosts"][host]["alive"], 30, f"nova-compute of {host} to be up")
 
+    def forget_guest(self, server_id: str) -> None:
+        """Nothing: a server that is deleted leaves no guest behind on a simulated host."""
+
     def knob(self, host: str, **values: float | bool | None) -> None:
         self.control("PUT", f"/hosts/{host}/knobs", values)
 

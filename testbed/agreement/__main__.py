@@ -1,4 +1,4 @@
-"""`make agreement N=1000 SEED=7 SECONDS=2400`: random requests against a real Nova (R21).
+"""`make agreement N=1000 SEED=7 SECONDS=2400`: random requests against a real Nova, or the simulator (R21).
 
 Ends with `agreement: A of N, passed-but-refused P, refused-but-possible R`; the exit status is 1 unless P and R are 0.
 """
@@ -21,22 +21,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from testbed.agreement import report
+from testbed.agreement.clouds import CLOUDS
 from testbed.agreement.draw import draw
 from testbed.agreement.fleet import generate
 from testbed.agreement.hands import Place
+from testbed.agreement.tempo import Tempo
 from testbed.agreement.trial import Case
 from testbed.agreement.world import TROUBLE, World
-from testbed.nova.lab import NovaLab
+from testbed.cloud import CloudLab
 from testbed.processes import Supervisor, cache_dir, run_root
 
-#: calm enough for a busy machine; facts of the hosts do not change here, so they need not be told often
-SETTINGS = {
-    "report_interval": 4,
-    "service_down_time": 24,
-    "rpc_response_timeout": 90,
-    "long_rpc_timeout": 240,
-    "update_resources_interval": 300,
-}
 #: requests between two changes of the failed hosts
 EPOCH = 200
 #: requests at once
@@ -117,9 +111,9 @@ class Run:
         say(f"  {len(self.cases)} of {self.count}: {told}; {max(0, self.end - time.monotonic()):.0f} s left")
 
 
-async def run(lab: NovaLab, seed: int, count: int, seconds: float) -> Run:
+async def run(lab: CloudLab, tempo: Tempo, seed: int, count: int, seconds: float) -> Run:
     """Never raises for what the lab does: what was found until then is worth a report."""
-    world = World(lab, generate(seed))
+    world = World(lab, generate(seed), tempo)
     made = Run(world, seed, count, seconds)
     began = time.monotonic()
     try:
@@ -136,6 +130,7 @@ async def run(lab: NovaLab, seed: int, count: int, seconds: float) -> Run:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="agreement", description=__doc__)
+    parser.add_argument("--cloud", choices=CLOUDS, default="nova")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3600, help="begin no request later than this")
@@ -146,15 +141,21 @@ def main() -> int:
     supervisor = Supervisor(folder)
     began = time.monotonic()
     try:
-        lab = NovaLab.start(supervisor, folder, hosts=fleet.hosts, settings=SETTINGS)
-        made = asyncio.run(run(lab, args.seed, args.requests, args.seconds))
+        kind = CLOUDS[args.cloud]
+        lab = kind.start(supervisor, folder, fleet.hosts)
+        made = asyncio.run(run(lab, kind.tempo, args.seed, args.requests, args.seconds))
     finally:
         supervisor.stop_all(grace=0)
         shutil.rmtree(folder, ignore_errors=True)
     cases = made.cases
-    path = cache_dir() / "agreement" / f"seed{args.seed}-n{args.requests}-{int(time.time())}.json"
+    path = cache_dir() / "agreement" / f"{args.cloud}-seed{args.seed}-n{args.requests}-{int(time.time())}.json"
     seconds = time.monotonic() - began
-    facts = {"seconds": round(seconds), "troubles": made.troubles, "hosts": [asdict(h) for h in fleet.hosts]}
+    facts = {
+        "cloud": args.cloud,
+        "seconds": round(seconds),
+        "troubles": made.troubles,
+        "hosts": [asdict(h) for h in fleet.hosts],
+    }
     report.write(path, args.seed, cases, facts)
     say("")
     for case in cases:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from testbed.agreement.classes import Against, Did, Happened, Outcome, classify
-from testbed.agreement.view import PATIENCE, View
+from testbed.agreement.view import View
 from testbed.tenant import MICROVERSION, Tenant
 from vmferry.cloud.actions import Accepted, ColdMigrate, Evacuate, LiveMigrate, Move, Refused, Unanswered
 from vmferry.cloud.actions import Outcome as Answer
@@ -198,7 +198,7 @@ async def _followed(view: View, before: Server, last_id: int, answer: Answer) ->
         return Happened(Did.REFUSED, before.host, f"HTTP {answer.code}: {answer.message}", before.status)
     if isinstance(answer, Unanswered):
         return Happened(Did.UNCLEAR, before.host, answer.message, before.status)
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + view.patience
     look_at = time.monotonic() + LOOK_EVERY
     while True:
         newest = next(iter(view.records(before.id)), None)

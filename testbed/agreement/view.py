@@ -8,17 +8,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
 
+from testbed.agreement.tempo import Tempo
 from testbed.cloud import CLOUD_NAME, CloudLab
 from vmferry.cloud.model import Migration, MigrationStage, Server
 from vmferry.cloud.nova import NovaDoor
-from vmferry.cloud.observer import Observer, Pace
+from vmferry.cloud.observer import Observer
 
 T = TypeVar("T")
-
-#: hosts, resources and groups are read by `refresh` wherever a verdict could turn on their last seconds
-PACE = Pace(poll=2.5, full=3600, hosts=12, resources=12, groups=20, projects=3600)
-#: seconds that a step of a server may take; long, because other labs may want the machine at the same time
-PATIENCE = 240.0
 
 
 class LateError(Exception):
@@ -28,8 +24,9 @@ class LateError(Exception):
 class View(Observer):
     """An `Observer`; `start` begins to read."""
 
-    def __init__(self, lab: CloudLab) -> None:
-        super().__init__(NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml), PACE, threads=32)
+    def __init__(self, lab: CloudLab, tempo: Tempo) -> None:
+        super().__init__(NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml), tempo.pace, threads=32)
+        self.patience = tempo.patience
         self._refreshing = asyncio.Lock()
         self._refreshed = float("-inf")
 
@@ -70,7 +67,7 @@ class View(Observer):
     ) -> Server:
         """Wait until the view shows the server so. Raises `LateError`, also when it ends in ERROR on the way, unless it
         was there from the beginning."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while True:
             server = self.server(server_id)
             if server is not None and met(server):
@@ -96,7 +93,7 @@ class View(Observer):
             await asyncio.sleep(0.2)
 
     async def until_gone(self, *server_ids: str) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while any(server_id in self.snapshot.servers for server_id in server_ids):
             if time.monotonic() > deadline:
                 raise LateError(f"{server_ids} are still there")

@@ -7,21 +7,19 @@ import contextlib
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from testbed.agreement.classes import Did
 from testbed.agreement.fleet import Fleet, Slot
 from testbed.agreement.hands import Hands, Place
+from testbed.agreement.tempo import Tempo
 from testbed.agreement.trial import Case, Request, Verdict, carried_out, judged
-from testbed.agreement.view import PATIENCE, LateError, View
-from testbed.nova.lab import NovaLab
+from testbed.agreement.view import LateError, View
+from testbed.cloud import CloudLab
 from testbed.tenant import Tenant, TenantError
 from vmferry.cloud.actions import ConfirmResize, Refused
 from vmferry.cloud.model import MigrationKind, Part
 from vmferry.policy import Policy
 
-#: how long a host of the lab has to be silent until it counts as failed
-DOWN_FOR = timedelta(seconds=20)
 #: servers on the host that is killed, and on the one that is forced down
 VICTIMS = (9, 5)
 
@@ -46,9 +44,9 @@ class Wish:
 class World:
     """`start` before anything else, `stop` at the end."""
 
-    def __init__(self, lab: NovaLab, fleet: Fleet, *, down_for: timedelta = DOWN_FOR) -> None:
-        self.lab, self.fleet, self.down_for = lab, fleet, down_for
-        self.view = View(lab)
+    def __init__(self, lab: CloudLab, fleet: Fleet, tempo: Tempo) -> None:
+        self.lab, self.fleet, self.tempo = lab, fleet, tempo
+        self.view = View(lab, tempo)
         self.tenant = Tenant(lab.clouds_yaml)
         self.hands = Hands(self.view, self.tenant, fleet)
         self.places: list[Place] = []
@@ -62,7 +60,7 @@ class World:
 
     async def start(self) -> None:
         await self.view.start()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.tempo.patience):
             await self.view.whole()
         await self.view.call(self.hands.furnish)
         ballast = [
@@ -102,7 +100,7 @@ class World:
             await self.view.call(self.tenant.enable_host, self.disabled)
         if self.forced:
             await self.view.call(self.tenant.force_down, self.forced, False)
-            await self.view.call(self.tenant.wait_for_service, self.forced, "up", PATIENCE)
+            await self.view.call(self.tenant.wait_for_service, self.forced, "up", self.tempo.patience)
         if self.killed:
             await self.view.call(self.lab.start_compute, self.killed)
         self.killed = self.forced = self.disabled = None
@@ -145,14 +143,14 @@ class World:
         await self.view.refresh()
 
     async def _until_silent(self, host: str) -> None:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self.tempo.patience):
             while True:
                 await self.view.refresh()
                 service = self.view.snapshot.hosts[host].service
                 seen, read_at = service.last_seen, self.view.snapshot.read_at[Part.HOSTS]
-                if not service.up and seen is not None and read_at - seen > self.down_for:
+                if not service.up and seen is not None and read_at - seen > self.tempo.down_for:
                     return
-                await asyncio.sleep(2)
+                await asyncio.sleep(self.tempo.look)
 
     # -- a request
 
@@ -168,7 +166,7 @@ class World:
                 await self._keep_busy(place)
             if place.slot.group:
                 await self.view.refresh()
-            base = Policy(local_unless_shared=wish.local_unless_shared, host_down_for=self.down_for)
+            base = Policy(local_unless_shared=wish.local_unless_shared, host_down_for=self.tempo.down_for)
             request = Request(
                 wish.step,
                 place.server_id,
@@ -208,10 +206,10 @@ class World:
         if target is None:  # all others alike are out of service for this part of the run
             return
         last = max((record.id for record in self.view.records(place.server_id)), default=0)
-        self.lab.knob(server.host, live_seconds=15)
+        self.lab.knob(server.host, live_seconds=self.tempo.busy)
         try:
             await self.view.call(self.tenant.live_migrate, place.server_id, target)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self.tempo.patience):
                 await self.view.until_copying(place.server_id, last)
         finally:
             self.lab.knob(server.host, live_seconds=None)

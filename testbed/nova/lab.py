@@ -101,7 +101,6 @@ class NovaLab:
         wait_for(reports, 120, f"{name} to be up", lambda: self._launcher.supervisor.check(name))
 
     def forget_guest(self, server_id: str) -> None:
-        """Take what is left of a deleted server off all hosts, as if those that had failed were installed anew."""
         for file in self._layout.run_dir.glob("state/*/domains/*.json"):
             with contextlib.suppress(FileNotFoundError):  # its nova-compute may take it off itself
                 if json.loads(file.read_text())["uuid"] == server_id:

@@ -1,4 +1,7 @@
-"""A fixed sample of what `make agreement` does at random: our verdict first, then what a real Nova does (R21)."""
+"""A fixed sample of what `make agreement` does at random: our verdict first, then what Nova does (R21).
+
+Real and simulated: what is expected of the two is the same.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,14 @@ from datetime import timedelta
 import pytest
 
 from testbed.agreement.classes import Outcome
+from testbed.agreement.clouds import CLOUDS
 from testbed.agreement.fleet import Fleet, Slot
 from testbed.agreement.report import disagreement
 from testbed.agreement.trial import Case
 from testbed.agreement.world import Wish, World
+from testbed.cloud import CloudLab
 from testbed.nova.hosts import DEFAULT_HOSTS
-from testbed.nova.lab import NovaLab
 from vmferry.cloud.model import MigrationKind
-
-pytestmark = pytest.mark.nova
 
 PASS, REFUSE, POLICY = Outcome.AGREE_PASS, Outcome.AGREE_REFUSE, Outcome.STRICTER_BY_POLICY
 
@@ -117,10 +119,11 @@ EXPECTED = {
 }
 
 
-async def ask_all(lab: NovaLab) -> dict[str, Case]:
+async def ask_all(lab: CloudLab) -> dict[str, Case]:
     cases: dict[str, Case] = {}
-    # cmp2 is seen as down after 8 s
-    world = World(lab, FLEET, down_for=timedelta(seconds=9))
+    # on the tests' own lab a host is seen as down after 8 s
+    tempo = replace(CLOUDS[lab.name].tempo, down_for=timedelta(seconds=9))
+    world = World(lab, FLEET, tempo)
 
     async def in_turn(name: str, sequence: Mapping[str, tuple[Wish, Outcome]]) -> None:
         place = next(place for place in (*world.places, *world.victims) if place.slot.name == name)
@@ -138,10 +141,17 @@ async def ask_all(lab: NovaLab) -> dict[str, Case]:
     return cases
 
 
-@pytest.fixture(scope="module")
-def cases(nova_lab: NovaLab) -> dict[str, Case]:
-    """All of the sample, carried out once."""
-    return asyncio.run(ask_all(nova_lab))
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("simulated_cloud", marks=pytest.mark.simulator),
+        pytest.param("nova_lab", marks=pytest.mark.nova),
+    ],
+    ids=["simulator", "nova"],
+)
+def cases(request: pytest.FixtureRequest) -> dict[str, Case]:
+    """All of the sample, carried out once on each cloud."""
+    return asyncio.run(ask_all(request.getfixturevalue(request.param)))
 
 
 @pytest.mark.parametrize("sentence", EXPECTED)
