@@ -183,8 +183,8 @@ class Supervisor:
         A grace of 0 kills at once. Nothing happens when it does not run.
         """
         self._end(lambda: self._processes(name), grace)
-        self._reap(name)
-        self._children.pop(name, None)
+        if (child := self._children.pop(name, None)) is not None:
+            child.wait(timeout=10)  # it has ended; between its last sign of life and the moment that it can be reaped
         self._record_path(name).unlink(missing_ok=True)
 
     def stop_all(self, grace: float = 10) -> None:

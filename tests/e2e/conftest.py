@@ -114,7 +114,8 @@ def manifest(name: str, namespace: str, server_id: str, **spec: Any) -> dict[str
 
 
 @pytest.fixture(
-    scope="session",
+    # not longer: tests elsewhere share the cluster, and an operator that serves whatever is in it would join in
+    scope="module",
     params=[
         pytest.param("simulator", marks=[pytest.mark.simulator, pytest.mark.kubernetes]),
         pytest.param("nova", marks=[pytest.mark.nova, pytest.mark.kubernetes]),
@@ -128,7 +129,7 @@ def bed(request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pyte
     supervisor = Supervisor(run_dir)
     made = Bed(supervisor, run_dir, cluster, cloud)
     namespace = f"e2e-{kind}"
-    cluster.kubectl_run("create", "namespace", namespace)
+    cluster.kubectl_run("create", "namespace", namespace, check=False)  # an earlier module may have
     install(made, namespace)
     made.start_operator()
     try:

@@ -155,6 +155,8 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
+            # tests that run in the background ignore it, and would hand that down
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         os.close(slave)
 
