@@ -15,6 +15,7 @@ API_VERSION = f"{GROUP}/{VERSION}"
 
 #: six digits each: what is longer is no deadline, and would not fit into a date
 _NUMBER = "[0-9]{1,6}"
+_MOST = 999_999
 _DURATION = re.compile(rf"(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?")
 #: the same rule for the API server: hours, minutes, seconds in this order, at least one of them
 DURATION_PATTERN = f"^({_NUMBER}h({_NUMBER}m)?({_NUMBER}s)?|{_NUMBER}m({_NUMBER}s)?|{_NUMBER}s)$"
@@ -32,15 +33,19 @@ def parse_duration(text: object) -> timedelta:
 
 
 def format_duration(span: timedelta) -> str:
-    minutes, seconds = divmod(int(span.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
+    """What `parse_duration` reads: no number is longer than it may be."""
+    left = int(span.total_seconds())
+    hours = min(left // 3600, _MOST)
+    minutes = min((left - hours * 3600) // 60, _MOST)
+    seconds = left - hours * 3600 - minutes * 60
     parts = [f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if n]
     return "".join(parts) or "0s"
 
 
 def format_time(moment: datetime) -> str:
     """As Kubernetes writes times: UTC, whole seconds, Z."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # strftime would write the year 1 with one digit
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 Duration = Annotated[
