@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -129,3 +129,13 @@ def test_a_clipped_text_is_one_printable_line_within_its_bound(text: str, length
     assert len(clipped) <= length
     assert clipped.isprintable() and clip(clipped, length) == clipped
     clipped.encode()
+
+
+@pytest.mark.parametrize("text", ["999999h999999m999999s", "999999m999999s", "1h90m", "0s"])
+def test_a_duration_is_written_so_that_it_can_be_read_again(text: str) -> None:
+    span = parse_duration(text)
+    assert parse_duration(format_duration(span)) == span
+
+
+def test_an_early_time_is_written_with_four_digits_of_its_year() -> None:
+    assert format_time(datetime(1, 1, 1, tzinfo=UTC)) == "0001-01-01T00:00:00Z"
