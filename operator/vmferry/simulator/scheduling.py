@@ -1,8 +1,8 @@
-"""The scheduler: Placement's candidates first, then the filters, then the emptiest host."""
+"""The scheduler: Placement's candidates first, then the filters, then the weights."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from vmferry.simulator.cloud import Cloud
@@ -28,7 +28,7 @@ def select(cloud: Cloud, wish: Wish) -> Host:
     fitting = [host for host in candidates if _passes_filters(cloud, host, wish)]
     if not fitting:
         raise NoValidHostError(NoValidHostError.NOT_ENOUGH)
-    return min(fitting, key=lambda host: (-_free_memory(cloud, host), host.number))
+    return _heaviest(cloud, fitting, wish.server)
 
 
 def _asked_for(cloud: Cloud, wish: Wish) -> Collection[Host]:
@@ -80,5 +80,39 @@ def _group_allows(cloud: Cloud, host: Host, server: Server, group: ServerGroup) 
     return True
 
 
-def _free_memory(cloud: Cloud, host: Host) -> float:
-    return host.memory_mb * host.memory_ratio - cloud.ledger.used(host.uuid, "MEMORY_MB")
+def _heaviest(cloud: Cloud, hosts: Sequence[Host], server: Server) -> Host:
+    """By Nova's weighers as they are configured by default, each worth 1; the first of equals.
+
+    Left out is the one of work under way on a host, which changes from moment to moment.
+    """
+    used = cloud.ledger.used
+    # no overcommitment for memory and disk here, as in the hypervisor's own figures
+    memory = [host.memory_mb - host.reserved_memory_mb - used(host.uuid, "MEMORY_MB") for host in hosts]
+    disk = [host.disk_gb - used(host.uuid, "DISK_GB") for host in hosts]
+    vcpus = [host.vcpus * host.vcpu_ratio - used(host.uuid, "VCPU") for host in hosts]
+    # a newer hypervisor by however little weighs as much as all memory
+    versions = [host.hypervisor_version for host in hosts]
+    weights = (
+        _normal(memory, least=0),
+        _normal(disk, least=0),
+        _normal(vcpus, least=0),
+        _normal(versions, least=min(versions)),
+        _soft_affinity(cloud, hosts, server),
+    )
+    sums = [sum(column) for column in zip(*weights, strict=True)]
+    return hosts[sums.index(max(sums))]
+
+
+def _soft_affinity(cloud: Cloud, hosts: Sequence[Host], server: Server) -> list[float]:
+    group = cloud.groups.get(server.group_id or "")
+    if group is None or group.policy not in ("soft-affinity", "soft-anti-affinity"):
+        return [0.0] * len(hosts)
+    sign = 1 if group.policy == "soft-affinity" else -1
+    members = [sign * sum(other.id in group.members for other in cloud.servers_on(host.name)) for host in hosts]
+    return _normal(members, least=min(members))
+
+
+def _normal(values: Sequence[float], *, least: float) -> list[float]:
+    """From `least`, which is 0, to the greatest, which is 1; all 0 where there is nothing between."""
+    span = max(values) - least
+    return [(value - least) / span if span else 0.0 for value in values]
