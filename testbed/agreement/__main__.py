@@ -74,12 +74,13 @@ class Run:
         wish, of_failed, which = draw(self.seed, step, self.world.lab.hosts, self.world.fleet.alike)
         case = None
         while case is None:
-            places = self.world.victims if of_failed and self.world.victims else self.world.places
+            doomed = of_failed and bool(self.world.victims)
+            places = self.world.victims if doomed else self.world.places
             place = places[int(which * len(places))]
             try:
                 case = await self.world.carry_out(wish, place)
             except TROUBLE as error:
-                if of_failed and place not in self.world.victims:
+                if doomed and place not in self.world.victims:
                     continue  # somebody has evacuated it meanwhile
                 self.troubles.append(f"step {step}: {type(error).__name__} {error}")
                 say(f"  the lab: {self.troubles[-1]}")
