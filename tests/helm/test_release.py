@@ -119,7 +119,8 @@ def clean(site: Site) -> Iterator[Site]:
     site.cluster.kubectl_run("delete", "serviceaccount", "vmferry", "--namespace", NAMESPACE, "--ignore-not-found")
     yield site
     site.helm("uninstall", "vmferry", "--ignore-not-found")
-    site.cluster.kubectl_run("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=60s")
+    # the API server comes back to a definition that it could not finish at once after longer and longer pauses
+    site.cluster.kubectl_run("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=300s")
 
 
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: ",".join(c.values()))
@@ -330,7 +331,7 @@ def test_the_operator_works_with_what_a_release_gives_it(clean: Site, tmp_path: 
         wait_for(lambda: clean.get(*told).get("status", {}).get("phase"), 60, "a status")
         lease = clean.get("lease", "vmferry", "--namespace", NAMESPACE)
         assert lease["spec"]["holderIdentity"]
-        clean.cluster.kubectl_run("delete", *told, "--timeout=60s")
+        clean.cluster.kubectl_run("delete", *told, "--timeout=300s")
     finally:
         supervisor.stop("operator")
         cloud.stop()
