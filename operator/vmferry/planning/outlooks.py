@@ -10,6 +10,7 @@ the findings of all are told. Sets of hosts are bits of an integer, the lowest f
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from operator import attrgetter
@@ -161,7 +162,7 @@ class _Out:
         )
 
 
-class _Row(Generic[Answer]):
+class _Row(ABC, Generic[Answer]):
     """What is asked of every host, and the answers so far, for all questions that do not differ in what was read."""
 
     def __init__(self, memory: _Memory[Answer], question: Question) -> None:
@@ -193,8 +194,9 @@ class _Row(Generic[Answer]):
         self._seen |= missing
         return len(self._read) == before
 
+    @abstractmethod
     def _note(self, bit: int, answer: Answer) -> None:
-        raise NotImplementedError
+        """Take in the answer of one more host."""
 
 
 class _Findings(_Row[Finding]):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from vmferry.cloud.model import Snapshot
 from vmferry.resources.base import Condition, clip
 
 PREREQUISITES_MET = "PrerequisitesMet"
@@ -15,6 +16,12 @@ READY = "Ready"
 TYPE_RESOLVED = "TypeResolved"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+
+
+def stale_view(snapshot: Snapshot) -> str:
+    """Why nothing is decided, when the shared view is too old."""
+    trouble = snapshot.trouble or "it answers too slowly"
+    return f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
 
 
 class Conditions:

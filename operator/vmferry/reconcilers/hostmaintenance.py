@@ -80,8 +80,7 @@ def _stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return None
     if age is None and scope.snapshot.trouble is None:
         return Decision(scope.obj.status, finalizer=scope.admitted, requeue_after=SOON)
-    trouble = scope.snapshot.trouble or "it answers too slowly"
-    message = f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
+    message = c.stale_view(scope.snapshot)
     scope.progressing("CloudViewStale", message)
     return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)
 
@@ -132,8 +131,6 @@ def _rivals(scope: MaintenanceScope) -> list[Claim]:
 def _check(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
     assert scope.host is not None
-    if not scope.admitted and scope.status.round and scope.status.phase is MaintenancePhase.RELEASED:
-        _forget_survey(scope)
     scope.survey = survey(scope, scope.host)
     write_survey(scope, scope.survey)
     _see_whether_it_lives(scope)
@@ -144,14 +141,12 @@ def _preflight_only(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.wanted:
         return None
     seen = scope.survey
-    good = not seen.blocked and seen.too_full is None
     scope.conditions.set(CORDONED, False, "PreflightOnly", "spec.preflightOnly is true: the host is left as it is")
     scope.conditions.set(DRAINED, False, "PreflightOnly", "spec.preflightOnly is true: nothing is moved")
-    if good:
-        scope.ready("PreflightPassed", f"all {seen.total - len(seen.left)} servers that have to leave can; see moves")
+    if (blocker := seen.first_blocker()) is not None:
+        scope.stalled(*blocker)
     else:
-        reason, message = _first_blocker(seen)
-        scope.stalled(reason, message)
+        scope.ready("PreflightPassed", f"all {seen.to_leave} servers that have to leave can; see moves")
     return scope.decide(MaintenancePhase.CHECKED, requeue_after=scope.policy.recheck)
 
 
@@ -162,9 +157,7 @@ def _budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
     assert scope.host is not None
     limit = scope.policy.maintenance.max_hosts_per_cluster
     zone = scope.host.zone
-    neighbours = [
-        one for one in scope.world.claims if _zone_of(scope, one) == zone and one.uid != scope.obj.metadata.uid
-    ]
+    neighbours = [one for one in scope.world.claims if _zone_of(scope, one) == zone]
     holding = [one for one in neighbours if one.holds]
     first = [one for one in neighbours if one.queued and one.wanted and not one.holds and one.turn < scope.claim.turn]
     if len(holding) + len(first) < limit:
@@ -187,9 +180,10 @@ def _zone_of(scope: MaintenanceScope, claim: Claim) -> str | None:
 
 def _refused(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """The host is left as it is while something is blocked, if that is the wish (R27), or too little room is left."""
-    if scope.admitted or not _holds_back(scope):
+    blocker = scope.survey.first_blocker()
+    if scope.admitted or blocker is None or not _holds_back(scope):
         return None
-    reason, message = _first_blocker(scope.survey)
+    reason, message = blocker
     scope.tell_news(c.READY, reason, message, warning=True)
     scope.conditions.set(CORDONED, False, reason, "the host is left as it is")
     scope.conditions.set(DRAINED, False, reason, "nothing was moved")
@@ -231,8 +225,8 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
     status = scope.status
     if scope.admitted and status.release_started_at is None:
         return None
+    assert scope.host is not None
     if scope.look is None:
-        assert scope.host is not None
         return scope.needs(host=scope.host.name)
     again = scope.admitted
     status.admitted_at = status.admitted_at or scope.now
@@ -243,7 +237,8 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
         # the records of the maintenance before this one stay to be read, older ones would pile up for ever
         scope.deletes += [child for child in scope.children if child.over and child.round < status.round - 1]
     scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
-    scope.survey = survey(scope, scope.host) if scope.host else scope.survey
+    # again: what was tried in the round before does not count in this one
+    scope.survey = survey(scope, scope.host)
     write_survey(scope, scope.survey)
     scope.tell("MaintenanceStarted", f"{scope.survey.total} servers are on {status.host}")
     return None
@@ -322,9 +317,8 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
     held_back = _holds_back(scope)
     started = () if held_back else _start(scope)
     going = len(seen.moving) + len(seen.waiting) + (0 if held_back else len(seen.planned))
-    write_survey(scope, seen)
-    if going == 0:
-        reason, message = _first_blocker(seen)
+    if going == 0 and (blocker := seen.first_blocker()) is not None:
+        reason, message = blocker
         if held_back:
             message = f"nothing new is started: {message}"
         scope.tell_news(c.READY, reason, message, warning=True)
@@ -476,15 +470,6 @@ def _see_whether_it_lives(scope: MaintenanceScope) -> None:
             "dead and marked down by force",
             warning=True,
         )
-
-
-def _first_blocker(seen: Survey) -> tuple[str, str]:
-    if seen.too_full is not None:
-        return Reason.INSUFFICIENT_CAPACITY, seen.too_full
-    first = seen.blocked[0]
-    of = seen.total - len(seen.left)
-    how_many = f"{len(seen.blocked)} of {of} servers cannot move"
-    return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"
 
 
 def _forget_survey(scope: MaintenanceScope) -> None:

@@ -19,7 +19,6 @@ _ENOUGH = 2
 def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
     """Progress, blockers, moves and the condition PrerequisitesMet."""
     status = scope.status
-    to_leave = seen.total - len(seen.left)
     status.progress = MaintenanceProgress(
         total=seen.total,
         moved=len(seen.moved),
@@ -27,7 +26,7 @@ def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
         waiting=len(seen.waiting) + len(seen.planned),
         blocked=len(seen.blocked),
         left=len(seen.left),
-        percent=len(seen.moved) * 100 // to_leave if to_leave else 100,
+        percent=len(seen.moved) * 100 // seen.to_leave if seen.to_leave else 100,
         estimated_end=estimated_end(scope, seen),
     )
     status.blockers = [
@@ -42,14 +41,8 @@ def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
         for one in seen.blocked[:MAX_BLOCKERS]
     ]
     status.moves = _moves(scope, seen)[:MAX_MOVES]
-    if seen.too_full is not None:
-        scope.conditions.set(c.PREREQUISITES_MET, False, "InsufficientCapacity", seen.too_full)
-    elif seen.blocked:
-        first = seen.blocked[0]
-        message = (
-            f"{len(seen.blocked)} of {to_leave} servers cannot move: {first.server.name}: {first.hindrance.message}"
-        )
-        scope.conditions.set(c.PREREQUISITES_MET, False, first.hindrance.reason, message)
+    if (blocker := seen.first_blocker()) is not None:
+        scope.conditions.set(c.PREREQUISITES_MET, False, *blocker)
     else:
         scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", "nothing stands against any server's move")
 

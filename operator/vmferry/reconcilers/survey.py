@@ -7,6 +7,7 @@ from datetime import datetime
 
 from vmferry.cloud.model import Server
 from vmferry.planning.drain import Planned
+from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.children import Child, Hindrance
 
 
@@ -51,5 +52,19 @@ class Survey:
         return len(self.moving) + len(self.waiting) + len(self.blocked) + len(self.planned)
 
     @property
+    def to_leave(self) -> int:
+        return self.outstanding + len(self.moved)
+
+    @property
     def total(self) -> int:
-        return self.outstanding + len(self.left) + len(self.moved)
+        return self.to_leave + len(self.left)
+
+    def first_blocker(self) -> tuple[str, str] | None:
+        """The reason and the words of what stands in the way, None: nothing does."""
+        if self.too_full is not None:
+            return Reason.INSUFFICIENT_CAPACITY, self.too_full
+        if not self.blocked:
+            return None
+        first = self.blocked[0]
+        how_many = f"{len(self.blocked)} of {self.to_leave} servers cannot move"
+        return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"

@@ -113,8 +113,7 @@ def _stale_view(scope: Scope) -> MigrationDecision | None:
             requeue_after=_POLL,
             move=planned_move(scope.obj.status, scope.world.snapshot),
         )
-    trouble = scope.world.snapshot.trouble or "it answers too slowly"
-    message = f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
+    message = c.stale_view(scope.world.snapshot)
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
         scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
     scope.conditions.progressing("CloudViewStale", message)
