@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from tests.reconcilers.life import CrashError
+from tests.reconcilers.life import CrashError, Mortal
 from tests.reconcilers.little_cloud import START, LittleCloud
 from vmferry.cloud.actions import Action
 from vmferry.policy import Limits, Policy
@@ -37,10 +37,11 @@ POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4,
 Body = dict[str, Any]
 
 
-class ControlPlane:
+class ControlPlane(Mortal):
     """A Kubernetes of plain dictionaries, and the operator's loop over it."""
 
     def __init__(self, cloud: LittleCloud, policy: Policy = POLICY) -> None:
+        super().__init__()
         self.cloud = cloud
         self.policy = policy
         self.maintenances: dict[str, Body] = {}
@@ -50,9 +51,6 @@ class ControlPlane:
         self._renewed: dict[str, datetime] = {}
         self.log: list[str] = []
         self.writes = 0
-        self.effects = 0
-        self.crash_at: int | None = None
-        self.crash_after = False
         #: how long it takes until the operator runs again
         self.down = timedelta()
         self._due: dict[tuple[str, str], datetime] = {}
@@ -344,15 +342,6 @@ class ControlPlane:
                 self.say(f"{key[1]}: {old.get('phase')} -> {new.get('phase')}: {ready.get('message')}")
             elif new.get("phase") in (Phase.SUCCEEDED, Phase.FAILED, Phase.BLOCKED, Phase.CANCELLED):
                 self.say(f"{key[1]}: {new.get('phase')}: {ready.get('message')}")
-
-    def _effect(self, do: Callable[[], object]) -> None:
-        self.effects += 1
-        here = self.effects == self.crash_at
-        if here and not self.crash_after:
-            raise CrashError
-        do()
-        if here:
-            raise CrashError
 
     def say(self, line: str) -> None:
         passed = int((self.cloud.now - START).total_seconds())

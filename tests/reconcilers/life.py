@@ -6,6 +6,7 @@ right after the n-th of them, and the next pass starts from what was stored.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -21,8 +22,27 @@ class CrashError(Exception):
     """The process was killed here."""
 
 
-class Life:
+class Mortal:
+    """Counts effects; ends the "process" at the one of the number `crash_at`, before or after it."""
+
+    def __init__(self) -> None:
+        self.effects = 0
+        self.crash_at: int | None = None
+        self.crash_after = False
+
+    def _effect(self, do: Callable[[], object]) -> None:
+        self.effects += 1
+        here = self.effects == self.crash_at
+        if here and not self.crash_after:
+            raise CrashError
+        do()
+        if here:
+            raise CrashError
+
+
+class Life(Mortal):
     def __init__(self, cloud: LittleCloud, spec: dict[str, Any] | None = None, policy: Policy | None = None) -> None:
+        super().__init__()
         self.cloud = cloud
         self.policy = policy or Policy(host_down_for=timedelta(seconds=30))
         self.body: dict[str, Any] = {
@@ -32,9 +52,6 @@ class Life:
         #: what happened, for people and golden files
         self.log: list[str] = []
         self.writes = 0
-        self.effects = 0
-        self.crash_at: int | None = None
-        self.crash_after = False
         self.gone = False
 
     @property
@@ -132,15 +149,6 @@ class Life:
         if new.get("phase") != before:
             ready: dict[str, Any] = next((c for c in new["conditions"] if c["type"] == "Ready"), {})
             self._say(f"phase {before} -> {new.get('phase')} ({ready.get('reason')})")
-
-    def _effect(self, do: Any) -> None:
-        self.effects += 1
-        here = self.effects == self.crash_at
-        if here and not self.crash_after:
-            raise CrashError
-        do()
-        if here:
-            raise CrashError
 
     def _say(self, line: str) -> None:
         passed = int((self.cloud.now - START).total_seconds())

@@ -7,9 +7,10 @@ older or newer operator, texts are hostile. Clouds are broken in every way that 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -54,6 +55,8 @@ from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MaintenancePhase
+
+Status = TypeVar("Status")
 
 VMMIGRATION, HOSTMAINTENANCE = schema("vmmigrations"), schema("hostmaintenances")
 POLICY = Policy(local_unless_shared=True, host_down_for=timedelta(seconds=30))
@@ -339,6 +342,19 @@ def takes(status: Any, node: Schema) -> None:
     assert not wrong, wrong
 
 
+def decided(draw: Any, world: World, plan: Callable[[World], Decision[Status]]) -> Decision[Status]:
+    """The decision once all that it needs was read."""
+    decision = plan(world)
+    for _ in range(4):
+        if decision.needs is None:
+            break
+        sensible_wait(decision, ended=False)
+        world = read(draw, world, decision.needs)
+        decision = plan(world)
+    assert decision.needs is None, f"never enough: {decision.needs}"
+    return decision
+
+
 def sensible_wait(decision: Decision[Any], ended: bool) -> None:
     wait = decision.requeue_after
     if wait is None:
@@ -353,14 +369,7 @@ def look_at_migration(draw: Any, obj: VMMigration, view: Snapshot) -> None:
         moves=tuple(move(one, draw(hosts_word())) for one in view.servers.values() if not draw(USUALLY)),
         in_maintenance=frozenset(draw(st.sets(hosts_word(), max_size=1))),
     )
-    decision = vmmigration.plan(obj, world, NOW, POLICY)
-    for _ in range(4):
-        if decision.needs is None:
-            break
-        sensible_wait(decision, ended=False)
-        world = read(draw, world, decision.needs)
-        decision = vmmigration.plan(obj, world, NOW, POLICY)
-    assert decision.needs is None, f"never enough: {decision.needs}"
+    decision = decided(draw, world, lambda world: vmmigration.plan(obj, world, NOW, POLICY))
     takes(decision.status, VMMIGRATION)
     sensible_wait(decision, ended=decision.status.completed_at is not None)
     assert all(0 < len(event.message) <= 1024 and event.reason for event in decision.events)
@@ -435,14 +444,7 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
         claims=tuple(draw(st.lists(CLAIM, max_size=1))),
         in_maintenance=frozenset(draw(st.sets(hosts_word(), max_size=1))),
     )
-    decision = hostmaintenance.plan(obj, world, NOW, POLICY)
-    for _ in range(4):
-        if decision.needs is None:
-            break
-        sensible_wait(decision, ended=False)
-        world = read(draw, world, decision.needs)
-        decision = hostmaintenance.plan(obj, world, NOW, POLICY)
-    assert decision.needs is None, f"never enough: {decision.needs}"
+    decision = decided(draw, world, lambda world: hostmaintenance.plan(obj, world, NOW, POLICY))
     takes(decision.status, HOSTMAINTENANCE)
     sensible_wait(decision, ended=decision.status.phase is MaintenancePhase.RELEASED)
     assert all(0 < len(event.message) <= 1024 and event.reason for event in decision.events)

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-import yaml
 
-from testbed.cloud import CLOUD_NAME
-from testbed.processes import Supervisor, run_root
 from testbed.simulator import SimulatedCloud
 from tests.simulator.bench import Bench
+from tests.simulator.own_cloud import look, own_cloud
 from vmferry.cloud.model import MigrationKind, Snapshot
-from vmferry.cloud.nova import NovaDoor
-from vmferry.cloud.observer import Observer
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import devices
@@ -58,23 +51,8 @@ async def test_ports_are_listed_by_type_and_page_by_page() -> None:
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[SimulatedCloud]:
-    run_dir = Path(tempfile.mkdtemp(prefix="tests-ports-", dir=run_root()))
-    supervisor = Supervisor(run_dir)
-    fleet = run_dir / "fleet.yaml"
-    fleet.write_text(yaml.safe_dump(FLEET))
-    try:
-        yield SimulatedCloud.start(supervisor, run_dir, fleet)
-    finally:
-        supervisor.stop_all()
-        shutil.rmtree(run_dir)
-
-
-async def look(cloud: SimulatedCloud) -> Snapshot:
-    observer = Observer(NovaDoor(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml))
-    try:
-        return await observer.read_once()
-    finally:
-        await observer.stop()
+    with own_cloud(FLEET) as made:
+        yield made
 
 
 def judge(view: Snapshot) -> dict[str, Finding]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
-import yaml
 
-from testbed.cloud import CLOUD_NAME
-from testbed.processes import Supervisor, run_root, wait_for
+from testbed.processes import wait_for
 from testbed.simulator import SimulatedCloud
+from tests.simulator.own_cloud import look, own_cloud
 from vmferry.cloud.model import Snapshot
-from vmferry.cloud.nova import NovaDoor
-from vmferry.cloud.observer import Observer
 from vmferry.policy import Policy
 from vmferry.prerequisites import told
 
@@ -43,23 +37,8 @@ FLEET = {
 @pytest.fixture(scope="module")
 def managed() -> Iterator[SimulatedCloud]:
     """A cloud with a resource manager."""
-    run_dir = Path(tempfile.mkdtemp(prefix="tests-resmgr-", dir=run_root()))
-    supervisor = Supervisor(run_dir)
-    fleet = run_dir / "fleet.yaml"
-    fleet.write_text(yaml.safe_dump(FLEET))
-    try:
-        yield SimulatedCloud.start(supervisor, run_dir, fleet)
-    finally:
-        supervisor.stop_all()
-        shutil.rmtree(run_dir)
-
-
-async def look(cloud: SimulatedCloud) -> Snapshot:
-    observer = Observer(NovaDoor(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml))
-    try:
-        return await observer.read_once()
-    finally:
-        await observer.stop()
+    with own_cloud(FLEET) as made:
+        yield made
 
 
 async def test_its_facts_reach_the_shared_view(managed: SimulatedCloud) -> None:
