@@ -10,7 +10,7 @@ COPY operator operator
 RUN pip wheel --no-cache-dir --no-deps --no-index --find-links /wheels --wheel-dir /wheels .
 # Only what the package depends on, and only from there; without pip, which nobody needs at run time.
 RUN python -m venv --without-pip /opt/vmferry \
- && pip --python /opt/vmferry/bin/python install --no-cache-dir --no-index --find-links /wheels vmferry \
+ && pip --python /opt/vmferry/bin/python install --no-cache-dir --no-index --find-links /wheels /wheels/vmferry-*.whl \
  && rm -r /opt/vmferry/lib/python*/site-packages/openstack/tests \
  && /opt/vmferry/bin/vmferry version
 

@@ -60,11 +60,12 @@ format: setup ## format the code and mend what can be mended by itself
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
 
 .PHONY: lint
-lint: setup ## lint, format, strict types, import rules
+lint: setup ## lint, format, strict types, import rules, the Dockerfile
 	@echo "lint: ruff"; $(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm
 	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
+	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 
 .PHONY: test-unit
 test-unit: setup ## tests that need no server; seconds
