@@ -106,7 +106,7 @@ class SimulatedCloud:
         self.control("PATCH", "/settings", changes)
 
     def fault(self, **fault: Any) -> None:
-        """See `vmferry.simulator.faults.Fault`: method, path, status, delay, drop, times."""
+        """See `vmferry.simulator.faults.Fault`: method, path, status, delay, drop, truncate, stale, times …"""
         self.control("POST", "/faults", fault)
 
     def clear_faults(self) -> None:

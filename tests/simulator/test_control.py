@@ -50,6 +50,46 @@ async def test_a_delayed_answer_is_whole(bench: Bench) -> None:
     assert len((await bench.get("/flavors"))["flavors"]) == 3
 
 
+async def test_an_answer_lags_behind_its_effect(bench: Bench) -> None:
+    server = await bench.server()
+    await bench.control("POST", "/faults", {"path": "/action", "lag": 0.2})
+    with pytest.raises(TimeoutError):
+        await bench.client.post(
+            f"/compute/v2.1/servers/{server}/action",
+            json={"os-stop": None},
+            headers={"X-Auth-Token": await bench.log_in("admin")},
+            timeout=aiohttp.ClientTimeout(total=0.1),
+        )
+    bench.step(10)
+    assert (await bench.show(server))["status"] == "SHUTOFF"
+
+
+async def test_an_answer_ends_in_the_middle(bench: Bench) -> None:
+    await bench.control("POST", "/faults", {"path": "/flavors", "truncate": True, "times": 1})
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await bench.get("/flavors")
+    assert len((await bench.get("/flavors"))["flavors"]) == 3
+
+
+async def test_a_stale_read_is_answered_as_the_last_time_and_a_first_one_as_ever(bench: Bench) -> None:
+    server = await bench.server()
+    assert (await bench.show(server))["status"] == "ACTIVE"
+    await bench.control("POST", "/faults", {"method": "GET", "stale": True})
+    await bench.act(server, "os-stop")
+    bench.step(10)
+    assert [(await bench.show(server))["status"] for _ in range(2)] == ["ACTIVE", "ACTIVE"]
+    listed = await bench.get("/servers/detail?all_tenants=1")
+    assert [one["status"] for one in listed["servers"]] == ["SHUTOFF"], "nobody had asked before"
+    await bench.control("DELETE", "/faults")
+    assert (await bench.show(server))["status"] == "SHUTOFF"
+
+
+async def test_a_fault_takes_a_part_of_the_requests(bench: Bench) -> None:
+    await bench.control("POST", "/faults", {"path": "/flavors", "status": 503, "probability": 0.5})
+    answers = [(await bench.nova("GET", "/flavors"))[0] for _ in range(40)]
+    assert set(answers) == {200, 503}
+
+
 REFUSED: dict[str, tuple[str, str, Any, str]] = {
     "a knob that does not exist": ("PUT", "/hosts/cmp1/knobs", {"speed": 1}, "no knob speed; there are live_seconds"),
     "a knob of another kind": (

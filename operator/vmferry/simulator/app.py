@@ -19,6 +19,7 @@ def make_app(cloud: Cloud) -> web.Application:
     app[CLOUD] = cloud
     app[TOKENS] = Tokens(cloud)
     app[faults.FAULTS] = faults.Faults()
+    app[faults.EARLIER] = faults.Earlier()
     app[faults.REQUESTS] = faults.Requests()
     for module in (keystone, nova, placement, storage, network, resource_manager, control):
         module.install(app)

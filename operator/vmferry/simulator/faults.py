@@ -1,12 +1,16 @@
-"""Faults on the wire that a test orders: slow answers, errors, connections that drop before or after the effect."""
+"""Faults on the wire that a test orders: slow answers, errors, connections that drop before or after the effect,
+answers of which a part is missing, and old ones."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import re
-from collections import Counter
-from typing import Literal
+import socket
+import struct
+from collections import Counter, OrderedDict
+from random import Random
+from typing import Generic, Literal, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -28,10 +32,18 @@ class Fault(BaseModel):
     headers: dict[str, str] = {}
     #: real seconds before the request has its effect
     delay: float = Field(0, ge=0)
-    #: close the connection without an answer, before the request had its effect or after
+    #: real seconds between the effect and the answer
+    lag: float = Field(0, ge=0)
+    #: reset the connection without an answer, before the request had its effect or after
     drop: Literal["before", "after"] | None = None
+    #: the connection ends in the middle of the answer's body
+    truncate: bool = False
+    #: a GET is answered as it was the last time before; one that was never asked is answered as ever
+    stale: bool = False
     #: how many requests it takes; None: all
     times: int | None = Field(None, ge=1)
+    #: the part of the requests that it takes of those that match
+    probability: float = Field(1, gt=0, le=1)
 
     @field_validator("method", "path")
     @classmethod
@@ -44,10 +56,11 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The ordered ones, oldest first; a request takes the first that matches."""
+    """The ordered ones, oldest first; a request takes the first that matches.  `seed` is that of the probabilities."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 1) -> None:
         self._numbers = itertools.count(1)
+        self._random = Random(seed)  # noqa: S311 - chance, no secret
         self.active: dict[int, Fault] = {}
 
     def add(self, fault: Fault) -> int:
@@ -58,12 +71,39 @@ class Faults:
     def take(self, method: str, path: str) -> Fault | None:
         for number, fault in self.active.items():
             if re.search(fault.method, method) and re.search(fault.path, path):
+                if fault.probability < 1 and self._random.random() >= fault.probability:
+                    continue
                 if fault.times is not None:
                     fault.times -= 1
                     if fault.times == 0:
                         del self.active[number]
                 return fault
         return None
+
+
+Answer = TypeVar("Answer")
+
+
+class Earlier(Generic[Answer]):
+    """The last answer to each of the latest `size` different GETs, for faults that are `stale`."""
+
+    def __init__(self, size: int = 512) -> None:
+        self._size = size
+        self._answers: OrderedDict[str, Answer] = OrderedDict()
+
+    def note(self, path: str, answer: Answer) -> None:
+        self._answers[_same(path)] = answer
+        self._answers.move_to_end(_same(path))
+        if len(self._answers) > self._size:
+            self._answers.popitem(last=False)
+
+    def find(self, path: str) -> Answer | None:
+        return self._answers.get(_same(path))
+
+
+def _same(path: str) -> str:
+    """Without the one parameter that is another one each time."""
+    return re.sub(r"changes-since=[^&]*&?", "", path)
 
 
 class Requests:
@@ -77,6 +117,7 @@ class Requests:
 
 
 FAULTS: web.AppKey[Faults] = web.AppKey("faults", Faults)
+EARLIER: web.AppKey[Earlier[web.Response]] = web.AppKey("earlier", Earlier)
 REQUESTS: web.AppKey[Requests] = web.AppKey("requests", Requests)
 
 
@@ -86,24 +127,68 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     await _count(request)
     fault = request.app[FAULTS].take(request.method, request.path_qs)
+    earlier = request.app[EARLIER]
     if fault is None:
-        return await handler(request)
+        return _noted(request, await handler(request))
     if fault.delay:
         await asyncio.sleep(fault.delay)
     if fault.drop == "before":
-        return _hang_up(request)
+        return reset(request)
     if fault.status is not None:
-        name = "computeFault" if fault.status >= 500 else "badRequest"
-        body = fault.body or {name: {"code": fault.status, "message": "injected by the simulator's control API"}}
-        return Reply(fault.status, body, fault.headers).response({})
-    response = await handler(request)
-    return _hang_up(request) if fault.drop == "after" else response
+        return refusal(fault, "the simulator's control API")
+    old = earlier.find(request.path_qs) if fault.stale and request.method == "GET" else None
+    if old is not None:
+        response: web.StreamResponse = _again(old)
+    else:
+        response = _noted(request, await handler(request))
+    if fault.lag:
+        await asyncio.sleep(fault.lag)
+    if fault.drop == "after":
+        return reset(request)
+    return await truncated(request, response) if fault.truncate and isinstance(response, web.Response) else response
 
 
-def _hang_up(request: web.Request) -> web.Response:
+def _noted(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    if request.method == "GET" and isinstance(response, web.Response) and response.status == 200:
+        request.app[EARLIER].note(request.path_qs, response)
+    return response
+
+
+def _again(old: web.Response) -> web.Response:
+    """A response is sent once; this is another one with the same content."""
+    headers = {name: value for name, value in old.headers.items() if name != "Content-Length"}
+    return web.Response(status=old.status, body=old.body, headers=headers)
+
+
+def refusal(fault: Fault, by: str) -> web.Response:
+    """The answer that the fault orders, in the shape of Nova's own faults unless it brings a body."""
+    assert fault.status is not None
+    name = "computeFault" if fault.status >= 500 else "badRequest"
+    body = fault.body or {name: {"code": fault.status, "message": f"injected by {by}"}}
+    return Reply(fault.status, body, fault.headers).response({})
+
+
+def reset(request: web.BaseRequest) -> web.Response:
+    """The client finds its connection reset, in the middle of what it was at."""
     if request.transport is not None:
+        raw = request.transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response(status=500)
+
+
+async def truncated(request: web.BaseRequest, whole: web.Response) -> web.StreamResponse:
+    """Half of the body, and then the connection ends."""
+    body = whole.body if isinstance(whole.body, bytes) else b""
+    headers = {name: value for name, value in whole.headers.items() if name != "Content-Length"}
+    response = web.StreamResponse(status=whole.status, headers=headers)
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    if request.transport is not None:
+        request.transport.close()
+    return response
 
 
 async def _count(request: web.Request) -> None:
