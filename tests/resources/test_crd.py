@@ -91,9 +91,10 @@ def test_the_keys_of_a_map_list_are_required(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_only_the_spec_has_defaults(kind: Kind) -> None:
-    """A default in the status would be stored on objects that nobody has looked at yet."""
-    assert not wrong(kind, lambda path, node: "default" not in node or path.startswith(".spec."))
+def test_R33_of_a_status_nothing_has_a_default_but_that_nobody_has_looked_yet(kind: Kind) -> None:
+    """kstatus, and with it Flux and Helm, takes a new object without a status for one that is done."""
+    assert wrong(kind, lambda path, node: "default" not in node or path.startswith(".spec.")) == [".status"]
+    assert object_schema(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}
 
 
 @pytest.mark.parametrize("kind", NODES)

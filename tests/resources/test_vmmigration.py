@@ -42,7 +42,7 @@ def some(model: type[Model], **fields: st.SearchStrategy[Any]) -> st.SearchStrat
 
 STATUSES = some(
     VMMigrationStatus,
-    observed_generation=optional(st.integers(0, 9)),
+    observed_generation=optional(st.integers(-1, 9)),
     phase=optional(st.sampled_from(Phase)),
     conditions=st.lists(
         some(

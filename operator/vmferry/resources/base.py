@@ -55,6 +55,13 @@ Duration = Annotated[
     Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN, "maxLength": 21, "format": None}),
 ]
 
+#: the generation that was acted on where nobody has looked at the object yet. kstatus takes an object that says nothing
+#: for one that is done; this one is not: the API server gives it to every new object (R33)
+NOT_SEEN = -1
+ObservedGeneration = Annotated[
+    int | None, Field(ge=NOT_SEEN, description="The generation that was acted on; -1 before the first look.")
+]
+
 Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
 
 
@@ -102,6 +109,7 @@ class Metadata(Model):
     deletion_timestamp: Time | None = None
     finalizers: list[str] = []
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
     owner_references: list[OwnerReference] = []
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from vmferry.resources.base import GROUP, VERSION, Model
+from vmferry.resources.base import GROUP, NOT_SEEN, VERSION, Model
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
@@ -119,10 +119,9 @@ def object_schema(kind: Kind) -> dict[str, Any]:
     root = structural(raw, raw.get("$defs", {}))
     root["description"] = kind.description
     root["properties"]["metadata"] = {"type": "object"}
-    # a default of the whole status would be stored on every object
-    root["properties"]["status"].pop("default", None)
     for part in ("spec", "status"):
         _drop_empty_defaults(root["properties"][part], keep_scalars=part == "spec")
+    root["properties"]["status"]["default"] = {"observedGeneration": NOT_SEEN}
     root["properties"] = {
         "apiVersion": {"type": "string", "description": "The version of this schema."},
         "kind": {"type": "string", "description": f"Always {kind.name}."},

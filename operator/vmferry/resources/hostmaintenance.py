@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
 
-from vmferry.resources.base import API_VERSION, Condition, Metadata, Model, Time
+from vmferry.resources.base import API_VERSION, Condition, Metadata, Model, ObservedGeneration, Time
 from vmferry.resources.vmmigration import (
     MAX_ATTEMPTS,
     AttemptOnTimeout,
@@ -171,7 +171,7 @@ class Move(Model):
 class HostMaintenanceStatus(Model):
     """What was found and done."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that was acted on.")] = None
+    observed_generation: ObservedGeneration = None
     phase: Annotated[MaintenancePhase | None, Field(description="A summary for people.")] = None
     conditions: Annotated[
         list[Condition],

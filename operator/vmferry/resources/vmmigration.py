@@ -11,7 +11,16 @@ from pydantic import ConfigDict, Field
 
 from vmferry.cloud.model import MigrationKind
 from vmferry.prerequisites.words import Name, Result
-from vmferry.resources.base import API_VERSION, Condition, Duration, Metadata, Model, Time, to_camel
+from vmferry.resources.base import (
+    API_VERSION,
+    Condition,
+    Duration,
+    Metadata,
+    Model,
+    ObservedGeneration,
+    Time,
+    to_camel,
+)
 from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority, StorageClass
 
 #: on the object only while there is something to undo or to see to its end
@@ -244,7 +253,7 @@ class GracefulStop(Model):
 class VMMigrationStatus(Model):
     """What was found and done."""
 
-    observed_generation: Annotated[int | None, Field(ge=0, description="The generation that was acted on.")] = None
+    observed_generation: ObservedGeneration = None
     phase: Annotated[Phase | None, Field(description="A summary for people.")] = None
     conditions: Annotated[
         list[Condition],
