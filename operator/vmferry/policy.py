@@ -91,7 +91,8 @@ class Policy:
     progress_every: timedelta = timedelta(seconds=10)
     #: how long a record of a request may be missing in Nova before other witnesses are heard (I4)
     record_grace: timedelta = timedelta(seconds=20)
-    #: finished resources are deleted after this long where they name no time themselves; None: never
+    #: finished resources are deleted after this long where they name no time themselves; None: never. What was applied
+    #: stays (`reconcilers.declared`)
     ttl_after_finished: timedelta | None = None
     #: what the cloud does not tell of its hosts
     operating_systems: tuple[SystemOf, ...] = ()

@@ -196,7 +196,7 @@ def test_R33_spec_and_status_are_written_apart(space: Space) -> None:
     assert "phase" not in space.get(name)["status"], "a user cannot write the status along with the spec"
     space.patch(name, {"status": {"phase": "Queued"}, "spec": {"paused": True}}, "--subresource=status")
     found = space.get(name)
-    assert found["status"] == {"phase": "Queued"}
+    assert found["status"] == {"phase": "Queued", "observedGeneration": -1}
     assert found["spec"]["paused"] is False, "and the operator never writes the spec along with the status"
     assert found["metadata"]["generation"] == 1
 

@@ -33,6 +33,7 @@ from vmferry.policy import Policy
 from vmferry.prerequisites import told
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers import declared
 from vmferry.reconcilers.attempts import (
     NOT_SENT,
     REFUSED,
@@ -87,6 +88,7 @@ def _finished(scope: Scope) -> MigrationDecision | None:
     for condition in scope.status.conditions:
         condition.observed_generation = scope.obj.metadata.generation
     ttl = _ttl(scope)
+    _say_whether_it_stays(scope)
     if scope.deleting or ttl is None:
         return scope.decide(phase)
     if crossing_of(scope.obj) is not None and (scope.server is not None or not scope.has_fresh_detail()):
@@ -499,6 +501,7 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
         scope.conditions.set(c.PREREQUISITES_MET, None, reason, message)
     good = phase is Phase.SUCCEEDED
     scope.conditions.finished(good, reason, message)
+    _say_whether_it_stays(scope)
     if good and scope.status.progress is not None:
         scope.status.progress.percent = 100
         scope.status.progress.memory_remaining_bytes = scope.status.progress.disk_remaining_bytes = 0
@@ -514,8 +517,27 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
 def _ttl(scope: Scope) -> timedelta | None:
     """How long it outlives its end; None: for good. A HostMaintenance counts its moves, and knows the way back of each,
     by its VMMigrations: these go when it goes."""
-    owned = any(owner.controller and owner.kind == "HostMaintenance" for owner in scope.obj.metadata.owner_references)
-    return scope.spec.ttl_after_finished or (None if owned else scope.policy.ttl_after_finished)
+    metadata = scope.obj.metadata
+    if declared.owner_of(metadata) is not None:
+        return None
+    owned = any(owner.controller and owner.kind == "HostMaintenance" for owner in metadata.owner_references)
+    stays = owned or declared.applied(metadata)
+    return scope.spec.ttl_after_finished or (None if stays else scope.policy.ttl_after_finished)
+
+
+def _say_whether_it_stays(scope: Scope) -> None:
+    """A `ttlAfterFinished` that is not carried out is explained where people look."""
+    succeeded, ready = scope.conditions.get(c.SUCCEEDED), scope.conditions.get(c.READY)
+    if succeeded is None or ready is None:
+        return
+    message = succeeded.message
+    who = declared.owner_of(scope.obj.metadata)
+    if who is not None and scope.spec.ttl_after_finished is not None:
+        message += (
+            f"; not deleted after its ttlAfterFinished: {who} would create it again, and it would run again; "
+            "take it out of the repository instead"
+        )
+    scope.conditions.set(c.READY, {"True": True, "False": False}.get(ready.status), ready.reason, message)
 
 
 def _conclude_tried(scope: Scope) -> MigrationDecision:
