@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import drains, preflight, rivals
+from tests.bench import drains, preflight, refresh, rivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,9 @@ class Figure:
 
 
 FIGURES = (
+    Figure("refresh-full-to-json-loads", 3, refresh.full_to_json_loads),
+    Figure("refresh-full-to-openstacksdk", 0.05, refresh.full_to_openstacksdk),
+    Figure("refresh-10-changes-tenfold-fleet", 1.5, refresh.changes_by_fleet),
     Figure("preflight-one-500-hosts-doubling", 2.2, preflight.doubling),
     Figure("preflight-fleet-outlooks-to-plain", 0.2, preflight.outlooks_to_plain),
     Figure("preflight-fleet-memory-MiB", 300, preflight.fleet_memory),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from testbed.cloud import CloudLab
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, run_root
 from testbed.simulator import SimulatedCloud
+from tests.bench.clock import note
 
 HOST = "cmp1"
 PATIENCE = 900.0
@@ -65,10 +65,6 @@ def _fleet() -> dict[str, object]:
 
 
 # ---- shared
-
-
-def note(text: str) -> None:
-    print(f"   {text}", file=sys.stderr, flush=True)
 
 
 @contextmanager

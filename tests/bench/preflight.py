@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache
 
 import yaml
 
+from tests.bench.clock import best
 from tests.bench.fleet import big_fleet
 from tests.bench.simulated import Cost, big_cloud, measured
 from tests.build import NOW
@@ -22,30 +22,21 @@ HOSTS, SERVERS = 500, 10_000
 POLICY = Policy(local_unless_shared=True)
 
 
-def _seconds(work: Callable[[], object], times: int) -> float:
-    """CPU seconds of the quickest of some runs: the others were disturbed."""
-    best = float("inf")
-    for _ in range(times):
-        begun = time.process_time()
-        work()
-        best = min(best, time.process_time() - begun)
-    return best
-
-
 def doubling() -> float:
     """One server on twice the hosts with twice the servers, to one on 500 hosts."""
 
-    def cost(hosts: int, servers: int) -> float:
+    def each(hosts: int, servers: int) -> Callable[[], None]:
         view = big_fleet(hosts, servers)
         some = list(view.servers.values())[:20]
 
-        def each() -> None:
+        def work() -> None:
             for one in some:
                 list(judge_all([one], Request(), view, POLICY, NOW))
 
-        return _seconds(each, 5)
+        return work
 
-    return cost(2 * HOSTS, 2 * SERVERS) / cost(HOSTS, SERVERS)
+    twice, once = best(5, each(2 * HOSTS, 2 * SERVERS), each(HOSTS, SERVERS))
+    return twice / once
 
 
 def outlooks_to_plain() -> float:
@@ -53,8 +44,9 @@ def outlooks_to_plain() -> float:
     view = big_fleet(HOSTS, SERVERS)
     names = set(sorted(view.hosts)[:: HOSTS // 10])
     some = sorted((s for s in view.servers.values() if s.host in names), key=lambda s: (s.host or "", s.name))
-    with_memory = _seconds(lambda: _look(some, view, Outlooks().look), 3)
-    return with_memory / _seconds(lambda: _look(some, view, look_out), 1)
+    (with_memory,) = best(3, lambda: _look(some, view, Outlooks().look))
+    (without,) = best(1, lambda: _look(some, view, look_out))
+    return with_memory / without
 
 
 def _look(servers: list[Server], view: Snapshot, look: Look) -> None:

@@ -25,7 +25,8 @@ from testbed.nova.install import install
 from testbed.nova.lab import NovaLab
 from testbed.processes import cache_dir, run_root
 from testbed.tenant import TenantError
-from tests.bench.drains import HOST, PATIENCE, drain, drain_bed, note
+from tests.bench.clock import note
+from tests.bench.drains import HOST, PATIENCE, drain, drain_bed
 
 SERVERS = 12
 #: what Nova runs at once from a host, and what our limits admit

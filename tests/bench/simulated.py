@@ -26,7 +26,7 @@ def big_cloud(hosts: int, servers: int) -> Iterator[tuple[SimulatedCloud, Path]]
     """Like `fleet.big_fleet`, over HTTP, and a folder for files; servers are spread evenly over the hosts."""
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=run_root()))
     file = folder / "fleet.yaml"
-    file.write_text(yaml.safe_dump(_fleet(hosts, servers)))
+    file.write_text(yaml.safe_dump(fleet(hosts, servers)))
     supervisor = Supervisor(folder)
     try:
         yield SimulatedCloud.start(supervisor, folder, file), folder
@@ -35,7 +35,7 @@ def big_cloud(hosts: int, servers: int) -> Iterator[tuple[SimulatedCloud, Path]]
         shutil.rmtree(folder)
 
 
-def _fleet(hosts: int, servers: int) -> dict[str, object]:
+def fleet(hosts: int, servers: int) -> dict[str, object]:
     names = [f"cmp{n:04}" for n in range(hosts)]
     clusters = [names[at : at + HOSTS_PER_CLUSTER] for at in range(0, hosts, HOSTS_PER_CLUSTER)]
     flavors = [{"name": f"m1.x{n}", "vcpus": n, "ram_mb": 512 * n, "disk_gb": 5 * n} for n in range(1, 9)]

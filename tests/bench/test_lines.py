@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.bench import refresh
 from tests.bench.__main__ import FIGURES, Figure, line
 from tests.bench.fleet import big_fleet
 
@@ -39,3 +41,16 @@ def test_a_fleet_is_the_same_for_the_same_numbers() -> None:
     one, other = big_fleet(20, 60), big_fleet(20, 60)
     assert (one.servers, one.hosts, one.server_groups) == (other.servers, other.hosts, other.server_groups)
     assert (len(one.servers), len(one.hosts)) == (60, 20)
+
+
+#: each checks for itself that the work was done
+SMALL: dict[str, Callable[[], float]] = {
+    "a full refresh and json.loads": lambda: refresh.full_to_json_loads(servers=1100, times=1),
+    "a full refresh and openstacksdk": lambda: refresh.full_to_openstacksdk(servers=30),
+    "ten changes in two fleets": lambda: refresh.changes_by_fleet(servers=200, times=2),
+}
+
+
+@pytest.mark.parametrize("figure", SMALL.values(), ids=SMALL.keys())
+def test_it_can_be_measured(figure: Callable[[], float]) -> None:
+    assert figure() > 0
