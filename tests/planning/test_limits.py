@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +11,10 @@ import pytest
 
 from tests.build import NOW, migration, move, server, snapshot
 from vmferry.cloud.model import Migration, MigrationKind
-from vmferry.planning.limits import full, traffic
+from vmferry.planning.limits import full, next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.moves import Ahead
 
 LIMITS = Limits(per_source=2, per_target=2, total=4)
 
@@ -149,3 +152,25 @@ def test_a_queue_behind_a_full_cloud_is_gone_through_no_further_than_need_be() -
         full("a", "b", snapshot(), (), waiting, LIMITS) == "0 migrations are in flight and 4 go first, the limit is 4"
     )
     assert looked_at <= 2100, "a look at each, and not at each pair"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_who_may_start_is_what_going_through_the_whole_line_tells(seed: int) -> None:
+    dice = random.Random(seed)
+    hosts = "abcdef"
+    limits = Limits(dice.randint(1, 3), dice.randint(1, 3), dice.randint(1, 12))
+    ahead = [planned(n, *dice.sample(hosts, 2)) for n in range(dice.randrange(25))]
+    flying = [planned(100 + n, *dice.sample(hosts, 2)) for n in range(dice.randrange(8))]
+    now = traffic(snapshot(), tuple(flying))
+
+    out, into = Counter(now.leaving), Counter(now.coming)
+    expected: list[PlannedMove] = []
+    for one in ahead:
+        if now.total + len(expected) >= limits.total:
+            break
+        if out[one.source_host] < limits.per_source and into[one.target_host] < limits.per_target:
+            out[one.source_host] += 1
+            into[one.target_host] += 1
+            expected.append(one)
+    assert list(next_up(Ahead.of(ahead), now, limits)) == expected
+    assert (now.leaving, now.coming) == (traffic(snapshot(), tuple(flying)).leaving, now.coming), "nothing is used up"

@@ -215,7 +215,7 @@ async def test_I32_a_look_does_nothing_more_once_its_term_is_over(step: str, ter
         assert after[-1] == "status Requested"
     else:
         assert after[-1] == step, "it went on"
-    assert not bench.store._held_moves, "the move is held though nobody decides on it any more"
+    assert not bench.store._moves._held, "the move is held though nobody decides on it any more"
     bench.record.hook = lambda _: None
     bench.term = 3
     bench.restart()

@@ -377,7 +377,7 @@ def next_moves(
     snapshot: Snapshot,
     *,
     moves: tuple[PlannedMove, ...],
-    ahead: tuple[PlannedMove, ...],
+    ahead: Sequence[PlannedMove],
     limits: Limits,
     slots: int,
 ) -> tuple[Planned, ...]:

@@ -5,6 +5,7 @@ It says what `prerequisites.capacity` would say with the plan's moves among the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -28,7 +29,7 @@ class Room:
     def __init__(self, question: Question) -> None:
         """`question` gives the view, the decided moves and the policy; its server does not count."""
         self.hosts = question.snapshot.hosts
-        self._coming = in_flight_to_each(question.snapshot, question.moves)
+        self._coming = Counter(in_flight_to_each(question.snapshot, question.moves))
         self._tolerant = Name.CAPACITY in question.policy.tolerate_unknown
         self._free: dict[_Key, int] = {}
         self._total: dict[str, int] = {}

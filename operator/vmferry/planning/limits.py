@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.moves import Ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,24 @@ class Traffic:
 def traffic(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
     """All that is in flight: Nova's records, and decided moves that have none yet.
 
-    Nova names the target of a cold migration late: until then the decided one counts.
+    Nova names the target of a cold migration late: until then the decided one counts. It is shared: never change it.
     """
+    for migrations, counted, found in _LastTraffic.found:
+        if migrations is snapshot.migrations and counted is moves:
+            return found
+    found = _count(snapshot, moves)
+    _LastTraffic.found = [(snapshot.migrations, moves, found), *_LastTraffic.found[:3]]
+    return found
+
+
+class _LastTraffic:
+    """That of the last few views and moves, neither of which is ever changed: queued objects ask about the same ones,
+    one that starts asks about a view of its own in between."""
+
+    found: list[tuple[Mapping[str, Migration], tuple[PlannedMove, ...], Traffic]] = []
+
+
+def _count(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
     running = _running(snapshot.migrations)
     known = {m.server_id for m in running}
     decided = {m.server_id: m.target_host for m in moves}
@@ -52,7 +69,7 @@ def _running(migrations: Mapping[str, Migration]) -> tuple[Migration, ...]:
 
 
 def in_flight_to_each(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Counter[str]:
-    """How many moves are on their way to each host, by its name."""
+    """How many moves are on their way to each host, by its name; shared as `traffic` is."""
     return traffic(snapshot, moves).coming
 
 
@@ -69,23 +86,32 @@ def full(
 
     `ahead` are queued moves that go first. They hold their place, save those that a host's own limit holds back:
     these would only keep the total from being used. `in_flight` saves counting, if the caller has
-    `traffic(snapshot, moves)` already; the cost is then one look at each move ahead.
+    `traffic(snapshot, moves)` already.
     """
-    now = in_flight or traffic(snapshot, moves)
-    leaving = now.leaving[source] + sum([m.source_host == source for m in ahead])
-    coming = now.coming[target] + sum([m.target_host == target for m in ahead])
+    now, ahead = in_flight or traffic(snapshot, moves), Ahead.of(ahead)
+    leaving = now.leaving[source] + ahead.leaving(source)
+    coming = now.coming[target] + ahead.coming(target)
     if leaving >= limits.per_source:
         return f"{leaving} migrations leave {source} or go first, the limit is {limits.per_source}"
     if coming >= limits.per_target:
         return f"{coming} migrations go to {target} or go first, the limit is {limits.per_target}"
-    could_start, out, into = 0, Counter(now.leaving), Counter(now.coming)
-    for move in ahead:
-        if now.total + could_start >= limits.total:
-            break
+    first = sum(1 for _ in next_up(ahead, now, limits))
+    if now.total + first >= limits.total:
+        return f"{now.total} migrations are in flight and {first} go first, the limit is {limits.total}"
+    return None
+
+
+def next_up(line: Ahead, now: Traffic, limits: Limits) -> Iterator[PlannedMove]:
+    """Of moves in their order those that could start now, all of them together, as far as the limits go."""
+    left = limits.total - now.total
+    if left <= 0:
+        return
+    out, into = Counter(now.leaving), Counter(now.coming)
+    for move in line.from_any([host for host in line.sources if out[host] < limits.per_source]):
         if out[move.source_host] < limits.per_source and into[move.target_host] < limits.per_target:
             out[move.source_host] += 1
             into[move.target_host] += 1
-            could_start += 1
-    if now.total + could_start >= limits.total:
-        return f"{now.total} migrations are in flight and {could_start} go first, the limit is {limits.total}"
-    return None
+            left -= 1
+            yield move
+            if not left:
+                return

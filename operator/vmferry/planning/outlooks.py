@@ -16,7 +16,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
-from vmferry.cloud.model import Flavor, Host, Migration, Server
+from vmferry.cloud.model import Flavor, Host, Migration, Server, Snapshot
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.planning.targets import Group, OfAll, Outlook, Ranked, Standing, look_out, nowhere, order_groups, standing
 from vmferry.policy import Policy
@@ -26,6 +26,8 @@ from vmferry.prerequisites.words import Reason, Result
 
 #: what differs from source host to source host: findings that rest on it are forgotten with the host
 _OF_SOURCE = frozenset({"source", "server.host", "server.id"})
+#: views after which it forgets everything: what it remembers keeps them in memory, and each has thousands of servers
+_VIEWS = 64
 #: rows that one check keeps of each kind, so that a cloud of a thousand flavors does not fill the memory
 _KEPT = 256
 
@@ -41,6 +43,8 @@ class Outlooks:
     def __init__(self) -> None:
         self._of: tuple[Mapping[str, Host], Policy] | None = None
         self._source: Host | None = None
+        self._view: Snapshot | None = None
+        self._views = 0
         #: by name
         self._hosts: list[Host] = []
         self._bits: dict[str, int] = {}
@@ -86,8 +90,13 @@ class Outlooks:
     def _turn_to(self, question: Question) -> None:
         """Forget what cannot be of use to this question."""
         of = question.snapshot.hosts, question.policy
-        if self._of is None or self._of[0] is not of[0] or self._of[1] is not of[1]:
+        if self._view is not question.snapshot:
+            self._view = question.snapshot
+            self._views += 1
+        if self._of is None or self._of[0] is not of[0] or self._of[1] is not of[1] or self._views > _VIEWS:
             self._of = of
+            self._views = 1
+            self._traffic = None
             self._hosts = sorted(question.snapshot.hosts.values(), key=lambda host: host.name)
             self._bits = {host.name: 1 << number for number, host in enumerate(self._hosts)}
             self._everywhere = (1 << len(self._hosts)) - 1

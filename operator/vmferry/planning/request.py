@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,7 +38,7 @@ class Request:
         now: datetime,
         *,
         moves: tuple[PlannedMove, ...] = (),
-        ahead: tuple[PlannedMove, ...] = (),
+        ahead: Sequence[PlannedMove] = (),
         in_maintenance: frozenset[str] = frozenset(),
         crossed: Mapping[str, Crossing] | None = None,
     ) -> Question:

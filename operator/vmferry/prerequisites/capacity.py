@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from vmferry.cloud.model import Host, Part
 from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
 
 _UNITS = {"VCPU": "vCPU", "MEMORY_MB": "MiB memory", "DISK_GB": "GiB disk"}
@@ -18,12 +19,15 @@ def planned(question: Question, host: Host, resource: str) -> int:
     """What moves towards `host` will take of a resource and the figures cannot show yet."""
     read_at = question.snapshot.read_at.get(Part.RESOURCES)
     grace = question.policy.record_grace
+    by_target = Moves.of(question.moves).by_target
+    # a pool's room is taken from by moves to any of its hosts
+    targets = [host.name] if _shared_by(host, resource) is None else by_target
     return sum(
         move.needs.get(resource, 0)
-        for move in question.moves
-        if _same_room(question, host, move.target_host, resource)
-        and move.server_id != question.server.id
-        and (read_at is None or read_at < move.decided_at + grace)
+        for target in targets
+        if _same_room(question, host, target, resource)
+        for move in by_target.get(target, ())
+        if move.server_id != question.server.id and (read_at is None or read_at < move.decided_at + grace)
     )
 
 

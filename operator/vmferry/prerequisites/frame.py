@@ -6,7 +6,7 @@ the cloud does not tell is `Unknown` (R19).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
@@ -61,7 +61,7 @@ class Question:
     #: moves of other requests, decided or in flight
     moves: tuple[PlannedMove, ...] = ()
     #: moves of other requests that only wait for their turn, which is before this one's
-    ahead: tuple[PlannedMove, ...] = ()
+    ahead: Sequence[PlannedMove] = ()
     #: Cold: the request asks for a graceful stop first (R5)
     stop_if_running: bool = False
     #: Evacuate was asked for by name, which attests that the host is dead (I12)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, ServerGroup
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.SERVER_GROUP
@@ -54,7 +55,7 @@ def others_on(question: Question, host: str) -> frozenset[str]:
     others = group.members - {question.server.id}
     there = {one for one in others if (found := snapshot.servers.get(one)) is not None and found.host == host}
     records = {m.server_id for one in others for m in _open(question, one) if m.target_host == host}
-    decided = {move.server_id for move in question.moves if move.target_host == host}
+    decided = {move.server_id for move in Moves.of(question.moves).by_target.get(host, ())}
     return frozenset(there | records | (decided & others))
 
 
@@ -104,7 +105,7 @@ def _together(question: Question, group: ServerGroup, target: str) -> Finding:
 def _in_flight(question: Question, group: ServerGroup) -> str | None:
     """Another member that is being moved right now, by whomever."""
     others = group.members - {question.server.id}
-    moving = {move.server_id for move in question.moves} & others
+    moving = others & Moves.of(question.moves).servers
     moving |= {one for one in others for m in _open(question, one) if m.stage in _COPYING and _alive(question, m)}
     return min(moving, default=None)
 

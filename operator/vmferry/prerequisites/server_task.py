@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
 
 
@@ -34,7 +35,7 @@ def check(question: Question) -> Finding:
             "wait until it has ended",
             server.host,
         )
-    if any(move.server_id == server.id for move in question.moves):
+    if server.id in Moves.of(question.moves).servers:
         return _failed(
             Reason.TASK_IN_PROGRESS,
             "another VMMigration is moving this server",

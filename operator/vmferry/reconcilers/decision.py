@@ -10,7 +10,7 @@ so the status always says what will be done before it is done (I3), and the answ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
+from vmferry.planning.targets import Look, look_out
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.reconcilers.children import Child, NewChild
 from vmferry.reconcilers.claims import Claim
@@ -69,7 +70,7 @@ class World:
     #: decided moves of the other resources
     moves: tuple[PlannedMove, ...] = ()
     #: moves of queued resources that go before this one: higher priority, or the same and older
-    ahead: tuple[PlannedMove, ...] = ()
+    ahead: Sequence[PlannedMove] = ()
     in_maintenance: frozenset[str] = frozenset()
     #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
     crossed: Mapping[str, Crossing] = field(default_factory=dict)
@@ -83,6 +84,8 @@ class World:
     claims: tuple[Claim, ...] = ()
     #: the kill switch (I31)
     stopped: Stop = field(default_factory=Stop)
+    #: how targets are judged: `look_out`, or what remembers its answers
+    outlook: Look = look_out
 
 
 class EventType(StrEnum):

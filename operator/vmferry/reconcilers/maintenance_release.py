@@ -11,6 +11,7 @@ from vmferry.planning.limits import full
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, blocked
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
 from vmferry.reconcilers.maintenance_report import move_of
@@ -171,7 +172,7 @@ def _against(scope: MaintenanceScope, server: Server, host: Host, planned: list[
         scope.snapshot,
         scope.policy,
         scope.now,
-        moves=tuple(move for move in planned if move.server_id != server.id),
+        moves=Moves([move for move in planned if move.server_id != server.id]),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
     )

@@ -9,6 +9,7 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Host, MigrationKind, Service
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import Child, NewChild, Purpose
 from vmferry.reconcilers.claims import Claim, claim_of
@@ -113,7 +114,7 @@ class MaintenanceScope:
 
     def moves(self) -> tuple[PlannedMove, ...]:
         """Everybody's decided moves, with those of our children that have not begun yet."""
-        known = {move.server_id for move in self.world.moves}
+        known = Moves.of(self.world.moves).servers
         waiting = []
         for child in self.open_children():
             server = self.snapshot.servers.get(child.server_id)
@@ -122,7 +123,7 @@ class MaintenanceScope:
             kind = child.kind or MigrationKind.LIVE
             decided = child.created_at or self.now
             waiting.append(PlannedMove(server.id, kind, server.host, child.target_host, server.needs, decided))
-        return self.world.moves + tuple(waiting)
+        return Moves((*self.world.moves, *waiting)) if waiting else self.world.moves
 
     # ---- saying things
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from vmferry.cloud.model import Host, MigrationStage, Server
 from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
 from vmferry.planning.request import Request
+from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
 from vmferry.reconcilers.children import Child, Hindrance, Purpose
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
@@ -160,7 +161,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: d
         scope.snapshot,
         scope.policy,
         scope.now,
-        moves=tuple(move for move in scope.moves() if move.server_id not in ours),
+        moves=Moves([move for move in scope.moves() if move.server_id not in ours]),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
         ignore_headroom=scope.spec.ignore_headroom,

@@ -451,7 +451,7 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
     )
-    return assess(question, request.target, avoid)
+    return assess(question, request.target, avoid, scope.world.outlook)
 
 
 def _is_news(scope: Scope, reason: str) -> bool:

@@ -11,6 +11,7 @@ from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.prerequisites.moves import Turn
 from vmferry.reconcilers import hostmaintenance
 from vmferry.reconcilers.children import Child, child_of
 from vmferry.reconcilers.claims import Claim, claim_of
@@ -68,12 +69,14 @@ class Kind(Generic[Obj, Status]):
     read: Callable[[dict[str, Any]], Obj]
     plan: Callable[[Obj, World, datetime, Policy], Decision[Status]]
     settle: Callable[[Obj, Action, Outcome, datetime], tuple[Status, tuple[Event, ...]]]
+    #: the id of the server that its moves are about, which is all of a view that these depend on
+    server: Callable[[Obj], str | None]
     #: the move that the status says is decided or in flight
     move: Callable[[Obj, Snapshot], PlannedMove | None]
     #: the move that waits for its turn under the limits
     queued_move: Callable[[Obj, Snapshot], PlannedMove | None]
-    #: queued objects start in this order
-    turn: Callable[[Obj], tuple[Any, ...]]
+    #: queued objects start in this order; no two have the same
+    turn: Callable[[Obj], Turn]
     #: over: it moves nothing any more
     finished: Callable[[Obj], bool]
     #: the one-way move that it remembers (R22)
@@ -109,7 +112,7 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
     return PlannedMove(status.server.id, status.type, status.source_host, status.target_host, server.needs, created)
 
 
-def _turn(obj: VMMigration) -> tuple[Any, ...]:
+def _turn(obj: VMMigration) -> Turn:
     created = obj.metadata.creation_timestamp
     return (
         _RANK[obj.spec.priority],
@@ -136,6 +139,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     read=VMMigration.read,
     plan=plan,
     settle=settle,
+    server=lambda obj: obj.status.server.id if obj.status.server else None,
     move=lambda obj, snapshot: planned_move(obj.status, snapshot),
     queued_move=_queued_move,
     turn=_turn,
@@ -166,6 +170,7 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     plan=hostmaintenance.plan,
     settle=hostmaintenance.settle,
     # its moves are VMMigrations of their own
+    server=lambda obj: None,
     move=lambda obj, snapshot: None,
     queued_move=lambda obj, snapshot: None,
     turn=lambda obj: (),

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from vmferry.cloud.actions import Accepted, Action, Outcome
 from vmferry.cloud.model import Detail, HostLook, Progress
+from vmferry.planning.outlooks import Outlooks
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.resources.base import API_VERSION, Model
@@ -75,6 +76,8 @@ class Reconciler:
     now: Callable[[], datetime] = _now
     #: resourceVersions of unreadable objects that were complained about
     _complained: dict[Key, int] = field(default_factory=dict)
+    #: thousands of looks judge the same hosts
+    _outlooks: Outlooks = field(default_factory=Outlooks)
 
     async def look(self, key: Key) -> None:
         """One pass. Raises what went wrong; the caller looks again after a pause.
@@ -193,6 +196,7 @@ class Reconciler:
                 look=look,
                 lease=lease,
                 stopped=self.switch.seen,
+                outlook=self._outlooks.look,
             )
             decision = kind.plan(obj, world, self.now(), self.policy)
             needs = decision.needs

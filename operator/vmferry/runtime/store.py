@@ -9,7 +9,7 @@ what our own write brought, a list cannot bring back an object deleted meanwhile
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,12 @@ from pydantic import ValidationError
 
 from vmferry.cloud.model import Snapshot
 from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.children import Child
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.crossings import furthest
 from vmferry.runtime.kinds import Key, Kinds, Resource
+from vmferry.runtime.move_index import MoveIndex
 from vmferry.runtime.relations import Listener, Relations
 
 Body = dict[str, Any]
@@ -63,11 +65,13 @@ class Store:
         self._active: dict[Key, Resource] = {}
         #: one-way moves that objects remember
         self._crossings: dict[Key, Crossing] = {}
+        #: the furthest of each server; None: some have changed
+        self._crossed: Mapping[str, Crossing] | None = None
         self._relations = Relations(listener, is_over=lambda key: key not in self._active)
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
-        #: moves decided by a pass whose status is not written yet
-        self._held_moves: dict[Key, PlannedMove] = {}
+        self._moves = MoveIndex(kinds)
+        #: decided by a pass whose status is not written yet
         self._held_claims: dict[Key, Claim] = {}
 
     def __len__(self) -> int:
@@ -86,7 +90,7 @@ class Store:
         body = {**body, "metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}
         held: Resource | bytes | Unreadable
         self._active.pop(key, None)
-        self._crossings.pop(key, None)
+        crossing = None
         try:
             obj: Resource = self._kinds[kind].read(body)
         except ValidationError as error:
@@ -94,13 +98,13 @@ class Store:
         else:
             row = self._kinds[kind]
             crossing = row.crossing(obj)
-            if crossing is not None:
-                self._crossings[key] = crossing
             if row.finished(obj):
                 held = json.dumps(body, separators=(",", ":")).encode()
             else:
                 held = self._active[key] = obj
             self._relations.put(key, row.child(obj), row.claim(obj))
+        self._put_crossing(key, crossing)
+        self._moves.put(key, self._active.get(key))
         self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
         return True
 
@@ -114,7 +118,8 @@ class Store:
         self._deleted[key] = max(version, self._deleted.get(key, 0))
         self._entries.pop(key, None)
         self._active.pop(key, None)
-        self._crossings.pop(key, None)
+        self._put_crossing(key, None)
+        self._moves.put(key, None)
         self._relations.remove(key)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
@@ -140,26 +145,22 @@ class Store:
     def hold_move(self, key: Key, move: PlannedMove | None) -> None:
         """Count `move` from now on, before the status says it: no other pass may plan for the same room."""
         if move is not None:
-            self._held_moves[key] = move
+            self._moves.hold(key, move)
 
     def release_held(self, key: Key) -> None:
         """From now on the status tells (or the write has failed, and it is not so)."""
-        self._held_moves.pop(key, None)
+        self._moves.release(key)
         self._held_claims.pop(key, None)
 
-    def moves_except(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
+    def moves_except(self, key: Key, snapshot: Snapshot) -> Moves:
         """Moves decided or in flight of all other objects."""
-        moves = {other: move for other, move in self._held_moves.items() if other != key}
-        for other, obj in self._active.items():
-            if other != key and other not in moves:
-                move = self._kinds[other.kind].move(obj, snapshot)
-                if move is not None:
-                    moves[other] = move
-        return tuple(moves.values())
+        return self._moves.moves_except(key, snapshot)
 
-    def crossed(self) -> dict[str, Crossing]:
+    def crossed(self) -> Mapping[str, Crossing]:
         """By server id: the furthest one-way move that any object remembers (R22)."""
-        return furthest(self._crossings.values())
+        if self._crossed is None:
+            self._crossed = furthest(self._crossings.values())
+        return self._crossed
 
     def children_of(self, uid: str) -> tuple[Child, ...]:
         """What the object with that uid owns, by name."""
@@ -179,21 +180,18 @@ class Store:
         """Names of the hosts that anybody's claim keeps from being moved to (I18)."""
         return self._relations.in_maintenance(snapshot)
 
-    def ahead_of(self, key: Key, snapshot: Snapshot) -> tuple[PlannedMove, ...]:
+    def ahead_of(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
         """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""
-        own = self._active.get(key)
-        if own is None:
-            return ()
-        kind = self._kinds[key.kind]
-        turn = kind.turn(own)
-        waiting = []
-        for other, obj in self._active.items():
-            if other.kind != key.kind or other == key or other in self._held_moves:
-                continue
-            move = kind.queued_move(obj, snapshot)
-            if move is not None and (theirs := kind.turn(obj)) < turn:
-                waiting.append((theirs, move))
-        return tuple(move for _, move in sorted(waiting, key=lambda pair: pair[0]))
+        return self._moves.ahead_of(key, snapshot)
+
+    def _put_crossing(self, key: Key, crossing: Crossing | None) -> None:
+        if self._crossings.get(key) == crossing:
+            return
+        self._crossed = None
+        if crossing is None:
+            del self._crossings[key]
+        else:
+            self._crossings[key] = crossing
 
 
 def explain(error: ValidationError) -> str:

@@ -1,0 +1,163 @@
+"""Moves of other requests, so that a look finds those of one server or host without going through all of them.
+
+Both kinds are never changed: whoever holds one may go on asking it while its maker goes on.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from heapq import merge
+from operator import attrgetter
+from typing import Any, overload
+
+from vmferry.prerequisites.frame import PlannedMove
+
+#: who goes first; two requests never have the same
+Turn = tuple[Any, ...]
+_Entry = tuple[Turn, PlannedMove]
+#: by host
+_Entries = Mapping[str, tuple[_Entry, ...]]
+
+
+class Moves(tuple[PlannedMove, ...]):
+    """Moves that are decided or in flight."""
+
+    @staticmethod
+    def of(moves: Iterable[PlannedMove]) -> Moves:
+        return moves if isinstance(moves, Moves) else Moves(moves)
+
+    @cached_property
+    def servers(self) -> frozenset[str]:
+        """Ids of the servers that they move."""
+        return frozenset([move.server_id for move in self])
+
+    @cached_property
+    def by_target(self) -> Mapping[str, tuple[PlannedMove, ...]]:
+        """By the name of the host that they go to."""
+        found: dict[str, list[PlannedMove]] = {}
+        for move in self:
+            found.setdefault(move.target_host, []).append(move)
+        return {target: tuple(moves) for target, moves in found.items()}
+
+
+class Line:
+    """Moves that wait for their turn, in its order; `put` and `remove` give another line."""
+
+    def __init__(self) -> None:
+        self.entries: tuple[_Entry, ...] = ()
+        self.leaving: _Entries = {}
+        self.coming: _Entries = {}
+
+    @staticmethod
+    def of(moves: Iterable[PlannedMove]) -> Line:
+        """In the order in which they are given."""
+        line = Line()
+        line.entries = tuple([((number,), move) for number, move in enumerate(moves)])
+        line.leaving = _by_host(line.entries, attrgetter("source_host"))
+        line.coming = _by_host(line.entries, attrgetter("target_host"))
+        return line
+
+    def put(self, turn: Turn, move: PlannedMove) -> Line:
+        """With one more move, whose turn nobody else has."""
+        entry = turn, move
+        line = Line()
+        line.entries = _with(self.entries, entry)
+        line.leaving = {**self.leaving, move.source_host: _with(self.leaving.get(move.source_host, ()), entry)}
+        line.coming = {**self.coming, move.target_host: _with(self.coming.get(move.target_host, ()), entry)}
+        return line
+
+    def remove(self, turn: Turn, move: PlannedMove) -> Line:
+        """Without a move that is in it."""
+        line = Line()
+        line.entries = _without(self.entries, turn)
+        line.leaving = _less(self.leaving, move.source_host, turn)
+        line.coming = _less(self.coming, move.target_host, turn)
+        return line
+
+    def before(self, turn: Turn) -> Ahead:
+        return Ahead(self, turn)
+
+    def whole(self) -> Ahead:
+        return Ahead(self, None)
+
+
+class Ahead(Sequence[PlannedMove]):
+    """The beginning of a line: those whose turn is before one's own."""
+
+    def __init__(self, line: Line, turn: Turn | None) -> None:
+        """`turn`: one's own; None: the whole line."""
+        self._line = line
+        self._turn = turn
+        self._end = self._count(line.entries)
+
+    @staticmethod
+    def of(moves: Iterable[PlannedMove]) -> Ahead:
+        """Moves that are in their order already."""
+        return moves if isinstance(moves, Ahead) else Line.of(moves).whole()
+
+    def _count(self, entries: tuple[_Entry, ...]) -> int:
+        return len(entries) if self._turn is None else bisect_left(entries, (self._turn,))
+
+    def __len__(self) -> int:
+        return self._end
+
+    def __iter__(self) -> Iterator[PlannedMove]:
+        return (move for _, move in self._line.entries[: self._end])
+
+    @overload
+    def __getitem__(self, at: int) -> PlannedMove: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[PlannedMove]: ...
+    def __getitem__(self, at: int | slice) -> PlannedMove | Sequence[PlannedMove]:
+        entries = self._line.entries[: self._end]
+        return [move for _, move in entries[at]] if isinstance(at, slice) else entries[at][1]
+
+    def leaving(self, host: str) -> int:
+        """How many of them go away from the host."""
+        return self._count(self._line.leaving.get(host, ()))
+
+    def coming(self, host: str) -> int:
+        """How many of them go to the host."""
+        return self._count(self._line.coming.get(host, ()))
+
+    def touching(self, host: str) -> Iterator[PlannedMove]:
+        """Those from the host and those to it."""
+        for entries in (self._line.leaving.get(host, ()), self._line.coming.get(host, ())):
+            for _, move in entries[: self._count(entries)]:
+                yield move
+
+    @property
+    def sources(self) -> Iterable[str]:
+        """The hosts that they leave, and perhaps others."""
+        return self._line.leaving
+
+    def from_any(self, hosts: Iterable[str]) -> Iterator[PlannedMove]:
+        """Those that leave these hosts, in their order."""
+        lines = [self._line.leaving.get(host, ()) for host in hosts]
+        return (move for _, move in merge(*[entries[: self._count(entries)] for entries in lines]))
+
+
+def _by_host(entries: Iterable[_Entry], host_of: attrgetter[str]) -> _Entries:
+    found: dict[str, list[_Entry]] = {}
+    for entry in entries:
+        found.setdefault(host_of(entry[1]), []).append(entry)
+    return {host: tuple(some) for host, some in found.items()}
+
+
+def _with(entries: tuple[_Entry, ...], entry: _Entry) -> tuple[_Entry, ...]:
+    at = bisect_left(entries, entry[:1])
+    return (*entries[:at], entry, *entries[at:])
+
+
+def _without(entries: tuple[_Entry, ...], turn: Turn) -> tuple[_Entry, ...]:
+    at = bisect_left(entries, (turn,))
+    return entries[:at] + entries[at + 1 :]
+
+
+def _less(by_host: _Entries, host: str, turn: Turn) -> _Entries:
+    left = {**by_host, host: _without(by_host[host], turn)}
+    if not left[host]:
+        del left[host]
+    return left

@@ -1,0 +1,131 @@
+"""The moves of all active objects, kept at hand for thousands of looks; a part of the `Store`.
+
+A move comes from an object's status and from its server in the shared view. It is worked out again when one of the two
+is another one than before, and from what a look finds here it never has to go through all objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmferry.cloud.model import Server, Snapshot
+from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.moves import Line, Moves, Turn
+from vmferry.runtime.kinds import Key, Kinds, Resource
+
+
+@dataclass(slots=True)
+class _Known:
+    """What one object says, with its server as it was when that was worked out."""
+
+    obj: Resource
+    turn: Turn
+    server_id: str | None
+    server: Server | None = None
+    move: PlannedMove | None = None
+    queued: PlannedMove | None = None
+
+
+class MoveIndex:
+    """By key. An object whose move is held has that move, whatever its status says, and no turn."""
+
+    def __init__(self, kinds: Kinds) -> None:
+        self._kinds = kinds
+        self._known: dict[Key, _Known] = {}
+        #: put since the last question: no view was there to work them out
+        self._new: set[Key] = set()
+        self._held: dict[Key, PlannedMove] = {}
+        self._servers: object = None
+        #: what counts of each object
+        self._moves: dict[Key, PlannedMove] = {}
+        self._lines: dict[str, Line] = {}
+        #: who has which turn of its kind, as the lines have them
+        self._turns: dict[str, dict[Turn, Key]] = {}
+        self._in_line: dict[Key, tuple[Turn, PlannedMove]] = {}
+        #: all of `_moves`, and where each one is in it
+        self._all: tuple[Moves, dict[Key, int]] | None = None
+
+    def put(self, key: Key, obj: Resource | None) -> None:
+        """The object as it is now; None: it moves nothing any more."""
+        if obj is None:
+            self._known.pop(key, None)
+            self._new.discard(key)
+            self._count(key)
+            return
+        kind = self._kinds[key.kind]
+        self._known[key] = _Known(obj, kind.turn(obj), kind.server(obj))
+        self._new.add(key)
+
+    def hold(self, key: Key, move: PlannedMove) -> None:
+        self._held[key] = move
+        self._count(key)
+
+    def release(self, key: Key) -> None:
+        if self._held.pop(key, None) is not None:
+            self._count(key)
+
+    def moves(self, snapshot: Snapshot) -> Moves:
+        """Of all objects; the same one as before if nothing has changed."""
+        self._see(snapshot)
+        if self._all is None:
+            places = {key: at for at, key in enumerate(self._moves)}
+            self._all = Moves(self._moves.values()), places
+        return self._all[0]
+
+    def moves_except(self, key: Key, snapshot: Snapshot) -> Moves:
+        moves = self.moves(snapshot)
+        assert self._all is not None
+        at = self._all[1].get(key)
+        return moves if at is None else Moves(moves[:at] + moves[at + 1 :])
+
+    def ahead_of(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
+        """Queued moves of the same kind whose turn is before that of the object."""
+        self._see(snapshot)
+        known = self._known.get(key)
+        line = self._lines.get(key.kind)
+        return () if known is None or line is None else line.before(known.turn)
+
+    def _see(self, snapshot: Snapshot) -> None:
+        """Work out what rests on another object or server than before."""
+        if self._servers is not snapshot.servers:
+            self._servers = servers = snapshot.servers
+            stale = [
+                key
+                for key, known in self._known.items()
+                if known.server_id is not None and servers.get(known.server_id) is not known.server
+            ]
+            self._new.update(stale)
+        for key in self._new:
+            known = self._known[key]
+            kind = self._kinds[key.kind]
+            known.server = snapshot.servers.get(known.server_id) if known.server_id is not None else None
+            known.move = kind.move(known.obj, snapshot)
+            known.queued = kind.queued_move(known.obj, snapshot)
+            self._count(key)
+        self._new.clear()
+
+    def _count(self, key: Key) -> None:
+        """Bring what counts of the object up to what is known of it."""
+        known, held = self._known.get(key), self._held.get(key)
+        move = held or (known.move if known else None)
+        if self._moves.get(key) != move:
+            self._all = None
+            if move is None:
+                del self._moves[key]
+            else:
+                self._moves[key] = move
+        queued = (known.turn, known.queued) if known and known.queued and held is None else None
+        before = self._in_line.get(key)
+        if before == queued:
+            return
+        line = self._lines.get(key.kind) or Line()
+        turns = self._turns.setdefault(key.kind, {})
+        if before is not None:
+            line = line.remove(*before)
+            del turns[before[0]], self._in_line[key]
+        if queued is not None:
+            line = line.put(*queued)
+            turns[queued[0]] = key
+            self._in_line[key] = queued
+        self._lines[key.kind] = line
