@@ -53,7 +53,8 @@ crds: setup ## write crds/ from the models, and the chart's copies
 	@$(PY) -m helm.generate
 
 .PHONY: chart
-chart: crds ## write what of helm/vmferry follows from crds/, the configuration and values.yaml
+chart: crds ## write what of helm/vmferry and docs/ follows from crds/, the configuration, values.yaml and the code
+	@$(PY) -m vmferry.runtime.reference docs
 
 .PHONY: format
 format: setup ## format the code and mend what can be mended by itself
@@ -73,9 +74,10 @@ test-unit: setup ## tests that need no server; seconds
 
 OTHERS := (simulator or kubernetes) and not nova
 .PHONY: install
-install: setup ## what the tests run on: a Kubernetes API, built, and a Nova, installed; once
+install: setup ## what the tests run on: a Kubernetes API, built, a Nova and a Prometheus, installed; once
 	@$(PY) -u -m testbed.kubernetes.install
 	@$(PY) -u -m testbed.nova.install
+	@$(PY) -u -m testbed.prometheus
 
 .PHONY: test-servers
 test-servers: install ## API, contract and end-to-end tests on the real Kubernetes API, the simulator and the real Nova

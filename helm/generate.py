@@ -2,6 +2,7 @@
 
     crds/                             -> files/crds/
     helm.values, runtime.config       -> values.schema.json
+    helm.dashboard                    -> files/dashboard.json
     values.yaml and its comments      -> descriptions in values.schema.json, the table in README.md
     vmferry.__version__               -> appVersion and the image in Chart.yaml
 
@@ -18,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from helm.dashboard import dashboard
 from helm.values import SET_BY_THE_CHART, Values
 from vmferry import __version__
 from vmferry.runtime.config import Config
@@ -141,6 +143,7 @@ def files() -> dict[Path, str]:
         CHART / "files" / "crds" / crd.name: crd.read_text(encoding="utf-8") for crd in (ROOT / "crds").glob("*.yaml")
     }
     made[CHART / "values.schema.json"] = schema(values)
+    made[CHART / "files" / "dashboard.json"] = dashboard()
     made[CHART / "README.md"] = readme((CHART / "README.md").read_text(encoding="utf-8"), values)
     made[CHART / "Chart.yaml"] = chart_yaml((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     return made

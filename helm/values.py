@@ -89,6 +89,10 @@ class ServiceMonitor(Labelled):
     interval: Annotated[str, Field(pattern="^([0-9]+(ms|s|m|h))+$")]
 
 
+class PrometheusRule(Labelled):
+    runbooks: Annotated[str, Field(min_length=1)]
+
+
 class Values(_Section):
     """All of them; `config` is put in by `generate.schema`."""
 
@@ -117,7 +121,7 @@ class Values(_Section):
     pod_disruption_budget: Switch
     network_policy: NetworkPolicy
     service_monitor: ServiceMonitor
-    prometheus_rule: Labelled
+    prometheus_rule: PrometheusRule
     dashboard: Labelled
     # Helm itself puts it in where the chart is a part of another one
     global_: Annotated[Opaque, Field(alias="global")] = {}

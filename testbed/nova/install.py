@@ -10,13 +10,12 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from testbed.debian import InstallError, run, unpack
 from testbed.processes import cache_dir
 
 HERE = Path(__file__).parent
@@ -25,10 +24,6 @@ BUILD_CONSTRAINTS = HERE / "build-constraints.txt"
 
 #: apt adds what they need and the machine lacks
 DEBIAN_PACKAGES = ("rabbitmq-server", "erlang-base", "mariadb-server-core")
-
-
-class InstallError(RuntimeError):
-    """Something is missing that we cannot install; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +112,11 @@ def _install_venv() -> Path:
     if ready.exists():
         return venv
     progress(f"OpenStack's services from PyPI into {venv} (513 MB, some minutes)")
-    _run(sys.executable, "-m", "venv", "--clear", venv)
+    run(sys.executable, "-m", "venv", "--clear", venv)
     pip = (venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps")
-    _run(*pip, "-r", BUILD_CONSTRAINTS)
+    run(*pip, "-r", BUILD_CONSTRAINTS)
     # isolated builds would fetch build tools that nobody pinned
-    _run(*pip, "--no-build-isolation", "-r", CONSTRAINTS)
+    run(*pip, "--no-build-isolation", "-r", CONSTRAINTS)
     ready.touch()
     return venv
 
@@ -131,27 +126,8 @@ def _install_debian() -> Path:
     ready = folder / ".ready"
     if ready.exists():
         return folder
-    for program in ("apt-get", "dpkg"):
-        if shutil.which(program) is None:
-            raise InstallError(f"{program} is missing: RabbitMQ and MariaDB are taken from Debian's packages")
     progress(f"RabbitMQ and MariaDB from Debian's packages into {folder} (105 MB)")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    downloads = nova_cache() / "downloads"
-    shutil.rmtree(downloads, ignore_errors=True)
-    for needed in ("lists/partial", "archives/partial"):
-        (downloads / needed).mkdir(parents=True)
-    # apt with lists and downloads of our own: it reads what the machine has installed, and changes nothing
-    apt: tuple[str, ...] = ("apt-get", "-qq", "-o", f"Dir::State::Lists={downloads / 'lists'}")
-    apt += ("-o", f"Dir::Cache={downloads}", "-o", "Debug::NoLocking=1")
-    if os.geteuid() == 0:
-        apt += ("-o", "APT::Sandbox::User=root")  # apt's own user cannot write into a private folder
-    _run(*apt, "update")
-    options = ("--yes", "--download-only", "--reinstall", "--no-install-recommends")
-    _run(*apt, *options, "install", *DEBIAN_PACKAGES)
-    for package in sorted((downloads / "archives").glob("*.deb")):
-        _run("dpkg", "-x", package, folder)
-    shutil.rmtree(downloads)
+    unpack(DEBIAN_PACKAGES, folder)
     _relocate(folder)
     ready.touch()
     return folder
@@ -165,16 +141,7 @@ def _relocate(debian: Path) -> None:
     programs = Programs(venv=Path(), debian=debian)
     halt = ("-noshell", "-boot", "start_clean", "-eval", "halt().")
     for command in ((erl, *halt), (programs.mariadbd, "--version")):
-        _run(*command, env=programs.debian_env())
-
-
-def _run(*argv: str | Path, env: dict[str, str] | None = None) -> None:
-    """Run a command quietly; InstallError with what it printed when it fails."""
-    command = [str(part) for part in argv]
-    done = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if done.returncode != 0:
-        output = done.stdout.decode(errors="replace").strip()
-        raise InstallError(f"{' '.join(command[:6])} ... failed with {done.returncode}:\n{output[-3000:]}")
+        run(*command, env=programs.debian_env())
 
 
 if __name__ == "__main__":

@@ -277,6 +277,39 @@ def test_a_read_that_makes_no_sense_fails(sentence: str, cloud: Stub, door: Nova
         door.servers()
 
 
+def test_each_request_is_told_of_by_its_route_and_answer(cloud: Stub, tmp_path: Path) -> None:
+    told: list[tuple[str, str, int | None]] = []
+
+    def tell(service: str, operation: str, code: int | None, seconds: float) -> None:
+        assert 0 <= seconds < 60
+        told.append((service, operation, code))
+
+    door = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), told=tell)
+    cloud.answers[f"GET {COMPUTE}/servers/s1"] = fault(404, "none", "itemNotFound")
+    cloud.answers[f"GET {COMPUTE}/os-services"] = Answer(503, "no backend")
+    cloud.answers[CANDIDATES] = Answer(reset=True)
+    cloud.answers[ACTION] = Answer(202, None)
+    door.connect()
+    door.server("s1")
+    for read in (door.services, lambda: door.resources(["p"])):
+        with pytest.raises(CloudError):
+            read()
+    door.act(LiveMigrate("s1", "host-b"))
+    door.act(LiveMigrate("s1", "host-b"), lambda: "the switch")
+    cloud.login = Answer(401)
+    with pytest.raises(CloudError):
+        door.connect()
+    assert told == [
+        ("identity", "log in", 200),
+        ("compute", "GET /servers/{id}", 404),
+        ("compute", "GET /os-services", 503),
+        ("placement", "GET /allocation_candidates", None),
+        ("placement", "GET /allocation_candidates", None),
+        ("compute", "POST /servers/{id}/action os-migrateLive", 202),
+        ("identity", "log in", None),
+    ], "and what was not sent is no request"
+
+
 def test_a_read_is_repeated_once_after_a_broken_connection(cloud: Stub, door: NovaDoor) -> None:
     cloud.answers[SERVERS] = [Answer(reset=True), Answer(body={"servers": []})]
     assert door.servers() == ([], set())

@@ -6,17 +6,16 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import Counter, Gauge, Histogram
 from pydantic import BaseModel
 
 from helm.generate import CHART, comments, files, leaves
 from helm.values import SET_BY_THE_CHART
 from vmferry import __version__
-from vmferry.cloud.actions import Outcome
+from vmferry.resources.words import Phase
 from vmferry.runtime import metrics
 from vmferry.runtime.config import Config, parse
 
@@ -124,17 +123,16 @@ def test_artifact_hub_is_told_of_each_kind_and_its_example() -> None:
 
 def metric_names() -> set[str]:
     """As Prometheus stores them."""
-    found: set[str] = set()
-    for metric in vars(metrics).values():
-        if isinstance(metric, Counter | Gauge | Histogram):
-            for family in metric.describe():
-                endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}.get(family.type, [""])
-                found |= {family.name + ending for ending in endings}
+    found: set[str] = {gauge.name for gauge in metrics.scraped()}
+    endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"], "info": ["_info"]}
+    for metric in metrics.counted():
+        for family in metric.describe():
+            found |= {family.name + ending for ending in endings.get(family.type, [""])}
     return found
 
 
 QUERIES = {
-    "the alerts": (CHART / "templates" / "prometheus-rule.yaml").read_text(),
+    "the alerts": (CHART / "files" / "alerts.yaml").read_text(),
     "the panels": (CHART / "files" / "dashboard.json").read_text(),
 }
 
@@ -147,16 +145,19 @@ def test_they_ask_for_metrics_that_exist(where: str) -> None:
 
 @pytest.mark.parametrize("where", QUERIES)
 def test_they_ask_for_labels_that_exist(where: str) -> None:
-    known = {label for metric in vars(metrics).values() for label in getattr(metric, "_labelnames", ())}
-    asked = set(re.findall(r'[{,]\s*(\w+)=\\?"', QUERIES[where]))
+    known = {label for metric in metrics.counted() for label in metric._labelnames}
+    known |= {label for gauge in metrics.scraped() for label in gauge.labels}
+    asked = set(re.findall(r'[{,]\s*(\w+)=~?\\?"', QUERIES[where]))
     asked |= {name for names in re.findall(r"\bby \(([^)]*)\)", QUERIES[where]) for name in names.split(", ")}
-    assert "kind" in asked and asked <= known | {"le"}
+    assert "kind" in asked and asked <= known | {"le", "job", "version"}
 
 
 def test_the_alerts_ask_for_outcomes_that_exist() -> None:
-    outcomes = {outcome.__name__ for outcome in get_args(Outcome)}
-    assert set(re.findall(r'outcome="(\w+)"', QUERIES["the alerts"])) == {"Unanswered"} <= outcomes
+    asked = set(re.findall(r'outcome="(\w+)"', QUERIES["the alerts"]))
+    assert asked == {"Unanswered", "Refused", "Failed"} <= {*metrics.ANSWERS, *metrics.OUTCOMES}
     assert set(re.findall(r'result="(\w+)"', QUERIES["the alerts"])) == {"failed"}
+    phases = re.findall(r'phase=~?"([\w|]+)"', QUERIES["the alerts"])
+    assert {phase for some in phases for phase in some.split("|")} == {"Queued", "Migrating", "Verifying"} <= set(Phase)
 
 
 def test_the_panels_have_places_and_queries_of_their_own() -> None:
@@ -164,4 +165,10 @@ def test_the_panels_have_places_and_queries_of_their_own() -> None:
     assert len({panel["id"] for panel in panels}) == len(panels)
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
     assert len(set(places)) == len(places)
-    assert all(target["expr"] for panel in panels for target in panel["targets"])
+    assert all(target["expr"] for panel in panels if panel["type"] != "row" for target in panel["targets"])
+
+
+def test_the_dashboard_has_a_panel_for_each_metric() -> None:
+    stored = {re.sub(r"_(bucket|sum|count)$", "", name) for name in metric_names()}
+    asked = {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\bvmferry_\w+", QUERIES["the panels"])}
+    assert stored <= asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -214,12 +215,23 @@ def test_the_dashboard_is_whole(tmp_path: Path) -> None:
 
 
 def test_alerts_look_at_this_release_only(tmp_path: Path) -> None:
-    rules = one(render(tmp_path, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"][0]["rules"]
-    assert rules[0]["expr"] == f'absent(vmferry_objects{{job="vmferry", namespace="{NAMESPACE}"}})'
-    assert all('{job="vmferry"' in rule["expr"] and rule["annotations"]["description"] for rule in rules)
-    assert {r["alert"]: r for r in rules}["VmferryPassesFail"]["annotations"][
-        "summary"
-    ] == "Looks at objects of kind {{ $labels.kind }} fail again and again"
+    groups = one(render(tmp_path, {"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
+    rules = {rule["alert"]: rule for group in groups for rule in group["rules"]}
+    release = f'job="vmferry", namespace="{NAMESPACE}"'
+    assert rules["VmferryAbsent"]["expr"] == f"absent(vmferry_build_info{{{release}}})"
+    for rule in rules.values():
+        selectors = re.findall(r"\b(?:vmferry|process)_\w+(?:\{([^}]*)\})?", rule["expr"])
+        assert selectors and all(selector.startswith(release) for selector in selectors), rule["expr"]
+    summary = rules["VmferryPassesFail"]["annotations"]["summary"]
+    assert summary == "Looks at objects of kind {{ $labels.kind }} fail again and again"
+
+
+@pytest.mark.parametrize("base", ["https://wiki.example.com/vmferry", "https://wiki.example.com/vmferry/"])
+def test_each_alert_links_to_its_page(base: str, tmp_path: Path) -> None:
+    rule = one(render(tmp_path, {"prometheusRule": {"enabled": True, "runbooks": base}}), "PrometheusRule")
+    for group in rule["spec"]["groups"]:
+        for one_ in group["rules"]:
+            assert one_["annotations"]["runbook_url"] == f"https://wiki.example.com/vmferry/{one_['alert']}.md"
 
 
 def test_service_and_policy_select_the_operator_and_not_the_pod_of_helm_test(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ async def test_the_probes_say_why_not() -> None:
         assert await get("/readyz") == (200, "ok\n")
         health.say(lambda: "standby, b leads")
         assert await get("/readyz") == (200, "ok\nstandby, b leads\n")
-        assert "vmferry_queue_length" in (await get("/metrics"))[1]
+        assert "vmferry_build_info" in (await get("/metrics"))[1]
         now[0] = STUCK_SECONDS + 1
         assert await get("/healthz") == (503, "worker 0: no sign of life for 601 s\n")
         health.forget("worker 0")

@@ -108,7 +108,11 @@ def test_a_dead_cloud_makes_it_unready_but_not_sick_and_it_ends_when_asked(clust
 
         wait_for(settled, 60, "an operator that lacks its cloud only")
         assert get(port, "/healthz") == (200, "ok\n")
-        wait_for(lambda: "vmferry_cloud_view_age_seconds -1.0" in get(port, "/metrics")[1], 10, "the metrics")
+        wait_for(
+            lambda: 'vmferry_cloud_view_timestamp_seconds{part="servers"} 0.0' in get(port, "/metrics")[1],
+            10,
+            "the metrics",
+        )
         memory = psutil.Process(process.pid).memory_info().rss / 2**20
         assert memory < IDLE_MEMORY
         process.send_signal(signal.SIGTERM)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ class Clock:
         return self.now
 
 
-def make(**options: float) -> tuple[WorkQueue[str], Clock]:
+def make(**options: Any) -> tuple[WorkQueue[str], Clock]:
     clock = Clock()
     return WorkQueue(clock=clock, jitter=lambda: 1.0, **options), clock
 

@@ -249,6 +249,7 @@ def _note_progress(scope: Scope) -> None:
         return
     scope.status.progress = ProgressView(
         percent=read.percent,
+        total_bytes=max(0, read.memory_total_bytes) + max(0, read.disk_total_bytes),
         memory_remaining_bytes=max(0, read.memory_remaining_bytes),
         disk_remaining_bytes=max(0, read.disk_remaining_bytes),
         updated_at=scope.now,

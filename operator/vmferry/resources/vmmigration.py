@@ -179,6 +179,7 @@ class ProgressView(Model):
     """How far the running copy is."""
 
     percent: Annotated[int, Field(ge=0, le=100, description="Of memory and disks together.")]
+    total_bytes: Annotated[Bytes, Field(description="Memory and disks to copy.")] = 0
     memory_remaining_bytes: Annotated[Bytes, Field(description="Memory still to copy.")] = 0
     disk_remaining_bytes: Annotated[Bytes, Field(description="Disk still to copy.")] = 0
     updated_at: Annotated[Time | None, Field(description="When this was read.")] = None

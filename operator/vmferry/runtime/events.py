@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from vmferry.reconcilers.decision import Event
 from vmferry.resources.base import clip
+from vmferry.runtime import metrics
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import ConflictError, KubeError
 from vmferry.runtime.logs import redact
@@ -49,7 +50,9 @@ async def tell(sink: EventSink, key: Key, reference: Reference, version: str, ev
     }
     try:
         await sink.create_event(namespace, body)
+        metrics.EVENTS.labels(event.reason, "Told").inc()
     except ConflictError:
         pass
     except KubeError as error:
+        metrics.EVENTS.labels(event.reason, "Lost").inc()
         logger.warning("the event %s is lost: %s", event.reason, error)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
 #: a loop that gave no sign for this long is stuck: longer than the slowest look may take, with all its time-outs
 STUCK_SECONDS = 600.0
@@ -53,6 +53,10 @@ class Health:
         stuck = [line for line, at in zip(silent, self._beats.values(), strict=True) if now - at > STUCK_SECONDS]
         return stuck + _failing(self._alive)
 
+    def readiness(self) -> Iterator[tuple[str, bool]]:
+        """What `/readyz` asks, and whether it is satisfied."""
+        return ((name, check() is None) for name, check in self._ready.items())
+
     def unready(self) -> list[str]:
         """What is still missing; empty when the operator works."""
         return self.sick() + _failing(self._ready)
@@ -66,13 +70,15 @@ def _failing(checks: dict[str, Check]) -> list[str]:
 class HealthServer:
     """Serves `Health` over HTTP between `start` and `stop`."""
 
-    def __init__(self, health: Health, address: str, port: int) -> None:
+    def __init__(
+        self, health: Health, address: str, port: int, registries: Sequence[CollectorRegistry] = (REGISTRY,)
+    ) -> None:
         self._address = address
         self._port = port
         app = web.Application()
         app.router.add_get("/healthz", _probe(health.sick))
         app.router.add_get("/readyz", _probe(health.unready, health.notes))
-        app.router.add_get("/metrics", _metrics)
+        app.router.add_get("/metrics", _metrics(registries))
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> int:
@@ -95,5 +101,9 @@ def _probe(
     return answer
 
 
-async def _metrics(_: web.Request) -> web.Response:
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+def _metrics(registries: Sequence[CollectorRegistry]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_: web.Request) -> web.Response:
+        body = b"".join(generate_latest(registry) for registry in registries)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return answer

@@ -26,6 +26,7 @@ from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
 from vmferry.resources.words import MaintenancePhase, Phase, Priority
+from vmferry.runtime.measures import Shares, count_maintenance, count_migration, maintenance_shares, migration_shares
 
 
 class Key(NamedTuple):
@@ -87,6 +88,10 @@ class Kind(Generic[Obj, Status]):
     claim: Callable[[Obj], Claim | None]
     #: for the logs: ids that help to find the lines of one move in Nova's logs
     describe: Callable[[Obj], dict[str, str]]
+    #: for the metrics: what has happened between two statuses, the object before and after it is written
+    count: Callable[[Obj, Obj], None]
+    #: for the metrics: what the object adds to the gauges
+    shares: Callable[[Obj], Shares]
 
     def with_status(self, obj: Obj, status: Status) -> Obj:
         """The object as it will be once that status is written."""
@@ -148,6 +153,8 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     child=child_of,
     claim=lambda obj: None,
     describe=_describe,
+    count=count_migration,
+    shares=migration_shares,
 )
 
 
@@ -179,6 +186,8 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     child=lambda obj: None,
     claim=claim_of,
     describe=lambda obj: {"host": obj.status.host or obj.spec.host},
+    count=count_maintenance,
+    shares=maintenance_shares,
 )
 
 #: by kind

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.measures import kubernetes_call
 from vmferry.runtime.store import Body
 
 #: seconds for one call, and for one page of a list
@@ -115,7 +117,7 @@ class Kube:
         )
 
     async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
-        async with _told(f"get {key}"):
+        async with _told(f"get {key}", "get", kind.plural):
             return await self._call("get", kind, key.namespace, key.name)
 
     async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
@@ -126,7 +128,7 @@ class Kube:
         for namespace in (namespaces if kind.namespaced else ()) or (None,):
             page: str | None = None
             while True:
-                async with _told(f"list {kind.plural}"):
+                async with _told(f"list {kind.plural}", "list", kind.plural):
                     answer = await self._call(
                         "list", kind, namespace, limit=PAGE, _continue=page, _request_timeout=LIST_SECONDS
                     )
@@ -139,7 +141,7 @@ class Kube:
         """Raises AlreadyExistsError where there is an object of that name."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
-        async with _told(f"create {kind.name} {metadata['name']}"):
+        async with _told(f"create {kind.name} {metadata['name']}", "create", kind.plural):
             return await self._call(
                 "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
             )
@@ -153,7 +155,7 @@ class Kube:
             "metadata": {**place, "name": key.name, "resourceVersion": version},
             "status": status,
         }
-        async with _told(f"write the status of {key}"):
+        async with _told(f"write the status of {key}", "update", f"{kind.plural}/status"):
             return await self._call(
                 "replace",
                 kind,
@@ -172,7 +174,7 @@ class Kube:
             {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
         ]
         try:
-            async with _told(f"write the finalizers of {key}"):
+            async with _told(f"write the finalizers of {key}", "patch", kind.plural):
                 return await self._call(
                     "patch",
                     kind,
@@ -193,7 +195,7 @@ class Kube:
         options = V1DeleteOptions(
             preconditions=V1Preconditions(uid=uid, resource_version=version), propagation_policy="Background"
         )
-        async with _told(f"delete {key}"):
+        async with _told(f"delete {key}", "delete", kind.plural):
             answer = await self._call("delete", kind, key.namespace, key.name, body=options)
         return answer if answer.get("kind") == kind.name else None
 
@@ -208,7 +210,7 @@ class Kube:
         return _body(await call(GROUP, VERSION, *place, kind.plural, *rest, **options))
 
     async def get_lease(self, namespace: str, name: str) -> Body:
-        async with _told(f"get the Lease {name}"):
+        async with _told(f"get the Lease {name}", "get", "leases"):
             return _body(
                 await self._objects.get_namespaced_custom_object(
                     *COORDINATION, namespace, "leases", name, _request_timeout=CALL_SECONDS
@@ -219,8 +221,9 @@ class Kube:
         """Create the Lease, or replace it if it is still at the body's resourceVersion."""
         name = body["metadata"]["name"]
         options: dict[str, Any] = {"field_manager": FIELD_MANAGER, "_request_timeout": CALL_SECONDS}
-        async with _told(f"write the Lease {name}"):
-            if "resourceVersion" not in body["metadata"]:
+        new = "resourceVersion" not in body["metadata"]
+        async with _told(f"write the Lease {name}", "create" if new else "update", "leases"):
+            if new:
                 created = await self._objects.create_namespaced_custom_object(
                     *COORDINATION, namespace, "leases", body, **options
                 )
@@ -234,20 +237,20 @@ class Kube:
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         """Delete the Lease, if it is this one and still at that resourceVersion."""
         options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid, resource_version=version))
-        async with _told(f"delete the Lease {name}"):
+        async with _told(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
             )
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         """Its data."""
-        async with _told(f"get the ConfigMap {name}"):
+        async with _told(f"get the ConfigMap {name}", "get", "configmaps"):
             found = await self._core.read_namespaced_config_map(name, namespace, _request_timeout=CALL_SECONDS)
         return dict(found.data or {})
 
     async def create_event(self, namespace: str, body: Body) -> None:
         """An Event of events.k8s.io/v1."""
-        async with _told("write an event"):
+        async with _told("write an event", "create", "events"):
             await self._objects.create_namespaced_custom_object(
                 "events.k8s.io", "v1", namespace, "events", body, _request_timeout=CALL_SECONDS
             )
@@ -257,17 +260,23 @@ _ERRORS: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 4
 
 
 @asynccontextmanager
-async def _told(what: str) -> AsyncIterator[None]:
-    """Turn what may go wrong in a call into a KubeError that says what was tried."""
+async def _told(what: str, verb: str, resource: str) -> AsyncIterator[None]:
+    """Turn what may go wrong in a call into a KubeError that says what was tried; measure it."""
+    code: int | None = None
+    begun = time.monotonic()
     try:
         yield
+        code = 200
     except ApiException as error:
+        code = error.status
         told = _status(error)
         wrong = AlreadyExistsError if told.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
         words = str(told.get("message", error.reason))[:1000]
         raise wrong(f"cannot {what}: {error.status} {words}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise KubeError(f"cannot {what}: {type(error).__name__} {error}".rstrip()) from error
+    finally:
+        kubernetes_call(verb, resource, code, time.monotonic() - begun)
 
 
 def _status(error: ApiException) -> Body:

@@ -1,16 +1,218 @@
-"""What the operator tells Prometheus about itself."""
+"""Every metric of the operator: its name, its labels and what it means. docs/metrics.md is generated from here.
+
+Names follow Prometheus' conventions: base units, `_total` for what only grows, moments instead of ages. Labels take few
+values that are known beforehand: kinds, phases, reasons, routes; never the name or id of a server, host or object.
+
+Counters and histograms are counted where something happens, by the operator that does it. Gauges of what is there are
+computed when somebody asks (`inventory.py`), so they cannot be out of date.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import get_args
 
-PASSES = Counter("vmferry_passes_total", "Looks at an object, by how they ended", ["kind", "result"])
-PASS_SECONDS = Histogram("vmferry_pass_seconds", "How long one look took", ["kind"])
-ACTIONS = Counter("vmferry_actions_total", "Requests to the cloud that change something", ["action", "outcome"])
+from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.metrics import MetricWrapperBase
+
+from vmferry import __version__
+from vmferry.cloud.actions import Action, Outcome
+from vmferry.cloud.model import MigrationKind
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import VMMigration
+
+# a second series for each counter, which nobody asks for
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+#: from a memory-less lab to a large disk over a slow network
+LONG = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
+#: one look at an object, with its calls
+SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+#: one HTTP request
+REQUEST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+#: of an object that ended before it was known how it is to be moved
+UNDECIDED = "Undecided"
+TYPES = (*(kind.value for kind in MigrationKind), UNDECIDED)
+#: how a migration ends; the phases of that name
+OUTCOMES = ("Succeeded", "Failed", "Cancelled")
+#: how an attempt ends
+RESULTS = ("Succeeded", "Failed", "Refused", "NotSent", "TimedOut", "Cancelled", "EndedByOthers", "ServerGone")
+#: what comes of a request that changes the cloud
+ANSWERS = tuple(outcome.__name__ for outcome in get_args(Outcome))
+#: no answer came
+NO_ANSWER = "none"
+
+# ---- migrations and maintenances
+
+MIGRATIONS_FINISHED = Counter(
+    "vmferry_migrations_finished_total",
+    "VMMigrations that this operator has written the end of, by how they ended",
+    ["type", "outcome"],
+)
+MIGRATION_SECONDS = Histogram(
+    "vmferry_migration_duration_seconds",
+    "From the first change that was decided to the end of a VMMigration, with all its attempts",
+    ["type", "outcome"],
+    buckets=LONG,
+)
+MIGRATION_WAIT = Histogram(
+    "vmferry_migration_wait_seconds",
+    "From the creation of a VMMigration to the first change that was decided",
+    ["type"],
+    buckets=LONG,
+)
+ATTEMPTS = Counter(
+    "vmferry_migration_attempts_total",
+    "Attempts, which are requests for a migration, that this operator has written the end of",
+    ["type", "result"],
+)
+COPIED = Counter(
+    "vmferry_migration_copied_bytes_total",
+    "Memory and disks that live migrations have copied, as far as Nova tells",
+    ["type"],
+)
+DRAINS = Histogram(
+    "vmferry_drain_duration_seconds",
+    "From the moment that a host was let into maintenance until it was verified empty",
+    buckets=LONG,
+)
+
+# ---- the cloud
+
+ACTIONS = Counter(
+    "vmferry_cloud_actions_total",
+    "Requests to the cloud that change something, by what came of them",
+    ["action", "outcome"],
+)
+CLOUD_REQUESTS = Counter(
+    "vmferry_cloud_requests_total",
+    f"HTTP requests to the cloud, by their status code; {NO_ANSWER}: no answer came",
+    ["service", "operation", "code"],
+)
+CLOUD_SECONDS = Histogram(
+    "vmferry_cloud_request_duration_seconds",
+    "How long an HTTP request to the cloud took, whatever came of it",
+    ["service", "operation"],
+    buckets=REQUEST,
+)
+
+# ---- Kubernetes
+
+KUBERNETES_REQUESTS = Counter(
+    "vmferry_kubernetes_requests_total",
+    f"Requests to the Kubernetes API, by their status code; {NO_ANSWER}: no answer came",
+    ["verb", "resource", "code"],
+)
+KUBERNETES_SECONDS = Histogram(
+    "vmferry_kubernetes_request_duration_seconds",
+    "How long a request to the Kubernetes API took, whatever came of it",
+    ["verb", "resource"],
+    buckets=REQUEST,
+)
+WATCHED = Counter("vmferry_watch_events_total", "What the watches of Kubernetes have shown", ["kind"])
+EVENTS = Counter(
+    "vmferry_events_total",
+    "Kubernetes Events, by what came of them: Told or Lost",
+    ["reason", "result"],
+)
+
+# ---- the operator's own work
+
+PASSES = Counter("vmferry_passes_total", "Looks at an object, by how they ended: done or failed", ["kind", "result"])
+PASS_SECONDS = Histogram(
+    "vmferry_pass_duration_seconds", "How long one look at an object took", ["kind"], buckets=SHORT
+)
 WRITES = Counter("vmferry_status_writes_total", "Status writes", ["kind"])
-QUEUE_LENGTH = Gauge("vmferry_queue_length", "Objects that wait for a worker")
-VIEW_AGE = Gauge("vmferry_cloud_view_age_seconds", "Age of the oldest part of the view of the cloud; -1: never read")
-OBJECTS = Gauge("vmferry_objects", "Objects known")
-LEADER = Gauge("vmferry_leader", "1 while this operator leads")
+QUEUE_WAIT = Histogram(
+    "vmferry_queue_wait_seconds", "How long an object that is due waited for a worker", buckets=SHORT
+)
 TERMS = Counter("vmferry_leader_transitions_total", "How often this operator has begun to lead")
-STOPPED = Gauge("vmferry_stopped", "1 while new moves are stopped everywhere or in some zone")
+LEADER = Gauge("vmferry_leader", "1 while this operator leads")
+STOPPED = Gauge("vmferry_stopped", "1 while the kill switch keeps new moves from beginning, everywhere or in some zone")
+BUILD = Info("vmferry_build", "Always 1; which version this is")
+
+
+@dataclass(frozen=True, slots=True)
+class Scraped:
+    """A gauge that is computed when it is asked for."""
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+MIGRATIONS = Scraped(
+    "vmferry_migrations",
+    "VMMigrations that are there, by phase; the finished ones too, until they are deleted",
+    ("type", "phase"),
+)
+REMAINING = Scraped(
+    "vmferry_migration_remaining_bytes", "What running live migrations still have to copy, as last written", ("part",)
+)
+MAINTENANCES = Scraped("vmferry_maintenances", "HostMaintenances that are there, by phase", ("phase",))
+MAINTENANCE_SERVERS = Scraped(
+    "vmferry_maintenance_servers",
+    "Servers of all HostMaintenances that are not released: moved, moving, waiting, blocked, left (they stay by wish)",
+    ("state",),
+)
+BLOCKERS = Scraped(
+    "vmferry_maintenance_blockers",
+    "Servers that keep a host from being empty, by reason; each HostMaintenance names its first 50",
+    ("reason",),
+)
+BLOCKED = Scraped(
+    "vmferry_blocked",
+    "Unfinished objects that wait for somebody to change something, by the reason of their condition Ready",
+    ("kind", "reason"),
+)
+OBJECTS = Scraped("vmferry_objects", "Objects that this operator knows", ("kind",))
+UNREADABLE = Scraped("vmferry_unreadable_objects", "Objects that are not what their schema says", ("kind",))
+
+HOSTS = Scraped(
+    "vmferry_hosts",
+    "Compute hosts in the view of the cloud; the first that holds of: down, in_maintenance (ours), disabled, up",
+    ("state",),
+)
+SERVERS = Scraped("vmferry_cloud_servers", "Servers in the view of the cloud")
+OPEN_MIGRATIONS = Scraped("vmferry_cloud_open_migrations", "Migrations that are under way in the cloud, anybody's")
+VIEW = Scraped(
+    "vmferry_cloud_view_timestamp_seconds",
+    "When that part of the view of the cloud was last read, in Unix time; 0: never",
+    ("part",),
+)
+
+QUEUE = Scraped("vmferry_queue_length", "Objects that are due and wait for a worker")
+PROCESSING = Scraped("vmferry_queue_processing", "Objects that a worker looks at now")
+SCHEDULED = Scraped("vmferry_queue_scheduled", "Objects that are due later")
+FAILING = Scraped("vmferry_queue_failing", "Objects whose last look failed")
+READY = Scraped("vmferry_ready", "1 while /readyz is satisfied with this, 0 while it is not", ("check",))
+
+
+def counted() -> Iterator[MetricWrapperBase]:
+    """The metrics that are counted where something happens."""
+    return (found for found in globals().values() if isinstance(found, MetricWrapperBase))
+
+
+def scraped() -> Iterator[Scraped]:
+    """The gauges that are computed when they are asked for."""
+    return (found for found in globals().values() if isinstance(found, Scraped))
+
+
+def _begin() -> None:
+    """Series begin at 0: of one that appears with its first event, `increase` would not see that event."""
+    for kind, outcome in product(TYPES, OUTCOMES):
+        MIGRATIONS_FINISHED.labels(kind, outcome)
+    for kind, result in product(TYPES[:-1], RESULTS):
+        ATTEMPTS.labels(kind, result)
+    for action, answer in product(get_args(Action), ANSWERS):
+        ACTIONS.labels(action.__name__, answer)
+    COPIED.labels(MigrationKind.LIVE.value)
+    for kind, result in product((VMMigration.KIND, HostMaintenance.KIND), ("done", "failed")):
+        PASSES.labels(kind, result)
+    BUILD.info({"version": __version__})
+
+
+_begin()

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from prometheus_client import REGISTRY, CollectorRegistry
+
 from vmferry import __version__
 from vmferry.cloud.nova import NovaDoor
 from vmferry.cloud.observer import Observer, Pace
@@ -19,8 +21,10 @@ from vmferry.runtime.elector import Elector, identity
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.health import Health, HealthServer
 from vmferry.runtime.host_lease import HostLeases
+from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.kinds import KINDS, Key, Kinds
 from vmferry.runtime.kube import Kube, KubeError
+from vmferry.runtime.measures import cloud_call
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resync import Resync
@@ -39,7 +43,7 @@ async def run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
+    door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call)
     return await Operator(config, Observer(door, Pace(**config.polling.seconds()))).run(stop)
 
 
@@ -56,9 +60,11 @@ class Operator:
         self._cloud = cloud
         self._kinds = kinds
         self.health = Health()
-        self.queue: WorkQueue[Key] = WorkQueue()
+        self.queue: WorkQueue[Key] = WorkQueue(waited=metrics.QUEUE_WAIT.observe)
         self._waker = Waker(self.queue, lambda: cloud.snapshot.servers_by_host)
         self.store = Store(kinds, self._waker)
+        self._gauges = CollectorRegistry()
+        self._gauges.register(Inventory(self.store, self.queue, cloud, self.health))
         #: where health is served, once it is
         self.port: int | None = None
 
@@ -66,7 +72,7 @@ class Operator:
         """Work until `stop` is set: 0; or until a part fails that nothing works without: 1."""
         config = self._config
         kube = await Kube.connect(config.kubeconfig)
-        server = HealthServer(self.health, config.health.address, config.health.port)
+        server = HealthServer(self.health, config.health.address, config.health.port, (REGISTRY, self._gauges))
         try:
             self.port = await server.start()
             logger.info("vmferry %s; health on %s port %s", __version__, config.health.address, self.port)
@@ -182,7 +188,7 @@ class Operator:
             self.queue.add(key)
         elif self.store.put(kind, body):
             self.queue.add(key)
-        metrics.OBJECTS.set(len(self.store))
+        metrics.WATCHED.labels(kind).inc()
 
     def _check_health(self, resync: Resync, elector: Elector | None) -> None:
         if elector is not None:
@@ -192,7 +198,6 @@ class Operator:
         def view() -> str | None:
             snapshot = self._cloud.snapshot
             age = snapshot.age(datetime.now(UTC))
-            metrics.VIEW_AGE.set(-1 if age is None else age.total_seconds())
             if age is not None and age <= longest:
                 return None
             seen = "it was never read whole" if age is None else f"the view is {int(age.total_seconds())} s old"

@@ -32,13 +32,17 @@ class WorkQueue(Generic[K]):
         backoff_cap: float = 300.0,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
+        waited: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """`waited` is told how long each key that is given out was ready."""
         self._base = backoff_base
         self._cap = backoff_cap
         self._clock = clock
         self._jitter = jitter
+        self._waited = waited
         self._ready: deque[K] = deque()
-        self._waiting: set[K] = set()
+        #: the same keys, and since when each is ready
+        self._waiting: dict[K, float] = {}
         self._processing: set[K] = set()
         #: added again while being processed: once more after
         self._again: set[K] = set()
@@ -62,6 +66,11 @@ class WorkQueue(Generic[K]):
     def scheduled(self) -> int:
         return len(self._due)
 
+    @property
+    def failing(self) -> int:
+        """Keys whose last look failed."""
+        return len(self._failures)
+
     def add(self, key: K) -> None:
         """Look at `key` as soon as a worker is free."""
         if key in self._waiting:
@@ -69,7 +78,7 @@ class WorkQueue(Generic[K]):
         if key in self._processing:
             self._again.add(key)
             return
-        self._waiting.add(key)
+        self._waiting[key] = self._clock()
         self._ready.append(key)
         self._wake.set()
 
@@ -92,7 +101,7 @@ class WorkQueue(Generic[K]):
         if self._closed or not self._ready:
             return None
         key = self._ready.popleft()
-        self._waiting.discard(key)
+        self._waited(self._clock() - self._waiting.pop(key))
         self._due.pop(key, None)
         self._processing.add(key)
         return key

@@ -78,6 +78,8 @@ class Reconciler:
     _complained: dict[Key, int] = field(default_factory=dict)
     #: thousands of looks judge the same hosts
     _outlooks: Outlooks = field(default_factory=Outlooks)
+    #: status writes whose answer was lost, with the object before; they may have come through
+    _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
     async def look(self, key: Key) -> None:
         """One pass. Raises what went wrong; the caller looks again after a pause.
@@ -90,6 +92,7 @@ class Reconciler:
         if known is None:
             self.waker.forget(key)
             self.queue.forget(key)
+            self._unanswered.pop(key, None)
             return
         term = self.kube.term()
         if term is None:
@@ -101,6 +104,7 @@ class Reconciler:
         if isinstance(known, Unreadable):
             await self._complain(key, known)
             return
+        self._count_late(key, known)
         try:
             with about(self.kinds[key.kind].describe(known)):
                 await self._pass(key, term)
@@ -269,9 +273,30 @@ class Reconciler:
         raise KubeError(f"the outcome of {type(action).__name__} could not be written: {outcome}")
 
     async def _put_status(self, kind: Kind[Any, Any], key: Key, obj: Resource, status: Model) -> Resource:
-        body = await self.kube.put_status(kind, key, obj.metadata.resource_version, status.to_json())
-        metrics.WRITES.labels(kind.name).inc()
+        try:
+            body = await self.kube.put_status(kind, key, obj.metadata.resource_version, status.to_json())
+        except (ConflictError, NotFoundError, InvalidError, NotLeadingError):
+            raise
+        except KubeError:
+            self._unanswered[key] = obj, status
+            raise
+        self._unanswered.pop(key, None)
+        self._count(kind, obj, status)
         return self._take_in(kind, body)
+
+    def _count(self, kind: Kind[Any, Any], obj: Resource, status: Model) -> None:
+        """For the metrics: it is written, over what `obj` says."""
+        metrics.WRITES.labels(kind.name).inc()
+        kind.count(obj, kind.with_status(obj, status))
+
+    def _count_late(self, key: Key, known: Resource) -> None:
+        """What a write has brought that was not answered."""
+        before, status = self._unanswered.get(key, (known, known.status))
+        if before.metadata.resource_version == known.metadata.resource_version:
+            return  # there was none, or it is not known yet
+        del self._unanswered[key]
+        if _same(known.status, status):
+            self._count(self.kinds[key.kind], before, status)
 
     async def _put_finalizers(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, finalizers: Sequence[str]

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from typing import Any, Protocol
 
-from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.kinds import Key, Kind, Kinds
 from vmferry.runtime.kube import KubeError
@@ -82,7 +81,6 @@ class Resync:
             self._queue.add(ghost)
         for key in listed:
             self._queue.add(key)
-        metrics.OBJECTS.set(len(self._store))
 
     async def _rest(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -21,6 +21,8 @@ from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.children import Child
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.crossings import furthest
+from vmferry.runtime import metrics
+from vmferry.runtime.census import Census
 from vmferry.runtime.kinds import Key, Kinds, Resource
 from vmferry.runtime.move_index import MoveIndex
 from vmferry.runtime.relations import Listener, Relations
@@ -60,6 +62,8 @@ class Store:
 
     def __init__(self, kinds: Kinds, listener: Listener | None = None) -> None:
         self._kinds = kinds
+        #: what the objects add to the gauges
+        self.census = Census()
         self._entries: dict[Key, _Entry] = {}
         #: objects that may still move something
         self._active: dict[Key, Resource] = {}
@@ -95,6 +99,7 @@ class Store:
             obj: Resource = self._kinds[kind].read(body)
         except ValidationError as error:
             held = Unreadable(version, explain(error), body)
+            self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), ((metrics.UNREADABLE, (kind,)), 1)))
         else:
             row = self._kinds[kind]
             crossing = row.crossing(obj)
@@ -103,6 +108,7 @@ class Store:
             else:
                 held = self._active[key] = obj
             self._relations.put(key, row.child(obj), row.claim(obj))
+            self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), *row.shares(obj)))
         self._put_crossing(key, crossing)
         self._moves.put(key, self._active.get(key))
         self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
@@ -121,6 +127,7 @@ class Store:
         self._put_crossing(key, None)
         self._moves.put(key, None)
         self._relations.remove(key)
+        self.census.remove(key)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
         """After a whole list of a kind was put: forget and return the ghosts, which were known but are not in it."""

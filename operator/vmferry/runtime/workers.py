@@ -26,7 +26,6 @@ async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health) -> 
     """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker."""
     while True:
         health.beat(name)
-        metrics.QUEUE_LENGTH.set(len(queue))
         try:
             key = await queue.get(BEAT)
         except QueueClosedError:

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -99,6 +100,10 @@ TEXT = 1000
 
 T = TypeVar("T")
 
+#: told of each request: the service, the operation like `GET /servers/{id}`, the HTTP status (None: no answer came) and
+#: how many seconds it took; called in the thread that sent it
+Told = Callable[[str, str, int | None, float], None]
+
 #: what may come out of a request besides an answer
 _FAILURES = (ClientException, SDKException, OSError)
 
@@ -126,19 +131,26 @@ class NovaDoor:
         clouds_yaml: Path | None = None,
         timeout: tuple[float, float] = TIMEOUT,
         page: int = PAGE,
+        told: Told = lambda *_: None,
     ) -> None:
         self._cloud = cloud
         self._clouds_yaml = clouds_yaml
         self._timeout = timeout
         self._page = page
+        self._told = told
         self._connected: _Connected | None = None
         self._clock: tuple[datetime, float] | None = None
         self._lock = threading.Lock()
-        #: calls by route, for metrics and tests
+        #: calls by route
         self.calls: Counter[str] = Counter()
 
     def connect(self) -> None:
         """Log in, find the endpoints, settle the microversions. Raises `CloudError`, also below `MINIMUM`."""
+        with self._timed("identity", "log in") as seen:
+            self._connect()
+            seen.append(HTTPStatus.OK)
+
+    def _connect(self) -> None:
         secret = None
         try:
             files = [str(self._clouds_yaml)] if self._clouds_yaml else None
@@ -472,17 +484,18 @@ class NovaDoor:
         microversion = BASE
         if isinstance(action, Evacuate) and not action.start and self.evacuated_stay_stopped:
             microversion = f"{STAYS_STOPPED[0]}.{STAYS_STOPPED[1]}"
-        self._count(f"{method} {route}")
         try:
-            answer = connected.compute.request(
-                path,
-                method,
-                json=body,
-                microversion=microversion,
-                raise_exc=False,
-                timeout=self._timeout,
-                requests_auth=_LastWord(forbidden),
-            )
+            with self._timed("compute", f"{method} {route}") as seen:
+                answer = connected.compute.request(
+                    path,
+                    method,
+                    json=body,
+                    microversion=microversion,
+                    raise_exc=False,
+                    timeout=self._timeout,
+                    requests_auth=_LastWord(forbidden),
+                )
+                seen.append(answer.status_code)
         except _ForbiddenError as error:
             return NotSent(str(error))
         except _FAILURES as error:
@@ -504,9 +517,22 @@ class NovaDoor:
             raise CloudError("not connected")
         return self._connected
 
-    def _count(self, route: str) -> None:
+    @contextmanager
+    def _timed(self, service: str, route: str) -> Iterator[list[int]]:
+        """One request; the HTTP status of its answer is to be put into the list."""
         with self._lock:
             self.calls[route] += 1
+        operation = route.replace(f" {service} ", " ", 1)
+        seen: list[int] = []
+        begun = time.monotonic()
+        try:
+            yield seen
+        except _ForbiddenError:
+            raise  # it was not sent
+        except BaseException:
+            self._told(service, operation, None, time.monotonic() - begun)
+            raise
+        self._told(service, operation, int(seen[-1]), time.monotonic() - begun)
 
     def _read_clock(self, answer: Any) -> None:
         date = answer.headers.get("Date")
@@ -523,16 +549,18 @@ class NovaDoor:
     ) -> Any:
         """One GET, once more after a broken connection; any answer."""
         for last in (False, True):
-            self._count(route)
             try:
-                return adapter.request(
-                    path,
-                    "GET",
-                    params=dict(query),
-                    microversion=microversion,
-                    raise_exc=False,
-                    timeout=self._timeout,
-                )
+                with self._timed(str(adapter.service_type), route) as seen:
+                    answer = adapter.request(
+                        path,
+                        "GET",
+                        params=dict(query),
+                        microversion=microversion,
+                        raise_exc=False,
+                        timeout=self._timeout,
+                    )
+                    seen.append(answer.status_code)
+                    return answer
             except (ConnectFailure, UnknownConnectionError) as error:
                 if last:
                     raise CloudError(f"{route}: {_describe(error)}") from None

@@ -1,0 +1,275 @@
+"""Grafana's dashboard: the rows and panels of helm/vmferry/files/dashboard.json.
+
+A panel is its title, its unit and its queries by legend. `R` is the selector of the chosen release. Replicas tell the
+same gauges, so their maximum counts; counters are summed, for only the leader acts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: of the release that is chosen at the top of the dashboard
+R = 'job=~"$job"'
+RATE = "$__rate_interval"
+#: Grafana's grid
+WIDTH = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    title: str
+    #: legend to expression
+    queries: Mapping[str, str]
+    #: Grafana's name of it
+    unit: str = "short"
+    description: str = ""
+    #: one number instead of a curve
+    stat: bool = False
+
+
+def _rate(metric: str, *by: str) -> str:
+    return f"sum by ({', '.join(by)}) (rate({metric}{{{R}}}[{RATE}]))"
+
+
+def _grown(metric: str, *by: str) -> str:
+    return f"sum by ({', '.join(by)}) (increase({metric}{{{R}}}[{RATE}]))"
+
+
+def _quantile(quantile: float, metric: str, *by: str) -> str:
+    return f"histogram_quantile({quantile}, sum by ({', '.join((*by, 'le'))}) (rate({metric}_bucket{{{R}}}[{RATE}])))"
+
+
+def _max(metric: str, *by: str, where: str = "") -> str:
+    selector = f"{R}, {where}" if where else R
+    return f"max by ({', '.join(by)}) ({metric}{{{selector}}})" if by else f"max({metric}{{{selector}}})"
+
+
+_MOVING = 'phase=~"Migrating|Verifying"'
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "Overview": (
+        Panel("Leaders", {"leaders": f"sum(vmferry_leader{{{R}}})"}, stat=True, description="1 is right."),
+        Panel("Kill switch", {"stopped": _max("vmferry_stopped")}, stat=True, description="1: new moves are stopped."),
+        Panel(
+            "Age of the view of the cloud",
+            {"oldest part": f"time() - min(vmferry_cloud_view_timestamp_seconds{{{R}}})"},
+            "s",
+            stat=True,
+            description="Nothing is decided on a view that is older than policy.maxViewAge.",
+        ),
+        Panel(
+            "Migrations under way",
+            {"migrations": f"sum({_max('vmferry_migrations', 'type', 'phase', where=_MOVING)})"},
+            stat=True,
+        ),
+        Panel(
+            "Waiting for somebody",
+            {"objects": f"sum({_max('vmferry_blocked', 'kind', 'reason')}) or vector(0)"},
+            stat=True,
+            description="Migrations and maintenances that need somebody to change something.",
+        ),
+        Panel("Version", {"{{version}}": f"count by (version) (vmferry_build_info{{{R}}})"}, stat=True),
+    ),
+    "Migrations": (
+        Panel(
+            "Ended, by outcome",
+            {"{{type}} {{outcome}}": _grown("vmferry_migrations_finished_total", "type", "outcome")},
+        ),
+        Panel("By phase", {"{{phase}}": f"sum by (phase) ({_max('vmferry_migrations', 'type', 'phase')})"}),
+        Panel("Blocked, by reason", {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="VMMigration"')}),
+        Panel(
+            "Attempts, by result",
+            {"{{type}} {{result}}": _grown("vmferry_migration_attempts_total", "type", "result")},
+        ),
+        Panel(
+            "How long they take",
+            {
+                "{{type}} half": _quantile(0.5, "vmferry_migration_duration_seconds", "type"),
+                "{{type}} 95 %": _quantile(0.95, "vmferry_migration_duration_seconds", "type"),
+            },
+            "s",
+        ),
+        Panel("How long they wait, 95 %", {"{{type}}": _quantile(0.95, "vmferry_migration_wait_seconds", "type")}, "s"),
+        Panel("Copied by live migrations", {"{{type}}": _rate("vmferry_migration_copied_bytes_total", "type")}, "Bps"),
+        Panel("Still to copy", {"{{part}}": _max("vmferry_migration_remaining_bytes", "part")}, "bytes"),
+    ),
+    "Maintenances": (
+        Panel("By phase", {"{{phase}}": _max("vmferry_maintenances", "phase")}),
+        Panel("Servers of hosts in maintenance", {"{{state}}": _max("vmferry_maintenance_servers", "state")}),
+        Panel("What keeps hosts from being empty", {"{{reason}}": _max("vmferry_maintenance_blockers", "reason")}),
+        Panel(
+            "Waiting for somebody", {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="HostMaintenance"')}
+        ),
+        Panel(
+            "How long a drain takes",
+            {
+                "half": _quantile(0.5, "vmferry_drain_duration_seconds"),
+                "95 %": _quantile(0.95, "vmferry_drain_duration_seconds"),
+            },
+            "s",
+        ),
+        Panel("Hosts", {"{{state}}": _max("vmferry_hosts", "state")}),
+    ),
+    "Cloud": (
+        Panel(
+            "Age of the view, by part",
+            {"{{part}}": f"time() - min by (part) (vmferry_cloud_view_timestamp_seconds{{{R}}})"},
+            "s",
+        ),
+        Panel("Requests", {"{{service}} {{code}}": _rate("vmferry_cloud_requests_total", "service", "code")}, "reqps"),
+        Panel(
+            "How long requests take, 95 %",
+            {"{{service}}": _quantile(0.95, "vmferry_cloud_request_duration_seconds", "service")},
+            "s",
+        ),
+        Panel(
+            "The slowest requests, on average",
+            {
+                "{{service}} {{operation}}": "topk(5, "
+                + _rate("vmferry_cloud_request_duration_seconds_sum", "service", "operation")
+                + " / "
+                + _rate("vmferry_cloud_request_duration_seconds_count", "service", "operation")
+                + ")"
+            },
+            "s",
+        ),
+        Panel(
+            "What changes the cloud",
+            {"{{action}} {{outcome}}": _grown("vmferry_cloud_actions_total", "action", "outcome") + " > 0"},
+        ),
+        Panel(
+            "Servers, and migrations of anybody",
+            {"servers": _max("vmferry_cloud_servers"), "open migrations": _max("vmferry_cloud_open_migrations")},
+        ),
+    ),
+    "Operator": (
+        Panel(
+            "Queue",
+            {
+                "due": _max("vmferry_queue_length"),
+                "looked at": _max("vmferry_queue_processing"),
+                "due later": _max("vmferry_queue_scheduled"),
+                "failing": _max("vmferry_queue_failing"),
+            },
+        ),
+        Panel("Waiting for a worker, 95 %", {"wait": _quantile(0.95, "vmferry_queue_wait_seconds")}, "s"),
+        Panel("Looks at objects", {"{{kind}} {{result}}": _rate("vmferry_passes_total", "kind", "result")}, "ops"),
+        Panel(
+            "How long a look takes, 95 %", {"{{kind}}": _quantile(0.95, "vmferry_pass_duration_seconds", "kind")}, "s"
+        ),
+        Panel(
+            "Requests to Kubernetes",
+            {"{{verb}} {{resource}} {{code}}": _rate("vmferry_kubernetes_requests_total", "verb", "resource", "code")},
+            "reqps",
+        ),
+        Panel(
+            "How long requests to Kubernetes take, 95 %",
+            {"{{verb}}": _quantile(0.95, "vmferry_kubernetes_request_duration_seconds", "verb")},
+            "s",
+        ),
+        Panel(
+            "Status writes, and what the watch shows",
+            {
+                "written {{kind}}": _rate("vmferry_status_writes_total", "kind"),
+                "seen {{kind}}": _rate("vmferry_watch_events_total", "kind"),
+            },
+            "ops",
+        ),
+        Panel(
+            "Events",
+            {"{{reason}} {{result}}": _grown("vmferry_events_total", "reason", "result") + " > 0"},
+        ),
+        Panel(
+            "Objects",
+            {
+                "{{kind}}": _max("vmferry_objects", "kind"),
+                "unreadable {{kind}}": _max("vmferry_unreadable_objects", "kind"),
+            },
+        ),
+        Panel(
+            "Who leads",
+            {
+                "{{instance}}": f"vmferry_leader{{{R}}}",
+                "changes in an hour": f"sum(increase(vmferry_leader_transitions_total{{{R}}}[1h]))",
+            },
+        ),
+        Panel("Ready", {"{{instance}} {{check}}": f"vmferry_ready{{{R}}}"}, description="What /readyz asks."),
+        Panel(
+            "Memory and CPU",
+            {
+                "{{instance}} memory": f"process_resident_memory_bytes{{{R}}}",
+                "{{instance}} CPU seconds per hour": f"3600 * rate(process_cpu_seconds_total{{{R}}}[{RATE}])",
+            },
+        ),
+    ),
+}
+
+
+def dashboard() -> str:
+    """dashboard.json."""
+    source = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
+    query = "label_values(vmferry_build_info, job)"
+    job = {
+        "name": "job",
+        "type": "query",
+        "label": "Release",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "query": {"query": query, "refId": "job"},
+        "definition": query,
+        "refresh": 2,
+        "multi": False,
+        "includeAll": True,
+        "allValue": ".+",
+        "current": {"text": "All", "value": "$__all"},
+    }
+    whole = {
+        "uid": "vmferry",
+        "title": "vmferry",
+        "tags": ["vmferry", "openstack"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "refresh": "30s",
+        "time": {"from": "now-6h", "to": "now"},
+        "templating": {"list": [source, job]},
+        "panels": [{"id": number, **panel} for number, panel in enumerate(_panels(), 1)],
+    }
+    return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
+
+
+def _panels() -> Iterator[dict[str, Any]]:
+    """Row by row, each panel as wide as its kind, left to right."""
+    top = 0
+    for title, panels in ROWS.items():
+        yield {"type": "row", "title": title, "collapsed": False, "gridPos": _at(1, WIDTH, 0, top), "panels": []}
+        top, left, height = top + 1, 0, 0
+        for panel in panels:
+            width, height = (4, 4) if panel.stat else (12, 8)
+            if left + width > WIDTH:
+                left, top = 0, top + height
+            yield _panel(panel) | {"gridPos": _at(height, width, left, top)}
+            left += width
+        top += height
+
+
+def _at(height: int, width: int, left: int, top: int) -> dict[str, int]:
+    return {"h": height, "w": width, "x": left, "y": top}
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    more = {"options": {"reduceOptions": {"calcs": ["lastNotNull"]}}} if panel.stat else {}
+    return {
+        "type": "stat" if panel.stat else "timeseries",
+        "title": panel.title,
+        "description": panel.description,
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "fieldConfig": {"defaults": {"unit": panel.unit}, "overrides": []},
+        **more,
+        "targets": [
+            {"refId": chr(ord("A") + number), "expr": expression, "legendFormat": legend}
+            for number, (legend, expression) in enumerate(panel.queries.items())
+        ],
+    }

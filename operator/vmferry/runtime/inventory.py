@@ -1,0 +1,80 @@
+"""The gauges of what is there, computed when Prometheus asks: in milliseconds, with thousands of objects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from vmferry.cloud.model import Host, Part, Snapshot
+from vmferry.runtime import metrics
+from vmferry.runtime.health import Health
+from vmferry.runtime.kinds import Key
+from vmferry.runtime.metrics import Scraped
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.store import Store
+
+#: labels and value
+Sample = tuple[tuple[str, ...], float]
+
+
+class Seen(Protocol):
+    """What of `cloud.Cloud` is told."""
+
+    @property
+    def snapshot(self) -> Snapshot: ...
+
+
+class Inventory(Collector):
+    """Of one operator; asked in its event loop."""
+
+    def __init__(self, store: Store, queue: WorkQueue[Key], cloud: Seen, health: Health) -> None:
+        self._store = store
+        self._queue = queue
+        self._cloud = cloud
+        self._health = health
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        return [GaugeMetricFamily(one.name, one.help, labels=one.labels) for one in metrics.scraped()]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        samples: dict[Scraped, list[Sample]] = {one: [] for one in metrics.scraped()}
+        for gauge, labels, number in self._store.census.sums():
+            samples[gauge].append((labels, number))
+        for gauge, found in (*self._of_cloud(), *self._of_queue()):
+            samples[gauge] += found
+        samples[metrics.READY] += [((name,), float(ready)) for name, ready in self._health.readiness()]
+        for gauge, found in samples.items():
+            family = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.labels)
+            for labels, value in found:
+                family.add_metric(labels, value)
+            yield family
+
+    def _of_cloud(self) -> Iterator[tuple[Scraped, list[Sample]]]:
+        snapshot = self._cloud.snapshot
+        ours = self._store.in_maintenance(snapshot)
+        states = Counter({"up": 0, "down": 0, "in_maintenance": 0, "disabled": 0})
+        states.update(_state(host, ours) for host in snapshot.hosts.values())
+        yield metrics.HOSTS, [((state,), number) for state, number in states.items()]
+        yield metrics.SERVERS, [((), len(snapshot.servers))]
+        yield metrics.OPEN_MIGRATIONS, [((), sum(one.open for one in snapshot.migrations.values()))]
+        read = snapshot.read_at
+        yield metrics.VIEW, [((part.value,), read[part].timestamp() if part in read else 0.0) for part in Part]
+
+    def _of_queue(self) -> Iterator[tuple[Scraped, list[Sample]]]:
+        queue = self._queue
+        yield metrics.QUEUE, [((), len(queue))]
+        yield metrics.PROCESSING, [((), queue.processing)]
+        yield metrics.SCHEDULED, [((), queue.scheduled)]
+        yield metrics.FAILING, [((), queue.failing)]
+
+
+def _state(host: Host, in_maintenance: frozenset[str]) -> str:
+    if not host.service.up:
+        return "down"
+    if host.name in in_maintenance:
+        return "in_maintenance"
+    return "up" if host.service.enabled else "disabled"
