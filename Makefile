@@ -56,6 +56,10 @@ crds: setup ## write crds/ from the models, and the chart's copies
 chart: crds ## write what of helm/vmferry and docs/ follows from crds/, the configuration, values.yaml and the code
 	@$(PY) -m vmferry.runtime.reference docs
 
+.PHONY: reference
+reference: setup ## write docs/reference/ from the models and the configuration
+	@$(PY) -m docs.generate
+
 .PHONY: format
 format: setup ## format the code and mend what can be mended by itself
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
@@ -64,7 +68,7 @@ format: setup ## format the code and mend what can be mended by itself
 lint: setup ## lint, format, strict types, import rules, the Dockerfile
 	@echo "lint: ruff"; $(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm
+	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm docs
 	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
 	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 

@@ -356,6 +356,12 @@ def test_a_server_deleted_midway_ends_the_request() -> None:
     assert "finalizers" not in life.body["metadata"]
 
 
+def test_R34_a_finished_object_whose_time_is_0s_is_deleted_at_once_whatever_the_policy_says() -> None:
+    life = Life(cloud(), {"ttlAfterFinished": "0s"}, Policy(ttl_after_finished=timedelta(hours=1)))
+    life.run()
+    assert life.one_pass().delete
+
+
 def test_R34_a_finished_object_is_deleted_after_its_time_and_not_before() -> None:
     life = Life(cloud(), {"ttlAfterFinished": "1h"})
     life.run()

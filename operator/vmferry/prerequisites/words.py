@@ -1,4 +1,4 @@
-"""The words that prerequisites and conditions speak: machine-readable, stable, documented in the README."""
+"""The words that prerequisites and conditions speak: machine-readable, stable, documented in docs/prerequisites.md."""
 
 from __future__ import annotations
 

@@ -522,7 +522,9 @@ def _ttl(scope: Scope) -> timedelta | None:
         return None
     owned = any(owner.controller and owner.kind == "HostMaintenance" for owner in metadata.owner_references)
     stays = owned or declared.applied(metadata)
-    return scope.spec.ttl_after_finished or (None if stays else scope.policy.ttl_after_finished)
+    own = scope.spec.ttl_after_finished
+    # 0s is a wish, too: at once
+    return own if own is not None or stays else scope.policy.ttl_after_finished
 
 
 def _say_whether_it_stays(scope: Scope) -> None:

@@ -7,15 +7,16 @@ what the API server accepts. `python -m vmferry.resources.crd DIR` writes the fi
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vmferry.resources.base import GROUP, NOT_SEEN, VERSION, Model
+from vmferry.resources.base import DURATION_PATTERN, GROUP, NOT_SEEN, VERSION, Model
 from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.vmmigration import FIXED_ONCE_STARTED, VMMigration
 
 #: what pydantic adds and a structural schema refuses or does not need
 _DROPPED = ("title", "$defs", "discriminator", "examples")
@@ -33,6 +34,8 @@ class Kind:
     scope: str
     columns: tuple[dict[str, Any], ...]
     description: str
+    #: fields of the spec that may not change, or not always, and when
+    fixed: Mapping[str, str]
 
 
 def column(name: str, path: str, description: str, type_: str = "string", priority: int = 0) -> dict[str, Any]:
@@ -64,6 +67,7 @@ KINDS = (
             column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
         ),
         description="VMMigration moves one server of an OpenStack cloud to another host, or says why it cannot.",
+        fixed=dict.fromkeys(FIXED_ONCE_STARTED, "Fixed once status.startedAt is set."),
     ),
     Kind(
         model=HostMaintenance,
@@ -84,6 +88,7 @@ KINDS = (
             column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
         ),
         description="HostMaintenance drains a host of an OpenStack cloud, and gives it back.",
+        fixed={"host": "It cannot be changed."},
     ),
 )
 
@@ -122,6 +127,7 @@ def object_schema(kind: Kind) -> dict[str, Any]:
     for part in ("spec", "status"):
         _drop_empty_defaults(root["properties"][part], keep_scalars=part == "spec")
     root["properties"]["status"]["default"] = {"observedGeneration": NOT_SEEN}
+    _tell_rules(root["properties"]["spec"], kind.fixed)
     root["properties"] = {
         "apiVersion": {"type": "string", "description": "The version of this schema."},
         "kind": {"type": "string", "description": f"Always {kind.name}."},
@@ -139,6 +145,39 @@ def _drop_empty_defaults(node: dict[str, Any], *, keep_scalars: bool) -> None:
         _drop_empty_defaults(child, keep_scalars=keep_scalars)
     if "items" in node:
         _drop_empty_defaults(node["items"], keep_scalars=keep_scalars)
+
+
+def default_of(node: dict[str, Any]) -> str:
+    """What holds if a field of the spec is left out, as a sentence; empty: nothing, or its parts say it."""
+    default = node.get("default")
+    if isinstance(default, bool):
+        return f"Default: {str(default).lower()}."
+    return f"Default: {default}." if default not in (None, "") else ""
+
+
+def bounds_of(node: dict[str, Any]) -> str:
+    """What a field of the spec may hold, as a sentence; empty: anything of its type."""
+    if node.get("pattern") == DURATION_PATTERN:
+        return "Hours, minutes and seconds, like 30m, 1h30m or 90s."
+    if "maximum" in node:
+        return f"From {node['minimum']} to {node['maximum']}."
+    if "minimum" in node:
+        return f"{node['minimum']} or more."
+    if "maxLength" in node and "enum" not in node:
+        return f"At most {node['maxLength']} characters."
+    return ""
+
+
+def _tell_rules(spec: dict[str, Any], fixed: Mapping[str, str]) -> None:
+    """Append to the descriptions what the schema says by itself, but `kubectl explain` does not show."""
+
+    def tell(node: dict[str, Any], *rules: str) -> None:
+        node["description"] = " ".join(filter(None, (node["description"], *rules)))
+        for child in node.get("properties", {}).values():
+            tell(child, bounds_of(child), default_of(child))
+
+    for name, node in spec["properties"].items():
+        tell(node, bounds_of(node), default_of(node), fixed.get(name, ""))
 
 
 def definition(kind: Kind) -> dict[str, Any]:

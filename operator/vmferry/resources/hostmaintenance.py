@@ -45,10 +45,17 @@ class MigrationSettings(Model):
     on_timeout: AttemptOnTimeout = OnTimeout.ABORT
     retries: Annotated[
         int,
-        Field(ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts for a server after a failure, each elsewhere."),
+        Field(
+            ge=0,
+            le=MAX_ATTEMPTS - 1,
+            description="Further attempts for a server after a failure, each on another host (on the named one, "
+            "if there is a target). After these it is a blocker, until its last VMMigration is "
+            "deleted.",
+        ),
     ] = 2
     priority: Annotated[
-        Priority, Field(description="Who goes first when there are more migrations than the limits admit.")
+        Priority,
+        Field(description="Who goes first when there are more migrations than the operator's limits admit."),
     ] = Priority.NORMAL
 
 
@@ -67,30 +74,61 @@ class HostMaintenanceSpec(Model):
         }
     )
 
-    host: Annotated[HostName, Field(description="Compute service host name, or the hypervisor's UUID.")]
-    enabled: Annotated[bool, Field(description="The toggle: true drains the host, false releases it.")] = True
+    host: Annotated[
+        HostName,
+        Field(
+            description="The host's name, as `openstack compute service list` shows it, or the hypervisor's UUID. "
+            "One host has one HostMaintenance: a second one says Conflict and does nothing."
+        ),
+    ]
+    enabled: Annotated[
+        bool,
+        Field(
+            description="The toggle: true drains the host, false gives it back, as deleting the resource does. It "
+            "may be changed at any time, also midway."
+        ),
+    ] = True
     reason: Annotated[
-        str, Field(max_length=128, description="Why, for people; becomes part of Nova's disabled reason.")
+        str,
+        Field(
+            max_length=128,
+            description="Why, for people. It becomes part of Nova's disabled reason when the host is disabled; a "
+            "change after that does not.",
+        ),
     ] = ""
     target: Annotated[
         TargetRef | None,
-        Field(description="The one host that everything moves to; without it a host is chosen for each server."),
+        Field(
+            description="The one host that everything moves to, judged like any other and never forced. Without "
+            "it a host is chosen for each server."
+        ),
     ] = None
     running: Annotated[
         RunningPolicy,
-        Field(description="Running servers: LiveMigrate; ColdMigrate stops, moves and starts them; Leave."),
+        Field(
+            description="Servers that are not powered off: LiveMigrate them; ColdMigrate stops, moves and starts "
+            "them; Leave them on the host."
+        ),
     ] = RunningPolicy.LIVE_MIGRATE
     powered_off: Annotated[
-        PoweredOffPolicy, Field(description="Servers that are powered off: ColdMigrate or Leave.")
+        PoweredOffPolicy,
+        Field(description="Servers that are powered off or suspended: ColdMigrate them, or Leave them on the host."),
     ] = PoweredOffPolicy.COLD_MIGRATE
     on_blockers: Annotated[
         OnBlockers,
         Field(
-            description="While some servers cannot move: Proceed moves those that can, Refuse leaves the host as it is."
+            description="While some servers cannot move: Proceed moves those that can; Refuse leaves the host as "
+            "it is, and starts nothing new if something becomes blocked midway."
         ),
     ] = OnBlockers.PROCEED
     max_parallel: Annotated[
-        int, Field(ge=1, le=100, description="Servers that this maintenance moves at once; the operator's limits hold.")
+        int,
+        Field(
+            ge=1,
+            le=100,
+            description="Servers that this maintenance moves at once, away and back; the operator's limits hold "
+            "besides.",
+        ),
     ] = 2
     preflight_only: Annotated[
         bool, Field(description="Check the host and write the plan; neither cordon it nor move anything.")
@@ -99,19 +137,25 @@ class HostMaintenanceSpec(Model):
         bool,
         Field(
             alias="returnVMs",
-            description="On release, bring back the servers that are still where they were moved to.",
+            description="On release, bring back the servers that are still where they were moved to and may "
+            "return, one try each. The others stay where they are.",
         ),
     ] = False
     ignore_headroom: Annotated[
-        bool, Field(description="Drain even if less room would be left than the operator's headroom asks for.")
+        bool,
+        Field(
+            description="Drain even if less memory would stay free on the zone's other hosts than headroomPercent asks."
+        ),
     ] = False
-    migration: Annotated[MigrationSettings, Field(description="How each server is moved.")] = MigrationSettings()
+    migration: Annotated[
+        MigrationSettings, Field(description="How each server is moved, for VMMigrations created from now on.")
+    ] = MigrationSettings()
 
 
 class HostBefore(Model):
     """The compute service as it was before this resource touched it (I8)."""
 
-    status: Annotated[ServiceStatus, Field(description="enabled or disabled.")]
+    status: Annotated[ServiceStatus, Field(description="Its status in Nova: enabled or disabled.")]
     disabled_reason: Annotated[
         str | None, Field(max_length=255, description="Why it was disabled, in Nova's words.")
     ] = None
@@ -131,12 +175,12 @@ class MaintenanceProgress(Model):
     """Servers, counted: total is the sum of moved, moving, waiting, blocked and left."""
 
     total: Annotated[Count, Field(description="Servers that were on the host, or came to it.")] = 0
-    moved: Annotated[Count, Field(description="They have left.")] = 0
-    moving: Annotated[Count, Field(description="They are being moved now.")] = 0
-    waiting: Annotated[Count, Field(description="They wait for their turn.")] = 0
-    blocked: Annotated[Count, Field(description="They cannot move; see blockers.")] = 0
-    left: Annotated[Count, Field(description="They stay because the spec says so.")] = 0
-    percent: Annotated[int, Field(ge=0, le=100, description="Moved, of those that do not stay.")] = 0
+    moved: Annotated[Count, Field(description="Servers that have left.")] = 0
+    moving: Annotated[Count, Field(description="Servers that are being moved now.")] = 0
+    waiting: Annotated[Count, Field(description="Servers that wait for their turn, planned ones included.")] = 0
+    blocked: Annotated[Count, Field(description="Servers that cannot move; see blockers.")] = 0
+    left: Annotated[Count, Field(description="Servers that stay because the spec says Leave.")] = 0
+    percent: Annotated[int, Field(ge=0, le=100, description="How many have moved, of those that do not stay.")] = 0
     estimated_end: Annotated[
         Time | None,
         Field(description="When all that can move will have, by what the moves so far took; absent until some have."),
@@ -146,9 +190,9 @@ class MaintenanceProgress(Model):
 class Blocker(Model):
     """A server that cannot move, and what to do about it."""
 
-    server: Annotated[str, Field(max_length=64, description="UUID.")]
-    name: Annotated[str, Field(max_length=255, description="Name.")]
-    prerequisite: Annotated[str, Field(max_length=64, description="Which prerequisite is not met.")]
+    server: Annotated[str, Field(max_length=64, description="The server's UUID.")]
+    name: Annotated[str, Field(max_length=255, description="The server's name.")]
+    prerequisite: Annotated[str, Field(max_length=64, description="The first prerequisite that is not met.")]
     reason: Annotated[str, Field(max_length=64, description="Why, as one word for programs.")]
     message: Annotated[Message, Field(description="What was found and what was expected.")]
     remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
@@ -157,14 +201,22 @@ class Blocker(Model):
 class Move(Model):
     """A server and where it goes, or went."""
 
-    server: Annotated[str, Field(max_length=64, description="UUID.")]
-    name: Annotated[str, Field(max_length=255, description="Name.")]
-    type: Annotated[str | None, Field(max_length=16, description="Live, Cold or Evacuate.")] = None
-    target_host: Annotated[str | None, Field(max_length=255, description="Where it goes, or went.")] = None
+    server: Annotated[str, Field(max_length=64, description="The server's UUID.")]
+    name: Annotated[str, Field(max_length=255, description="The server's name.")]
+    type: Annotated[str | None, Field(max_length=16, description="How it moves: Live, Cold or Evacuate.")] = None
+    target_host: Annotated[
+        str | None, Field(max_length=255, description="Where it goes, or went; a plan may still change.")
+    ] = None
     migration: Annotated[
         str | None, Field(max_length=512, description="The VMMigration that moves it, as namespace/name.")
     ] = None
-    state: Annotated[MoveState, Field(description="Planned, Waiting, Moving, Moved, Failed, Returning or Returned.")]
+    state: Annotated[
+        MoveState,
+        Field(
+            description="Planned: no VMMigration yet. Waiting: for its turn, or for somebody else's action on the "
+            "server. Moving, Moved. Failed: the last try. Returning, Returned: on release."
+        ),
+    ]
     message: Annotated[str | None, Field(max_length=512, description="Why it waits, or how it failed.")] = None
 
 
@@ -172,19 +224,23 @@ class HostMaintenanceStatus(Model):
     """What was found and done."""
 
     observed_generation: ObservedGeneration = None
-    phase: Annotated[MaintenancePhase | None, Field(description="A summary for people.")] = None
+    phase: Annotated[
+        MaintenancePhase | None,
+        Field(description="A summary for people, which may change its words; programs read conditions."),
+    ] = None
     conditions: Annotated[
         list[Condition],
         Field(
             max_length=16,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-            description="PrerequisitesMet, Cordoned, Drained, Ready; Reconciling and Stalled only while True.",
+            description="PrerequisitesMet, Cordoned, Drained and Ready; Reconciling and Stalled are there only "
+            "while they are True.",
         ),
     ] = []
-    host: Annotated[str | None, Field(max_length=255, description="The compute service's host name.")] = None
+    host: Annotated[str | None, Field(max_length=255, description="The host, by Nova's name.")] = None
     progress: Annotated[MaintenanceProgress | None, Field(description="Servers, counted.")] = None
     blockers: Annotated[
-        list[Blocker], Field(max_length=MAX_BLOCKERS, description="The first servers that cannot move.")
+        list[Blocker], Field(max_length=MAX_BLOCKERS, description="The first servers that cannot move, by name.")
     ] = []
     moves: Annotated[
         list[Move],
@@ -199,7 +255,7 @@ class HostMaintenanceStatus(Model):
     empty_since: Annotated[
         Time | None, Field(description="The first of the looks in a row that found the host empty.")
     ] = None
-    drained_at: Annotated[Time | None, Field(description="When it was verified empty.")] = None
+    drained_at: Annotated[Time | None, Field(description="Since when it is verified empty.")] = None
     down_since: Annotated[Time | None, Field(description="Since when its compute service is seen down.")] = None
     release_started_at: Annotated[Time | None, Field(description="When its release began.")] = None
     released_at: Annotated[Time | None, Field(description="When it was given back.")] = None

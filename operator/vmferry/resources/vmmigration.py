@@ -45,11 +45,19 @@ def rule(expression: str, message: str, field_path: str | None = None) -> dict[s
 #: fields that whoever has servers moved asks for
 AttemptTimeout = Annotated[
     Duration | None,
-    Field(description="Deadline of one attempt, like 30m; the default grows with the bytes to copy."),
+    Field(
+        description="Deadline of one attempt, longer than 0s; onTimeout says what happens then. Without it: the "
+        "operator's timeoutBase, and its timeoutPerGiB for each GiB of memory and local disk to copy."
+    ),
 ]
 AttemptOnTimeout = Annotated[
     OnTimeout,
-    Field(description="At the deadline of a live migration: Abort it, or ForceComplete it by post-copy or a pause."),
+    Field(
+        description="At the deadline of a live migration: Abort it, or ForceComplete it, which pauses the server "
+        "or, where Nova is configured so, switches to post-copy; one that is not copying yet is "
+        "aborted all the same. A cold migration or an evacuation cannot be stopped: it is watched "
+        "until it has ended."
+    ),
 ]
 
 
@@ -72,21 +80,33 @@ class ServerRef(Model):
         Field(
             pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
             max_length=36,
-            description="The server's UUID.",
+            description="The server's UUID, in lower case. Either this, or name and project.",
         ),
     ] = None
     name: Annotated[
-        str | None, Field(min_length=1, max_length=255, description="The server's exact name; needs project.")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            description="The server's exact name; needs project. A name that two servers share, or none has, "
+            "blocks the migration with ServerNotFound.",
+        ),
     ] = None
     project: Annotated[
-        str | None, Field(min_length=1, max_length=255, description="Name or id of the server's project.")
+        str | None, Field(min_length=1, max_length=255, description="Name or id of the server's project; needs name.")
     ] = None
 
 
 class TargetRef(Model):
     """Where to: restricts the choice, never forces it (R8)."""
 
-    host: Annotated[HostName, Field(description="Compute service host name, or the hypervisor's UUID.")]
+    host: Annotated[
+        HostName,
+        Field(
+            description="The host's name, as `openstack compute service list` shows it, or the hypervisor's UUID. "
+            "One that the cloud does not list blocks with HostNotFound."
+        ),
+    ]
 
 
 class VMMigrationSpec(Model):
@@ -103,66 +123,113 @@ class VMMigrationSpec(Model):
         }
     )
 
-    server: Annotated[ServerRef, Field(description="The server to move.")]
+    server: Annotated[
+        ServerRef, Field(description="The server to move: either its id, or its name together with its project.")
+    ]
     type: Annotated[
         MigrationType,
         Field(
             description="Live keeps the server running; Cold needs it powered off; Evacuate rebuilds it from a "
-            "failed host, and asking for it by name attests that the host is dead; Auto picks one of them."
+            "failed host, and asking for it by name attests that the host is dead; Auto is Evacuate "
+            "where the host's service is down, Cold where the server is powered off, and otherwise "
+            "Live."
         ),
     ] = MigrationType.AUTO
     target: Annotated[
         TargetRef | None,
-        Field(description="The host to move to; without it the best eligible one is picked."),
+        Field(
+            description="The host to move to. It is judged like any other and never forced, and tried once. "
+            "Without it the best eligible host is picked, and another one for each further attempt."
+        ),
     ] = None
     stop_if_running: Annotated[
-        bool, Field(description="Cold only: stop a running server gracefully first and start it afterwards.")
+        bool,
+        Field(
+            description="Type Cold: stop a running server gracefully first and start it afterwards, whatever came "
+            "of the move. One that does not stop within the operator's stopTimeout is not moved. "
+            "Under Auto it does nothing: a running server is moved live."
+        ),
     ] = False
     timeout: AttemptTimeout = None
     on_timeout: AttemptOnTimeout = OnTimeout.ABORT
     retries: Annotated[
         int,
-        Field(ge=0, le=MAX_ATTEMPTS - 1, description="Further attempts after a failure, each on another target."),
+        Field(
+            ge=0,
+            le=MAX_ATTEMPTS - 1,
+            description="Further attempts after a failure, each on another target, after a pause that doubles. 0: "
+            "one attempt. Not used with a target that is named, after somebody else's abort, or with "
+            "a server left in ERROR.",
+        ),
     ] = 2
-    preflight_only: Annotated[bool, Field(description="Write prerequisites and eligible targets, move nothing.")] = (
-        False
-    )
-    paused: Annotated[bool, Field(description="Start nothing new; what runs is seen to its end.")] = False
+    preflight_only: Annotated[
+        bool,
+        Field(
+            description="Write prerequisites and eligible targets again and again, move nothing. Set to false, it "
+            "moves."
+        ),
+    ] = False
+    paused: Annotated[
+        bool,
+        Field(description="Start nothing new, neither a first nor a further attempt; what runs is seen to its end."),
+    ] = False
     priority: Annotated[
-        Priority, Field(description="Who goes first when there are more requests than the limits admit.")
+        Priority,
+        Field(
+            description="Who goes first when there are more requests than the operator's limits admit; among "
+            "equals the older one. It overtakes what waits and stops nothing that runs."
+        ),
     ] = Priority.NORMAL
     os_upgrade: Annotated[
-        bool, Field(description="This move may cross to a newer version of system or hypervisor, one way.")
+        bool,
+        Field(
+            description="This move may cross to a newer operating system, along a path that is known (Ubuntu "
+            "22.04 to 24.04), and to a newer hypervisor: one way, the server never comes back."
+        ),
     ] = False
     ttl_after_finished: Annotated[
-        Duration | None, Field(description="Delete this object that long after it has finished, like 24h.")
+        Duration | None,
+        Field(
+            description="Delete this object that long after it has finished; 0s: at once. Without it the "
+            "operator's ttlAfterFinished holds, or it stays. It stays in any case where Argo CD, Flux "
+            "or Helm would create it again, and, if it moved its server to a newer operating system, "
+            "as long as the server lives."
+        ),
     ] = None
 
 
 class ServerView(Model):
     """The server as it was last seen."""
 
-    id: Annotated[str, Field(max_length=64, description="UUID.")]
-    name: Annotated[str, Field(max_length=255, description="Name.")]
-    state: Annotated[str, Field(max_length=64, description="Nova's status, like ACTIVE or SHUTOFF.")]
+    id: Annotated[str, Field(max_length=64, description="The server's UUID.")]
+    name: Annotated[str, Field(max_length=255, description="The server's name.")]
+    state: Annotated[str, Field(max_length=64, description="Nova's status of it, like ACTIVE or SHUTOFF.")]
 
 
 class PrerequisiteView(Model):
     """The verdict on one prerequisite."""
 
-    name: Annotated[Name, Field(description="Which prerequisite.")]
-    result: Annotated[Result, Field(description="Passed, Failed, Unknown or NotApplicable.")]
-    reason: Annotated[str | None, Field(max_length=64, description="Why not, as one word for programs.")] = None
+    name: Annotated[Name, Field(description="Which prerequisite, by the name that the documentation has.")]
+    result: Annotated[
+        Result,
+        Field(
+            description="Passed; Failed; Unknown: the cloud does not tell, which blocks unless the operator's "
+            "tolerateUnknown names it; NotApplicable: not asked for this kind of migration."
+        ),
+    ]
+    reason: Annotated[
+        str | None, Field(max_length=64, description="Why not, as one word for programs; absent if it passed.")
+    ] = None
     host: Annotated[str | None, Field(max_length=255, description="The host that this was found on.")] = None
-    message: Annotated[Message, Field(description="What was found and what was expected.")]
+    message: Annotated[Message, Field(description="What was found, and what was expected.")]
     remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
 
 
 class EligibleTarget(Model):
     """A host that the server may move to."""
 
-    host: Annotated[str, Field(max_length=255, description="Compute service host name.")]
-    rank: Annotated[int, Field(ge=1, description="1 is the best.")]
+    host: Annotated[str, Field(max_length=255, description="The host's name, as Nova's compute service has it.")]
+    rank: Annotated[int, Field(ge=1, description="1 is the best: the one that is taken.")]
     message: Annotated[Message, Field(description="Why it stands at this rank.")]
 
 
@@ -171,18 +238,18 @@ class IneligibleTargets(Model):
 
     reason: Annotated[str, Field(max_length=64, description="The reason that they share.")]
     hosts: Annotated[int, Field(ge=1, description="How many hosts.")]
-    example: Annotated[str, Field(max_length=255, description="One of them.")]
+    example: Annotated[str, Field(max_length=255, description="One of these hosts.")]
     message: Annotated[Message | None, Field(description="What was found on the example.")] = None
 
 
 class ProgressView(Model):
     """How far the running copy is."""
 
-    percent: Annotated[int, Field(ge=0, le=100, description="Of memory and disks together.")]
+    percent: Annotated[int, Field(ge=0, le=100, description="Copied, of memory and disks together.")]
     total_bytes: Annotated[Bytes, Field(description="Memory and disks to copy.")] = 0
     memory_remaining_bytes: Annotated[Bytes, Field(description="Memory still to copy.")] = 0
     disk_remaining_bytes: Annotated[Bytes, Field(description="Disk still to copy.")] = 0
-    updated_at: Annotated[Time | None, Field(description="When this was read.")] = None
+    updated_at: Annotated[Time | None, Field(description="When this was read from Nova.")] = None
 
 
 class OSCrossing(Model):
@@ -195,15 +262,19 @@ class OSCrossing(Model):
 class Attempt(Model):
     """One request for a migration that was, or was about to be, sent to Nova."""
 
-    number: Annotated[int, Field(ge=1, le=1000, description="1 is the first.")]
-    type: Annotated[MigrationKind, Field(description="Live, Cold or Evacuate.")]
+    number: Annotated[int, Field(ge=1, le=1000, description="Which attempt this is; 1 is the first.")]
+    type: Annotated[MigrationKind, Field(description="What was asked for: Live, Cold or Evacuate.")]
     source_host: Annotated[str, Field(max_length=255, description="Where the server was.")]
-    target_host: Annotated[str, Field(max_length=255, description="Where it was to go.")]
+    target_host: Annotated[
+        str, Field(max_length=255, description="Where it was to go; once Nova has a record, what that says.")
+    ]
     state: Annotated[
         str,
         Field(
             max_length=64,
-            description="Requested, Refused, NotSent, TimedOut or, in lower case, the status of Nova's own record.",
+            description="Requested: asked for, or about to be. Refused: Nova said no. NotSent: it never reached "
+            "Nova, and does not count. ServerGone: the server was deleted meanwhile. In lower case: "
+            "the status of Nova's own record, like running, completed or error.",
         ),
     ]
     previous_migration_id: Annotated[
@@ -211,25 +282,33 @@ class Attempt(Model):
         Field(
             ge=0,
             json_schema_extra={"format": "int64"},
-            description="The newest record that Nova had of this server when the intent was written; "
-            "only a newer one can be ours.",
+            description="The newest record that Nova had of this server when the intent was written; only a newer "
+            "one can be ours.",
         ),
     ] = 0
-    migration_id: Annotated[str | None, Field(max_length=64, description="UUID of Nova's record.")] = None
-    request_id: Annotated[str | None, Field(max_length=64, description="Nova's id of our request.")] = None
-    started_at: Annotated[Time, Field(description="When the intent was written.")]
-    ended_at: Annotated[Time | None, Field(description="When the end was seen.")] = None
+    migration_id: Annotated[str | None, Field(max_length=64, description="UUID of Nova's migration record.")] = None
+    request_id: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="Nova's id of our request, as `openstack server event list` and Nova's logs have it.",
+        ),
+    ] = None
+    started_at: Annotated[Time, Field(description="When the intent was written, before Nova was asked.")]
+    ended_at: Annotated[Time | None, Field(description="When the end was seen; absent while it is open.")] = None
     stop_requested_at: Annotated[
         Time | None, Field(description="When an abort or a forced completion was last asked for.")
     ] = None
     confirm_requested_at: Annotated[Time | None, Field(description="Cold: when our own resize was last confirmed.")] = (
         None
     )
-    stop_reason: Annotated[str | None, Field(max_length=64, description="Why: Deleted or TimedOut.")] = None
+    stop_reason: Annotated[str | None, Field(max_length=64, description="Why it was aborted: Deleted or TimedOut.")] = (
+        None
+    )
     crossing: Annotated[
         OSCrossing | None, Field(description="Set where source and target run different operating systems.")
     ] = None
-    message: Annotated[Message | None, Field(description="The cloud's own words.")] = None
+    message: Annotated[Message | None, Field(description="The cloud's own words, with the request id.")] = None
 
     @property
     def open(self) -> bool:
@@ -255,38 +334,56 @@ class VMMigrationStatus(Model):
     """What was found and done."""
 
     observed_generation: ObservedGeneration = None
-    phase: Annotated[Phase | None, Field(description="A summary for people.")] = None
+    phase: Annotated[
+        Phase | None, Field(description="A summary for people, which may change its words; programs read conditions.")
+    ] = None
     conditions: Annotated[
         list[Condition],
         Field(
             max_length=16,
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-            description="PrerequisitesMet, Succeeded, Ready; TypeResolved; Reconciling and Stalled only while True.",
+            description="PrerequisitesMet, Succeeded and Ready; TypeResolved says which kind and why; Reconciling "
+            "and Stalled are there only while they are True.",
         ),
     ] = []
-    type: Annotated[MigrationKind | None, Field(description="The kind in force.")] = None
+    type: Annotated[MigrationKind | None, Field(description="The kind in force: Live, Cold or Evacuate.")] = None
     server: Annotated[ServerView | None, Field(description="The server as last seen.")] = None
-    storage: Annotated[StorageClass | None, Field(description="Where its disks lie, as far as known.")] = None
+    storage: Annotated[
+        StorageClass | None,
+        Field(
+            description="What the move has to do with its disks: VolumesOnly, EphemeralShared (nothing is "
+            "copied), or EphemeralLocal (they are copied). Absent: nobody tells whether they are "
+            "shared."
+        ),
+    ] = None
     source_host: Annotated[str | None, Field(max_length=255, description="Where it is, or was.")] = None
     target_host: Annotated[str | None, Field(max_length=255, description="Where it goes, or went.")] = None
     prerequisites: Annotated[
-        list[PrerequisiteView], Field(max_length=32, description="Every one, with its verdict.")
+        list[PrerequisiteView],
+        Field(
+            max_length=32,
+            description="Every one with its verdict, for the target that is named or the best one; where no host "
+            "is eligible, what all hosts together say.",
+        ),
     ] = []
     eligible_targets: Annotated[
-        list[EligibleTarget], Field(max_length=MAX_ELIGIBLE, description="The best hosts, best first.")
+        list[EligibleTarget], Field(max_length=MAX_ELIGIBLE, description="Hosts that it may go to, the best first.")
     ] = []
     ineligible_targets: Annotated[
-        list[IneligibleTargets], Field(max_length=MAX_INELIGIBLE, description="The others, by reason.")
+        list[IneligibleTargets], Field(max_length=MAX_INELIGIBLE, description="The other hosts, by their first reason.")
     ] = []
-    progress: Annotated[ProgressView | None, Field(description="Of the running copy.")] = None
+    progress: Annotated[ProgressView | None, Field(description="How far the running copy is.")] = None
     graceful_stop: Annotated[
-        GracefulStop | None, Field(description="Set while the server was stopped for this move.")
+        GracefulStop | None,
+        Field(description="Set from the stop for this move until the start after it: the start is owed."),
     ] = None
     attempts: Annotated[
-        list[Attempt], Field(max_length=MAX_ATTEMPTS + 5, description="Every attempt, oldest first.")
+        list[Attempt], Field(max_length=MAX_ATTEMPTS + 5, description="Every attempt, the oldest first.")
     ] = []
-    started_at: Annotated[Time | None, Field(description="When the first change was decided.")] = None
-    completed_at: Annotated[Time | None, Field(description="When it was over.")] = None
+    started_at: Annotated[
+        Time | None, Field(description="When the first change was decided; from then on the spec is fixed.")
+    ] = None
+    completed_at: Annotated[Time | None, Field(description="When it was over, whatever came of it.")] = None
 
     @property
     def open_attempt(self) -> Attempt | None:
@@ -298,14 +395,15 @@ class VMMigrationStatus(Model):
 
 #: fields that may change after the start
 _MUTABLE = ("paused", "priority", "ttlAfterFinished")
+#: all others
+FIXED_ONCE_STARTED = tuple(to_camel(name) for name in VMMigrationSpec.model_fields if to_camel(name) not in _MUTABLE)
 
 
 def _immutable_once_started() -> list[dict[str, Any]]:
     """The object-level transition rules: a started migration is not redirected (I33)."""
-    fields = [to_camel(name) for name in VMMigrationSpec.model_fields if to_camel(name) not in _MUTABLE]
     same = " && ".join(
         f"has(self.spec.{f}) == has(oldSelf.spec.{f}) && (!has(self.spec.{f}) || self.spec.{f} == oldSelf.spec.{f})"
-        for f in fields
+        for f in FIXED_ONCE_STARTED
     )
     return [
         rule(

@@ -39,6 +39,12 @@ LONGEST_VERIFY = timedelta(seconds=80)
 #: what client-go adds at random to the pause between two tries to lead, as a part of it
 JITTER = 0.2
 
+
+def told(description: str) -> Any:
+    """What a key means, for the reference in docs/."""
+    return Field(description=description)
+
+
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 
@@ -60,22 +66,33 @@ def _positive(span: timedelta) -> timedelta:
 class Cloud(_Section):
     """Which cloud of which clouds.yaml."""
 
-    #: None: the OS_* environment variables say which
-    name: Annotated[str, Field(min_length=1)] | None = None
-    #: None: where openstacksdk looks by itself
-    clouds_file: Path | None = None
+    name: Annotated[
+        str | None,
+        Field(min_length=1),
+        told("Which cloud of clouds.yaml. Without it the environment's OS_* variables say which."),
+    ] = None
+    clouds_file: Annotated[
+        Path | None, told("The clouds.yaml. Without it openstacksdk looks where it always does.")
+    ] = None
 
 
 class Polling(_Section):
-    """How often the parts of the shared view are read; what the fields mean stands at `cloud.observer.Pace`."""
+    """How often the parts of the shared view are read, see `cloud.observer.Pace`."""
 
-    poll: Duration = timedelta(seconds=5)
-    full: Duration = timedelta(minutes=5)
-    hosts: Duration = timedelta(seconds=10)
-    resources: Duration = timedelta(seconds=20)
-    groups: Duration = timedelta(seconds=20)
-    projects: Duration = timedelta(seconds=30)
-    facts: Duration = timedelta(seconds=20)
+    poll: Annotated[
+        Duration, told("Servers and migrations, by what changed since; every 2s while something is being migrated.")
+    ] = timedelta(seconds=5)
+    full: Annotated[
+        Duration, told("Servers and migrations, all of them, against what a read of changes does not show.")
+    ] = timedelta(minutes=5)
+    hosts: Annotated[Duration, told("Compute services, hypervisors and aggregates.")] = timedelta(seconds=10)
+    resources: Annotated[Duration, told("Placement: room, traits, sharing providers.")] = timedelta(seconds=20)
+    groups: Annotated[Duration, told("Server groups, and the ports of servers in Neutron.")] = timedelta(seconds=20)
+    projects: Annotated[Duration, told("The names of projects, by which servers are found.")] = timedelta(seconds=30)
+    facts: Annotated[
+        Duration,
+        told("Private Cloud Director's resource manager, where there is one; that it is silent makes no view stale."),
+    ] = timedelta(seconds=20)
 
     _positive = field_validator("*")(_positive)
 
@@ -86,16 +103,16 @@ class Polling(_Section):
 class SharedStorage(_Section):
     """Hosts whose ephemeral disks lie on one shared storage."""
 
-    name: Annotated[str, Field(min_length=1)]
-    hosts: list[str] = []
-    aggregates: list[str] = []
+    name: Annotated[str, Field(min_length=1), told("What to call it; equal names are one storage.")]
+    hosts: Annotated[list[str], told("Names of compute service hosts.")] = []
+    aggregates: Annotated[list[str], told("Names of host aggregates: all their hosts.")] = []
 
 
 class _OfHosts(_Section):
     """Says something of the hosts that it names, and of all hosts of the aggregates that it names."""
 
-    hosts: list[str] = []
-    aggregates: list[str] = []
+    hosts: Annotated[list[str], told("Names of compute service hosts.")] = []
+    aggregates: Annotated[list[str], told("Names of host aggregates: all their hosts.")] = []
 
     @model_validator(mode="after")
     def _names_some(self) -> Self:
@@ -107,8 +124,7 @@ class _OfHosts(_Section):
 class OperatingSystems(_OfHosts):
     """Hosts that run one operating system."""
 
-    #: distribution and version, like `Ubuntu 22.04`
-    system: str
+    system: Annotated[str, told("Distribution and version, like Ubuntu 22.04.")]
 
     @field_validator("system")
     @classmethod
@@ -126,8 +142,8 @@ class OperatingSystems(_OfHosts):
 class GuestCPUs(_OfHosts):
     """Hosts whose guests see one CPU, as Nova's cpu_mode and cpu_models make it."""
 
-    mode: GuestCPUMode
-    model: str = ""
+    mode: Annotated[GuestCPUMode, told("Nova's cpu_mode.")]
+    model: Annotated[str, told("With Custom, and only with it: libvirt's name of the model.")] = ""
 
     @model_validator(mode="after")
     def _model_goes_with_custom(self) -> Self:
@@ -142,20 +158,38 @@ class GuestCPUs(_OfHosts):
 class Limits(_Section):
     """How many migrations may run at once, everybody's counted."""
 
-    per_source: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.per_source
-    per_target: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.per_target
-    total: Annotated[int, Field(ge=1)] = _DEFAULTS.limits.total
+    per_source: Annotated[int, Field(ge=1), told("Migrations at once away from one host.")] = (
+        _DEFAULTS.limits.per_source
+    )
+    per_target: Annotated[int, Field(ge=1), told("Migrations at once onto one host.")] = _DEFAULTS.limits.per_target
+    total: Annotated[int, Field(ge=1), told("Migrations at once in the whole cloud.")] = _DEFAULTS.limits.total
 
 
 class Maintenance(_Section):
-    """How hosts are drained; what the fields mean stands at `vmferry.policy.Maintenance`."""
+    """How hosts are drained: `vmferry.policy.Maintenance` as YAML."""
 
-    max_hosts_per_cluster: Annotated[int, Field(ge=1)] = _DEFAULTS.maintenance.max_hosts_per_cluster
-    headroom_percent: Annotated[int, Field(ge=0, le=90)] = _DEFAULTS.maintenance.headroom_percent
-    settle: Duration = _DEFAULTS.maintenance.settle
-    verify_every: Duration = _DEFAULTS.maintenance.verify_every
-    #: the operator's own, where the file names none
-    namespace: Namespace = _DEFAULTS.maintenance.namespace
+    max_hosts_per_cluster: Annotated[
+        int, Field(ge=1), told("Hosts of one availability zone in maintenance at once; a further one is Queued.")
+    ] = _DEFAULTS.maintenance.max_hosts_per_cluster
+    headroom_percent: Annotated[
+        int,
+        Field(ge=0, le=90),
+        told(
+            "Percent of the memory of the zone's other enabled hosts that must stay free once a host is drained; else "
+            "it is not begun, unless its ignoreHeadroom says so. 0: not asked."
+        ),
+    ] = _DEFAULTS.maintenance.headroom_percent
+    settle: Annotated[Duration, told("Between the two looks that must both find a host empty.")] = (
+        _DEFAULTS.maintenance.settle
+    )
+    verify_every: Annotated[
+        Duration,
+        told("How often a host in maintenance is looked at again; at most 1m20s, for the look renews its Lease."),
+    ] = _DEFAULTS.maintenance.verify_every
+    namespace: Annotated[
+        Namespace,
+        told("Where the VMMigrations of a maintenance are created. Without it the operator's own namespace."),
+    ] = _DEFAULTS.maintenance.namespace
 
     _positive = field_validator("settle", "verify_every")(_positive)
 
@@ -169,26 +203,81 @@ class Maintenance(_Section):
 
 
 class Policy(_Section):
-    """`vmferry.policy.Policy` as YAML: what the fields mean stands there."""
+    """`vmferry.policy.Policy` as YAML."""
 
-    shared_storage: list[SharedStorage] = []
-    local_unless_shared: bool = _DEFAULTS.local_unless_shared
-    limits: Limits = Limits()
-    maintenance: Maintenance = Maintenance()
-    bandwidth: Annotated[int, Field(ge=1)] | None = _DEFAULTS.bandwidth
-    tolerate_unknown: list[Name] = []
-    max_view_age: Duration = _DEFAULTS.max_view_age
-    host_down_for: Duration = _DEFAULTS.host_down_for
-    timeout_base: Duration = _DEFAULTS.timeout_base
-    timeout_per_gib: Annotated[Duration, Field(alias="timeoutPerGiB")] = _DEFAULTS.timeout_per_gib
-    stop_timeout: Duration = _DEFAULTS.stop_timeout
-    recheck: Duration = _DEFAULTS.recheck
-    retry_backoff: Duration = _DEFAULTS.retry_backoff
-    progress_every: Duration = _DEFAULTS.progress_every
-    record_grace: Duration = _DEFAULTS.record_grace
-    ttl_after_finished: Duration | None = _DEFAULTS.ttl_after_finished
-    operating_systems: list[OperatingSystems] = []
-    guest_cpu: Annotated[list[GuestCPUs], Field(alias="guestCPU")] = []
+    shared_storage: Annotated[
+        list[SharedStorage],
+        told("Hosts whose ephemeral disks (Nova's instances folder) lie on one shared storage; nobody else tells."),
+    ] = []
+    local_unless_shared: Annotated[
+        bool,
+        told(
+            "What holds for hosts in no sharedStorage: true says that their ephemeral disks are local, false that "
+            "nobody knows. Live and Cold copy them either way; Evacuate fails with LocalDisk, or waits with "
+            "FactUnknown."
+        ),
+    ] = _DEFAULTS.local_unless_shared
+    limits: Annotated[
+        Limits, told("How many migrations may run at once, whoever started them; what is over them is Queued.")
+    ] = Limits()
+    maintenance: Annotated[Maintenance, told("How hosts are drained.")] = Maintenance()
+    bandwidth: Annotated[
+        int | None,
+        Field(ge=1),
+        told(
+            "What may be copied at once over one host's management network, in units: a live or cold migration is one, "
+            "and one more for each 100 GiB of local disk. What is heavier than the limit runs alone. Without it "
+            "there is no such limit."
+        ),
+    ] = _DEFAULTS.bandwidth
+    tolerate_unknown: Annotated[
+        list[Name], told("Prerequisites that may pass although nobody tells the facts. Never Storage.")
+    ] = []
+    max_view_age: Annotated[
+        Duration, told("A view of the cloud that is older decides nothing; the resources say CloudViewStale.")
+    ] = _DEFAULTS.max_view_age
+    host_down_for: Annotated[
+        Duration, told("A host counts as failed only after its compute service was silent for this long.")
+    ] = _DEFAULTS.host_down_for
+    timeout_base: Annotated[Duration, told("Deadline of an attempt whose resource names none; see timeoutPerGiB.")] = (
+        _DEFAULTS.timeout_base
+    )
+    timeout_per_gib: Annotated[
+        Duration,
+        Field(alias="timeoutPerGiB"),
+        told("What each GiB of memory and local disk to copy adds to timeoutBase."),
+    ] = _DEFAULTS.timeout_per_gib
+    stop_timeout: Annotated[
+        Duration, told("How long a graceful stop, and the start after it, may take; then the migration has failed.")
+    ] = _DEFAULTS.stop_timeout
+    recheck: Annotated[
+        Duration, told("How often what is blocked or paused is looked at again, if no change in the cloud wakes it.")
+    ] = _DEFAULTS.recheck
+    retry_backoff: Annotated[Duration, told("Between a failed attempt and the next, doubled with each one.")] = (
+        _DEFAULTS.retry_backoff
+    )
+    progress_every: Annotated[
+        Duration, told("How often the bytes of a running live migration are read and written.")
+    ] = _DEFAULTS.progress_every
+    record_grace: Annotated[
+        Duration,
+        told("How long Nova may take to show the record of a move before its other records are asked for it."),
+    ] = _DEFAULTS.record_grace
+    ttl_after_finished: Annotated[
+        Duration | None,
+        told(
+            "Delete finished VMMigrations that do not say themselves how long they stay; those of a HostMaintenance go "
+            "with it, and what was applied (kubectl apply, a pipeline) stays. Without it all stay."
+        ),
+    ] = _DEFAULTS.ttl_after_finished
+    operating_systems: Annotated[
+        list[OperatingSystems], told("Which operating system hosts run, where the cloud does not tell.")
+    ] = []
+    guest_cpu: Annotated[
+        list[GuestCPUs],
+        Field(alias="guestCPU"),
+        told("What guests see as their CPU, where it is not the host's own model, Nova's default."),
+    ] = []
 
     @field_validator("tolerate_unknown")
     @classmethod
@@ -231,28 +320,33 @@ class LogLevel(StrEnum):
 
 
 class Log(_Section):
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat = LogFormat.JSON
+    """What the operator says on stderr."""
+
+    level: Annotated[LogLevel, told("The least that is said; debug tells of the libraries, too.")] = LogLevel.INFO
+    format: Annotated[LogFormat, told("json: an object a line. text: for people.")] = LogFormat.JSON
 
 
 class Health(_Section):
     """Where /healthz, /readyz and /metrics are served; loopback unless told otherwise."""
 
-    address: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    address: Annotated[str, told("The address to listen on; a Pod needs 0.0.0.0.")] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535), told("The port; 0: a free one, which the log tells.")] = 8080
 
 
 class LeaderElection(_Section):
     """Which of several operators acts; the spans mean what they do in client-go."""
 
-    enabled: bool = True
-    #: of the Lease, in the operator's own namespace
-    name: ObjectName = "vmferry"
-    #: a standby takes over when the leader was silent for this long
-    lease_duration: Duration = timedelta(seconds=15)
-    #: a leader that could not renew for this long stops
-    renew_deadline: Duration = timedelta(seconds=10)
-    retry_period: Duration = timedelta(seconds=2)
+    enabled: Annotated[bool, told("false: this operator acts without asking; only where it is alone for certain.")] = (
+        True
+    )
+    name: Annotated[ObjectName, told("The name of the Lease, in the operator's own namespace.")] = "vmferry"
+    lease_duration: Annotated[
+        Duration, told("A standby takes over when the leader was silent for this long; longer than renewDeadline.")
+    ] = timedelta(seconds=15)
+    renew_deadline: Annotated[
+        Duration, told("A leader that could not renew for this long stops; longer than 1.2 times retryPeriod.")
+    ] = timedelta(seconds=10)
+    retry_period: Annotated[Duration, told("Between two tries to lead, or to renew.")] = timedelta(seconds=2)
 
     _positive = field_validator("lease_duration", "renew_deadline", "retry_period")(_positive)
 
@@ -268,25 +362,33 @@ class LeaderElection(_Section):
 class Config(_Section):
     """The whole file."""
 
-    cloud: Cloud = Cloud()
-    #: None: $KUBECONFIG, the Pod's ServiceAccount, or the user's own kubeconfig, in this order
-    kubeconfig: Path | None = None
-    #: empty: all
-    namespaces: list[Namespace] = []
-    #: the operator's own: the Leases of hosts lie in it
-    namespace: Namespace = _DEFAULTS.maintenance.namespace
-    policy: Policy = Policy()
-    polling: Polling = Polling()
-    workers: Annotated[int, Field(ge=1, le=64)] = 4
-    #: how often all objects are listed and looked at again
-    resync: Duration = timedelta(minutes=10)
-    #: how long running passes may take to finish once the operator is told to stop
-    grace: Duration = timedelta(seconds=20)
-    log: Log = Log()
-    health: Health = Health()
-    leader_election: LeaderElection = LeaderElection()
-    #: the ConfigMap, in the operator's own namespace, that is the kill switch
-    stop_switch: ObjectName = "vmferry-stop"
+    cloud: Annotated[Cloud, told("Which OpenStack.")] = Cloud()
+    kubeconfig: Annotated[
+        Path | None,
+        told("The kubeconfig. Without it $KUBECONFIG, the Pod's ServiceAccount or the user's own, in this order."),
+    ] = None
+    namespaces: Annotated[
+        list[Namespace],
+        told("Where VMMigrations are looked for; empty: everywhere. Must contain policy.maintenance.namespace."),
+    ] = []
+    namespace: Annotated[
+        Namespace, told("The operator's own: Leases of hosts, its own one and the kill switch lie in it.")
+    ] = _DEFAULTS.maintenance.namespace
+    policy: Annotated[Policy, told("The rules by which it is decided.")] = Policy()
+    polling: Annotated[
+        Polling, told("How often the cloud is read; poll, hosts, resources and groups shorter than policy.maxViewAge.")
+    ] = Polling()
+    workers: Annotated[int, Field(ge=1, le=64), told("Objects that are looked at at once.")] = 4
+    resync: Annotated[Duration, told("How often all objects are listed and looked at again.")] = timedelta(minutes=10)
+    grace: Annotated[Duration, told("How long running looks may take to finish once the operator is told to stop.")] = (
+        timedelta(seconds=20)
+    )
+    log: Annotated[Log, told("What it says on stderr.")] = Log()
+    health: Annotated[Health, told("Where /healthz, /readyz and /metrics are served.")] = Health()
+    leader_election: Annotated[LeaderElection, told("Which of several operators acts.")] = LeaderElection()
+    stop_switch: Annotated[
+        ObjectName, told("The name of the ConfigMap, in the operator's own namespace, that is the kill switch.")
+    ] = "vmferry-stop"
 
     _positive = field_validator("resync")(_positive)
 
@@ -322,7 +424,7 @@ class Config(_Section):
 
 
 #: environment variables and the fields that they set
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "VMFERRY_CLOUD": ("cloud", "name"),
     "VMFERRY_CLOUDS_FILE": ("cloud", "cloudsFile"),
     "VMFERRY_KUBECONFIG": ("kubeconfig",),
@@ -349,7 +451,7 @@ def parse(data: Any, environment: Mapping[str, str], source: str = "configuratio
     """From parsed YAML; raises ConfigError with every wrong field."""
     if not isinstance(data, dict):
         raise ConfigError(f"{source}: must be a mapping of keys to values")
-    for variable, fields in _ENVIRONMENT.items():
+    for variable, fields in ENVIRONMENT.items():
         if value := environment.get(variable):
             data = _with(data, fields, value)
     try:

@@ -98,7 +98,7 @@ def _standing(obj: Object, ready: Condition) -> Standing:
 
 
 def cancelling(obj: VMMigration) -> str:
-    """What deleting it now means, as a sentence; the operator's rules are in README.md."""
+    """What deleting it now means, as a sentence; the operator's rules are in docs/migrations.md."""
     status = obj.status
     if crossing_of(obj) is not None:
         return (

@@ -22,7 +22,7 @@ COLOURS = {
     Standing.CANNOT_TELL: "yellow",
     Standing.UNSEEN: "yellow",
 }
-#: what each prerequisite asks for, shortly; README.md has the whole table
+#: what each prerequisite asks for, shortly; docs/prerequisites.md has the rest
 EXPECTED: dict[str, str] = {
     Name.POWER_STATE: "active or paused for Live, powered off for Cold; active, off or failed for Evacuate",
     Name.SOURCE_HOST: "its host is up for Live and Cold; down, silent and attested dead for Evacuate",
