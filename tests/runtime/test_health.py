@@ -10,7 +10,7 @@ import pytest
 
 from vmferry.runtime.config import LogFormat
 from vmferry.runtime.health import STUCK_SECONDS, Health, HealthServer
-from vmferry.runtime.logs import _About, about, formatter, redact
+from vmferry.runtime.logs import Fields, about, formatter, redact
 
 SECRETS = {
     "a header": "X-Auth-Token: gAAAAABsecretsecretsecret",
@@ -39,7 +39,7 @@ def test_other_text_stays(text: str) -> None:
 def line(format_: LogFormat) -> str:
     record = logging.LogRecord("vmferry.x", logging.INFO, "f", 1, "password=%s told", ("s3cret",), None)
     with about({"object": "VMMigration/team/web"}), about({"server": "1111"}):
-        _About().filter(record)
+        Fields().filter(record)
         return formatter(format_).format(record)
 
 

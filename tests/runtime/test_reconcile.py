@@ -17,7 +17,7 @@ from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
-from vmferry.runtime import reconcile
+from vmferry.runtime import logs, reconcile
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import InvalidError, KubeError
 
@@ -376,3 +376,19 @@ async def test_an_event_names_the_object_and_fits(monkeypatch: pytest.MonkeyPatc
     assert len(event["note"].encode()) <= 1024
     await bench.look()
     assert bench.record.steps.count("event Blocked") == 1, "told again though nothing has changed"
+
+
+async def test_what_is_told_in_an_event_is_in_the_log_with_the_uid_the_server_and_the_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench()
+    bench.kube.add()
+    told = logs.Fields()
+    caplog.handler.addFilter(told)
+    with caplog.at_level(logging.INFO):
+        await bench.finish()
+    caplog.handler.removeFilter(told)
+    lines = {record.getMessage().partition(":")[0]: vars(record) for record in caplog.records}
+    for event in ("Started", "Asked", "Done"):
+        assert lines[event]["uid"] == bench.metadata()["uid"] and lines[event]["server"] == SERVER
+        assert lines[event]["requestId"] == "req-1"

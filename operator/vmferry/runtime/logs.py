@@ -43,7 +43,9 @@ def about(fields: Mapping[str, str]) -> Iterator[None]:
         _about.reset(token)
 
 
-class _About(logging.Filter):
+class Fields(logging.Filter):
+    """Gives each record what `about` says."""
+
     def filter(self, record: logging.LogRecord) -> bool:
         for name, word in _about.get().items():
             if not hasattr(record, name):
@@ -67,7 +69,7 @@ class _Text(logging.Formatter):
 def set_up(log: Log) -> None:
     """Everything goes to stderr; libraries are heard from `warning` on, unless debugging."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(_About())
+    handler.addFilter(Fields())
     handler.setFormatter(formatter(log.format))
     level = log.level.upper()
     logging.basicConfig(level="DEBUG" if level == "DEBUG" else "WARNING", handlers=[handler], force=True)

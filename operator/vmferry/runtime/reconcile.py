@@ -106,7 +106,7 @@ class Reconciler:
             return
         self._count_late(key, known)
         try:
-            with about(self.kinds[key.kind].describe(known)):
+            with about({"uid": known.metadata.uid, **self.kinds[key.kind].describe(known)}):
                 await self._pass(key, term)
         except NotLeadingError as error:
             logger.info("the look has ended: %s", error)
@@ -145,9 +145,11 @@ class Reconciler:
             changed = True
         # a repeated wish changes nothing and is not told again
         if changed or decision.delete:
-            for event in told:
-                reference, version = obj.reference(), obj.metadata.resource_version
-                await tell(self.kube, key, reference, version, event, self.now())
+            with about(kind.describe(obj)):
+                for event in told:
+                    _log(event)
+                    reference, version = obj.reference(), obj.metadata.resource_version
+                    await tell(self.kube, key, reference, version, event, self.now())
         await self._see_to_others(key, obj, decision)
         if not decision.finalizer and _has(kind, obj):
             others = [name for name in obj.metadata.finalizers if name != kind.finalizer]
@@ -333,6 +335,12 @@ class Reconciler:
         }
         event = Event("Unreadable", found.message, EventType.WARNING)
         await tell(self.kube, key, reference, str(found.version), event, self.now())
+
+
+def _log(event: Event) -> None:
+    """Events are gone after an hour; the log is what the past is read from."""
+    level = logging.WARNING if event.type is EventType.WARNING else logging.INFO
+    logger.log(level, "%s: %s", event.reason, redact(event.message))
 
 
 def _holder(key: Key, obj: Resource) -> str:
