@@ -60,6 +60,19 @@ chart: crds ## write what of helm/vmferry and docs/ follows from crds/, the conf
 reference: setup ## write docs/reference/ from the models and the configuration
 	@$(PY) -m docs.generate
 
+.PHONY: version
+version: setup ## write what follows from the version, after setting it with V=0.2.0
+	@$(PY) -m release.version $(V)
+	@$(PY) -m helm.generate
+
+.PHONY: dist
+dist: setup ## all that a release hands out, in dist/: wheel, source, chart, install.yaml, plug-in, bill of materials, checksums
+	@$(PY) -u -m release.dist
+
+.PHONY: audit
+audit: setup ## what the project depends on: pins, licences, imports and, where it is told, known vulnerabilities
+	@$(PY) -u -m release.audit
+
 .PHONY: format
 format: setup ## format the code and mend what can be mended by itself
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
@@ -68,7 +81,7 @@ format: setup ## format the code and mend what can be mended by itself
 lint: setup ## lint, format, strict types, import rules, the Dockerfile
 	@echo "lint: ruff"; $(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm docs
+	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm docs release
 	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
 	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 

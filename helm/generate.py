@@ -4,7 +4,7 @@
     helm.values, runtime.config       -> values.schema.json
     helm.dashboard                    -> files/dashboard.json
     values.yaml and its comments      -> descriptions in values.schema.json, the table in README.md
-    vmferry.__version__               -> appVersion and the image in Chart.yaml
+    vmferry.__version__               -> version, appVersion and the image in Chart.yaml
 
 A test fails on a difference.
 """
@@ -132,7 +132,8 @@ def readme(text: str, values_text: str) -> str:
 
 
 def chart_yaml(text: str) -> str:
-    text = re.sub(r"^appVersion: .*$", f"appVersion: {__version__}", text, flags=re.MULTILINE)
+    """The chart has the version of the package: they are released together."""
+    text = re.sub(r"^(version|appVersion): .*$", rf"\1: {__version__}", text, flags=re.MULTILINE)
     return re.sub(r"image: vmferry:\S+", f"image: vmferry:{__version__}", text)
 
 

@@ -1,0 +1,44 @@
+"""The files that a release is made of: those that git knows, as they are in the work tree."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+class TreeError(RuntimeError):
+    """This is no work tree of git, or git is missing."""
+
+
+def _git(root: Path, *args: str) -> str:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True)
+    except FileNotFoundError as error:
+        raise TreeError("git is needed: it says which files belong to a release, and of when they are") from error
+    if done.returncode != 0:
+        raise TreeError(f"git {args[0]}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def epoch(root: Path) -> int:
+    """When the last commit was made, in seconds since the epoch."""
+    return int(_git(root, "log", "-1", "--format=%ct"))
+
+
+def changed(root: Path) -> list[str]:
+    """Files whose content is not that of the last commit."""
+    return [line[3:] for line in _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
+
+
+def copy(root: Path, to: Path) -> None:
+    """All of them, with the modes that git knows, whatever the user's umask is."""
+    for line in _git(root, "ls-files", "--stage", "-z").split("\0"):
+        if not line:
+            continue
+        about, _, name = line.partition("\t")
+        source, target = root / name, to / name
+        if not source.is_file():
+            continue  # deleted, and not yet committed
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+        target.chmod(0o755 if about.startswith("100755") else 0o644)

@@ -1,0 +1,79 @@
+"""The version stands in operator/vmferry/__init__.py; what names it elsewhere is written from there.
+
+python -m release.version          # writes what follows: `make version`
+python -m release.version 0.2.0    # and sets it first: `make version V=0.2.0`
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+_PLACE = "operator/vmferry/__init__.py"
+_ASSIGNED = re.compile(r'^__version__ = "([^"]*)"$', re.MULTILINE)
+#: a version as pip, Helm and krew all read it
+_PLAIN = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+#: an image's tag, and the file names of a release
+_NAMED = re.compile(
+    r"(?P<before>\bvmferry:|\b(?:kubectl-ferry|vmferry)-)\d+\.\d+\.\d+(?=[^\w.]|\.(?:tgz|tar|cdx)\b|$)", re.MULTILINE
+)
+_WHERE = ("README.md", "Dockerfile", "docs/**/*.md", "manifests/**/*.yaml", "helm/vmferry/*.md")
+
+
+class VersionError(ValueError):
+    """No version of three numbers, or none at all."""
+
+
+def read(root: Path = ROOT) -> str:
+    """The version, from its one place. Raises VersionError."""
+    match = _ASSIGNED.search((root / _PLACE).read_text(encoding="utf-8"))
+    if match is None or not _PLAIN.fullmatch(match[1]):
+        raise VersionError(f'{_PLACE} must have a line like __version__ = "1.2.3"')
+    return match[1]
+
+
+def followed(text: str, version: str) -> str:
+    """`text` with that version wherever it names one of ours."""
+    return _NAMED.sub(rf"\g<before>{version}", text)
+
+
+def followers(root: Path = ROOT) -> Iterator[Path]:
+    """The files that name the version, but for the chart's, which helm.generate writes."""
+    for pattern in _WHERE:
+        yield from sorted(root.glob(pattern))
+
+
+def write(root: Path = ROOT, to: str | None = None) -> list[Path]:
+    """Set the version to `to`, if given, and write what follows; the files that changed. Raises VersionError."""
+    changed = []
+    if to is not None:
+        if not _PLAIN.fullmatch(to):
+            raise VersionError(f"{to!r} is no version of three numbers, like 1.2.3")
+        place = root / _PLACE
+        text = place.read_text(encoding="utf-8")
+        place.write_text(_ASSIGNED.sub(f'__version__ = "{to}"', text), encoding="utf-8")
+        changed.append(place)
+    version = read(root)
+    for path in followers(root):
+        text = path.read_text(encoding="utf-8")
+        if (new := followed(text, version)) != text:
+            path.write_text(new, encoding="utf-8")
+            changed.append(path)
+    return changed
+
+
+def main() -> None:
+    try:
+        changed = write(to=next(iter(sys.argv[1:]), None))
+    except VersionError as error:
+        sys.exit(str(error))
+    for path in changed:
+        print(path.relative_to(ROOT))
+    print(f"the version is {read()}; CHANGELOG.md needs a section of that name")
+
+
+if __name__ == "__main__":
+    main()
