@@ -73,6 +73,14 @@ OUTCOMES: dict[str, tuple[Answer, Any]] = {
     "a 500 says nothing": (fault(500, "boom", "computeFault"), Unanswered("HTTP 500: boom", "req-1")),
     "a 503 says nothing": (Answer(503, "no backend"), Unanswered("HTTP 503: no backend")),
     "a 504 of a proxy says nothing": (Answer(504, ""), Unanswered("HTTP 504: (empty)")),
+    "what a proxy echoes is redacted (I33)": (
+        Answer(502, "upstream failed: X-Auth-Token: s3cret"),
+        Unanswered("HTTP 502: upstream failed: X-Auth-Token: [redacted]"),
+    ),
+    "what Nova echoes is redacted (I33)": (
+        fault(409, "no: password=s3cret"),
+        Refused(409, "no: password=[redacted]", "req-1"),
+    ),
     "a closed connection says nothing": (Answer(reset=True), Unanswered),
     "silence says nothing": (Answer(hang=True), Unanswered),
 }
@@ -266,6 +274,7 @@ GARBAGE: dict[str, tuple[Answer, str]] = {
         "read a server",
     ),
     "an error of Nova": (Answer(500, {"computeFault": {"code": 500, "message": "boom"}}), "HTTP 500 boom"),
+    "an error that echoes what it was sent (I33)": (Answer(502, "X-Auth-Token: s3cret"), r"Token: \[redacted\]$"),
     "silence": (Answer(hang=True), "GET /servers/detail: ConnectTimeout"),
 }
 

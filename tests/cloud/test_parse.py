@@ -20,6 +20,10 @@ SERVERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "on no host": ({"OS-EXT-SRV-ATTR:host": None, "OS-EXT-AZ:availability_zone": ""}, {"host": None}),
     "failed": ({"fault": {"code": 500, "message": "No valid host", "created": "x"}}, {"fault": "No valid host"}),
+    "failed, and it told a secret (I33)": (
+        {"fault": {"code": 500, "message": "no login: password=s3cret", "created": "x"}},
+        {"fault": "no login: password=[redacted]"},
+    ),
     "locked": ({"locked": True, "locked_reason": "mine"}, {"locked": True, "locked_reason": "mine"}),
     "of a Nova that tells no zone it was asked for": (
         {"pinned_availability_zone": None},
@@ -87,6 +91,12 @@ def test_action_with_its_events() -> None:
     assert found.events[0].details == "why"
     assert found.started_at == datetime(2026, 11, 23, 12, tzinfo=UTC)
     assert parse.action({**raw, "events": None}).events == ()
+
+
+def test_I33_what_an_action_tells_of_an_exception_is_redacted() -> None:
+    event = {"event": "compute_pre_live_migration", "details": "no iSCSI: {'auth_password': 's3cret', 'x': 1}"}
+    raw = {"request_id": "req-1", "action": "live-migration", "message": "token=s3cret", "events": [event]}
+    assert "s3cret" not in str(parse.action(raw))
 
 
 def test_progress_before_the_first_byte() -> None:

@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.runtime.fakes import KEY, SERVER, CrashError, SmallPlan, settle
+from tests.runtime.fakes import KEY, SERVER, CrashError, SmallPlan
 from tests.runtime.workbench import Bench
-from vmferry.cloud.actions import Action, ConfirmResize, Outcome, Unanswered
+from vmferry.cloud.actions import ConfirmResize
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
@@ -241,25 +241,6 @@ async def test_I31_a_switch_thrown_after_the_intent_stops_the_request(thrown: di
     assert bench.cloud.acted == []
     assert bench.status()["attempts"][-1]["state"] == "NotSent"
     assert bench.record.steps[-3:] == ["status NotSent", "event Started", "event Asked"]
-
-
-async def test_I33_what_a_proxy_echoes_is_redacted_before_it_is_written() -> None:
-    seen: list[Outcome] = []
-
-    def keep(
-        obj: VMMigration, action: Action, outcome: Outcome, now: datetime
-    ) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
-        seen.append(outcome)
-        return settle(obj, action, outcome, now)
-
-    bench = Bench()
-    bench.kinds = {**bench.kinds, KEY.kind: replace(bench.kinds[KEY.kind], settle=keep)}
-    bench.restart()
-    bench.kube.add()
-    bench.see()
-    bench.cloud.outcome = Unanswered("HTTP 502: X-Auth-Token: s3cret")
-    await bench.look()
-    assert seen == [Unanswered("HTTP 502: X-Auth-Token: [redacted]")]
 
 
 async def test_I31_what_finishes_a_move_is_asked_for_though_the_switch_is_thrown() -> None:

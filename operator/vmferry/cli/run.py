@@ -20,8 +20,8 @@ from vmferry.cloud.model import Snapshot
 from vmferry.cloud.nova import CloudError, NovaDoor
 from vmferry.cloud.observer import Observer
 from vmferry.planning.request import Request
+from vmferry.redaction import redact
 from vmferry.runtime.config import Config, ConfigError, load, parse
-from vmferry.runtime.logs import redact
 
 #: seconds between two looks at how far the reading is
 _LOOK = 0.2

@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from vmferry.reconcilers.decision import Event
+from vmferry.redaction import redact
 from vmferry.resources.base import clip
 from vmferry.runtime import metrics
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import ConflictError, KubeError
-from vmferry.runtime.logs import redact
 
 CONTROLLER = "vmferry.dev/operator"
 NOTE_LENGTH = 1024

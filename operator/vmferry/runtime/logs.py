@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,26 +10,11 @@ from contextvars import ContextVar
 
 from pythonjsonlogger.json import JsonFormatter
 
+from vmferry.redaction import redact
 from vmferry.runtime.config import Log, LogFormat
 
 #: what the running pass is about: object, server, attempt, requestId, migration
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
-
-_WORDS = r"(?:x-auth-token|x-subject-token|authorization|password|passwd|secret|token|application_credential_secret)"
-_SECRETS = (
-    re.compile(rf"""(?i)(["']?\b{_WORDS}["']?\s*[:=]\s*)(?:bearer\s+|basic\s+)?("[^"]*"|'[^']*'|[^\s,;&}}\]]+)"""),
-    # a URL with a password in it
-    re.compile(r"(\w+://[^/\s:@]+:)([^@\s/]+)(?=@)"),
-    # Keystone's Fernet tokens and JSON Web Tokens
-    re.compile(r"()(\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]*)"),
-)
-
-
-def redact(text: str) -> str:
-    """Replace what looks like a token or a password. Belt and braces: nothing logs one on purpose."""
-    for pattern in _SECRETS:
-        text = pattern.sub(r"\1[redacted]", text)
-    return text
 
 
 @contextmanager

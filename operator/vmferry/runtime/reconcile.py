@@ -16,11 +16,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from vmferry.cloud.actions import Accepted, Action, Outcome
+from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Detail, HostLook, Progress
 from vmferry.planning.outlooks import Outlooks
 from vmferry.policy import Policy
@@ -33,7 +33,7 @@ from vmferry.runtime.events import tell
 from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
-from vmferry.runtime.logs import about, redact
+from vmferry.runtime.logs import about
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable
@@ -239,9 +239,6 @@ class Reconciler:
         with about(kind.describe(obj)):
             logger.info("asking the cloud: %s", action)
             outcome = await self.cloud.act(action, forbidden)
-            if not isinstance(outcome, Accepted):
-                # what stands between us and Nova may echo what it was sent
-                outcome = replace(outcome, message=redact(outcome.message))
             metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
             logger.info("the cloud answered: %s", outcome, extra={"requestId": outcome.request_id or ""})
         return await self._settle(kind, key, obj, action, outcome)

@@ -58,6 +58,7 @@ from vmferry.cloud.model import (
     Service,
 )
 from vmferry.cloud.nova import parse
+from vmferry.redaction import redact
 
 #: below it a failed migration's reason cannot be read (2.84: details of action events)
 MINIMUM = (2, 84)
@@ -807,18 +808,18 @@ def _fault(answer: Any) -> str | None:
         if isinstance(fault, dict):
             text = fault.get("message") or fault.get("detail")
             if isinstance(text, str):
-                return text.strip()[:TEXT]
+                return redact(text.strip())[:TEXT]
     return None
 
 
 def _snippet(answer: Any) -> str:
     """The beginning of an answer that is no OpenStack fault."""
-    return " ".join(str(answer.text).split())[:200] or "(empty)"
+    return redact(" ".join(str(answer.text).split()))[:200] or "(empty)"
 
 
 def _describe(error: BaseException) -> str:
     """An exception in one short line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    return redact(f"{type(error).__name__}: {' '.join(str(error).split())}")[:300]
 
 
 def _request_id(answer: Any) -> str | None:

@@ -25,6 +25,7 @@ from vmferry.cloud.model import (
     ServerGroup,
     Service,
 )
+from vmferry.redaction import redact
 
 Json = Mapping[str, Any]
 
@@ -100,11 +101,16 @@ def server(raw: Json) -> Server:
         raw["metadata"],
         raw["locked"],
         raw.get("locked_reason"),
-        fault.get("message") if fault else None,
+        _words(fault.get("message")) if fault else None,
         raw["updated"] or "",
         raw.get("pinned_availability_zone"),
         None if properties is None else _properties(tuple(sorted(properties.items()))),
     )
+
+
+def _words(text: str | None) -> str | None:
+    """Whatever Nova tells of an exception may hold what it was sent."""
+    return redact(text) if text else text
 
 
 def migration(raw: Json) -> Migration:
@@ -128,11 +134,16 @@ def migration(raw: Json) -> Migration:
 def action(raw: Json) -> InstanceAction:
     """One entry of `GET /servers/{id}/os-instance-actions`, or one of them alone with its events."""
     events = tuple(
-        ActionEvent(event["event"], event.get("result"), event.get("host"), event.get("details"))
+        ActionEvent(event["event"], event.get("result"), event.get("host"), _words(event.get("details")))
         for event in raw.get("events") or ()
     )
     return InstanceAction(
-        raw["request_id"], raw["action"], raw.get("message"), raw.get("user_id"), time(raw.get("start_time")), events
+        raw["request_id"],
+        raw["action"],
+        _words(raw.get("message")),
+        raw.get("user_id"),
+        time(raw.get("start_time")),
+        events,
     )
 
 
