@@ -278,6 +278,21 @@ CASES: dict[str, Case] = {
         groups=[group("soft-anti-affinity", WEB, FRIEND)],
         others=[FRIEND],
     ),
+    "a soft group counts a member where it is and where it goes, as for a request of its own": Case(
+        [WEB],
+        [B, C],
+        {"web-1": "host-b"},
+        groups=[group("soft-affinity", WEB, FRIEND)],
+        others=[FRIEND],
+        moves=[move(FRIEND, "host-c")],
+    ),
+    "memory that decided moves will take does not count in the rank, as for a request of its own": Case(
+        [WEB],
+        [with_memory("host-b", 9), C, with_memory("host-d", 8)],
+        {"web-1": "host-b"},
+        records=[migration(ELSEWHERE, target_host="host-c")],
+        moves=[move(ELSEWHERE, "host-b")],
+    ),
     "soft anti-affinity takes what there is": Case(
         [WEB, WEB_2], [B], {"web-1": "host-b", "web-2": "host-b"}, groups=[group("soft-anti-affinity", WEB, WEB_2)]
     ),

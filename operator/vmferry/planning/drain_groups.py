@@ -67,10 +67,16 @@ class Members:
 
 
 def _places(member: str, snapshot: Snapshot, decided: dict[str, PlannedMove], policy: str) -> set[str]:
-    """Hosts that a member counts on; a migration that may still be reverted counts on both."""
+    """Hosts that a member counts on; a migration that may still be reverted counts on both.
+
+    The soft groups count as in `targets.standing`: wherever the member is, or is on its way to.
+    """
     server = snapshot.servers.get(member)
     here = {server.host} if server is not None and server.host else set()
     records = [m for m in snapshot.migrations_by_server.get(member, ()) if m.open]
+    if policy not in HARD:
+        going = {decided[member].target_host} if member in decided else set()
+        return here | going | {m.target_host for m in records if m.target_host}
     if member in decided or in_flight(snapshot, member):
         moving = {m.target_host for m in records if m.stage is not MigrationStage.FINISHED and m.target_host}
         return moving or ({decided[member].target_host} if member in decided else here)

@@ -32,6 +32,8 @@ class Room:
         self._coming = Counter(in_flight_to_each(question.snapshot, question.moves))
         self._tolerant = Name.CAPACITY in question.policy.tolerate_unknown
         self._free: dict[_Key, int] = {}
+        #: memory that Placement and the plan have taken, without the decided moves: what the rank goes by
+        self._ranked: dict[_Key, int] = {}
         self._total: dict[str, int] = {}
         nobody = replace(question, server=replace(question.server, id=""))
         for host in self.hosts.values():
@@ -40,6 +42,8 @@ class Room:
                 if key not in self._free:
                     taken = capacity.planned(nobody, host, resource) if question.moves else 0
                     self._free[key] = inventory.free - taken
+                    if resource == MEMORY:
+                        self._ranked[key] = inventory.used
                     self._total[resource] = self._total.get(resource, 0) + max(inventory.capacity, 0)
 
     @staticmethod
@@ -76,7 +80,10 @@ class Room:
         self._coming[name] += sign
         for resource, needed in needs.items():
             if self._has(name, resource):
-                self._free[self._key(self.hosts[name], resource)] -= sign * needed
+                key = self._key(self.hosts[name], resource)
+                self._free[key] -= sign * needed
+                if resource == MEMORY:
+                    self._ranked[key] += sign * needed
 
     def _has(self, name: str, resource: str) -> bool:
         return resource in (self.hosts[name].inventories or {})
@@ -86,8 +93,8 @@ class Room:
         memory = (self.hosts[name].inventories or {}).get(MEMORY)
         if memory is None or memory.capacity <= 0:
             return self._coming[name], 1.0, name
-        left = self._free[self._key(self.hosts[name], MEMORY)] - needs.get(MEMORY, 0)
-        return self._coming[name], round(1 - left / memory.capacity, 2), name
+        taken = self._ranked[self._key(self.hosts[name], MEMORY)] + needs.get(MEMORY, 0)
+        return self._coming[name], round(taken / memory.capacity, 2), name
 
     def weight(self, needs: Needs) -> float:
         """The biggest share that it takes of any resource of all hosts together."""
