@@ -7,6 +7,7 @@ import logging
 
 import aiohttp
 
+from vmferry.runtime import metrics
 from vmferry.runtime.config import LogFormat
 from vmferry.runtime.health import STUCK_SECONDS, Health, HealthServer
 from vmferry.runtime.logs import Fields, about, formatter
@@ -49,7 +50,8 @@ async def test_the_probes_say_why_not() -> None:
         assert await get("/readyz") == (200, "ok\n")
         health.say(lambda: "standby, b leads")
         assert await get("/readyz") == (200, "ok\nstandby, b leads\n")
-        assert "vmferry_build_info" in (await get("/metrics"))[1]
+        metrics.LEADER.set(0)
+        assert "vmferry_leader" in (await get("/metrics"))[1]
         now[0] = STUCK_SECONDS + 1
         assert await get("/healthz") == (503, "worker 0: no sign of life for 601 s\n")
         health.forget("worker 0")

@@ -337,7 +337,7 @@ class Reconciler:
 def _log(event: Event) -> None:
     """Events are gone after an hour; the log is what the past is read from."""
     level = logging.WARNING if event.type is EventType.WARNING else logging.INFO
-    logger.log(level, "%s: %s", event.reason, redact(event.message))
+    logger.log(level, "%s: %s", event.reason, event.message)
 
 
 def _holder(key: Key, obj: Resource) -> str:
