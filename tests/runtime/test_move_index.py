@@ -12,8 +12,10 @@ import pytest
 
 from tests.build import NOW, flavor, ident, server
 from vmferry.cloud.model import MigrationKind, Snapshot
+from vmferry.planning.limits import next_up, traffic
+from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
-from vmferry.prerequisites.moves import Line, Moves
+from vmferry.prerequisites.moves import Ahead, Line, Moves
 from vmferry.reconcilers.crossings import furthest
 from vmferry.runtime.kinds import KINDS, VM_MIGRATION, Key
 from vmferry.runtime.store import Body, Store
@@ -22,6 +24,8 @@ KIND = VM_MIGRATION.name
 HOSTS = [f"host-{x}" for x in "abcd"]
 KEYS = [Key(KIND, "team", f"m{n}") for n in range(12)]
 SERVERS = [f"s{n}" for n in range(10)]
+NOBODY = Key(KIND, "team", "nobody")
+LIMITS = Limits(per_source=2, per_target=3, total=8)
 SYSTEMS = ("Ubuntu 22.04", "Ubuntu 24.04", "Ubuntu 26.04")
 
 
@@ -55,6 +59,14 @@ class Plain:
             if other != key and other not in self.held and move is not None and turn < own:
                 waiting.append((turn, move))
         return [move for _, move in sorted(waiting, key=lambda pair: pair[0])]
+
+    def line(self, view: Snapshot) -> list[tuple[Key, PlannedMove]]:
+        found = []
+        for key, obj in self._active().items():
+            move = VM_MIGRATION.queued_move(obj, view)
+            if key not in self.held and move is not None:
+                found.append((VM_MIGRATION.turn(obj), key, move))
+        return [(key, move) for _, key, move in sorted(found, key=lambda one: one[0])]
 
     def crossed(self) -> dict[str, Any]:
         found = (VM_MIGRATION.crossing(VM_MIGRATION.read(body)) for body in self.bodies.values())
@@ -151,6 +163,11 @@ class Pair:
         self.view = replace(self.view, servers=dict(self.view.servers))
 
     def compare(self) -> None:
+        moves = tuple(self.plain.moves_except(NOBODY, self.view))
+        turns = {repr(move): key for key, move in self.plain.line(self.view)}
+        line = Ahead.of([move for _, move in self.plain.line(self.view)])
+        expected = [turns[repr(move)] for move in next_up(line, traffic(self.view, moves), LIMITS)]
+        assert self.store.next_up(self.view, LIMITS) == expected
         for key in KEYS:
             moves = self.store.moves_except(key, self.view)
             assert Counter(map(repr, moves)) == Counter(map(repr, self.plain.moves_except(key, self.view)))
@@ -221,3 +238,22 @@ def test_moves_are_the_same_ones_until_something_changes() -> None:
     pair.store.hold_move(moving, next(m for m in first if repr(m) == own))
     pair.store.release_held(moving)
     assert pair.store.moves_except(free, pair.view) is first, "a look that changes nothing changes nothing"
+
+
+def test_the_end_of_a_move_or_of_a_wait_is_told_once() -> None:
+    store, view = Store(KINDS), Snapshot()
+    free = PlannedMove(ident("s1"), MigrationKind.LIVE, "host-a", "host-b", {}, NOW)
+    key = KEYS[0]
+    assert not store.freed(view)
+    store.hold_move(key, free)
+    assert not store.freed(view), "one more move frees nothing"
+    store.release_held(key)
+    assert store.freed(view)
+    assert not store.freed(view)
+    pair = Pair(3)
+    while not pair.store.next_up(pair.view, LIMITS):
+        pair.put()
+        pair.servers_change()
+    pair.store.freed(pair.view)
+    pair.store.remove(pair.store.next_up(pair.view, LIMITS)[0])
+    assert pair.store.freed(pair.view)

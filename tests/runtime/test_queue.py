@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vmferry.runtime.queue import QueueClosedError, WorkQueue
+from vmferry.runtime.queue import IN_A_ROW, LONGEST_REST, REST, QueueClosedError, WorkQueue
 
 
 class Clock:
@@ -80,7 +80,7 @@ def test_failures_double_the_pause_up_to_the_cap_and_success_forgets_them() -> N
     assert queue.poll() == "a"
     for _ in range(5):
         queue.done("a", failed=True)
-        due = queue._next_due()
+        due = queue._soon.next()
         assert due is not None
         pauses.append(due - clock.now)
         clock.now = due
@@ -189,3 +189,113 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_what_has_changed_goes_before_what_is_only_looked_at_again() -> None:
+    queue, _ = make()
+    for key in "ab":
+        queue.add(key, patient=True)
+    queue.add("c")
+    assert queue.poll() == "c"
+    assert queue.poll() == "a"
+    queue.add("d")
+    assert queue.poll() == "d"
+    assert queue.poll() is None, "one patient key at a time"
+    assert (len(queue), queue.scheduled) == (0, 1)
+
+
+def test_after_a_patient_look_there_is_a_rest_that_grows_with_it_to_a_limit() -> None:
+    queue, clock = make()
+    for key in "abc":
+        queue.add(key, patient=True)
+    for key, took, rest in (("a", 0.4, 0.4 * REST), ("b", 60.0, LONGEST_REST)):
+        assert queue.poll() == key
+        clock.now += took
+        queue.done(key)
+        clock.now += rest * 0.9
+        assert queue.poll() is None
+        clock.now += rest * 0.2
+    assert queue.poll() == "c"
+
+
+def test_a_patient_key_has_its_turn_however_much_else_there_is() -> None:
+    queue, _ = make()
+    queue.add("patient", patient=True)
+    given = []
+    for number in range(3 * IN_A_ROW):
+        queue.add(f"n{number}")
+        queue.add(f"m{number}")
+        key = queue.poll()
+        assert key is not None
+        given.append(key)
+        queue.done(key)
+    assert given.index("patient") == IN_A_ROW
+
+
+def test_a_change_takes_a_patient_key_out_of_its_lane() -> None:
+    queue, _ = make()
+    queue.add("a", patient=True)
+    queue.add("b", patient=True)
+    queue.add("b")
+    assert queue.poll() == "b"
+    queue.done("b")
+    assert queue.poll() == "a"
+    queue.done("a")
+    assert queue.poll() is None, "b was looked at"
+
+
+def test_a_patient_wish_during_a_look_is_kept_unless_the_look_fails() -> None:
+    for failed in (False, True):
+        queue, _ = make()
+        queue.add("a")
+        assert queue.poll() == "a"
+        queue.add("a", patient=True)
+        assert queue.poll() is None, "it is in somebody's hands"
+        queue.done("a", failed=failed)
+        assert queue.poll() == (None if failed else "a")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["now", "patient", "soon", "later", "poll", "done"]), st.integers(0, 5))))
+def test_no_wish_is_lost(steps: list[tuple[str, int]]) -> None:
+    """Whatever was wished for is looked at after the wish."""
+    queue, clock = make()
+    wished: set[str] = set()
+    held: list[str] = []
+    for step, number in steps:
+        key = f"k{number}"
+        if step == "poll":
+            if (got := queue.poll()) is not None:
+                held.append(got)
+                wished.discard(got)
+        elif step == "done":
+            if held:
+                queue.done(held.pop(number % len(held)))
+        elif step in ("now", "patient"):
+            queue.add(key, patient=step == "patient")
+            wished.add(key)
+        else:
+            queue.add_after(key, number + 1, patient=step == "later")
+            if key not in held:  # a look voids what was wished for before it began
+                wished.add(key)
+        clock.now += 0.1
+    for _ in range(200):
+        while held:
+            queue.done(held.pop())
+        if (got := queue.poll()) is not None:
+            held.append(got)
+            wished.discard(got)
+        clock.now += 0.5
+    assert not wished
+    assert len(queue) == queue.scheduled == 0
+
+
+async def test_a_worker_wakes_when_the_rest_is_over() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", patient=True)
+    queue.add("b", patient=True)
+    assert await queue.get(1) == "a"
+    waiting = asyncio.create_task(queue.get(60))
+    await asyncio.sleep(0.05)
+    queue.done("a")
+    async with asyncio.timeout(30):
+        assert await waiting == "b"

@@ -29,7 +29,9 @@ class Scene:
         self.version = 100
         self.by_host: dict[str, tuple[str, ...]] = {}
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.time)
-        self.waker = Waker(self.queue, lambda: self.by_host, clock=lambda: self.time)
+        #: who could start
+        self.up: list[Key] = []
+        self.waker = Waker(self.queue, lambda: self.by_host, clock=lambda: self.time, next_up=lambda: self.up)
         self.store = Store(KINDS, self.waker)
         self.maintenance(HOST)
         self.maintenance(OTHER)
@@ -212,3 +214,31 @@ def test_I18_the_hosts_in_maintenance_are_worked_out_once_for_a_view() -> None:
     scene.maintenance(HOST, enabled=False)
     assert scene.store.in_maintenance(view) == {"host-b"}
     assert scene.store.in_maintenance(Snapshot()) == frozenset()
+
+
+def test_a_free_place_wakes_at_once_those_that_could_take_it_and_no_others() -> None:
+    scene = Scene()
+    thousands = [Key("VMMigration", "team", f"m{n}") for n in range(1000)]
+    for key in thousands:
+        scene.waker.note(key, None, waits=True)
+    scene.up = thousands[:2]
+    scene.waker.freed()
+    assert scene.woken(0) == set(thousands[:2])
+    scene.waker.changed({"s1"}, False)
+    assert scene.woken(waking.UP_INTERVAL / 2) == set(), "these were looked at just now"
+    assert scene.woken(waking.UP_INTERVAL / 2) == set(thousands[:2]), "but the change is not forgotten"
+    scene.up = thousands[1:3]
+    scene.waker.changed({"s1"}, False)
+    assert scene.woken(0) == {thousands[2]}
+
+
+def test_a_change_of_hosts_wakes_all_that_wait_and_keeps_nothing_else_waiting_for_them() -> None:
+    scene = Scene()
+    scene.by_host = {"host-a": ("s1",)}
+    scene.waker.note(WAITING, None, waits=True)
+    scene.waker.note(OTHER, None, waits=True, host="host-b")
+    scene.waker.changed((), True)
+    assert scene.queue.poll() == OTHER, "a maintenance first: it keeps a Lease"
+    scene.queue.add(HOST)
+    assert scene.queue.poll() == HOST
+    assert scene.queue.poll() == WAITING

@@ -78,6 +78,8 @@ class Kind(Generic[Obj, Status]):
     queued_move: Callable[[Obj, Snapshot], PlannedMove | None]
     #: queued objects start in this order; no two have the same
     turn: Callable[[Obj], Turn]
+    #: it was looked at as it is now, and waits for others
+    waits: Callable[[Obj], bool]
     #: over: it moves nothing any more
     finished: Callable[[Obj], bool]
     #: the one-way move that it remembers (R22)
@@ -127,6 +129,13 @@ def _turn(obj: VMMigration) -> Turn:
     )
 
 
+def _waits(obj: VMMigration) -> bool:
+    status, metadata = obj.status, obj.metadata
+    if metadata.deletion_timestamp is not None or status.observed_generation != metadata.generation:
+        return False
+    return status.phase in (Phase.QUEUED, Phase.BLOCKED) and status.open_attempt is None
+
+
 def _describe(obj: VMMigration) -> dict[str, str]:
     status = obj.status
     words: dict[str, str | None] = {"server": status.server.id if status.server else obj.spec.server.id}
@@ -148,6 +157,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     move=lambda obj, snapshot: planned_move(obj.status, snapshot),
     queued_move=_queued_move,
     turn=_turn,
+    waits=_waits,
     finished=lambda obj: obj.status.completed_at is not None,
     crossing=crossing_of,
     child=child_of,
@@ -181,6 +191,8 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     move=lambda obj, snapshot: None,
     queued_move=lambda obj, snapshot: None,
     turn=lambda obj: (),
+    # it may have to renew a Lease
+    waits=lambda obj: False,
     finished=_released,
     crossing=lambda obj: None,
     child=lambda obj: None,

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmferry.cloud.model import Server, Snapshot
+from vmferry.planning.limits import next_up, traffic
+from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Line, Moves, Turn
 from vmferry.runtime.kinds import Key, Kinds, Resource
@@ -40,11 +42,13 @@ class MoveIndex:
         #: what counts of each object
         self._moves: dict[Key, PlannedMove] = {}
         self._lines: dict[str, Line] = {}
-        #: who has which turn of its kind, as the lines have them
-        self._turns: dict[str, dict[Turn, Key]] = {}
+        #: whose the moves are that are in the lines
+        self._movers: dict[str, dict[int, Key]] = {}
         self._in_line: dict[Key, tuple[Turn, PlannedMove]] = {}
         #: all of `_moves`, and where each one is in it
         self._all: tuple[Moves, dict[Key, int]] | None = None
+        #: a move or a place in a line is gone
+        self._freed = False
 
     def put(self, key: Key, obj: Resource | None) -> None:
         """The object as it is now; None: it moves nothing any more."""
@@ -86,6 +90,21 @@ class MoveIndex:
         line = self._lines.get(key.kind)
         return () if known is None or line is None else line.before(known.turn)
 
+    def freed(self, snapshot: Snapshot) -> bool:
+        """Whether a move or a place in a line has gone since this was asked last."""
+        self._see(snapshot)
+        freed, self._freed = self._freed, False
+        return freed
+
+    def next_up(self, snapshot: Snapshot, limits: Limits) -> list[Key]:
+        """Queued objects that could start now, all of them together, as far as the limits go; in their order."""
+        now = traffic(snapshot, self.moves(snapshot))
+        return [
+            self._movers[kind][id(move)]
+            for kind, line in self._lines.items()
+            for move in next_up(line.whole(), now, limits)
+        ]
+
     def _see(self, snapshot: Snapshot) -> None:
         """Work out what rests on another object or server than before."""
         if self._servers is not snapshot.servers:
@@ -111,6 +130,7 @@ class MoveIndex:
         move = held or (known.move if known else None)
         if self._moves.get(key) != move:
             self._all = None
+            self._freed |= key in self._moves
             if move is None:
                 del self._moves[key]
             else:
@@ -120,12 +140,13 @@ class MoveIndex:
         if before == queued:
             return
         line = self._lines.get(key.kind) or Line()
-        turns = self._turns.setdefault(key.kind, {})
+        movers = self._movers.setdefault(key.kind, {})
         if before is not None:
             line = line.remove(*before)
-            del turns[before[0]], self._in_line[key]
+            del movers[id(before[1])], self._in_line[key]
+            self._freed = True
         if queued is not None:
             line = line.put(*queued)
-            turns[queued[0]] = key
+            movers[id(queued[1])] = key
             self._in_line[key] = queued
         self._lines[key.kind] = line

@@ -61,7 +61,12 @@ class Operator:
         self._kinds = kinds
         self.health = Health()
         self.queue: WorkQueue[Key] = WorkQueue(waited=metrics.QUEUE_WAIT.observe)
-        self._waker = Waker(self.queue, lambda: cloud.snapshot.servers_by_host)
+        limits = config.policy.rules().limits
+        self._waker = Waker(
+            self.queue,
+            lambda: cloud.snapshot.servers_by_host,
+            next_up=lambda: self.store.next_up(cloud.snapshot, limits),
+        )
         self.store = Store(kinds, self._waker)
         self._gauges = CollectorRegistry()
         self._gauges.register(Inventory(self.store, self.queue, cloud, self.health))
@@ -178,7 +183,7 @@ class Operator:
         """A term has begun, or the kill switch was turned."""
         for kind in self._kinds:
             for key in self.store.keys(kind):
-                self.queue.add(key)
+                self.queue.add(key, patient=self.store.rests(key))
 
     def _on_event(self, kind: str, type_: str | None, body: Body) -> None:
         """What the watch shows: into the store, and on the queue if it is news."""
@@ -189,6 +194,8 @@ class Operator:
         elif self.store.put(kind, body):
             self.queue.add(key)
         metrics.WATCHED.labels(kind).inc()
+        if self.store.freed(self._cloud.snapshot):
+            self._waker.freed()
 
     def _check_health(self, resync: Resync, elector: Elector | None) -> None:
         if elector is not None:

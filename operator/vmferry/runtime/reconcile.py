@@ -124,6 +124,8 @@ class Reconciler:
             raise
         finally:
             self.store.release_held(key)
+            if self.store.freed(self.cloud.snapshot):
+                self.waker.freed()
 
     async def _pass(self, key: Key, term: int) -> None:
         kind = self.kinds[key.kind]
@@ -157,9 +159,9 @@ class Reconciler:
         if decision.delete and obj.metadata.deletion_timestamp is None:
             logger.info("the object has outlived its time and is deleted")
             await self.kube.delete(kind, key, obj.metadata.uid, obj.metadata.resource_version)
-        if decision.requeue_after is not None:
-            self.queue.add_after(key, decision.requeue_after.total_seconds())
         waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
+        if decision.requeue_after is not None:
+            self.queue.add_after(key, decision.requeue_after.total_seconds(), patient=self.store.rests(key))
         self.waker.note(key, decision.watches, waits=waits, host=decision.watches_host)
 
     async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:

@@ -19,6 +19,8 @@ from vmferry.runtime.store import Body, Store, key_of
 
 RETRY_SECONDS = 5.0
 BEAT = 10.0
+#: objects that are taken in before others have their turn: to read one takes a millisecond
+AT_A_TIME = 10
 
 logger = logging.getLogger(__name__)
 
@@ -68,19 +70,25 @@ class Resync:
                 await self._rest(every.total_seconds())
 
     async def list(self, kind: Kind[Any, Any]) -> None:
-        """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError."""
+        """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError.
+
+        One that is over and no news was looked at since it came to be so: what is left of it has its timer.
+        """
         listed: set[Key] = set()
         versions: list[int] = []
         async for bodies, version in self._kube.pages(kind, self._namespaces):
-            for body in bodies:
-                self._store.put(kind.name, body)
-                listed.add(key_of(kind.name, body))
+            for number, body in enumerate(bodies, 1):
+                key = key_of(kind.name, body)
+                news = self._store.put(kind.name, body)
+                listed.add(key)
+                if news or not self._store.is_over(key):
+                    self._queue.add(key, patient=not news or self._store.rests(key))
+                if number % AT_A_TIME == 0:
+                    await asyncio.sleep(0)
             versions.append(version)
         for ghost in self._store.prune(kind.name, listed, min(versions, default=0)):
             logger.info("the object is gone unseen", extra={"object": str(ghost)})
             self._queue.add(ghost)
-        for key in listed:
-            self._queue.add(key)
 
     async def _rest(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmferry.cloud.model import Snapshot
+from vmferry.policy import Limits
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.children import Child
@@ -190,6 +191,24 @@ class Store:
     def ahead_of(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
         """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""
         return self._moves.ahead_of(key, snapshot)
+
+    def freed(self, snapshot: Snapshot) -> bool:
+        """Whether a move or somebody's turn has gone since this was asked last: others may start."""
+        return self._moves.freed(snapshot)
+
+    def next_up(self, snapshot: Snapshot, limits: Limits) -> list[Key]:
+        """Queued objects that could start now, all of them together, as far as the limits go; in their order."""
+        return self._moves.next_up(snapshot, limits)
+
+    def rests(self, key: Key) -> bool:
+        """Whether it only waits, or is over: a look at it is in no hurry."""
+        obj = self._active.get(key)
+        return obj is None or self._kinds[key.kind].waits(obj)
+
+    def is_over(self, key: Key) -> bool:
+        """Whether it moves nothing any more, and was read."""
+        entry = self._entries.get(key)
+        return entry is not None and isinstance(entry.held, bytes)
 
     def _put_crossing(self, key: Key, crossing: Crossing | None) -> None:
         if self._crossings.get(key) == crossing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmferry.runtime.kinds import Key
@@ -11,6 +11,8 @@ from vmferry.runtime.queue import WorkQueue
 
 #: seconds; hosts' figures change all the time, and each change would wake all that wait
 HOSTS_INTERVAL = 5.0
+#: seconds between two wakings of an object because it could start: something else may keep it from that
+UP_INTERVAL = 5.0
 #: seconds between two wakings of an object for the servers of its host
 HOST_INTERVAL = 2.0
 #: seconds in which what children and claims tell counts as one change
@@ -31,7 +33,9 @@ class _Host:
 class Waker:
     """Remembers of each object what its last decision was about, and queues those that a change is about.
 
-    `servers_by_host` tells the ids of the servers on each host, as the shared view has them now.
+    `servers_by_host` tells the ids of the servers on each host, as the shared view has them now. `next_up` tells which
+    queued objects could start now: only these are woken at once by a free place, the others are looked at in their own
+    time, so that a place that thousands wait for does not have them all plan for it.
     """
 
     def __init__(
@@ -39,8 +43,10 @@ class Waker:
         queue: WorkQueue[Key],
         servers_by_host: Callable[[], Mapping[str, Sequence[str]]],
         clock: Callable[[], float] = time.monotonic,
+        next_up: Callable[[], Iterable[Key]] = tuple,
     ) -> None:
         self._queue = queue
+        self._next_up = next_up
         self._servers_by_host = servers_by_host
         self._clock = clock
         self._watched: dict[Key, str] = {}
@@ -48,12 +54,14 @@ class Waker:
         self._hosts: dict[Key, _Host] = {}
         #: objects that wait for room, for a host or for their turn
         self._waiting: set[Key] = set()
+        #: when those that could start were woken for it last, or will be
+        self._up_at: dict[Key, float] = {}
         #: when all that wait were woken last, or will be
         self._woken_at = float("-inf")
 
     def note(self, key: Key, server_id: str | None, *, waits: bool, host: str | None = None) -> None:
         """The last decision about `key` watches this server, or all of this host; `waits`: hosts may change it too."""
-        known = self._hosts.get(key)
+        known, up_at = self._hosts.get(key), self._up_at.get(key)
         self.forget(key)
         if server_id is not None:
             self._watched[key] = server_id
@@ -63,9 +71,12 @@ class Waker:
             self._hosts[key] = known if known and same else _Host(host, self._servers_on(host))
         if waits:
             self._waiting.add(key)
+            if up_at is not None:
+                self._up_at[key] = up_at
 
     def forget(self, key: Key) -> None:
         self._waiting.discard(key)
+        self._up_at.pop(key, None)
         self._hosts.pop(key, None)
         server_id = self._watched.pop(key, None)
         if server_id is not None:
@@ -87,6 +98,12 @@ class Waker:
                     host.woken_at = self._wake([key], host.woken_at, HOST_INTERVAL)
         if hosts_changed:
             self._wake_waiting()
+        self.freed()
+
+    def freed(self) -> None:
+        """There may be room for another move: wake those that could start, in the order of their turns."""
+        for key in self._next_up():
+            self._up_at[key] = self._wake([key], self._up_at.get(key, float("-inf")), UP_INTERVAL)
 
     def child_changed(self, owner: Key) -> None:
         """`relations.Listener`"""
@@ -100,15 +117,17 @@ class Waker:
 
     def _wake_waiting(self) -> None:
         if self._waiting:
-            self._woken_at = self._wake(self._waiting, self._woken_at, HOSTS_INTERVAL)
+            of_hosts = self._waiting & self._hosts.keys()
+            self._wake(of_hosts, self._woken_at, HOSTS_INTERVAL)
+            self._woken_at = self._wake(self._waiting - of_hosts, self._woken_at, HOSTS_INTERVAL, patient=True)
 
-    def _wake(self, keys: Collection[Key], woken_at: float, interval: float) -> float:
+    def _wake(self, keys: Collection[Key], woken_at: float, interval: float, *, patient: bool = False) -> float:
         """Queue them, but not before `interval` has passed since `woken_at`. Returns when that is."""
         now = self._clock()
         if woken_at <= now:  # else a wake-up is due already, and comes after this change too
             woken_at = max(now, woken_at + interval)
         for key in keys:
-            self._queue.add_after(key, woken_at - now)
+            self._queue.add_after(key, woken_at - now, patient=patient)
         return woken_at
 
     def _servers_on(self, host: str) -> frozenset[str]:
