@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import drains, preflight, refresh, rivals
+from tests.bench import drains, operating, preflight, refresh, rivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,16 @@ FIGURES = (
     Figure("preflight-fleet-outlooks-to-plain", 0.2, preflight.outlooks_to_plain),
     Figure("preflight-fleet-memory-MiB", 300, preflight.fleet_memory),
     Figure("preflight-fleet-minutes", 2, preflight.fleet_minutes),
+    Figure("operator-5000-calls-per-live-migration", 4, lambda: operating.seen().calls_live),
+    Figure("operator-5000-calls-per-cold-migration", 7, lambda: operating.seen().calls_cold),
+    Figure("operator-5000-polls-to-those-of-10", 1.1, lambda: operating.seen().polls),
+    Figure("operator-5000-writes-per-live-migration", 6, lambda: operating.seen().writes_live),
+    Figure("operator-5000-writes-per-cold-migration", 6, lambda: operating.seen().writes_cold),
+    Figure("operator-5000-writes-of-unchanged", 0, lambda: operating.seen().writes_waiting),
+    Figure("operator-5000-writes-per-migration-that-waited", 6, lambda: operating.seen().writes_at_turnover),
+    Figure("operator-5000-apply-to-request-to-that-of-10", 1.5, lambda: operating.seen().latency),
+    Figure("operator-5000-memory-MiB", 400, lambda: operating.seen().memory_mib),
+    Figure("operator-5000-slowest-answer-to-renew-deadline", 0.3, lambda: operating.seen().pause),
     Figure("drain-100-servers-to-ideal", 1.1, drains.simulated_ratio),
     Figure("drain-nova-to-openstack-loop", 1, rivals.to_the_loop),
     Figure("drain-nova-to-host-evacuate-live", 1.25, rivals.to_host_evacuate_live),

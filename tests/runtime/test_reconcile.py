@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.runtime.fakes import KEY, SERVER, CrashError, SmallPlan
+from tests.build import server
+from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, SmallPlan
 from tests.runtime.workbench import Bench
 from vmferry.cloud.actions import ConfirmResize
+from vmferry.cloud.model import MigrationKind, Snapshot
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
-from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
+from vmferry.resources.vmmigration import FINALIZER, ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime import logs, reconcile
 from vmferry.runtime.kinds import Key
@@ -373,3 +375,43 @@ async def test_what_is_told_in_an_event_is_in_the_log_with_the_uid_the_server_an
     for event in ("Started", "Asked", "Done"):
         assert lines[event]["uid"] == bench.metadata()["uid"] and lines[event]["server"] == SERVER
         assert lines[event]["requestId"] == "req-1"
+
+
+class Waiting:
+    """Waits for a host."""
+
+    target, phase = "host-b", Phase.QUEUED
+
+    def __call__(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
+        status = obj.status.model_copy(deep=True)
+        status.server = ServerView(id=SERVER, name="web", state="ACTIVE")
+        status.phase, status.type = self.phase, MigrationKind.LIVE
+        status.source_host, status.target_host = "host-a", self.target
+        return Decision(status, requeue_after=timedelta(seconds=10))
+
+
+async def test_what_is_no_news_comes_with_the_next_news_or_after_a_while_and_counts_at_once() -> None:
+    plan, now, later = Waiting(), NOW, Key(KEY.kind, "team", "later")
+    bench = Bench(plan)
+    bench.reconciler.now = lambda: now
+    bench.cloud.snapshot = Snapshot(servers={SERVER: server(id=SERVER)})
+    bench.kube.add()
+    bench.kube.add(later, creationTimestamp="2026-01-02T00:00:00Z")
+    bench.see()
+
+    async def look(target: str, after: timedelta) -> str:
+        nonlocal now
+        now += after
+        plan.target = target
+        await bench.look()
+        counted = [move.target_host for move in bench.store.ahead_of(later, bench.cloud.snapshot)]
+        assert counted == ([target] if plan.phase is Phase.QUEUED else [])
+        return str(bench.status()["targetHost"])
+
+    assert await look("host-b", timedelta()) == "host-b", "the first is news"
+    assert await look("host-c", reconcile.QUIET / 2) == "host-b"
+    assert await look("host-d", reconcile.QUIET / 2) == "host-d", "not for ever"
+    assert await look("host-e", reconcile.QUIET / 2) == "host-d"
+    plan.phase = Phase.BLOCKED
+    assert await look("host-f", timedelta()) == "host-f", "it comes with what is news"
+    assert bench.record.steps == ["status Queued", "status Queued", "status Blocked"]

@@ -18,6 +18,7 @@ from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.crossings import crossing_of
 from vmferry.reconcilers.decision import Decision, Event, World
+from vmferry.reconcilers.news import is_news
 from vmferry.reconcilers.scope import planned_move
 from vmferry.reconcilers.stop import STOPPED
 from vmferry.reconcilers.vmmigration import plan, settle
@@ -74,6 +75,8 @@ class Kind(Generic[Obj, Status]):
     server: Callable[[Obj], str | None]
     #: the move that the status says is decided or in flight
     move: Callable[[Obj, Snapshot], PlannedMove | None]
+    #: whether a change of the status, from the one to the other, is written at once
+    is_news: Callable[[Status, Status], bool]
     #: the move that waits for its turn under the limits
     queued_move: Callable[[Obj, Snapshot], PlannedMove | None]
     #: queued objects start in this order; no two have the same
@@ -153,6 +156,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     read=VMMigration.read,
     plan=plan,
     settle=settle,
+    is_news=is_news,
     server=lambda obj: obj.status.server.id if obj.status.server else None,
     move=lambda obj, snapshot: planned_move(obj.status, snapshot),
     queued_move=_queued_move,
@@ -187,6 +191,7 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     plan=hostmaintenance.plan,
     settle=hostmaintenance.settle,
     # its moves are VMMigrations of their own
+    is_news=lambda before, after: True,
     server=lambda obj: None,
     move=lambda obj, snapshot: None,
     queued_move=lambda obj, snapshot: None,

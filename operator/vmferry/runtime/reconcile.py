@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from vmferry.cloud.actions import Action, Outcome
@@ -36,9 +36,11 @@ from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoun
 from vmferry.runtime.logs import about
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.stop_switch import StopSwitch
-from vmferry.runtime.store import Body, Store, Unreadable
+from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
 from vmferry.runtime.waking import Waker
 
+#: how long what is no news waits for a write, of an object that only waits
+QUIET = timedelta(minutes=5)
 #: reads that one look may ask for before it has to decide
 MAX_READS = 3
 #: tries to write down what came of an action, and the pause before the next one (doubled each time)
@@ -78,6 +80,8 @@ class Reconciler:
     _complained: dict[Key, int] = field(default_factory=dict)
     #: thousands of looks judge the same hosts
     _outlooks: Outlooks = field(default_factory=Outlooks)
+    #: when a status was last written, or first found to be older than what is known
+    _written: dict[Key, datetime] = field(default_factory=dict)
     #: status writes whose answer was lost, with the object before; they may have come through
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
@@ -93,6 +97,7 @@ class Reconciler:
             self.waker.forget(key)
             self.queue.forget(key)
             self._unanswered.pop(key, None)
+            self._written.pop(key, None)
             return
         term = self.kube.term()
         if term is None:
@@ -139,8 +144,11 @@ class Reconciler:
             obj = await self._put_finalizers(kind, key, obj, [*obj.metadata.finalizers, kind.finalizer])
             changed = True
         if not _same(decision.status, obj.status):
-            obj = await self._put_status(kind, key, obj, decision.status)
-            changed = True
+            if changed or decision.action is not None or self._is_due(kind, key, obj, decision):
+                obj = await self._put_status(kind, key, obj, decision.status)
+                changed = True
+            else:
+                self.store.note_unwritten(key, kind.with_status(obj, decision.status))
         if decision.action is not None:
             obj, more = await self._act(kind, key, obj, decision.action, term)
             told += more
@@ -163,6 +171,12 @@ class Reconciler:
         if decision.requeue_after is not None:
             self.queue.add_after(key, decision.requeue_after.total_seconds(), patient=self.store.rests(key))
         self.waker.note(key, decision.watches, waits=waits, host=decision.watches_host)
+
+    def _is_due(self, kind: Kind[Any, Any], key: Key, obj: Resource, decision: Decision[Model]) -> bool:
+        """Whether the status is written now: it is news, or none was written for a while."""
+        written = self._written.setdefault(key, self.now())
+        pause = QUIET if decision.move is None else self.policy.progress_every
+        return kind.is_news(obj.status, decision.status) or self.now() - written >= pause
 
     async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:
         """Delete and create children, give the Lease back. What is not done here is decided again in the next look."""
@@ -283,6 +297,7 @@ class Reconciler:
             raise
         self._unanswered.pop(key, None)
         self._count(kind, obj, status)
+        self._written[key] = self.now()
         return self._take_in(kind, body)
 
     def _count(self, kind: Kind[Any, Any], obj: Resource, status: Model) -> None:
@@ -306,6 +321,9 @@ class Reconciler:
 
     def _take_in(self, kind: Kind[Any, Any], body: Body) -> Resource:
         self.store.put(kind.name, body)
+        known = self.store.get(key_of(kind.name, body))
+        if not isinstance(known, Unreadable | None) and known.metadata.resource_version == str(version_of(body)):
+            return known
         obj: Resource = kind.read(body)
         return obj
 

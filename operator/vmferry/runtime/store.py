@@ -155,6 +155,11 @@ class Store:
         if move is not None:
             self._moves.hold(key, move)
 
+    def note_unwritten(self, key: Key, obj: Resource) -> None:
+        """Let the moves be those of `obj`, whose status is not written yet because it is no news."""
+        if key in self._active:
+            self._moves.put(key, obj)
+
     def release_held(self, key: Key) -> None:
         """From now on the status tells (or the write has failed, and it is not so)."""
         self._moves.release(key)

@@ -107,7 +107,7 @@ def _same(path: str) -> str:
 
 
 class Requests:
-    """How many requests each route has had; actions count by their name too."""
+    """How many requests each route has had; actions count by their name too, lists for one `instance_uuid` apart."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -193,7 +193,8 @@ async def truncated(request: web.BaseRequest, whole: web.Response) -> web.Stream
 
 async def _count(request: web.Request) -> None:
     resource = request.match_info.route.resource
-    action = None
+    # a list of one server's migrations is another thing than one of all
+    action = "instance_uuid" if "instance_uuid" in request.query else None
     if request.method == "POST" and request.path.endswith("/action"):
         try:
             action = next(iter(await request.json()), None)
