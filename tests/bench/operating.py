@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,11 +27,12 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from testbed.bed import CRDS, OPERATOR, OPERATOR_NAMESPACE, SERVICE_ACCOUNT, Bed
+from testbed.bed import CRDS, OPERATOR, Bed
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, run_root, wait_for
 from testbed.simulator import SimulatedCloud
 from tests.bench.clock import note
+from tests.bench.counting import calls, is_of_one, progresses, writes
 from vmferry.runtime.config import LeaderElection
 
 HOSTS, SERVERS, OBJECTS = 500, 10_000, 5_000
@@ -40,7 +40,6 @@ HOSTS_PER_CLUSTER = 50
 SAMPLE_HOSTS = 10
 FLYING = HOSTS - SAMPLE_HOSTS
 FEW = 10
-USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{SERVICE_ACCOUNT}"
 PATH = "/apis/vmferry.dev/v1alpha1/namespaces/default/vmmigrations"
 PATIENCE = 900.0
 #: how often a progress may be read and written
@@ -137,32 +136,15 @@ class Count:
         self.writes: Counter[str] = Counter()
 
     def close(self) -> None:
-        for route, times in self._scene.cloud.requests().items():
-            if _is_of_one(route) and not (route.startswith("GET") and "/migrations/{" in route):
-                self.calls += times
-        with self._scene.bed.cluster.audit_log.open("rb") as log:
-            log.seek(self._audited)
-            for line in log.read().splitlines():
-                if not line.endswith(b"}") or b'"resource":"vmmigrations"' not in line:
-                    continue
-                event = json.loads(line)
-                if event["user"]["username"] == USER and event["verb"] in ("update", "patch", "create"):
-                    self.writes[event["objectRef"]["name"]] += 1
+        self.calls = calls(self._scene.cloud.requests())
+        self.writes = writes(self._scene.bed, self._audited)
 
     def writes_each(self, wishes: Sequence[Wish]) -> float:
         """Beside one in ten seconds of the copy, which is its progress."""
         statuses = self._scene.statuses()
-        return statistics.mean(self.writes[one.name] - _progresses(statuses[one.name]) for one in wishes)
-
-
-def _is_of_one(route: str) -> bool:
-    """About a single server."""
-    return "/servers/{" in route or route.endswith("instance_uuid")
-
-
-def _progresses(status: dict[str, Any]) -> int:
-    begun, ended = (datetime.fromisoformat(status[key]) for key in ("startedAt", "completedAt"))
-    return 1 + int((ended - begun).total_seconds()) // PROGRESS_SECONDS
+        return statistics.mean(
+            self.writes[one.name] - progresses(statuses[one.name], PROGRESS_SECONDS) for one in wishes
+        )
 
 
 class _Scene:
@@ -286,9 +268,7 @@ class _Scene:
         self.cloud.forget_requests()
         begun = time.monotonic()
         time.sleep(60)
-        reads = sum(
-            n for route, n in self.cloud.requests().items() if route.startswith("GET") and not _is_of_one(route)
-        )
+        reads = sum(n for route, n in self.cloud.requests().items() if route.startswith("GET") and not is_of_one(route))
         return reads / (time.monotonic() - begun)
 
     def peak_mib(self) -> float:
