@@ -83,6 +83,7 @@ def seen() -> Seen:
         polls_of_few = scene.polls_a_second()
 
         began = time.monotonic()
+        life = Count(scene)
         scene.create(mass[FEW:])
         note(f"{OBJECTS} created in {time.monotonic() - began:.0f} s")
         placed = {"Migrating": FLYING, "Queued": OBJECTS - FLYING}
@@ -110,12 +111,11 @@ def seen() -> Seen:
         waiting = [name for name, status in scene.statuses().items() if status.get("phase") == "Queued"]
         found.writes_waiting = sum(count.writes[name] for name in waiting) / len(waiting)
 
-        with scene.counted() as count:
-            scene.cloud.control("POST", "/clock", {"speed": FASTER})
-            scene.wait_for(lambda phases: phases["Succeeded"] >= FLYING + 3 * SAMPLE_HOSTS, "as many moved again")
-        statuses = scene.statuses()
-        moved = [wish for wish in mass if statuses[wish.name].get("phase") == "Succeeded"]
-        found.writes_at_turnover = count.writes_each(moved)
+        waited = {name for name in waiting if name.startswith("mass")}
+        scene.cloud.control("POST", "/clock", {"speed": FASTER})
+        moved = scene.wait_for_some(waited, FLYING // 2)
+        life.close()
+        found.writes_at_turnover = life.writes_each([wish for wish in mass if wish.name in moved])
         found.memory_mib = scene.peak_mib()
         deadline = LeaderElection().renew_deadline.total_seconds()
         note(f"the operator answered after {scene.longest_answer:.2f} s at the slowest")
@@ -229,6 +229,18 @@ class _Scene:
             self.bed.supervisor.check(OPERATOR)
             if time.monotonic() > end:
                 raise TimeoutError(f"not {what}: {dict(phases)}\n{self.bed.supervisor.log_tail(OPERATOR, 20)}")
+            time.sleep(2)
+
+    def wait_for_some(self, names: set[str], number: int) -> set[str]:
+        """Those of them that have succeeded, once they are so many."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            statuses = self.statuses()
+            found = {name for name in names if statuses[name].get("phase") == "Succeeded"}
+            if len(found) >= number:
+                return found
+            if time.monotonic() > end:
+                raise TimeoutError(f"{len(found)} of {number}\n{self.bed.supervisor.log_tail(OPERATOR, 20)}")
             time.sleep(2)
 
     def wait_until_over(self, objects: Sequence[Wish]) -> None:
