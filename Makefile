@@ -93,6 +93,7 @@ OTHERS := (simulator or kubernetes) and not nova
 .PHONY: install
 install: setup ## what the tests run on: a Kubernetes API, built, a Nova and a Prometheus, installed; once
 	@$(PY) -u -m testbed.kubernetes.install
+	@$(PY) -u -m testbed.gitops.install
 	@$(PY) -u -m testbed.nova.install
 	@$(PY) -u -m testbed.prometheus
 
