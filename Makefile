@@ -117,6 +117,11 @@ agreement: setup ## random requests: our verdicts against a real Nova's deeds; N
 crash: setup ## the operator is killed at every effect of every kind of life, and started again; a minute
 	@$(PY) -u -m tests.crash
 
+# `make storm SECONDS=600 SEED=1`; without a SEED it throws one, and says which
+.PHONY: storm
+storm: setup ## random faults in virtual time around the whole operator: does any rule break? SECONDS=, SEED=
+	@$(PY) -u -m tests.storm $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(filter command line,$(origin SEED)),--seed $(SEED))
+
 .PHONY: bench
 bench: setup ## what things cost, a line a figure against its goal (tests/bench/README.md); ONLY=part of a name
 	@$(PY) -u -m tests.bench $(ONLY)
