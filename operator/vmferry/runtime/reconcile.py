@@ -34,7 +34,7 @@ from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
-from vmferry.runtime.logs import about
+from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
@@ -258,8 +258,9 @@ class Reconciler:
             logger.info("asking the cloud: %s", action)
             outcome = await self.cloud.act(action, forbidden)
             metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
-            logger.info("the cloud answered: %s", outcome, extra={"requestId": outcome.request_id or ""})
-        return await self._settle(kind, key, obj, action, outcome)
+            with about(asked_as(outcome.request_id)):
+                logger.info("the cloud answered: %s", outcome)
+                return await self._settle(kind, key, obj, action, outcome)
 
     async def _settle(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome

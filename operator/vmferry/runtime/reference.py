@@ -102,9 +102,9 @@ kubectl get events -A --field-selector reason=CloudRefused
 
 Events of a HostMaintenance, which lies in no namespace, are in the namespace `default`.
 
-Each request that changes the cloud leaves an Event with Nova's request id (`req-…`), which Nova's own logs have too, and
-`openstack server event list`. The same words are told of an object once in ten minutes, and
-no more than {MOST} Events of one object in that time: `vmferry_events_total` counts what was left out.
+Each request that changes the cloud leaves an Event with Nova's request id (`req-…`), which Nova's own logs have too,
+and `openstack server event list`. The same words are told of an object once in ten minutes, and no more than
+{MOST} Events of one object in that time: `vmferry_events_total` counts what was left out.
 """
 
 
