@@ -133,6 +133,9 @@ def _rivals(scope: MaintenanceScope) -> list[Claim]:
 def _check(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
     assert scope.host is not None
+    if scope.wanted and scope.admitted and scope.world.lease is None:
+        # every way from here asks for it: sooner, for the plan, which is costly, is then made once
+        return _lease(scope)
     scope.survey = survey(scope, scope.host)
     write_survey(scope, scope.survey)
     _see_whether_it_lives(scope)
@@ -239,9 +242,10 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
         # the records of the maintenance before this one stay to be read, older ones would pile up for ever
         scope.deletes += [child for child in scope.children if child.over and child.round < status.round - 1]
     scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
-    # again: what was tried in the round before does not count in this one
-    scope.survey = survey(scope, scope.host)
-    write_survey(scope, scope.survey)
+    if scope.children:
+        # what was tried in the round before does not count in this one
+        scope.survey = survey(scope, scope.host)
+        write_survey(scope, scope.survey)
     scope.tell(EventReason.MAINTENANCE_STARTED, f"{scope.survey.total} servers are on {status.host}")
     return None
 
