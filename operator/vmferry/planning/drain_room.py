@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from vmferry.cloud.model import Host
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.prerequisites import capacity
 from vmferry.prerequisites.capacity import RoomKey, room_key
