@@ -93,6 +93,7 @@ OTHERS := (simulator or kubernetes) and not nova
 .PHONY: install
 install: setup ## what the tests run on: a Kubernetes API, built, a Nova and a Prometheus, installed; once
 	@$(PY) -u -m testbed.kubernetes.install
+	@$(PY) -u -m testbed.gitops.install
 	@$(PY) -u -m testbed.nova.install
 	@$(PY) -u -m testbed.prometheus
 
@@ -115,6 +116,11 @@ agreement: setup ## random requests: our verdicts against a real Nova's deeds; N
 .PHONY: crash
 crash: setup ## the operator is killed at every effect of every kind of life, and started again; a minute
 	@$(PY) -u -m tests.crash
+
+# `make storm SECONDS=600 SEED=1`; without a SEED it throws one, and says which
+.PHONY: storm
+storm: setup ## random faults in virtual time around the whole operator: does any rule break? SECONDS=, SEED=
+	@$(PY) -u -m tests.storm $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(filter command line,$(origin SEED)),--seed $(SEED))
 
 .PHONY: bench
 bench: setup ## what things cost, a line a figure against its goal (tests/bench/README.md); ONLY=part of a name

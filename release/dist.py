@@ -23,7 +23,7 @@ from pathlib import Path
 from release import archive, install_yaml, krew, pins, tree
 from release.closure import Closure, ClosureError, closure, declared
 from release.sbom import SbomError, sbom
-from testbed.kubernetes.install import InstallError
+from testbed.golang import InstallError
 from testbed.kubernetes.install import install as programs
 from vmferry import __version__
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import refresh
+from tests.bench import planning, refresh
 from tests.bench.__main__ import FIGURES, Figure, line
 from tests.bench.fleet import big_fleet
 
@@ -48,6 +48,8 @@ SMALL: dict[str, Callable[[], float]] = {
     "a full refresh and json.loads": lambda: refresh.full_to_json_loads(servers=1100, times=1),
     "a full refresh and openstacksdk": lambda: refresh.full_to_openstacksdk(servers=30),
     "ten changes in two fleets": lambda: refresh.changes_by_fleet(servers=200, times=2),
+    "plans of a drain over two fleets": lambda: planning.plan_doubling(hosts=20, leaving=30, times=1),
+    "a look at a drain": lambda: planning.look_to_plan(hosts=20, leaving=30, times=1),
 }
 
 

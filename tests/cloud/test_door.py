@@ -286,6 +286,13 @@ def test_a_read_that_makes_no_sense_fails(sentence: str, cloud: Stub, door: Nova
         door.servers()
 
 
+def test_a_read_that_fails_carries_the_request_id_beside_its_words(cloud: Stub, door: NovaDoor) -> None:
+    cloud.answers[f"GET {COMPUTE}/os-services"] = fault(500, "boom", "computeFault")
+    with pytest.raises(CloudError, match=r"^GET /os-services: HTTP 500 boom$") as failed:
+        door.services()
+    assert failed.value.request_id == "req-1"
+
+
 def test_each_request_is_told_of_by_its_route_and_answer(cloud: Stub, tmp_path: Path) -> None:
     told: list[tuple[str, str, int | None]] = []
 

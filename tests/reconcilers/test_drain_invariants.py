@@ -20,6 +20,7 @@ from vmferry.cloud.actions import DisableService, EnableService, LiveMigrate, Ou
 from vmferry.cloud.model import Flavor, ServerGroup
 from vmferry.policy import Maintenance
 from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers.maintenance_survey import survey
 from vmferry.resources.base import clip
 from vmferry.resources.crd import KINDS, object_schema
 from vmferry.resources.hostmaintenance import HostMaintenance
@@ -494,3 +495,26 @@ def test_the_status_of_500_servers_with_200_blockers_is_bounded(hostile: bool) -
     assert all(clip(line, 10**6) == line for b in status.blockers for line in (b.name, b.message, b.remedy or ""))
     assert cloud.hosts["cmp1"].service.disabled_reason is not None
     assert len(cloud.hosts["cmp1"].service.disabled_reason) <= 255
+
+
+def test_a_look_at_a_drain_under_way_makes_its_plan_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    surveys, looks = 0, 0
+    carry_out = Drain._carry_out
+
+    def counted(*args: Any) -> Any:
+        nonlocal surveys
+        surveys += 1
+        return survey(*args)
+
+    def carried_out(self: Drain, key: tuple[str, str], *args: Any) -> None:
+        nonlocal looks
+        looks += key[0] == "hm"
+        carry_out(self, key, *args)
+
+    d = Drain(a_cloud("web-1", "web-2", "web-3"))
+    d.apply("cmp1")
+    d.run(lambda: d.maintenance("cmp1").status.admitted_at is not None)
+    monkeypatch.setattr("vmferry.reconcilers.hostmaintenance.survey", counted)
+    monkeypatch.setattr(Drain, "_carry_out", carried_out)
+    d.run(lambda: len(d.cloud.moved) == 3)
+    assert surveys == looks > 3

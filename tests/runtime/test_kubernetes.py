@@ -24,7 +24,7 @@ from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.resources.vmmigration import FINALIZER
 from vmferry.runtime.children import body_of
 from vmferry.runtime.config import Config, Health
-from vmferry.runtime.events import tell
+from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.host_lease import DURATION, HostLeases, lease_name
 from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, Kube, NotFoundError
@@ -317,7 +317,7 @@ async def test_what_lies_in_no_namespace_and_leases(
         await kube.put_status(HOST_MAINTENANCE, key, version, {"phase": "Blocked"})
     owner = HOST_MAINTENANCE.read(written)
     event = Event("Drained", "it is empty")
-    await tell(kube, key, owner.reference(), "1", event, datetime.now(UTC))
+    await tell(kube, Recent(), key, owner.reference(), "1", event, datetime.now(UTC))
     told = json.loads(cluster.kubectl_run("get", "events.v1.events.k8s.io", "-n", "default", "-o", "json"))
     assert [e["reason"] for e in told["items"] if e["regarding"]["name"] == name] == ["Drained"]
 

@@ -303,6 +303,7 @@ async def test_an_unreadable_object_is_told_once_for_each_version(caplog: pytest
     assert [event["reason"] for event in bench.kube.events] == ["Unreadable"]
     assert len(caplog.records) == 1
     assert "s3cret" not in caplog.text + str(bench.kube.events)
+    bench.kube.objects[KEY]["spec"] = {"server": {}, "retries": -1}
     bench.kube.change()
     bench.see()
     await bench.look()

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from vmferry.cloud.model import Host
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.prerequisites import capacity
+from vmferry.prerequisites.capacity import RoomKey, room_key
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name
 
@@ -19,8 +19,6 @@ MEMORY = "MEMORY_MB"
 
 #: by Placement resource class
 Needs = Mapping[str, int]
-#: whose room it is, a host's or a sharing provider's, and the resource class
-_Key = tuple[str, str]
 
 
 class Room:
@@ -31,25 +29,20 @@ class Room:
         self.hosts = question.snapshot.hosts
         self._coming = Counter(in_flight_to_each(question.snapshot, question.moves))
         self._tolerant = Name.CAPACITY in question.policy.tolerate_unknown
-        self._free: dict[_Key, int] = {}
+        self._free: dict[RoomKey, int] = {}
         #: memory that Placement and the plan have taken, without the decided moves: what the rank goes by
-        self._ranked: dict[_Key, int] = {}
+        self._ranked: dict[RoomKey, int] = {}
         self._total: dict[str, int] = {}
         nobody = replace(question, server=replace(question.server, id=""))
         for host in self.hosts.values():
             for resource, inventory in (host.inventories or {}).items():
-                key = self._key(host, resource)
+                key = room_key(host, resource)
                 if key not in self._free:
                     taken = capacity.planned(nobody, host, resource) if question.moves else 0
                     self._free[key] = inventory.free - taken
                     if resource == MEMORY:
                         self._ranked[key] = inventory.used
                     self._total[resource] = self._total.get(resource, 0) + max(inventory.capacity, 0)
-
-    @staticmethod
-    def _key(host: Host, resource: str) -> _Key:
-        shared = host.inventories[resource].shared if host.inventories else None
-        return (f"provider {shared}" if shared else host.name, resource)
 
     def fits(self, needs: Needs, name: str, without: tuple[Needs, str] | None = None) -> bool:
         """Whether the host has room; `without`: if what was placed there left before."""
@@ -62,9 +55,9 @@ class Room:
             if inventory is None:
                 known = False
                 continue
-            free = self._free[self._key(host, resource)]
+            free = self._free[room_key(host, resource)]
             if without is not None and self._has(without[1], resource):
-                same = self._key(self.hosts[without[1]], resource) == self._key(host, resource)
+                same = room_key(self.hosts[without[1]], resource) == room_key(host, resource)
                 free += without[0].get(resource, 0) if same else 0
             if needed > free or (inventory.max_unit is not None and needed > inventory.max_unit):
                 return False
@@ -80,7 +73,7 @@ class Room:
         self._coming[name] += sign
         for resource, needed in needs.items():
             if self._has(name, resource):
-                key = self._key(self.hosts[name], resource)
+                key = room_key(self.hosts[name], resource)
                 self._free[key] -= sign * needed
                 if resource == MEMORY:
                     self._ranked[key] += sign * needed
@@ -93,7 +86,7 @@ class Room:
         memory = (self.hosts[name].inventories or {}).get(MEMORY)
         if memory is None or memory.capacity <= 0:
             return self._coming[name], 1.0, name
-        taken = self._ranked[self._key(self.hosts[name], MEMORY)] + needs.get(MEMORY, 0)
+        taken = self._ranked[room_key(self.hosts[name], MEMORY)] + needs.get(MEMORY, 0)
         return self._coming[name], round(taken / memory.capacity, 2), name
 
     def weight(self, needs: Needs) -> float:
@@ -103,5 +96,5 @@ class Room:
     def headroom(self, names: Iterable[str]) -> tuple[int, int]:
         """Free memory and what there is of it on these hosts, in MiB; a host that does not tell counts in neither."""
         telling = [self.hosts[name] for name in names if self._has(name, MEMORY)]
-        free = sum(max(self._free[self._key(host, MEMORY)], 0) for host in telling)
+        free = sum(max(self._free[room_key(host, MEMORY)], 0) for host in telling)
         return free, sum((host.inventories or {})[MEMORY].capacity for host in telling)

@@ -7,6 +7,8 @@ evacuation copies nothing. What weighs more than the limit weighs as much as the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
@@ -42,8 +44,28 @@ def check(question: Question) -> Finding:
 
 
 def _taken(question: Question, host: str, limit: int) -> int:
-    """What other moves take of the host's network: Nova's records, and moves that are decided or go first."""
-    taken: dict[str, int] = {}
+    """What other moves take of the host's network."""
+    on_host = _loads(question, limit).get(host, {})
+    return sum(on_host.values()) - on_host.get(question.server.id, 0)
+
+
+class _LastLook:
+    """A look asks every host about the same moves on the same view; all of it is replaced and never changed."""
+
+    of: tuple[object, ...] = ()
+    loads: Mapping[str, Mapping[str, int]] = {}
+
+
+def _loads(question: Question, limit: int) -> Mapping[str, Mapping[str, int]]:
+    """By host, and by server, the units of Nova's records, and of moves that are decided or go first."""
+    of = (question.snapshot, question.moves, question.ahead, question.policy)
+    if len(_LastLook.of) != len(of) or any(one is not other for one, other in zip(_LastLook.of, of, strict=True)):
+        _LastLook.of, _LastLook.loads = of, _count(question, limit)
+    return _LastLook.loads
+
+
+def _count(question: Question, limit: int) -> dict[str, dict[str, int]]:
+    loads: dict[str, dict[str, int]] = {}
     decided = {move.server_id: move for move in (*question.ahead, *question.moves)}
     for migration in question.snapshot.migrations.values():
         if migration.stage not in _COPYING:
@@ -51,14 +73,17 @@ def _taken(question: Question, host: str, limit: int) -> int:
         # Nova names the target of a cold migration late: until then the decided one counts
         planned = decided.pop(migration.server_id, None)
         target = migration.target_host or (planned.target_host if planned else None)
-        copies = migration.type != NOVA_TYPE[MigrationKind.EVACUATE]
-        if copies and host in (migration.source_host, target):
-            taken[migration.server_id] = _units(migration.server_id, migration.source_host, target, question, limit)
+        if migration.type == NOVA_TYPE[MigrationKind.EVACUATE]:
+            continue
+        units = _units(migration.server_id, migration.source_host, target, question, limit)
+        for host in {migration.source_host or "", target or ""}:
+            loads.setdefault(host, {})[migration.server_id] = units
     for move in decided.values():
-        if move.kind is not MigrationKind.EVACUATE and host in (move.source_host, move.target_host):
-            taken[move.server_id] = _units(move.server_id, move.source_host, move.target_host, question, limit)
-    taken.pop(question.server.id, None)
-    return sum(taken.values())
+        if move.kind is not MigrationKind.EVACUATE:
+            units = _units(move.server_id, move.source_host, move.target_host, question, limit)
+            for host in {move.source_host, move.target_host}:
+                loads.setdefault(host, {})[move.server_id] = units
+    return loads
 
 
 def _units(server_id: str, source: str | None, target: str | None, question: Question, limit: int) -> int:

@@ -7,41 +7,64 @@ the figures were read is subtracted here, from every host that takes of the same
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from vmferry.cloud.model import Host, Part
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.moves import Moves
+from vmferry.prerequisites.frame import Finding, PlannedMove, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 _UNITS = {"VCPU": "vCPU", "MEMORY_MB": "MiB memory", "DISK_GB": "GiB disk"}
 
 
+#: whose room it is, a host's or a sharing provider's, and the resource class
+RoomKey = tuple[str, str]
+
+
+def room_key(host: Host, resource: str) -> RoomKey:
+    """Equal where hosts take of the same room."""
+    inventory = (host.inventories or {}).get(resource)
+    shared = inventory.shared if inventory else None
+    return (f"provider {shared}" if shared else host.name, resource)
+
+
 def planned(question: Question, host: Host, resource: str) -> int:
-    """What moves towards `host` will take of a resource and the figures cannot show yet."""
+    """What moves towards `host`, or to where the same room is taken of, will take of a resource and the figures cannot
+    show yet."""
+    moves = _by_room(question).get(room_key(host, resource))
+    if moves is None:
+        return 0
     read_at = question.snapshot.read_at.get(Part.RESOURCES)
     grace = question.policy.record_grace
-    by_target = Moves.of(question.moves).by_target
-    # a pool's room is taken from by moves to any of its hosts
-    targets = [host.name] if _shared_by(host, resource) is None else by_target
     return sum(
-        move.needs.get(resource, 0)
-        for target in targets
-        if _same_room(question, host, target, resource)
-        for move in by_target.get(target, ())
+        move.needs[resource]
+        for move in moves
         if move.server_id != question.server.id and (read_at is None or read_at < move.decided_at + grace)
     )
 
 
-def _same_room(question: Question, host: Host, other: str, resource: str) -> bool:
-    """Whether what lands on `other` takes of the room of `host`."""
-    if other == host.name:
-        return True
-    pool, found = _shared_by(host, resource), question.snapshot.hosts.get(other)
-    return pool is not None and found is not None and _shared_by(found, resource) == pool
+class _LastLook:
+    """A look asks every host about the same moves; they and the hosts are replaced and never changed."""
+
+    of: tuple[Sequence[PlannedMove], Mapping[str, Host]] | None = None
+    by_room: Mapping[RoomKey, Sequence[PlannedMove]] = {}
 
 
-def _shared_by(host: Host, resource: str) -> str | None:
-    inventory = (host.inventories or {}).get(resource)
-    return inventory.shared if inventory else None
+def _by_room(question: Question) -> Mapping[RoomKey, Sequence[PlannedMove]]:
+    """The decided moves by the room that they take of: else every host would go through all of them."""
+    moves, hosts, of = question.moves, question.snapshot.hosts, _LastLook.of
+    if of is None or of[0] is not moves or of[1] is not hosts:
+        _LastLook.of, _LastLook.by_room = (moves, hosts), _sort(moves, hosts)
+    return _LastLook.by_room
+
+
+def _sort(moves: Sequence[PlannedMove], hosts: Mapping[str, Host]) -> dict[RoomKey, list[PlannedMove]]:
+    by_room: dict[RoomKey, list[PlannedMove]] = {}
+    for move in moves:
+        target = hosts.get(move.target_host)
+        for resource in move.needs:
+            key = (move.target_host, resource) if target is None else room_key(target, resource)
+            by_room.setdefault(key, []).append(move)
+    return by_room
 
 
 def check(question: Question) -> Finding:

@@ -12,7 +12,8 @@ from vmferry.cloud.actions import AbortMigration, ConfirmResize, ForceComplete
 from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationKind, MigrationStage, Server
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
-from vmferry.reconcilers.reasons import nova_words
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.reasons import asked_as, nova_words
 from vmferry.reconcilers.scope import MigrationDecision, Scope
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import Attempt, ProgressView
@@ -113,7 +114,7 @@ def follow(scope: Scope) -> MigrationDecision | None:
         attempt.migration_id = record.uuid
         if record.stage is not MigrationStage.BAD:
             what = f"{attempt.type} migration {record.uuid} to {attempt.target_host}"
-            scope.tell("MigrationStarted", f"{what} is {record.status}")
+            scope.tell(EventReason.MIGRATION_STARTED, f"{what} is {record.status}{asked_as(attempt.request_id)}")
     attempt.state = clip(record.status, 64)
     if record.target_host:
         attempt.target_host = record.target_host
@@ -230,7 +231,8 @@ def _stop(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecisio
         attempt.stop_reason = DELETED if scope.deleting else TIMED_OUT
     why = "the resource is being deleted" if scope.deleting else "the attempt is over its deadline"
     what = "forcing completion of" if force else "aborting"
-    scope.tell("ForceCompleteRequested" if force else "AbortRequested", f"{what} migration {record.uuid}: {why}")
+    reason = EventReason.FORCE_COMPLETE_REQUESTED if force else EventReason.ABORT_REQUESTED
+    scope.tell(reason, f"{what} migration {record.uuid}: {why}")
     scope.conditions.progressing("Aborting" if not force else "Migrating", f"{what} the migration: {why}")
     assert scope.server_id is not None
     action = (ForceComplete if force else AbortMigration)(scope.server_id, record.id)
@@ -340,7 +342,7 @@ def _end(scope: Scope, attempt: Attempt, state: str, message: str | None) -> Non
     if not succeeded(attempt):
         scope.status.progress = None
         scope.tell(
-            "AttemptFailed",
+            EventReason.ATTEMPT_FAILED,
             f"attempt {attempt.number} to {attempt.target_host} ended {attempt.state}: {message}",
             warning=True,
         )

@@ -21,6 +21,7 @@ from vmferry.reconcilers.children import NewChild, Purpose, child_name, labels
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance_release import release
 from vmferry.reconcilers.maintenance_report import write_survey
 from vmferry.reconcilers.maintenance_scope import (
@@ -32,6 +33,7 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceScope,
 )
 from vmferry.reconcilers.maintenance_survey import survey
+from vmferry.reconcilers.reasons import asked_as
 from vmferry.reconcilers.stop import STOPPED
 from vmferry.reconcilers.survey import Survey
 from vmferry.resources.base import clip
@@ -97,7 +99,7 @@ def _find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return None
     message = f"the cloud has no host {scope.spec.host}"
     _forget_survey(scope)
-    scope.tell_news(c.READY, Reason.HOST_NOT_FOUND, message, warning=True)
+    scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, Reason.HOST_NOT_FOUND, message)
     scope.stalled(
         Reason.HOST_NOT_FOUND,
@@ -118,7 +120,7 @@ def _conflict(scope: MaintenanceScope) -> MaintenanceDecision | None:
 
 
 def _in_conflict(scope: MaintenanceScope, message: str) -> MaintenanceDecision:
-    scope.tell_news(c.READY, Reason.CONFLICT, message, warning=True)
+    scope.tell_news(c.READY, EventReason.CONFLICT, message, warning=True)
     scope.stalled(Reason.CONFLICT, message)
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 
@@ -131,6 +133,9 @@ def _rivals(scope: MaintenanceScope) -> list[Claim]:
 def _check(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
     assert scope.host is not None
+    if scope.wanted and scope.admitted and scope.world.lease is None:
+        # every way from here asks for it: sooner, for the plan, which is costly, is then made once
+        return _lease(scope)
     scope.survey = survey(scope, scope.host)
     write_survey(scope, scope.survey)
     _see_whether_it_lives(scope)
@@ -166,7 +171,7 @@ def _budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
     message = f"{len(holding)} hosts of {zone} are in maintenance ({names}), the limit is {limit}"
     if not holding:
         message = f"{len(first)} maintenances of {zone} go first ({names}), the limit is {limit}"
-    scope.tell_news(c.READY, "Queued", message)
+    scope.tell_news(c.READY, EventReason.QUEUED, message)
     scope.progressing("Queued", f"waits for its turn: {message}")
     scope.conditions.set(CORDONED, False, "Queued", "the host is not touched yet")
     scope.conditions.set(DRAINED, False, "Queued", "the host is not touched yet")
@@ -200,7 +205,7 @@ def _stopped(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return None
     if scope.admitted and (decision := _lease(scope)) is not None:
         return decision  # it is kept
-    scope.tell_news(c.READY, STOPPED, why)
+    scope.tell_news(c.READY, EventReason.STOPPED, why)
     scope.progressing(STOPPED, why)
     if not scope.admitted:
         scope.conditions.set(CORDONED, False, STOPPED, "the host is not touched yet")
@@ -237,10 +242,11 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
         # the records of the maintenance before this one stay to be read, older ones would pile up for ever
         scope.deletes += [child for child in scope.children if child.over and child.round < status.round - 1]
     scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
-    # again: what was tried in the round before does not count in this one
-    scope.survey = survey(scope, scope.host)
-    write_survey(scope, scope.survey)
-    scope.tell("MaintenanceStarted", f"{scope.survey.total} servers are on {status.host}")
+    if scope.children:
+        # what was tried in the round before does not count in this one
+        scope.survey = survey(scope, scope.host)
+        write_survey(scope, scope.survey)
+    scope.tell(EventReason.MAINTENANCE_STARTED, f"{scope.survey.total} servers are on {status.host}")
     return None
 
 
@@ -269,12 +275,14 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         status.host_before = HostBefore(status=word, disabled_reason=before)
     if not service.enabled:
         words = f"the compute service was disabled before and stays so: {service.disabled_reason or 'no reason given'}"
-        scope.tell("DisabledBefore", words)
+        scope.tell(EventReason.DISABLED_BEFORE, words)
         scope.conditions.set(CORDONED, True, "DisabledBefore", words)
         return None
     if undone:
         scope.tell(
-            "CordonReasserted", f"somebody has enabled {scope.host.name} meanwhile: disabling it again", warning=True
+            EventReason.CORDON_REASSERTED,
+            f"somebody has enabled {scope.host.name} meanwhile: disabling it again",
+            warning=True,
         )
     # it was open: something may have come to it that nobody sees yet
     status.drained_at = status.empty_since = None
@@ -311,7 +319,7 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
         return _verify_empty(scope)
     if scope.status.drained_at is not None:
         names = ", ".join(_names(seen)[:3])
-        scope.tell("LateArrival", f"the host was empty and is not any more: {names}", warning=True)
+        scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {names}", warning=True)
     scope.status.drained_at = scope.status.empty_since = None
     scope.conditions.set(DRAINED, False, "ServersLeft", f"{seen.outstanding} servers have not left yet")
     held_back = _holds_back(scope)
@@ -387,7 +395,7 @@ def _verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
     rest = _still_there(scope, scope.look)
     if rest is not None:
         if status.drained_at is not None:
-            scope.tell("LateArrival", f"the host was empty and is not any more: {rest}", warning=True)
+            scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {rest}", warning=True)
         status.drained_at = status.empty_since = None
         scope.conditions.set(DRAINED, False, "NotEmptyYet", rest)
         scope.progressing("NotEmptyYet", rest)
@@ -407,7 +415,7 @@ def _verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
         message = f"all servers that have to leave have left; {len(seen.left)} stay because the spec says so"
     if status.drained_at is None:
         status.drained_at = scope.now
-        scope.tell("Drained", message)
+        scope.tell(EventReason.DRAINED, message)
     scope.conditions.set(DRAINED, True, reason, message)
     scope.ready("InMaintenance", message)
     return scope.decide(MaintenancePhase.IN_MAINTENANCE, requeue_after=rules.verify_every)
@@ -460,12 +468,12 @@ def _see_whether_it_lives(scope: MaintenanceScope) -> None:
     assert scope.host is not None
     if scope.host.service.up:
         if scope.status.down_since is not None:
-            scope.tell("HostUp", f"the compute service of {scope.host.name} is up again")
+            scope.tell(EventReason.HOST_UP, f"the compute service of {scope.host.name} is up again")
         scope.status.down_since = None
     elif scope.status.down_since is None:
         scope.status.down_since = scope.now
         scope.tell(
-            Reason.HOST_DOWN,
+            EventReason.HOST_DOWN,
             f"the compute service of {scope.host.name} is down: its servers are evacuated only once the host is proven "
             "dead and marked down by force",
             warning=True,
@@ -503,13 +511,17 @@ def settle(
 ) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
     """The status after an action was tried: what it did shows in the next look at the host, not in its answer."""
     status = obj.status.model_copy(deep=True)
-    what = "Cordoned" if isinstance(action, DisableService) else "Uncordoned"
+    cordon = isinstance(action, DisableService)
+    request = asked_as(outcome.request_id)
     if isinstance(outcome, Accepted):
-        return status, (Event(what, clip(f"Nova took it (request {outcome.request_id})")),)
+        done = EventReason.CORDONED if cordon else EventReason.UNCORDONED
+        return status, (Event(done, f"Nova took it{request}"),)
     if isinstance(outcome, Refused):
         # what the cloud refuses once it will refuse again: a person has to know
         message = f"the cloud refuses {type(action).__name__}: {outcome.code} {outcome.message}"
         enabled = isinstance(action, DisableService)
         conditions = Conditions(status.conditions, obj.metadata.generation, now)
         conditions.set(CORDONED, not enabled, Reason.CLOUD_REFUSED, message)
-    return status, (Event(f"Not{what}", clip(f"{type(action).__name__}: {outcome.message}"), EventType.WARNING),)
+    not_done = EventReason.NOT_CORDONED if cordon else EventReason.NOT_UNCORDONED
+    words = f"{type(action).__name__}: {clip(outcome.message)}{request}"
+    return status, (Event(not_done, words, EventType.WARNING),)

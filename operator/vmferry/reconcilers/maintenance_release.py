@@ -14,6 +14,7 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance_report import move_of
 from vmferry.reconcilers.maintenance_scope import (
     CORDONED,
@@ -32,7 +33,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
     status = scope.status
     if status.release_started_at is None:
         status.release_started_at = scope.now
-        scope.tell("Releasing", f"{status.host} is given back")
+        scope.tell(EventReason.RELEASING, f"{status.host} is given back")
         why = "the host is being given back"
         scope.conditions.set(DRAINED, False, "Releasing", why)
     status.drained_at = status.empty_since = None
@@ -83,7 +84,7 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if service.disabled_reason != cordon.disabled_reason:
         reason = service.disabled_reason or "no reason given"
         message = f"somebody else has disabled the compute service since, it is left so: {reason}"
-        scope.tell("CordonLeft", message, warning=True)
+        scope.tell(EventReason.CORDON_LEFT, message, warning=True)
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "LeftDisabled", message)
         return None
@@ -211,6 +212,6 @@ def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision
     if not scope.spec.return_vms:
         status.moves = []
     status.progress = None
-    scope.tell("Released", message)
+    scope.tell(EventReason.RELEASED, message)
     scope.ready("Released", message)
     return scope.decide(MaintenancePhase.RELEASED, requeue_after=SOON, release_lease=host)

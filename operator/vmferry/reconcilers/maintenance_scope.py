@@ -16,6 +16,7 @@ from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.reconcilers.survey import Survey
+from vmferry.reconcilers.wrong_clock import set_right
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.words import MaintenancePhase
@@ -33,6 +34,10 @@ DRAINING = timedelta(seconds=10)
 RENEW = timedelta(seconds=60)
 
 
+#: of the status
+TIMES = ("admitted_at", "empty_since", "drained_at", "down_since", "release_started_at", "released_at")
+
+
 class MaintenanceScope:
     """One pass. `status` is a private copy; steps change it and end the pass by returning a decision."""
 
@@ -44,6 +49,8 @@ class MaintenanceScope:
         self.now = now
         self.policy = policy
         self.status = obj.status.model_copy(deep=True)
+        set_right(self.status, TIMES, now)
+        set_right(self.status.cordon, ("requested_at",), now)
         self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
         self.events: list[Event] = []
         self.creates: list[NewChild] = []

@@ -15,6 +15,7 @@ from vmferry.prerequisites.words import Name, Reason
 from vmferry.reconcilers.children import Child, Hindrance, Purpose
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
 from vmferry.reconcilers.survey import Blocked, Survey, Waiting
+from vmferry.reconcilers.wrong_clock import is_ahead
 from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
 #: powered off, as the spec's `poweredOff` means it (R5)
@@ -133,6 +134,8 @@ def _given_up(scope: MaintenanceScope, tries: list[Child]) -> Hindrance | None:
 
 def _due(scope: MaintenanceScope, tries: list[Child]) -> datetime:
     ended = tries[-1].completed_at or scope.now
+    if is_ahead(ended, scope.now):
+        return scope.now
     pause: timedelta = scope.policy.retry_backoff * 2 ** (len(tries) - 1)
     return ended + pause
 

@@ -12,12 +12,17 @@ from vmferry.cloud.model import ActionEvent, InstanceAction, Server
 _GENERIC = ("No valid host was found", "Exceeded max scheduling attempts")
 
 
+def asked_as(request_id: str | None) -> str:
+    """What to look for in Nova's logs, at the end of a message; empty where Nova gave no id."""
+    return f" (request {request_id})" if request_id else ""
+
+
 def nova_words(actions: tuple[InstanceAction, ...] | None, request_id: str | None, server: Server | None) -> str:
     """The best explanation there is, with the request id to look for in Nova's logs."""
     action = next((a for a in actions or () if a.request_id == request_id), None)
     if action is None and actions and request_id is None:
         action = actions[0]
-    suffix = f" (request {action.request_id})" if action else f" (request {request_id})" if request_id else ""
+    suffix = asked_as(action.request_id if action else request_id)
     spoken = [e for e in (action.events if action else ()) if e.details and _failed(e)]
     spoken.sort(key=_helpfulness)
     if spoken:

@@ -10,6 +10,7 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.wrong_clock import set_right
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
@@ -30,6 +31,7 @@ class Scope:
         self.now = now
         self.policy = policy
         self.status = obj.status.model_copy(deep=True)
+        self._set_times_right()
         self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
         self.events: list[Event] = []
         #: servers that the reference may mean; more than one is refused, none may be an unknown server
@@ -38,6 +40,15 @@ class Scope:
         self.snapshot: Snapshot = world.snapshot
         if world.detail is not None and self.server_id is not None:
             self.snapshot = overlay(world.snapshot, world.detail, self.server_id)
+
+    def _set_times_right(self) -> None:
+        status, now = self.status, self.now
+        set_right(status, ("started_at", "completed_at"), now)
+        set_right(status.progress, ("updated_at",), now)
+        set_right(status.graceful_stop, ("requested_at", "start_requested_at", "asked_at"), now)
+        if status.attempts:
+            times = ("started_at", "ended_at", "stop_requested_at", "confirm_requested_at")
+            set_right(status.attempts[-1], times, now)
 
     def _resolve(self, snapshot: Snapshot) -> str | None:
         """The server's id: once started it never changes (I1), whatever a name means by now."""

@@ -47,6 +47,8 @@ from vmferry.reconcilers.attempts import (
 )
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.reasons import asked_as
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
 from vmferry.reconcilers.stop import STOPPED
 from vmferry.reconcilers.verdicts import write_verdicts
@@ -316,7 +318,7 @@ def _stopped(scope: Scope) -> MigrationDecision | None:
         return None
     ready = scope.conditions.get(c.READY)
     if ready is None or ready.reason != STOPPED:
-        scope.tell(STOPPED, why)
+        scope.tell(EventReason.STOPPED, why)
     scope.conditions.progressing(STOPPED, why)
     return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
 
@@ -354,7 +356,7 @@ def _start(scope: Scope) -> MigrationDecision:
     scope.status.progress = None
     if kind is MigrationKind.COLD and server.vm_state == "active":
         scope.status.graceful_stop = GracefulStop(requested_at=scope.now, asked_at=scope.now)
-        scope.tell("StoppingServer", "stopping the server gracefully before its cold migration")
+        scope.tell(EventReason.STOPPING_SERVER, "stopping the server gracefully before its cold migration")
         scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL)
     records = scope.snapshot.migrations_by_server.get(server.id, ())
@@ -370,7 +372,7 @@ def _start(scope: Scope) -> MigrationDecision:
     )
     scope.status.attempts.append(attempt)
     message = f"attempt {attempt.number}: {kind} from {server.host} to {target}"
-    scope.tell("Migrating", message)
+    scope.tell(EventReason.MIGRATING, message)
     scope.conditions.progressing("Migrating", message)
     action: Action
     if kind is MigrationKind.LIVE:
@@ -484,8 +486,11 @@ def _forget_verdicts(scope: Scope) -> None:
 def _announce_block(scope: Scope, reason: str, message: str) -> None:
     """The condition, and an Event the first time that this reason stands in the way."""
     if _is_news(scope, reason):
-        scope.tell("PrerequisitesNotMet", message, warning=True)
+        scope.tell(EventReason.PREREQUISITES_NOT_MET, message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
+
+
+_ENDS = {Phase.SUCCEEDED: EventReason.SUCCEEDED, Phase.CANCELLED: EventReason.CANCELLED}
 
 
 def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> MigrationDecision:
@@ -507,7 +512,7 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
         scope.status.progress.memory_remaining_bytes = scope.status.progress.disk_remaining_bytes = 0
     if phase is not Phase.CANCELLED or scope.started:
         scope.tell(
-            {Phase.SUCCEEDED: "Succeeded", Phase.CANCELLED: "Cancelled"}.get(phase, "Failed"),
+            _ENDS.get(phase, EventReason.FAILED),
             message,
             warning=not good,
         )
@@ -573,7 +578,7 @@ def _start_again(scope: Scope) -> MigrationDecision | str | None:
         return "the server could not be started again"
     stop.start_requested_at = scope.now if asked is None or away else asked
     stop.asked_at = scope.now
-    scope.tell("StartingServer", "starting the server again after its cold migration")
+    scope.tell(EventReason.STARTING_SERVER, "starting the server again after its cold migration")
     return scope.decide(Phase.VERIFYING, action=StartServer(server.id), requeue_after=_POLL)
 
 
@@ -586,16 +591,21 @@ def settle(
     """The status after an action was tried. No answer changes nothing: the next pass looks it up (I4)."""
     status = obj.status.model_copy(deep=True)
     if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
-        return _settle_move(status, outcome, now)
+        return _settle_move(status, action, outcome, now)
+    what, request = type(action).__name__, asked_as(outcome.request_id)
     if isinstance(outcome, Accepted):
-        return status, ()
-    words = outcome.message
-    what = type(action).__name__
-    return status, (Event(f"{what}NotDone", clip(f"{what}: {words}"), EventType.WARNING),)
+        return status, (_taken(action, outcome),)
+    words = f"{what}: {clip(outcome.message)}{request}"
+    return status, (Event(EventReason(f"{what}NotDone"), words, EventType.WARNING),)
+
+
+def _taken(action: Action, outcome: Accepted) -> Event:
+    """What is asked for leaves its request id in an Event (I33)."""
+    return Event(EventReason.REQUEST_ACCEPTED, f"Nova took {type(action).__name__}{asked_as(outcome.request_id)}")
 
 
 def _settle_move(
-    status: VMMigrationStatus, outcome: Outcome, now: datetime
+    status: VMMigrationStatus, action: Action, outcome: Outcome, now: datetime
 ) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
     attempt = status.open_attempt
     if attempt is None:
@@ -605,14 +615,15 @@ def _settle_move(
         attempt.state = NOT_SENT
         attempt.ended_at = now
         attempt.message = clip(f"not sent: {outcome.message}", 2048)
-        return status, (Event("NotSent", clip(attempt.message), EventType.WARNING),)
+        return status, (Event(EventReason.NOT_SENT, clip(attempt.message), EventType.WARNING),)
     if isinstance(outcome, Refused):
         attempt.state = REFUSED
         attempt.ended_at = now
-        request = f" (request {outcome.request_id})" if outcome.request_id else ""
-        attempt.message = clip(f"{outcome.code}: {outcome.message}{request}", 2048)
-        return status, (Event("CloudRefused", clip(attempt.message), EventType.WARNING),)
+        attempt.message = clip(f"{outcome.code}: {outcome.message}{asked_as(outcome.request_id)}", 2048)
+        return status, (Event(EventReason.CLOUD_REFUSED, clip(attempt.message), EventType.WARNING),)
     if isinstance(outcome, Accepted):
-        return status, ()
+        return status, (_taken(action, outcome),)
     attempt.message = clip(f"no answer: {outcome.message}", 2048)
-    return status, (Event("NoAnswer", clip(attempt.message), EventType.WARNING),)
+    return status, (
+        Event(EventReason.NO_ANSWER, f"{clip(attempt.message)}{asked_as(outcome.request_id)}", EventType.WARNING),
+    )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 import socket
-from collections.abc import Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -25,12 +27,51 @@ Reference = Mapping[str, str]
 logger = logging.getLogger(__name__)
 
 
+#: seconds that a word is remembered, and how many may be said of one object meanwhile: no storm of Events, whatever
+#: makes an object change all the time
+SPAN = 600.0
+MOST = 60
+
+
+class Recent:
+    """What was told lately; belongs to one event loop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        #: uid, reason and message, and when; the oldest first
+        self._told: dict[tuple[str, str, str], float] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def judge(self, uid: str, event: Event) -> str:
+        """Told: say it. Repeated: it was said a moment ago. Dropped: too much is said of this object."""
+        now = self._clock()
+        while self._told and (oldest := next(iter(self._told.items())))[1] <= now - SPAN:
+            del self._told[oldest[0]]
+            self._numbers[oldest[0][0]] -= 1
+            if not self._numbers[oldest[0][0]]:
+                del self._numbers[oldest[0][0]]
+        word = uid, event.reason, event.message
+        if word in self._told:
+            return "Repeated"
+        if self._numbers[uid] >= MOST:
+            return "Dropped"
+        self._told[word] = now
+        self._numbers[uid] += 1
+        return "Told"
+
+
 class EventSink(Protocol):
     async def create_event(self, namespace: str, body: dict[str, Any]) -> None: ...
 
 
-async def tell(sink: EventSink, key: Key, reference: Reference, version: str, event: Event, now: datetime) -> None:
-    """Write one Event. Told twice of the object as it was at `version`, it is there once."""
+async def tell(
+    sink: EventSink, recent: Recent, key: Key, reference: Reference, version: str, event: Event, now: datetime
+) -> None:
+    """Write one Event. Told twice of the object as it was at `version`, or within ten minutes, it is there once."""
+    verdict = recent.judge(reference["uid"], event)
+    if verdict != "Told":
+        metrics.EVENTS.labels(event.reason, verdict).inc()
+        return
     seed = "\n".join((reference["uid"], version, event.reason, event.message))
     digest = hashlib.sha256(seed.encode()).hexdigest()[:16]
     # events of cluster-scoped objects lie in the namespace "default"

@@ -13,7 +13,8 @@ from pythonjsonlogger.json import JsonFormatter
 from vmferry.redaction import redact
 from vmferry.runtime.config import Log, LogFormat
 
-#: what the running pass is about: object, server, attempt, requestId, migration
+#: what the running pass is about: object (kind, namespace and name), its uid, server or host; of the last attempt its
+#: number (attempt), Nova's id of our request (requestId) and the UUID of Nova's record (migration)
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
 
 
@@ -61,6 +62,11 @@ def set_up(log: Log) -> None:
     # these tell every request, with headers, when debugging
     for chatty in ("kubernetes", "aiohttp.access", "keystoneauth", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel("WARNING")
+
+
+def asked_as(request_id: str | None) -> dict[str, str]:
+    """For `about`: the cloud's id of our request, where it gave one."""
+    return {"requestId": request_id} if request_id else {}
 
 
 def formatter(format_: LogFormat) -> logging.Formatter:

@@ -115,7 +115,7 @@ KUBERNETES_SECONDS = Histogram(
 WATCHED = Counter("vmferry_watch_events_total", "What the watches of Kubernetes have shown", ["kind"])
 EVENTS = Counter(
     "vmferry_events_total",
-    "Kubernetes Events, by what came of them: Told or Lost",
+    "Kubernetes Events, by what came of them: Told, Repeated (within ten minutes), Dropped (too many), Lost",
     ["reason", "result"],
 )
 

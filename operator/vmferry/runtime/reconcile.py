@@ -25,15 +25,16 @@ from vmferry.cloud.model import Detail, HostLook, Progress
 from vmferry.planning.outlooks import Outlooks
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.resources.base import API_VERSION, Model
 from vmferry.runtime import metrics
 from vmferry.runtime.children import Children
 from vmferry.runtime.cloud import Cloud
-from vmferry.runtime.events import tell
+from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
-from vmferry.runtime.logs import about
+from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
@@ -82,6 +83,7 @@ class Reconciler:
     _outlooks: Outlooks = field(default_factory=Outlooks)
     #: when a status was last written, or first found to be older than what is known
     _written: dict[Key, datetime] = field(default_factory=dict)
+    _recent: Recent = field(default_factory=Recent)
     #: status writes whose answer was lost, with the object before; they may have come through
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
@@ -159,7 +161,7 @@ class Reconciler:
                 for event in told:
                     _log(event)
                     reference, version = obj.reference(), obj.metadata.resource_version
-                    await tell(self.kube, key, reference, version, event, self.now())
+                    await tell(self.kube, self._recent, key, reference, version, event, self.now())
         await self._see_to_others(key, obj, decision)
         if not decision.finalizer and _has(kind, obj):
             others = [name for name in obj.metadata.finalizers if name != kind.finalizer]
@@ -256,8 +258,9 @@ class Reconciler:
             logger.info("asking the cloud: %s", action)
             outcome = await self.cloud.act(action, forbidden)
             metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
-            logger.info("the cloud answered: %s", outcome, extra={"requestId": outcome.request_id or ""})
-        return await self._settle(kind, key, obj, action, outcome)
+            with about(asked_as(outcome.request_id)):
+                logger.info("the cloud answered: %s", outcome)
+                return await self._settle(kind, key, obj, action, outcome)
 
     async def _settle(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome
@@ -350,8 +353,8 @@ class Reconciler:
             "name": key.name,
             "uid": str(found.body["metadata"].get("uid", "")),
         }
-        event = Event("Unreadable", found.message, EventType.WARNING)
-        await tell(self.kube, key, reference, str(found.version), event, self.now())
+        event = Event(EventReason.UNREADABLE, found.message, EventType.WARNING)
+        await tell(self.kube, self._recent, key, reference, str(found.version), event, self.now())
 
 
 def _log(event: Event) -> None:

@@ -11,7 +11,7 @@ from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import KubeError
-from vmferry.runtime.logs import about
+from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import QueueClosedError, WorkQueue
 
 #: seconds between two signs of life of a worker that has nothing to do
@@ -47,7 +47,10 @@ async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health) -> 
 async def _failed(look: Look, key: Key) -> bool:
     try:
         await look(key)
-    except (CloudError, KubeError) as error:
+    except CloudError as error:
+        with about(asked_as(error.request_id)):
+            logger.warning("the look has failed, again later: %s", error)
+    except KubeError as error:
         logger.warning("the look has failed, again later: %s", error)
     except Exception:
         logger.exception("the look has failed, again later")

@@ -112,10 +112,12 @@ _FAILURES = (ClientException, SDKException, OSError)
 class CloudError(Exception):
     """A read failed; nothing may be concluded from it. The text is short and free of secrets."""
 
-    def __init__(self, message: str, status: int | None = None) -> None:
+    def __init__(self, message: str, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(message)
         #: the HTTP status, None when there was no answer
         self.status = status
+        #: how the cloud's own logs know the request; not in the text, which would differ each time
+        self.request_id = request_id
 
 
 class NovaDoor:
@@ -783,7 +785,7 @@ def _body(answer: Any, route: str) -> Any:
     """The JSON of a 200. Raises `CloudError` for anything else."""
     if answer.status_code != HTTPStatus.OK:
         text = _fault(answer) or _snippet(answer)
-        raise CloudError(f"{route}: HTTP {answer.status_code} {text}", answer.status_code)
+        raise CloudError(f"{route}: HTTP {answer.status_code} {text}", answer.status_code, _request_id(answer))
     try:
         body = answer.json()
     except ValueError:

@@ -1,0 +1,109 @@
+"""The reasons of the Events that are told (I33): stable words for programs. docs/events.md is generated from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class EventReason(StrEnum):
+    """Beside these a HostMaintenance tells the reason of the prerequisite that stands in its way (`words.Reason`)."""
+
+    PREREQUISITES_NOT_MET = "PrerequisitesNotMet"
+    STOPPED = "Stopped"
+    STOPPING_SERVER = "StoppingServer"
+    STARTING_SERVER = "StartingServer"
+    MIGRATING = "Migrating"
+    REQUEST_ACCEPTED = "RequestAccepted"
+    CLOUD_REFUSED = "CloudRefused"
+    NO_ANSWER = "NoAnswer"
+    NOT_SENT = "NotSent"
+    MIGRATION_STARTED = "MigrationStarted"
+    ATTEMPT_FAILED = "AttemptFailed"
+    ABORT_REQUESTED = "AbortRequested"
+    FORCE_COMPLETE_REQUESTED = "ForceCompleteRequested"
+    STOP_SERVER_NOT_DONE = "StopServerNotDone"
+    START_SERVER_NOT_DONE = "StartServerNotDone"
+    CONFIRM_RESIZE_NOT_DONE = "ConfirmResizeNotDone"
+    ABORT_MIGRATION_NOT_DONE = "AbortMigrationNotDone"
+    FORCE_COMPLETE_NOT_DONE = "ForceCompleteNotDone"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    HOST_NOT_FOUND = "HostNotFound"
+    CONFLICT = "Conflict"
+    QUEUED = "Queued"
+    MAINTENANCE_STARTED = "MaintenanceStarted"
+    DISABLED_BEFORE = "DisabledBefore"
+    CORDONED = "Cordoned"
+    NOT_CORDONED = "NotCordoned"
+    CORDON_REASSERTED = "CordonReasserted"
+    HOST_DOWN = "HostDown"
+    HOST_UP = "HostUp"
+    LATE_ARRIVAL = "LateArrival"
+    DRAINED = "Drained"
+    RELEASING = "Releasing"
+    UNCORDONED = "Uncordoned"
+    NOT_UNCORDONED = "NotUncordoned"
+    CORDON_LEFT = "CordonLeft"
+    RELEASED = "Released"
+
+    UNREADABLE = "Unreadable"
+
+
+_E = EventReason
+_NOT_DONE = "Nova refused it, gave no answer, or it was not sent; it is looked up or tried again"
+
+#: what each means, by the kind that tells it
+OF_MIGRATIONS: Mapping[EventReason, str] = {
+    _E.PREREQUISITES_NOT_MET: "Something stands in the way; once for each reason",
+    _E.STOPPED: "The kill switch keeps it from beginning",
+    _E.STOPPING_SERVER: "A graceful stop, before a cold migration that asked for it",
+    _E.MIGRATING: "An attempt was decided; the request to the cloud comes next",
+    _E.REQUEST_ACCEPTED: "Nova took a request; with its request id",
+    _E.CLOUD_REFUSED: "Nova refused a migration, in its own words; with its request id",
+    _E.NO_ANSWER: "It is not known whether Nova took the request for a migration; its records are looked up",
+    _E.NOT_SENT: "The kill switch or a lost Lease forbade a request at the last moment",
+    _E.MIGRATION_STARTED: "Nova shows a record of the migration; with its UUID and the request id",
+    _E.ATTEMPT_FAILED: "An attempt ended without success, in the cloud's own words; with the request id",
+    _E.ABORT_REQUESTED: "A live migration of ours is aborted: over its deadline, or the object is deleted",
+    _E.FORCE_COMPLETE_REQUESTED: "A live migration over its deadline is made to converge",
+    _E.STARTING_SERVER: "The start after a cold migration that had stopped the server",
+    **dict.fromkeys(
+        (
+            _E.STOP_SERVER_NOT_DONE,
+            _E.START_SERVER_NOT_DONE,
+            _E.CONFIRM_RESIZE_NOT_DONE,
+            _E.ABORT_MIGRATION_NOT_DONE,
+            _E.FORCE_COMPLETE_NOT_DONE,
+        ),
+        _NOT_DONE,
+    ),
+    _E.SUCCEEDED: "The server is where it was to go, and as it was",
+    _E.FAILED: "It is over without success",
+    _E.CANCELLED: "It had begun and was cancelled",
+    _E.UNREADABLE: "The object is not what its schema says and is left alone",
+}
+
+OF_MAINTENANCES: Mapping[EventReason, str] = {
+    _E.HOST_NOT_FOUND: "Nova lists no compute service of that name",
+    _E.CONFLICT: "Another HostMaintenance, or another operator, has the host",
+    _E.QUEUED: "As many hosts of the zone as may be are in maintenance",
+    _E.STOPPED: "The kill switch keeps the host from being touched, or further moves from beginning",
+    _E.MAINTENANCE_STARTED: "The host was let into maintenance",
+    _E.DISABLED_BEFORE: "Somebody had disabled the host before; it stays so at the end",
+    _E.CORDONED: "Nova took the request to disable the host; with its request id",
+    _E.NOT_CORDONED: _NOT_DONE,
+    _E.CORDON_REASSERTED: "Somebody has enabled the host meanwhile; it is disabled again",
+    _E.HOST_DOWN: "The host's compute service is down",
+    _E.HOST_UP: "It is up again",
+    _E.LATE_ARRIVAL: "The host was verified empty and is not any more",
+    _E.DRAINED: "The host was verified empty",
+    _E.RELEASING: "The host is being given back",
+    _E.UNCORDONED: "Nova took the request to enable the host; with its request id",
+    _E.NOT_UNCORDONED: _NOT_DONE,
+    _E.CORDON_LEFT: "The host stays disabled: the reason in Nova is not ours any more",
+    _E.RELEASED: "The host was given back",
+    _E.UNREADABLE: "The object is not what its schema says and is left alone",
+}

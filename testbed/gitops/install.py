@@ -1,0 +1,20 @@
+"""Builds the engines of GitOps tools (see main.go) into the cache folder, unless they are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from testbed.golang import Module
+
+#: the versions of what Kubernetes is made of are those of testbed/kubernetes, so that it is compiled once
+MODULE = Module(
+    name="gitops",
+    source=Path(__file__).resolve().parent,
+    programs="the engines of Argo CD, Flux and kstatus",
+    packages=(".",),
+    patience="a minute or two",
+)
+
+
+if __name__ == "__main__":
+    MODULE.main()

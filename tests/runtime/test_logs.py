@@ -1,0 +1,105 @@
+"""Every line of a move can be found by the object's uid and, once there is one, by Nova's request id."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.runtime.fakes import KEY, SERVER
+from tests.runtime.test_workers import work_through
+from tests.runtime.workbench import Bench
+from vmferry.cloud.nova import CloudError
+from vmferry.runtime.config import LogFormat
+from vmferry.runtime.kinds import VM_MIGRATION, Key
+from vmferry.runtime.logs import Fields, formatter
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.workers import Look
+
+
+@pytest.fixture(params=LogFormat)
+def written(request: pytest.FixtureRequest) -> Iterator[tuple[LogFormat, io.StringIO]]:
+    """What the operator writes, as `set_up` has it written."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(Fields())
+    handler.setFormatter(formatter(request.param))
+    logger = logging.getLogger("vmferry")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    try:
+        yield request.param, stream
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+def lines(format_: LogFormat, stream: io.StringIO) -> list[dict[str, str]]:
+    """Each line's fields, and what it says as `message`."""
+    found = []
+    for line in stream.getvalue().splitlines():
+        if format_ is LogFormat.JSON:
+            found.append(json.loads(line))
+        else:
+            match = re.fullmatch(r".*? (?:INFO|WARNING) [\w.]+: (.*?)(?: \[([^\]]*)\])?", line)
+            assert match, line
+            fields = dict(one.split("=", 1) for one in (match[2] or "").split())
+            found.append({"message": match[1], **fields})
+    return found
+
+
+async def once(look: Look) -> None:
+    queue: WorkQueue[Key] = WorkQueue()
+    queue.add(KEY)
+    await work_through(queue, look)
+
+
+async def test_a_move_can_be_followed(written: tuple[LogFormat, io.StringIO]) -> None:
+    bench = Bench()
+    uid = bench.kube.add()["metadata"]["uid"]
+    for _ in range(3):
+        bench.see()
+        await once(bench.look)
+    told = lines(*written)
+    assert len(told) >= 5
+    for line in told:
+        assert (line["object"], line["uid"]) == (str(KEY), uid), line
+    asked = next(number for number, line in enumerate(told) if line["message"].startswith("asking the cloud"))
+    assert told[asked]["attempt"] == "1" and told[asked]["server"] == SERVER and "requestId" not in told[asked]
+    assert told[asked + 1]["message"].startswith("the cloud answered")
+    for line in told[asked + 1 :]:
+        assert line["requestId"] == "req-1", line
+
+
+async def test_an_error_of_the_cloud_has_its_request_id(written: tuple[LogFormat, io.StringIO]) -> None:
+    async def look(key: Key) -> None:
+        raise CloudError("GET /os-services: HTTP 500 boom", 500, "req-9")
+
+    await once(look)
+    (line,) = lines(*written)
+    assert "HTTP 500 boom" in line["message"]
+    assert (line["object"], line["requestId"]) == (str(KEY), "req-9")
+
+
+def test_the_record_of_nova_is_named_once_it_is_known() -> None:
+    attempt = {
+        "number": 2,
+        "type": "Live",
+        "sourceHost": "a",
+        "targetHost": "b",
+        "state": "running",
+        "startedAt": "2026-01-01T00:00:00Z",
+        "requestID": "req-1",
+        "migrationID": "m-1",
+    }
+    metadata = {"name": "web", "namespace": "team", "uid": "u", "resourceVersion": "1"}
+    obj = VM_MIGRATION.read(
+        {"metadata": metadata, "spec": {"server": {"id": SERVER}}, "status": {"attempts": [attempt]}}
+    )
+    found = VM_MIGRATION.describe(obj)
+    assert found == {"server": SERVER, "attempt": "2", "requestId": "req-1", "migration": "m-1"}

@@ -1,0 +1,391 @@
+"""What must never be, looked for at each request, each write and each second, with the truth at hand.
+
+What the operator cannot know yet is no fault of its own: others act at the same time, and its view of them is some
+seconds old. The spans below say how much is granted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from vmferry.cloud.model import _STAGES, MigrationStage
+from vmferry.resources.words import MaintenancePhase, Phase
+from vmferry.runtime.kinds import Key
+from vmferry.runtime.store import Body
+from vmferry.simulator.model import Host, Migration, Server
+
+if TYPE_CHECKING:
+    from tests.storm.process import Process
+    from tests.storm.world import World
+
+#: seconds from a fresh read of a server to the request that follows it, at most, with an older answer in between
+FRESH = 25.0
+#: seconds that what is known of hosts may be old: `Policy.max_view_age`, and what a look takes
+VIEW = 90.0
+#: looks at one object in a minute
+LOOKS = 100
+
+MOVES = {"os-migrateLive": "live-migration", "migrate": "migration", "evacuate": "evacuation"}
+ACTIONS = {*MOVES, "os-stop", "os-start", "confirmResize"}
+
+
+class Judge:
+    """Knows the truth, and who did what."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.cloud = world.site.cloud
+        self.us = world.site.caller("vmferry").user_id
+        #: since when a host is one that nothing may go to, and why
+        self.bad: dict[str, tuple[float, str]] = {}
+        #: since when a host is alive
+        self.alive: dict[str, float] = dict.fromkeys(self.cloud.hosts, float("-inf"))
+        #: disabled reasons that we asked for
+        self.ours: defaultdict[str, set[str]] = defaultdict(set)
+        #: when somebody else last changed a service
+        self.changed: dict[str, float] = {}
+        #: servers that we stopped and have to start again, with what asked for it
+        self.stopped: dict[str, Key] = {}
+        #: servers that somebody else touched
+        self.touched: set[str] = set()
+        #: by uid of a VMMigration: UUIDs of Nova's records that it says are its
+        self.records: defaultdict[str, set[str]] = defaultdict(set)
+        #: members of groups that the fleet or people broke: not ours
+        self.moves_asked = 0
+        #: since when the kill switch is thrown
+        self.thrown: float | None = None
+
+    # -- what is asked of the cloud
+
+    def sent(self, process: Process, key: Key | None, method: str, path: str, body: Any) -> None:
+        """Right before it is done."""
+        self._world.say(f"{process.name} {key}: {method} {path} {body}")
+        self._leads(process, f"{method} {path}")
+        parts = path.strip("/").split("/")
+        if parts[0] == "os-services" and method == "PUT":
+            self._service(parts[1], body)
+        elif method == "DELETE" and parts[2:3] == ["migrations"]:
+            self._only_ours(parts[3], "an abort")
+        elif method == "POST" and parts[2:3] == ["migrations"]:
+            self._only_ours(parts[3], "a forced completion")
+            self._not_stopped("force_complete")
+        elif method == "POST" and parts[2:] == ["action"]:
+            (action,) = body
+            server = self.cloud.servers.get(parts[1])
+            if action not in ACTIONS:
+                self._wrong(f"I11: {action} is asked for")
+            elif server is not None and server.deleted_at is None:
+                self._action(key, action, server, body[action])
+        else:
+            self._wrong(f"I11: {method} {path}")
+
+    def _action(self, key: Key | None, action: str, server: Server, body: Any) -> None:
+        if action in MOVES:
+            self._not_stopped(action)
+            self._move(key, MOVES[action], server, body["host"])
+        elif action == "confirmResize":
+            newest = self._records(server)[-1:]
+            if not newest or newest[0].user_id != self.us or newest[0].flavor != newest[0].old_flavor:
+                self._wrong(f"I7: a resize of others is confirmed, of {server.name}")
+        elif action == "os-stop":
+            self._not_stopped(action)
+            if server.vm_state == "active" and server.task_state is None and key is not None:
+                self.stopped[server.id] = key
+
+    def _move(self, key: Key | None, type_: str, server: Server, target: str) -> None:
+        self.moves_asked += 1
+        now, name = self._now, server.name
+        source = self.cloud.hosts.get(server.host or "")
+        for record in self._records(server):
+            if not is_open(record):
+                continue
+            if record.user_id == self.us:
+                self._wrong(f"I3: moved twice: {name} is asked to move while our {record.uuid} is {record.status}")
+            elif now - record.created_at > FRESH:
+                self._wrong(f"I3: {name} is asked to move while {record.uuid} of others is {record.status}")
+        body = self._world.api.objects.get(key) if key else None
+        if body is not None:
+            for uuid in self.records[body["metadata"]["uid"]]:
+                done = next((m for m in self.cloud.migrations.values() if m.uuid == uuid), None)
+                if done is not None and stage(done) is MigrationStage.GOOD:
+                    self._wrong(f"I3: moved twice: {key} has moved {name} already, by {uuid}")
+        if type_ == "evacuation" and source is not None:
+            self._evacuation(server, source, target)
+        self._target(server, source, target)
+        self._limits(server, target)
+        self._group(server, target)
+
+    def _evacuation(self, server: Server, source: Host, target: str) -> None:
+        if source.alive and self._now - self.alive[source.name] > VIEW:
+            self._wrong(f"I12: {server.name} is evacuated from {source.name}, which lives")
+        to = self.cloud.hosts.get(target)
+        shared = source.store is not None and to is not None and source.store == to.store
+        if server.local_disk_gb and not shared:
+            self._wrong(f"I14: {server.name} is evacuated from {source.name}, and its local disk is lost")
+
+    def _target(self, server: Server, source: Host | None, target: str) -> None:
+        to = self.cloud.hosts.get(target)
+        if to is None:
+            return self._wrong(f"I18: {server.name} goes to {target}, which there is not")
+        since, why = self.bad.get(target, (self._now, ""))
+        if self._now - since > VIEW:
+            self._wrong(f"I18: {server.name} goes to {target}, which is {why} for {self._now - since:.0f} s")
+        if source is not None and to.hypervisor_version < source.hypervisor_version:
+            self._wrong(f"I18: {server.name} goes to {target}, which is older")
+        return None
+
+    def _limits(self, server: Server, target: str) -> None:
+        limits = self._world.config.policy.limits
+        known = [
+            m
+            for m in self.cloud.migrations.values()
+            if stage(m) is MigrationStage.IN_FLIGHT
+            and self.cloud.servers[m.server_id].deleted_at is None
+            and (m.user_id == self.us or self._now - m.created_at > VIEW)
+        ]
+        counts = (
+            ("leave " + str(server.host), sum(m.source == server.host for m in known), limits.per_source),
+            ("go to " + target, sum(m.destination == target for m in known), limits.per_target),
+            ("go", len(known), limits.total),
+        )
+        for what, count, limit in counts:
+            if count + 1 > limit:
+                self._wrong(f"I24: {count + 1} {what}, the limit is {limit}")
+
+    def _group(self, server: Server, target: str) -> None:
+        group = self.cloud.groups.get(server.group_id or "")
+        if group is None or group.policy.startswith("soft"):
+            return
+        for member in group.members:
+            other = self.cloud.servers[member]
+            if other is server or other.deleted_at is not None:
+                continue
+            if any(
+                m.user_id == self.us and stage(m) is MigrationStage.IN_FLIGHT and m.created_at < self._now
+                for m in self._records(other)
+            ):
+                self._wrong(f"I25: {server.name} and {other.name} of {group.name} are in flight together")
+
+    def _service(self, service_id: str, body: Any) -> None:
+        host = next((h for h in self.cloud.hosts.values() if h.service_uuid == service_id), None)
+        if "forced_down" in body or host is None:
+            self._wrong(f"I11: a service is changed: {body}")
+            return
+        if body["status"] == "disabled":
+            self._not_stopped("disable")
+            self.ours[host.name].add(body["disabled_reason"])
+            return
+        theirs = host.disabled and host.disabled_reason not in self.ours[host.name]
+        if theirs and self._now - self.changed.get(host.name, float("-inf")) > FRESH:
+            self._wrong(f"I8: {host.name} is enabled, which others disabled: {host.disabled_reason}")
+
+    def _only_ours(self, number: str, what: str) -> None:
+        record = self.cloud.migrations.get(int(number))
+        if record is not None and record.user_id != self.us:
+            self._wrong(f"I9: {what} of {record.uuid}, which is of others")
+
+    def _leads(self, process: Process, what: str) -> None:
+        if not process.alive:
+            self._wrong(f"the dead act: {process.name} does {what}")
+        holder = self._world.leader()
+        if holder not in (None, process.name):
+            self._wrong(f"I32: {process.name} does {what}, and {holder} leads")
+
+    def _not_stopped(self, action: str) -> None:
+        if self.thrown is not None and self._now - self.thrown > 1:
+            self._wrong(f"I31: {action} is asked for, and the kill switch is thrown")
+
+    # -- what is written
+
+    def writes(self, process: Process) -> None:
+        if not process.alive:
+            self._wrong(f"the dead act: {process.name} writes a status")
+
+    def status_written(self, key: Key, before: Body, body: Body) -> None:
+        status = body["status"]
+        uid = body["metadata"]["uid"]
+        ready = next((c for c in status.get("conditions", []) if c["type"] == "Ready"), None)
+        if status.get("phase") != before.get("phase"):
+            self._world.say(f"{key}: {before.get('phase')} -> {status.get('phase')}: {ready and ready['message']}")
+        if ready is None or not ready["reason"] or not ready["message"]:
+            self._wrong(f"R20: {key}: the status says nothing of why: {status.get('phase')} {ready}")
+        if key.kind != "VMMigration":
+            return
+        for attempt in status.get("attempts", []):
+            if "migrationID" in attempt:
+                self.records[uid].add(attempt["migrationID"])
+        tries = sum(attempt["state"] != "NotSent" for attempt in status.get("attempts", []))
+        if tries > body["spec"].get("retries", 2) + 1:
+            self._wrong(f"I23: {key} has tried {tries} times")
+        if status.get("phase") == Phase.SUCCEEDED and before.get("phase") != Phase.SUCCEEDED:
+            self._success(key, status)
+
+    def _success(self, key: Key, status: Body) -> None:
+        attempts = status.get("attempts", [])
+        if not attempts:
+            return None
+        last = attempts[-1]
+        record = next((m for m in self.cloud.migrations.values() if m.uuid == last.get("migrationID")), None)
+        if record is None or stage(record) is not MigrationStage.GOOD:
+            return self._wrong(f"I5: {key} has succeeded, and its record is {record and record.status}")
+        server = self.cloud.servers[record.server_id]
+        elsewhere = server.host != record.destination and server.id not in self.touched
+        if elsewhere and self._records(server)[-1] is record:
+            self._wrong(f"I5: {key} has succeeded, and {server.name} is on {server.host}")
+        return None
+
+    def gone(self, key: Key, body: Body) -> None:
+        """An object is gone: nothing of it is left half-way (I9, I34)."""
+        self._world.say(f"{key}: gone")
+        if key.kind != "VMMigration":
+            return
+        for uuid in self.records[body["metadata"]["uid"]]:
+            record = next((m for m in self.cloud.migrations.values() if m.uuid == uuid), None)
+            if record is not None and is_open(record) and self.cloud.servers[record.server_id].deleted_at is None:
+                self._wrong(f"I9: {key} is gone, and its {uuid} is {record.status}")
+
+    def looked(self, key: Key, in_a_minute: int) -> None:
+        if in_a_minute > LOOKS:
+            self._wrong(f"a hot loop: {in_a_minute} looks at {key} within a minute")
+
+    # -- what is so, each second
+
+    def see(self) -> None:
+        for host in self.cloud.hosts.values():
+            why = self._why_bad(host)
+            if why is None:
+                self.bad.pop(host.name, None)
+            elif self.bad.get(host.name, (0.0, ""))[1] != why:
+                self.bad[host.name] = (self.bad[host.name][0] if host.name in self.bad else self._now, why)
+            if not host.alive:
+                self.alive[host.name] = float("inf")
+            elif self.alive[host.name] == float("inf"):
+                self.alive[host.name] = self._now
+        thrown = self._world.api.switch is not None and self._world.api.switch.get("stop") == "true"
+        self.thrown = (self.thrown if self.thrown is not None else self._now) if thrown else None
+        self._groups()
+
+    def _why_bad(self, host: Host) -> str | None:
+        if host.forced_down:
+            return "forced down"
+        if not self.cloud.is_up(host):
+            return "down"
+        if host.disabled:
+            return "disabled"
+        for key, body in self._world.api.objects.items():
+            if key.kind == "HostMaintenance" and body["spec"]["host"] in (host.name, host.uuid) and _wanted(body):
+                return "in maintenance"
+        return None
+
+    def _groups(self) -> None:
+        for group in self.cloud.groups.values():
+            if group.policy != "anti-affinity":
+                continue
+            places: Counter[str] = Counter()
+            for member in group.members:
+                server = self.cloud.servers[member]
+                if server.deleted_at is None and server.host and member not in self.touched:
+                    places[server.host] += 1
+            for host, count in places.items():
+                if count > group.max_server_per_host and group.id not in self._world.broken_groups:
+                    self._wrong(f"I25: {count} members of {group.name} are on {host}")
+                    self._world.broken_groups.add(group.id)
+
+    # -- what is so at the end
+
+    def at_the_end(self) -> Iterator[str]:
+        """After the storm, and a time in which nothing went wrong any more."""
+        for key, body in self._world.api.objects.items():
+            if (what := self._stuck(key, body)) is not None:
+                yield f"stuck: {key}: {what}"
+        claimed: Counter[str] = Counter(uuid for uuids in self.records.values() for uuid in uuids)
+        for record in self.cloud.migrations.values():
+            if record.user_id != self.us:
+                continue
+            if claimed[record.uuid] > 1:
+                yield f"I3: {record.uuid} is said to be the move of {claimed[record.uuid]} VMMigrations"
+            if not claimed[record.uuid] and self.cloud.servers[record.server_id].deleted_at is None:
+                yield f"lost: nobody knows of our {record.uuid} of {self.cloud.servers[record.server_id].name}"
+        for server_id, key in self.stopped.items():
+            server = self.cloud.servers[server_id]
+            left = server.vm_state == "stopped" and server.deleted_at is None and server_id not in self.touched
+            if left and not self._tells(key):
+                yield f"lost: {server.name} was stopped for {key} and is not started again"
+
+    def _tells(self, key: Key) -> bool:
+        """Whether the object is still there and says that it has not come to its end."""
+        body = self._world.api.objects.get(key)
+        return body is not None and "gracefulStop" in body.get("status", {})
+
+    def _stuck(self, key: Key, body: Body) -> str | None:
+        status, metadata = body.get("status", {}), body["metadata"]
+        conditions = {c["type"]: c for c in status.get("conditions", [])}
+        phase, ready = status.get("phase"), conditions.get("Ready", {})
+        told = f"{phase}: {ready.get('reason')}: {ready.get('message')}"
+        waits_for_nova = self._open_of(metadata["uid"])
+        if waits_for_nova or "Stalled" in conditions:
+            return None
+        if "deletionTimestamp" in metadata:
+            return f"it is being deleted for ever: {told}"
+        if key.kind == "VMMigration":
+            if "completedAt" in status:
+                return f"a finalizer is left: {told}" if metadata.get("finalizers") else None
+            if ready.get("reason") in ("Paused", "PreflightPassed"):
+                return None
+            return None if phase == Phase.QUEUED and self._others_hold_it_up() else told
+        wanted = body["spec"].get("enabled", True)
+        preflight = body["spec"].get("preflightOnly", False)
+        if not wanted:
+            over = phase == MaintenancePhase.RELEASED and not metadata.get("finalizers")
+            return None if over else told
+        if preflight or phase in (MaintenancePhase.IN_MAINTENANCE, MaintenancePhase.QUEUED, MaintenancePhase.BLOCKED):
+            return None
+        children = [
+            b
+            for k, b in self._world.api.objects.items()
+            if any(o["uid"] == metadata["uid"] for o in b["metadata"].get("ownerReferences", []))
+            if "completedAt" not in b.get("status", {})
+        ]
+        if any(self._open_of(b["metadata"]["uid"]) for b in children):
+            return None
+        host = status.get("host")
+        others = [m for m in self.cloud.migrations.values() if is_open(m) and host in (m.source, m.destination)]
+        return None if others else told
+
+    def _others_hold_it_up(self) -> bool:
+        """A migration that Nova never ends, or a move that a person paused in its middle, has its place for ever."""
+        paused = (b for b in self._world.api.objects.values() if b["spec"].get("paused"))
+        if any("gracefulStop" in body.get("status", {}) for body in paused):
+            return True
+        return any(stage(m) is MigrationStage.IN_FLIGHT for m in self.cloud.migrations.values())
+
+    def _open_of(self, uid: str) -> bool:
+        return any(is_open(m) for m in self.cloud.migrations.values() if m.uuid in self.records[uid])
+
+    # -- words
+
+    @property
+    def _now(self) -> float:
+        return self.cloud.now
+
+    def _records(self, server: Server) -> list[Migration]:
+        return self.cloud.migrations_of(server.id)
+
+    def _wrong(self, what: str) -> None:
+        self._world.wrong(what)
+
+
+def _wanted(body: Body) -> bool:
+    """A HostMaintenance that has its host, or is to have it."""
+    spec, metadata = body["spec"], body["metadata"]
+    return spec.get("enabled", True) and not spec.get("preflightOnly") and "deletionTimestamp" not in metadata
+
+
+def stage(record: Migration) -> MigrationStage:
+    return _STAGES.get(record.status, MigrationStage.UNKNOWN)
+
+
+def is_open(record: Migration) -> bool:
+    return stage(record) not in (MigrationStage.GOOD, MigrationStage.BAD)
