@@ -122,6 +122,11 @@ crash: setup ## the operator is killed at every effect of every kind of life, an
 storm: setup ## random faults in virtual time around the whole operator: does any rule break? SECONDS=, SEED=
 	@$(PY) -u -m tests.storm $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(filter command line,$(origin SEED)),--seed $(SEED))
 
+# on real parts; begins no schedule later than after SECONDS; their seeds are SEED, SEED+1 and so on
+.PHONY: chaos
+chaos: setup ## the same with the operator's own process on real parts, behind proxies that fail; SECONDS=, SEED=, CLOUD=nova
+	@$(PY) -u -m testbed.chaos --cloud $(CLOUD) $(if $(filter file,$(origin SEED)),,--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
+
 .PHONY: bench
 bench: setup ## what things cost, a line a figure against its goal (tests/bench/README.md); ONLY=part of a name
 	@$(PY) -u -m tests.bench $(ONLY)

@@ -31,6 +31,7 @@ class Proxies:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for proxy in self.all:
             self._run(proxy.stop())
+        self._run(_end_the_others())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(SECONDS)
 
@@ -81,3 +82,11 @@ class Proxies:
 
     def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(SECONDS)
+
+
+async def _end_the_others() -> None:
+    """What handles a request of somebody who has gone may still wait for its server."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

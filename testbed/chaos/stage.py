@@ -1,0 +1,458 @@
+"""Plays a schedule: a real operator between proxies, people and their deeds, and what is on record afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed.agreement.clouds import SIMULATOR_SETTINGS, fleet_file
+from testbed.bed import CRDS, OPERATOR, OPERATOR_NAMESPACE, Bed, merge
+from testbed.chaos.chronicle import KINDS, Api, Chronicle
+from testbed.chaos.draw import Deed, Do, Schedule, Trouble
+from testbed.chaos.judge import Facts, Record, ServerFact, is_settled
+from testbed.cloud import CloudLab
+from testbed.kubernetes.cluster import Cluster
+from testbed.nova.hosts import Host
+from testbed.processes import Supervisor, wait_for
+from testbed.proxy.fronts import KUBERNETES, front_of_cloud, front_of_kubernetes
+from testbed.proxy.proxy import Proxy
+from testbed.proxy.thread import Proxies
+from testbed.proxy.watch import WatchFault
+from testbed.simulator import SimulatedCloud
+from testbed.tenant import Tenant, TenantError
+from vmferry.simulator.faults import Fault
+
+NAMESPACE = "chaos"
+HOSTS = tuple(Host(f"cmp{number}") for number in range(1, 6))
+SWITCH = "vmferry-stop"
+#: seconds between two looks for migrations that are open at once
+LOOK = 0.4
+#: how long all may take to come to rest once nothing is in the way any more, on a busy machine
+REST = {"simulator": 120.0, "nova": 300.0}
+#: how long the rest is watched for noise
+QUIET_SECONDS = 3.0
+
+CONFIG: dict[str, Any] = {
+    "namespaces": [NAMESPACE],
+    "policy": {
+        "operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": ["cluster1"]}],
+        "maintenance": {"namespace": NAMESPACE},
+        # an abort is asked for again after a minute, a lost one thus too
+        "timeoutBase": "30s",
+        "stopTimeout": "30s",
+    },
+    # what a watch has lost is found by the next list
+    "resync": "8s",
+}
+
+
+def start_cloud(kind: str, supervisor: Supervisor, folder: Path) -> CloudLab:
+    """Alike hosts on shared storage."""
+    if kind == "nova":
+        from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
+
+        return NovaLab.start(supervisor, folder / "nova", hosts=HOSTS[:4])
+    # quick in what it notices, but no quicker than a real one in what it does: faults shall meet migrations under way
+    settings = {"nova": SIMULATOR_SETTINGS["nova"], "durations": {}}
+    file = folder / "fleet.yaml"
+    file.write_text(yaml.safe_dump(fleet_file(HOSTS, settings), sort_keys=False))
+    return SimulatedCloud.start(supervisor, folder, file)
+
+
+class Stage:
+    """One bed for any number of schedules, one after the other."""
+
+    def __init__(self, bed: Bed, proxies: Proxies) -> None:
+        self.bed = bed
+        self.proxies = proxies
+        self.cloud = bed.cloud
+        self.tenant = bed.tenant
+        #: requests that people made, and faults that were met, in all schedules
+        self.requests = 0
+        self.faults: Counter[str] = Counter()
+        folder = bed.run_dir
+        bed.cluster.kubectl_run("create", "namespace", NAMESPACE, check=False)
+        bed.install_operator()
+        self.kubernetes = front_of_kubernetes(
+            proxies, bed.cluster, bed.operator_kubeconfig, folder / "proxied.kubeconfig"
+        )
+        self.services = front_of_cloud(proxies, bed.cloud.clouds_yaml, folder / "proxied-clouds.yaml")
+        self.fronts: dict[str, Proxy] = {**self.services, KUBERNETES: self.kubernetes}
+        cluster = bed.cluster
+        self.chronicle = Chronicle(cluster.kubeconfig, cluster.ca_file, NAMESPACE)
+        self._plain = yaml.safe_load(bed.config_file.read_text())
+
+    @classmethod
+    def start(cls, kind: str, supervisor: Supervisor, folder: Path, proxies: Proxies) -> Stage:
+        cluster = Cluster.start(supervisor, folder / "kubernetes", CRDS)
+        return cls(Bed(supervisor, folder, cluster, start_cloud(kind, supervisor, folder)), proxies)
+
+    def play(self, schedule: Schedule) -> Facts:
+        """From the booting of the servers to the facts; nothing of it is left in cloud and cluster."""
+        play = _Play(self, schedule)
+        try:
+            play.prepare()
+            play.perform()
+            play.come_to_rest()
+            return play.facts()
+        finally:
+            play.end()
+
+    def configure(self, config: Mapping[str, Any]) -> None:
+        places = {
+            "cloud": {"cloudsFile": str(self.bed.run_dir / "proxied-clouds.yaml")},
+            "kubeconfig": str(self.bed.run_dir / "proxied.kubeconfig"),
+            "policy": config,
+        }
+        grace = {"policy": {"recordGrace": "20s"}} if self.cloud.name == "nova" else {}
+        self.bed.config_file.write_text(yaml.safe_dump(merge(merge(merge(self._plain, CONFIG), places), grace)))
+
+
+class _Play:
+    """One schedule."""
+
+    def __init__(self, stage: Stage, schedule: Schedule) -> None:
+        self.stage, self.schedule = stage, schedule
+        self.bed, self.cloud, self.tenant = stage.bed, stage.cloud, stage.tenant
+        cluster = self.bed.cluster
+        self.api = Api(cluster.kubeconfig, cluster.ca_file, NAMESPACE)
+        self.chronicle = stage.chronicle
+        self.chronicle.begin()
+        self.ids: dict[str, str] = {}
+        self.before: dict[str, str] = {}
+        self.deleted: set[str] = set()
+        self.killed: set[str] = set()
+        self.late: list[str] = []
+        self.overlaps: set[tuple[str, tuple[int, ...]]] = set()
+        self.quiet: dict[str, float] = {}
+        self.busy: dict[str, float] = {}
+        self._over = threading.Event()
+        self._looker = threading.Thread(target=self._look, daemon=True)
+        log = self.bed.supervisor.log(OPERATOR)
+        self._log_from = log.stat().st_size if log.exists() else 0
+        self._counts = self._count()
+        self._met = {name: Counter(proxy.met) for name, proxy in stage.fronts.items()}
+        self._sent_from = len(stage.services["compute"].journal.moves)
+        self._began = time.monotonic()
+
+    # -- before
+
+    def prepare(self) -> None:
+        if isinstance(self.cloud, SimulatedCloud):
+            self.cloud.settings(nova={"copy_failure": self.schedule.copy_failure})
+        for vm in self.schedule.servers:
+            self.ids[vm.name] = self.tenant.boot(vm.name, vm.host, wait=False)
+        for vm in self.schedule.servers:
+            self.tenant.wait_for_status(self.ids[vm.name], "ACTIVE", 120)
+            self.before[vm.name] = "SHUTOFF" if vm.stopped else "ACTIVE"
+        for vm in self.schedule.servers:
+            if vm.stopped:
+                self.tenant.stop(self.ids[vm.name], wait=False)
+        for vm in self.schedule.servers:
+            self.tenant.wait_for_status(self.ids[vm.name], self.before[vm.name], 120)
+        self.stage.configure(self.schedule.config)
+        self.bed.start_operator()
+        self._looker.start()
+        self._began, self._counts = time.monotonic(), self._count()
+
+    def _count(self) -> dict[str, int]:
+        return {name: proxy.journal.counts.total() for name, proxy in self.stage.fronts.items()}
+
+    def _look(self) -> None:
+        """Sees migrations of one server that are open at once."""
+        tenant = Tenant(self.cloud.clouds_yaml)
+        while not self._over.wait(LOOK):
+            open_ones: dict[str, list[int]] = {}
+            for record in _records(tenant):
+                if record.open:
+                    open_ones.setdefault(record.server, []).append(record.id)
+            self.overlaps |= {(server, tuple(sorted(ids))) for server, ids in open_ones.items() if len(ids) > 1}
+
+    # -- the schedule
+
+    def perform(self) -> None:
+        """Deeds and troubles in the order of their time."""
+        steps: list[tuple[float, Callable[[], object]]] = []
+        steps += [(deed.at, partial(self._do, deed)) for deed in self.schedule.deeds]
+        for trouble in self.schedule.troubles:
+            steps += self._of(trouble)
+        began = time.monotonic()
+        for at, step in sorted(steps, key=lambda step: step[0]):
+            time.sleep(max(0.0, began + at - time.monotonic()))
+            step()
+
+    def _of(self, trouble: Trouble) -> list[tuple[float, Callable[[], object]]]:
+        proxies, proxy, fault = self.stage.proxies, self.stage.fronts[trouble.service], trouble.fault
+        until = trouble.at + trouble.seconds
+        if fault is None:
+            self.stage.faults["outage"] += 1
+            return [(trouble.at, lambda: proxies.shut(proxy)), (until, lambda: proxies.open(proxy))]
+        if isinstance(fault, WatchFault):
+            watch = fault
+            return [
+                (trouble.at, lambda: proxies.order_watch(proxy, watch)),
+                (until, lambda: proxies.order_watch(proxy, None)),
+            ]
+        ordered: list[int] = []
+        return [
+            (trouble.at, lambda: ordered.append(proxies.order(proxy, fault.model_copy()))),
+            (until, lambda: proxies.revoke(proxy, ordered[0])),
+        ]
+
+    def _do(self, deed: Deed) -> None:
+        on, more, api = deed.on, dict(deed.more), self.api
+        match deed.do:
+            case Do.MIGRATE:
+                self.stage.requests += 1
+                more["server"] = {"id": self.ids[more["server"]]}
+                body = {**_body("VMMigration", on, more), "metadata": {"name": on, "namespace": NAMESPACE}}
+                api.call("POST", api.path("vmmigrations"), body)
+            case Do.CANCEL:
+                api.call("DELETE", api.path("vmmigrations", on), fine=(404,))
+            case Do.DRAIN:
+                self.stage.requests += 1
+                self._drain(on, {"host": on, "enabled": True, **more})
+            case Do.RELEASE:
+                api.call("PATCH", api.path("hostmaintenances", on), {"spec": {"enabled": False}}, fine=(404,))
+            case Do.UNDRAIN:
+                api.call("DELETE", api.path("hostmaintenances", on), fine=(404,))
+            case Do.DELETE_SERVER:
+                self.deleted.add(on)
+                self.tenant.call("DELETE", f"/servers/{self.ids[on]}")
+            case Do.KNOBS:
+                self.cloud.knob(on, **more)
+            case Do.SWITCH_ON | Do.SWITCH_OFF:
+                self._switch(deed.do is Do.SWITCH_ON)
+            case Do.REVOKE_TOKENS:
+                self._revoke_tokens()
+            case Do.KILL_HOST | Do.ATTEST | Do.START_HOST:
+                self._of_host(deed.do, on)
+            case _:
+                self._of_operator(deed.do)
+        if deed.do not in (Do.MIGRATE, Do.CANCEL, Do.DRAIN, Do.RELEASE, Do.UNDRAIN):
+            self.stage.faults[str(deed.do)] += 1
+
+    def _drain(self, host: str, spec: dict[str, Any]) -> None:
+        api = self.api
+        made = api.call("POST", api.path("hostmaintenances"), _body("HostMaintenance", host, spec), fine=(409,))
+        if made.get("reason") == "AlreadyExists":
+            # 404: it went meanwhile
+            api.call("PATCH", api.path("hostmaintenances", host), {"spec": spec}, fine=(404,))
+
+    def _switch(self, on: bool) -> None:
+        path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/configmaps"
+        if on:
+            body = {"metadata": {"name": SWITCH}, "data": {"stop": "true", "reason": "chaos"}}
+            self.api.call("POST", path, body, fine=(409,))
+        else:
+            self.api.call("DELETE", f"{path}/{SWITCH}", fine=(404,))
+
+    def _revoke_tokens(self) -> None:
+        if isinstance(self.cloud, SimulatedCloud):
+            self.cloud.control("DELETE", "/tokens")
+            self.tenant.connection.session.invalidate()
+        else:
+            for proxy in self.stage.services.values():
+                self.stage.proxies.order(proxy, Fault(status=401, path="^/(?!v3)", times=2))
+
+    def _of_host(self, do: Do, host: str) -> None:
+        if do is Do.KILL_HOST:
+            self.cloud.kill_compute(host)
+            self.killed.add(host)
+        elif do is Do.ATTEST:
+            self.tenant.force_down(host)
+        else:
+            self._start_host(host)
+
+    def _start_host(self, host: str) -> None:
+        """Not marked as dead any more once Nova lets us: while evacuations are not cleaned up it does not."""
+        if host not in self.killed:
+            return
+        self.killed.discard(host)
+        starter = threading.Thread(target=self.cloud.start_compute, args=(host,), daemon=True)
+        if isinstance(self.cloud, SimulatedCloud):
+            self.cloud.control("POST", f"/hosts/{host}/start")
+        else:
+            starter.start()
+        end = time.monotonic() + 120
+        while True:
+            try:
+                self.tenant.force_down(host, False)
+                break
+            except TenantError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+        if starter.ident is not None:
+            starter.join(150)
+
+    def _of_operator(self, do: Do) -> None:
+        pid = self.bed.supervisor.pid(OPERATOR)
+        if do is Do.START_OPERATOR:
+            if pid is None:
+                self.bed.start_operator(ready=False)
+        elif pid is None:
+            return
+        elif do is Do.KILL_OPERATOR:
+            self.bed.kill_operator()
+        else:
+            os.kill(pid, signal.SIGSTOP if do is Do.FREEZE_OPERATOR else signal.SIGCONT)
+
+    # -- afterwards
+
+    def come_to_rest(self) -> None:
+        """No trouble any more: all must come to its end, be given back and go."""
+        self.stage.proxies.clear()
+        self._switch(False)
+        self._of_operator(Do.THAW_OPERATOR)
+        self._of_operator(Do.START_OPERATOR)
+        for host in list(self.killed):
+            self._start_host(host)
+        for host in self.cloud.hosts:
+            if self.tenant.service(host)["forced_down"]:
+                self.tenant.force_down(host, False)
+        self.cloud.reset_knobs()
+        if self._wait("to be said of the hosts", self._maintained):
+            self.bed.supervisor.check(OPERATOR)
+        for body in self.chronicle.living("HostMaintenance"):
+            name = body["metadata"]["name"]
+            self.api.call("PATCH", self.api.path("hostmaintenances", name), {"spec": {"enabled": False}}, fine=(404,))
+        self._wait("to be released", self._released)
+        self._wait("to come to an end", self._settled)
+        self.busy = self._rates(self._counts, self._began)
+        counts, began = self._count(), time.monotonic()
+        time.sleep(QUIET_SECONDS)
+        self.quiet = self._rates(counts, began)
+        for plural, kind in (("vmmigrations", "VMMigration"), ("hostmaintenances", "HostMaintenance")):
+            for body in self.chronicle.living(kind):
+                self.api.call("DELETE", self.api.path(plural, body["metadata"]["name"]), fine=(404,))
+        self._wait("to go", lambda: [*self.chronicle.living("VMMigration"), *self.chronicle.living("HostMaintenance")])
+
+    def _wait(self, what: str, still: Callable[[], list[dict[str, Any]]]) -> bool:
+        """Until nothing is left of what `still` tells; what is left is late."""
+        end = time.monotonic() + REST[self.cloud.name]
+        while left := still():
+            if time.monotonic() > end:
+                self.late += [
+                    f"{body['kind']} {body['metadata']['name']} was waited for in vain {what}: "
+                    f"{json.dumps(body['spec'])} {json.dumps(body.get('status', {}))}"
+                    for body in left
+                ]
+                return False
+            time.sleep(0.3)
+        return True
+
+    def _maintained(self) -> list[dict[str, Any]]:
+        """Maintenances of which neither the end nor a reason to wait is told."""
+        told = ("InMaintenance", "Released", "Queued", "Blocked", "Checked")
+
+        def waits(body: dict[str, Any]) -> bool:
+            status = body.get("status", {})
+            progress = status.get("progress", {})
+            at_work = progress.get("waiting", 0) + progress.get("moving", 0) > 0
+            # what cannot move holds it up as long as it likes
+            return status.get("phase") in told or (bool(progress.get("blocked")) and not at_work)
+
+        return [body for body in self.chronicle.living("HostMaintenance") if not waits(body)]
+
+    def _released(self) -> list[dict[str, Any]]:
+        living = self.chronicle.living("HostMaintenance")
+        return [body for body in living if body.get("status", {}).get("phase") != "Released"]
+
+    def _settled(self) -> list[dict[str, Any]]:
+        servers = {server.id: server for server in self._servers()}
+        return [body for body in self.chronicle.living("VMMigration") if not is_settled(body, servers)]
+
+    def _rates(self, since: Mapping[str, int], began: float) -> dict[str, float]:
+        seconds = max(time.monotonic() - began, 1.0)
+        return {name: (count - since[name]) / seconds for name, count in self._count().items()}
+
+    def _servers(self) -> list[ServerFact]:
+        found = []
+        for name, server_id in self.ids.items():
+            server = self.tenant.server(server_id)
+            status, task, host = (
+                (server["status"], server["OS-EXT-STS:task_state"], server["OS-EXT-SRV-ATTR:host"])
+                if server
+                else ("", None, None)
+            )
+            found.append(ServerFact(server_id, name, self.before[name], status, task, host, name in self.deleted))
+        return found
+
+    def facts(self) -> Facts:
+        ids = set(self.ids.values())
+        services = {host: self.tenant.service(host) for host in self.cloud.hosts}
+        chronicle = self.chronicle
+        log = self.bed.supervisor.log(OPERATOR).read_bytes()[self._log_from :].decode(errors="replace")
+        sent = self.stage.services["compute"].journal.moves[self._sent_from :]
+        return Facts(
+            servers=self._servers(),
+            records=[record for record in _records(self.tenant) if record.server in ids],
+            hosts={name: (one["state"] == "up", one["status"] == "enabled") for name, one in services.items()},
+            sent=sent,
+            objects=dict(chronicle.objects),
+            writes=chronicle.writes(),
+            left=[uid for uid in chronicle.objects if uid not in chronicle.gone],
+            overlaps=sorted(self.overlaps),
+            late=[*self.late, *chronicle.trouble],
+            log=log,
+            quiet=self.quiet,
+            busy=self.busy,
+        )
+
+    def _all_gone(self) -> bool:
+        return not any(self.chronicle.living(kind) for kind in ("VMMigration", "HostMaintenance"))
+
+    def end(self) -> None:
+        """The bed as it was before."""
+        self._over.set()
+        self.stage.proxies.clear()
+        for name, proxy in self.stage.fronts.items():
+            self.stage.faults.update(proxy.met - self._met[name])
+        self._of_operator(Do.THAW_OPERATOR)
+        self.bed.supervisor.stop(OPERATOR, grace=0)
+        for plural in KINDS:
+            for body in self.api.call("GET", self.api.path(plural))["items"]:  # nobody is there to let them go
+                path = self.api.path(plural, body["metadata"]["name"])
+                self.api.call("PATCH", path, {"metadata": {"finalizers": None}}, fine=(404,))
+                self.api.call("DELETE", path, fine=(404,))
+        wait_for(self._all_gone, 60, "the objects to be gone")
+        self._switch(False)
+        for host in list(self.killed):
+            self._start_host(host)
+        self.cloud.reset_knobs()
+        for host in self.cloud.hosts:
+            if self.tenant.service(host)["status"] != "enabled":
+                self.tenant.enable_host(host)
+        self.tenant.delete_booted()
+        if self._looker.ident is not None:
+            self._looker.join(30)
+
+
+def _body(kind: str, name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": "vmferry.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+
+
+def _records(tenant: Tenant) -> list[Record]:
+    return [
+        Record(
+            one["id"],
+            one["uuid"],
+            one["instance_uuid"],
+            one["migration_type"],
+            one["status"],
+            one["source_compute"],
+            one["dest_compute"],
+        )
+        for one in tenant.call("GET", "/os-migrations")["migrations"]
+    ]
