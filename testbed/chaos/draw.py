@@ -32,6 +32,8 @@ class Do(StrEnum):
     SWITCH_OFF = "switch off"
     REVOKE_TOKENS = "revoke tokens"
     KILL_OPERATOR = "kill operator"
+    #: right after the next change that it asks of a service has happened, before it learns of it
+    KILL_AT_CHANGE = "kill at change"
     START_OPERATOR = "start operator"
     #: it sleeps through a while, so that its clocks jump
     FREEZE_OPERATOR = "freeze operator"
@@ -111,12 +113,16 @@ def draw(seed: int, hosts: Sequence[str], seconds: float = 25.0) -> Schedule:
     )
 
 
+#: paths that the operator writes its statuses to
+STATUS = "/(vmmigrations|hostmaintenances)/[^/]+/status"
+
+
 # ---- deeds
 
 
 def _deeds(random: Random, servers: Sequence[Vm], hosts: Sequence[str], seconds: float) -> list[Deed]:
     deeds: list[Deed] = []
-    for number in range(random.randint(3, 9)):
+    for number in range(random.randint(4, 12)):
         at, name = _moment(random, seconds * 0.8), f"m{number}"
         deeds.append(Deed(at, Do.MIGRATE, name, _migration(random, servers, hosts)))
         if random.random() < 0.25:
@@ -147,6 +153,11 @@ def _deeds(random: Random, servers: Sequence[Vm], hosts: Sequence[str], seconds:
             deeds += [Deed(at, begin), Deed(at + random.uniform(0.1, longest), end)]
     if random.random() < 0.4:
         deeds.append(Deed(_moment(random, seconds), Do.REVOKE_TOKENS))
+    if random.random() < 0.5:
+        at = _moment(random, seconds * 0.8)
+        service, path = random.choice((("compute", "/action$"), ("compute", "."), ("kubernetes", STATUS)))
+        deeds.append(Deed(at, Do.KILL_AT_CHANGE, service, {"path": path}))
+        deeds += [Deed(at + pause, Do.START_OPERATOR) for pause in (random.uniform(1, 4), random.uniform(4, 9))]
     return deeds
 
 
@@ -199,8 +210,6 @@ def _failure(random: Random, host: str, seconds: float) -> list[Deed]:
 
 # ---- troubles
 
-#: paths that the operator writes its statuses to
-STATUS = "/(vmmigrations|hostmaintenances)/[^/]+/status"
 WRITES = "^(POST|PUT|PATCH|DELETE)$"
 #: shorter than the time for which a record may be missing (`recordGrace`): a cloud that shows the past for longer than
 #: that has no truth to go by
@@ -251,7 +260,7 @@ _KUBERNETES: tuple[Callable[[Random], Fault | WatchFault], ...] = (
 
 def _troubles(random: Random, seconds: float) -> list[Trouble]:
     troubles = []
-    for _ in range(random.randint(3, 8)):
+    for _ in range(random.randint(4, 10)):
         service = random.choice(("compute", "compute", "compute", "identity", "placement", "kubernetes", "kubernetes"))
         at, lasts = _moment(random, seconds), random.uniform(1, 9)
         fault: Fault | WatchFault | None

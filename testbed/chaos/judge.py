@@ -97,6 +97,8 @@ class Facts:
     left: Sequence[str] = ()
     #: (server, migrations): open at once, as was seen on the way
     overlaps: Sequence[tuple[str, tuple[int, ...]]] = ()
+    #: what statuses said that was seen not to be so while they said it
+    lies: Sequence[str] = ()
     #: what did not come to its end in time
     late: Sequence[str] = ()
     log: str = ""
@@ -221,7 +223,7 @@ def _stuck(facts: Facts) -> list[Found]:
 
 
 def _untrue(facts: Facts) -> list[Found]:
-    wrongs = []
+    wrongs = [*facts.lies]
     records = {record.uuid: record for record in facts.records}
     deleted = {server.id for server in facts.servers if server.deleted}
     ours: Counter[str] = Counter()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -23,8 +25,9 @@ from testbed.chaos.judge import Facts, Record, ServerFact, is_settled
 from testbed.cloud import CloudLab
 from testbed.kubernetes.cluster import Cluster
 from testbed.nova.hosts import Host
-from testbed.processes import Supervisor, wait_for
+from testbed.processes import ProcessDiedError, Supervisor, wait_for
 from testbed.proxy.fronts import KUBERNETES, front_of_cloud, front_of_kubernetes
+from testbed.proxy.journal import Passed
 from testbed.proxy.proxy import Proxy
 from testbed.proxy.thread import Proxies
 from testbed.proxy.watch import WatchFault
@@ -35,12 +38,14 @@ from vmferry.simulator.faults import Fault
 NAMESPACE = "chaos"
 HOSTS = tuple(Host(f"cmp{number}") for number in range(1, 6))
 SWITCH = "vmferry-stop"
+#: a real Nova whose hosts do not seem dead where the machine is merely busy
+NOVA_SETTINGS = {"report_interval": 5, "service_down_time": 40, "rpc_response_timeout": 90, "long_rpc_timeout": 240}
 #: seconds between two looks for migrations that are open at once
 LOOK = 0.4
 #: how long all may take to come to rest once nothing is in the way any more, on a busy machine
 REST = {"simulator": 120.0, "nova": 300.0}
 #: how long the rest is watched for noise
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 2.0
 
 CONFIG: dict[str, Any] = {
     "namespaces": [NAMESPACE],
@@ -61,7 +66,7 @@ def start_cloud(kind: str, supervisor: Supervisor, folder: Path) -> CloudLab:
     if kind == "nova":
         from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
 
-        return NovaLab.start(supervisor, folder / "nova", hosts=HOSTS[:4])
+        return NovaLab.start(supervisor, folder / "nova", hosts=HOSTS[:4], settings=NOVA_SETTINGS)
     # quick in what it notices, but no quicker than a real one in what it does: faults shall meet migrations under way
     settings = {"nova": SIMULATOR_SETTINGS["nova"], "durations": {}}
     file = folder / "fleet.yaml"
@@ -133,6 +138,7 @@ class _Play:
         self.deleted: set[str] = set()
         self.killed: set[str] = set()
         self.late: list[str] = []
+        self.lies: list[str] = []
         self.overlaps: set[tuple[str, tuple[int, ...]]] = set()
         self.quiet: dict[str, float] = {}
         self.busy: dict[str, float] = {}
@@ -233,10 +239,17 @@ class _Play:
                 self.cloud.knob(on, **more)
             case Do.SWITCH_ON | Do.SWITCH_OFF:
                 self._switch(deed.do is Do.SWITCH_ON)
+            case Do.KILL_AT_CHANGE:
+                self._kill_at_change(self.stage.fronts[on], more["path"])
             case Do.REVOKE_TOKENS:
                 self._revoke_tokens()
-            case Do.KILL_HOST | Do.ATTEST | Do.START_HOST:
-                self._of_host(deed.do, on)
+            case Do.KILL_HOST:
+                self.killed.add(on)
+                self.cloud.kill_compute(on)
+            case Do.ATTEST:
+                self.tenant.force_down(on)
+            case Do.START_HOST:
+                self._start_host(on)
             case _:
                 self._of_operator(deed.do)
         if deed.do not in (Do.MIGRATE, Do.CANCEL, Do.DRAIN, Do.RELEASE, Do.UNDRAIN):
@@ -265,36 +278,31 @@ class _Play:
             for proxy in self.stage.services.values():
                 self.stage.proxies.order(proxy, Fault(status=401, path="^/(?!v3)", times=2))
 
-    def _of_host(self, do: Do, host: str) -> None:
-        if do is Do.KILL_HOST:
-            self.cloud.kill_compute(host)
-            self.killed.add(host)
-        elif do is Do.ATTEST:
-            self.tenant.force_down(host)
-        else:
-            self._start_host(host)
-
     def _start_host(self, host: str) -> None:
-        """Not marked as dead any more once Nova lets us: while evacuations are not cleaned up it does not."""
+        """Not marked as dead any more once Nova lets us: after each of the host's evacuations it wants a start of its
+        nova-compute, so one that ended only after the start costs another one."""
         if host not in self.killed:
             return
-        self.killed.discard(host)
-        starter = threading.Thread(target=self.cloud.start_compute, args=(host,), daemon=True)
-        if isinstance(self.cloud, SimulatedCloud):
-            self.cloud.control("POST", f"/hosts/{host}/start")
-        else:
-            starter.start()
-        end = time.monotonic() + 120
+        end = time.monotonic() + REST[self.cloud.name]
         while True:
-            try:
-                self.tenant.force_down(host, False)
-                break
-            except TenantError:
-                if time.monotonic() > end:
-                    raise
-                time.sleep(0.5)
-        if starter.ident is not None:
-            starter.join(150)
+            # it is up only once it is not marked any more
+            starter = threading.Thread(target=self._start_compute, args=(host,), daemon=True)
+            starter.start()
+            for _ in range(10):
+                with contextlib.suppress(TenantError):
+                    self.tenant.force_down(host, False)
+                    starter.join(REST[self.cloud.name])
+                    self.tenant.wait_for_service(host, "up")
+                    self.killed.discard(host)
+                    return
+                time.sleep(1)
+            if time.monotonic() > end:
+                raise TimeoutError(f"{host} does not come back")
+            self.cloud.kill_compute(host)
+
+    def _start_compute(self, host: str) -> None:
+        with contextlib.suppress(TimeoutError, ProcessDiedError):  # that it was killed again, or is still marked
+            self.cloud.start_compute(host)
 
     def _of_operator(self, do: Do) -> None:
         pid = self.bed.supervisor.pid(OPERATOR)
@@ -308,22 +316,29 @@ class _Play:
         else:
             os.kill(pid, signal.SIGSTOP if do is Do.FREEZE_OPERATOR else signal.SIGCONT)
 
+    def _kill_at_change(self, proxy: Proxy, path: str) -> None:
+        def kill(passed: Passed) -> None:
+            if pid is not None and re.search(path, passed.path):
+                proxy.on_effect = None
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+        if (pid := self.bed.supervisor.pid(OPERATOR)) is not None:
+            proxy.on_effect = kill
+
     # -- afterwards
 
     def come_to_rest(self) -> None:
         """No trouble any more: all must come to its end, be given back and go."""
-        self.stage.proxies.clear()
+        self._no_trouble()
         self._switch(False)
         self._of_operator(Do.THAW_OPERATOR)
         self._of_operator(Do.START_OPERATOR)
         for host in list(self.killed):
             self._start_host(host)
-        for host in self.cloud.hosts:
-            if self.tenant.service(host)["forced_down"]:
-                self.tenant.force_down(host, False)
         self.cloud.reset_knobs()
         if self._wait("to be said of the hosts", self._maintained):
-            self.bed.supervisor.check(OPERATOR)
+            self.lies = self._not_empty()
         for body in self.chronicle.living("HostMaintenance"):
             name = body["metadata"]["name"]
             self.api.call("PATCH", self.api.path("hostmaintenances", name), {"spec": {"enabled": False}}, fine=(404,))
@@ -337,6 +352,11 @@ class _Play:
             for body in self.chronicle.living(kind):
                 self.api.call("DELETE", self.api.path(plural, body["metadata"]["name"]), fine=(404,))
         self._wait("to go", lambda: [*self.chronicle.living("VMMigration"), *self.chronicle.living("HostMaintenance")])
+
+    def _no_trouble(self) -> None:
+        self.stage.proxies.clear()
+        for proxy in self.stage.fronts.values():
+            proxy.on_effect = None
 
     def _wait(self, what: str, still: Callable[[], list[dict[str, Any]]]) -> bool:
         """Until nothing is left of what `still` tells; what is left is late."""
@@ -364,6 +384,18 @@ class _Play:
             return status.get("phase") in told or (bool(progress.get("blocked")) and not at_work)
 
         return [body for body in self.chronicle.living("HostMaintenance") if not waits(body)]
+
+    def _not_empty(self) -> list[str]:
+        """Hosts that are said to be empty and are not (I20)."""
+        servers = self._servers()
+        lies = []
+        for body in self.chronicle.living("HostMaintenance"):
+            status, host = body.get("status", {}), body["spec"]["host"]
+            drained = any(one["type"] == "Drained" and one["status"] == "True" for one in status.get("conditions", ()))
+            there = [server.name for server in servers if server.host == host and not server.deleted]
+            if drained and there and not status["progress"].get("left"):
+                lies.append(f"{host} is said to be drained, and {there} are there: {json.dumps(status)}")
+        return lies
 
     def _released(self) -> list[dict[str, Any]]:
         living = self.chronicle.living("HostMaintenance")
@@ -404,6 +436,7 @@ class _Play:
             writes=chronicle.writes(),
             left=[uid for uid in chronicle.objects if uid not in chronicle.gone],
             overlaps=sorted(self.overlaps),
+            lies=self.lies,
             late=[*self.late, *chronicle.trouble],
             log=log,
             quiet=self.quiet,
@@ -416,7 +449,7 @@ class _Play:
     def end(self) -> None:
         """The bed as it was before."""
         self._over.set()
-        self.stage.proxies.clear()
+        self._no_trouble()
         for name, proxy in self.stage.fronts.items():
             self.stage.faults.update(proxy.met - self._met[name])
         self._of_operator(Do.THAW_OPERATOR)

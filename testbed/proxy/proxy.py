@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -59,6 +59,8 @@ class Proxy:
         self.faults = Faults(seed)
         self.watch_faults: list[WatchFault] = []
         self.journal = Journal()
+        #: called in the proxy's thread once a request that changes something had its effect, before it is answered
+        self.on_effect: Callable[[Passed], object] | None = None
         #: how often which kind of fault was met
         self.met: Counter[str] = Counter()
         self.port = 0
@@ -152,6 +154,8 @@ class Proxy:
                 content = self._led_here(await answer.read())
         except aiohttp.ClientError:
             return reset(request)
+        if self.on_effect is not None and request.method != "GET":
+            self.on_effect(passed)
         response = web.Response(status=answer.status, body=content, headers=self._headers(answer.headers))
         if request.method == "GET" and answer.status == 200:
             kept = web.Response(status=answer.status, body=content, headers=self._headers(answer.headers))

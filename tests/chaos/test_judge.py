@@ -81,6 +81,7 @@ SPOILT: dict[str, tuple[Callable[[Facts], Facts], set[Harm]]] = {
     "a success that was none": (records(replace(RECORD, status="failed")), {Harm.UNTRUE}),
     "a failure that was none": (told(phase="Failed"), {Harm.UNTRUE}),
     "another target than the record's": (records(replace(RECORD, destination="cmp3")), {Harm.UNTRUE}),
+    "a host that is said to be empty and is not": (facts(lies=["cmp1"]), {Harm.UNTRUE}),
     "a traceback": (facts(log="x\nTraceback (most recent call last):\n y"), {Harm.NOISY}),
     "a loop of requests at rest": (facts(quiet={"compute": 100}), {Harm.NOISY}),
     "a loop of requests on the way": (facts(busy={"kubernetes": 500}), {Harm.NOISY}),

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]
 SCHEDULE = Schedule(
     seed=0,
     servers=(Vm("vm0", "cmp1", False), Vm("vm1", "cmp1", True), Vm("vm2", "cmp2", False)),
-    config={},
+    config={"maintenance": {"settle": "1s", "verifyEvery": "2s"}},
     copy_failure="error",
     deeds=(
         Deed(0.0, Do.DRAIN, "cmp1", {"maxParallel": 2}),

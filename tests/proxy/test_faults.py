@@ -141,6 +141,14 @@ async def test_a_slow_answer_comes_after_its_effect_and_a_delayed_request_before
         del front.proxy.faults.active[number]
 
 
+async def test_who_waits_for_an_effect_is_told_before_the_client_is(front: Front) -> None:
+    told: list[tuple[str, int | None, bool]] = []
+    front.proxy.on_effect = lambda passed: told.append((passed.path, passed.status, passed.answered))
+    await front.ask("GET", "/a")
+    await front.ask("POST", "/b")
+    assert told == [("/b", 202, False)]
+
+
 async def test_a_stale_read_is_the_last_one_before(front: Front) -> None:
     assert (await front.ask("GET", "/a?changes-since=1&x=2"))[1]["count"] == 1
     front.proxy.faults.add(Fault(stale=True))

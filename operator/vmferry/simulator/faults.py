@@ -4,6 +4,7 @@ answers of which a part is missing, and old ones."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import re
 import socket
@@ -184,8 +185,9 @@ async def truncated(request: web.BaseRequest, whole: web.Response) -> web.Stream
     headers = {name: value for name, value in whole.headers.items() if name != "Content-Length"}
     response = web.StreamResponse(status=whole.status, headers=headers)
     response.content_length = len(body)
-    await response.prepare(request)
-    await response.write(body[: len(body) // 2])
+    with contextlib.suppress(ConnectionResetError):  # the client did not wait for it
+        await response.prepare(request)
+        await response.write(body[: len(body) // 2])
     if request.transport is not None:
         request.transport.close()
     return response
