@@ -65,6 +65,10 @@ version: setup ## write what follows from the version, after setting it with V=0
 	@$(PY) -m release.version $(V)
 	@$(PY) -m helm.generate
 
+.PHONY: pictures
+pictures: setup ## docs/pictures: kubectl ferry in a real terminal, at work
+	@$(PY) -u -m testbed.pictures
+
 .PHONY: dist
 dist: setup ## all that a release hands out, in dist/: wheel, source, chart, install.yaml, plug-in, bill of materials, checksums
 	@$(PY) -u -m release.dist

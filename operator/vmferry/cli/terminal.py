@@ -39,14 +39,14 @@ class Paint:
 def columns(rows: Iterable[Sequence[str]]) -> list[list[str]]:
     """The rows with every cell but the last padded to its column's width."""
     listed = [[plain(cell) for cell in row] for row in rows]
-    widths = [max(map(_width, column)) for column in zip(*listed, strict=True)]
+    widths = [max(map(width, column)) for column in zip(*listed, strict=True)]
     return [
-        [*(cell + " " * (width - _width(cell)) for cell, width in zip(row[:-1], widths, strict=False)), row[-1]]
+        [*(cell + " " * (wide - width(cell)) for cell, wide in zip(row[:-1], widths, strict=False)), row[-1]]
         for row in listed
     ]
 
 
-def _width(text: str) -> int:
+def width(text: str) -> int:
     """Places on a terminal: East Asian characters take two, combining ones none."""
     if text.isascii():
         return len(text)

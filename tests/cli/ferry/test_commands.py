@@ -202,7 +202,7 @@ def test_a_terminal_is_drawn_again() -> None:
     kube = FakeKube()
     kube.script = [HALF, MOVED]
     run = Run("live shop/web-1 --watch", kube, terminal=True)
-    assert "[############............] 50%" in run.said and "\x1b[" in run.said
+    assert "[\x1b[32m############\x1b[0m............] 50%" in run.said
 
 
 #: what the operator answers, exit status, words

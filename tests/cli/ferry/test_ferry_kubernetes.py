@@ -226,7 +226,7 @@ def test_waiting_ends_with_the_migration(space: Space) -> None:
 def test_watching_in_a_terminal(space: Space) -> None:
     terminal = Terminal(space, "live", WEB, "--name", "web-1", "--watch")
     space.operate("vmm", "web-1", MIGRATING)
-    terminal.read_until("[##########..............] 42%")
+    terminal.read_until("[\x1b[32m##########\x1b[0m..............] 42%")
     space.operate("vmm", "web-1", SUCCEEDED)
     assert terminal.end() == 0, terminal.text
     assert "cmp1 -> cmp2, 1.0 GiB left" in terminal.text

@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     cancel.add_argument("-y", "--yes", action="store_true", help="do not ask")
 
     completion = add("completion", "print a script that teaches a shell to complete this")
-    completion.add_argument("shell", choices=SHELLS)
+    completion.add_argument("shell", metavar="|".join(SHELLS), choices=SHELLS)
     return top
 
 

@@ -10,12 +10,13 @@ from datetime import datetime
 from functools import cached_property
 from typing import TextIO
 
-from vmferry.cli.ferry import completion, manifests, overview, pages
+from vmferry.cli.ferry import completion, frames, manifests, overview, pages
 from vmferry.cli.ferry.arguments import MOVES
+from vmferry.cli.ferry.folding import fold
 from vmferry.cli.ferry.kube import Body, FerryError, Kind, Kube, NotFoundError, full_name
 from vmferry.cli.ferry.outcome import cancelling, outcome, read
 from vmferry.cli.ferry.output import Output, printed, short
-from vmferry.cli.ferry.screen import Screen
+from vmferry.cli.ferry.screen import Screen, columns_of
 from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
 from vmferry.cli.terminal import Paint, plain, wants_colour
 from vmferry.cli.verdict import ExitStatus
@@ -276,7 +277,10 @@ class Ferry:
         return Waiting(around.now, around.sleep, self._note, screen, self._args.wait_timeout)
 
     def _screen(self) -> Screen | None:
-        return Screen(self._people, self._around.environment) if self._args.watch else None
+        if not self._args.watch:
+            return None
+        paint = Paint(wants_colour(self._people, self._around.environment))
+        return Screen(self._people, self._around.environment, dress=lambda line: frames.dressed(line, paint))
 
     @property
     def _people(self) -> TextIO:
@@ -297,9 +301,15 @@ class Ferry:
         return ExitStatus.ALL_OK
 
     def _write(self, bodies: list[Body], page: Callable[[], list[str]], *, as_list: bool = False) -> None:
-        text = printed(bodies, self._output, as_list=as_list) if self._output.data else "\n".join(page()) + "\n"
-        self._around.out.write(text)
-        self._around.out.flush()
+        out = self._around.out
+        if self._output.data:
+            out.write(printed(bodies, self._output, as_list=as_list))
+        else:
+            lines = page()
+            # a list is a table of many columns, which is easier read where the terminal itself breaks it
+            folded = fold(lines, columns_of(out)) if out.isatty() and not as_list else lines
+            out.write("\n".join(folded) + "\n")
+        out.flush()
 
 
 def _apart(parts: Iterable[list[str]]) -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from vmferry.cli.ferry.outcome import Object, Standing, outcome
 from vmferry.cli.ferry.overview import age
 from vmferry.cli.ferry.pages import title
-from vmferry.cli.terminal import plain
+from vmferry.cli.terminal import Paint, plain
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MoveState
@@ -15,6 +16,9 @@ from vmferry.resources.words import MoveState
 _WIDTH = 24
 #: moves and blockers that a drain's frame names, each
 _NAMED = 5
+_BAR = re.compile(r"(?P<before> *\[)(?P<full>#+)(?P<after>.*)")
+_STATE = re.compile(r"(?P<before>  )(?P<state>moving|returning|blocked)(?P<after> .*)")
+_STATE_COLOURS = {"moving": "cyan", "returning": "cyan", "blocked": "red"}
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
@@ -47,6 +51,15 @@ def frame(obj: Object, now: datetime) -> list[str]:
     if said := _said(obj):
         lines.append(f"  {said}")
     return [plain(text) if not text.startswith("  ") else "  " + plain(text) for text in lines]
+
+
+def dressed(line: str, paint: Paint) -> str:
+    """A frame's line in colours."""
+    if match := _BAR.fullmatch(line):
+        return f"{match['before']}{paint(match['full'], 'green')}{match['after']}"
+    if match := _STATE.fullmatch(line):
+        return f"{match['before']}{paint(match['state'], _STATE_COLOURS[match['state']])}{match['after']}"
+    return line
 
 
 def _phase(obj: Object) -> str:

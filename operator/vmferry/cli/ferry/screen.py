@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +12,19 @@ from typing import TextIO
 class Screen:
     """One of these shows one object."""
 
-    def __init__(self, out: TextIO, environment: Mapping[str, str], *, width: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self,
+        out: TextIO,
+        environment: Mapping[str, str],
+        *,
+        width: Callable[[], int] | None = None,
+        dress: Callable[[str], str] = str,
+    ) -> None:
+        """`dress` colours a line of a frame, once it is as short as it has to be."""
         self._out = out
         self._redraws = out.isatty() and environment.get("TERM") not in (None, "", "dumb")
-        self._width = width or (lambda: shutil.get_terminal_size().columns)
+        self._width = width or (lambda: columns_of(out))
+        self._dress = dress
         self._drawn = 0
         self._last = ""
 
@@ -32,7 +42,7 @@ class Screen:
             return
         # a line that wraps would take two places, and the next frame would begin too low
         fitted = [fit(text, self._width() - 1) for text in frame]
-        self._out.write(self._up() + "".join(f"{text}\n" for text in fitted))
+        self._out.write(self._up() + "".join(f"{self._dress(text)}\n" for text in fitted))
         self._out.flush()
         self._drawn = len(fitted)
 
@@ -45,6 +55,17 @@ class Screen:
 
     def _up(self) -> str:
         return f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+
+
+def columns_of(out: TextIO) -> int:
+    """Of the terminal that `out` is: now, for it may be dragged wider. COLUMNS wins, as everywhere."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    try:
+        return os.get_terminal_size(out.fileno()).columns or shutil.get_terminal_size().columns
+    except (OSError, ValueError):
+        return shutil.get_terminal_size().columns
 
 
 def fit(text: str, width: int) -> str:

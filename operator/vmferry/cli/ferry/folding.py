@@ -1,0 +1,36 @@
+"""Long lines of a page on a terminal: broken between words, and continued below their last column."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from vmferry.cli.terminal import width as places
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+#: two spaces or more: the next column
+_GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
+
+
+def fold(lines: Iterable[str], width: int) -> list[str]:
+    """The page in lines of at most `width` places, as far as its words allow that."""
+    return [part for line in lines for part in _folded(line, width)]
+
+
+def _folded(line: str, width: int) -> list[str]:
+    bare = _COLOUR.sub("", line)
+    if places(bare) <= width:
+        return [line]
+    indent = len(bare) - len(bare.lstrip()) + 2
+    columns = [gap.end() for gap in _GAP.finditer(bare) if gap.end() <= width // 2]
+    hanging = " " * (columns[-1] if columns else min(indent, width // 2))
+    # a single space stands between words, more of them between columns, which stay as they are
+    first, *words = re.split(r"(?<=\S) (?=\S)", line)
+    parts = [first]
+    for word in words:
+        longer = f"{parts[-1]} {word}"
+        if places(_COLOUR.sub("", longer)) <= width:
+            parts[-1] = longer
+        else:
+            parts.append(hanging + word)
+    return parts
