@@ -182,6 +182,12 @@ def of_kind(kind: str) -> Iterator[str]:
     return (name for name, state in STATES.items() if state.kind == kind and state.kstatus != "Terminating")
 
 
+def brief(body: Body) -> Body:
+    """Without what no health depends on: it is long, and changes."""
+    kept = ("observedGeneration", "phase", "conditions")
+    return {**body, "status": {name: body["status"][name] for name in kept if name in body["status"]}}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_examples_are_objects_of_the_reconcilers(
     kind: str, bodies: Mapping[str, Body], verdicts: Mapping[str, Verdict]
@@ -190,7 +196,7 @@ def test_the_examples_are_objects_of_the_reconcilers(
     tests = []
     for name in of_kind(kind):
         file = f"testdata/{name.partition('-')[2]}.yaml"
-        assert written(folder / file, dumped(bodies[name])), file
+        assert written(folder / file, dumped(brief(bodies[name]))), file
         health = verdicts[name].argo_cd
         tests.append({"healthStatus": {"status": health.status, "message": health.message}, "inputPath": file})
     assert written(folder / "health_test.yaml", dumped({"tests": tests}))
