@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import drains, operating, planning, preflight, refresh, rivals
+from tests.bench import drains, looks, operating, planning, preflight, refresh, rivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ FIGURES = (
     Figure("preflight-fleet-outlooks-to-plain", 0.2, preflight.outlooks_to_plain),
     Figure("preflight-fleet-memory-MiB", 300, preflight.fleet_memory),
     Figure("preflight-fleet-minutes", 2, preflight.fleet_minutes),
+    Figure("operator-look-at-one-of-5000-to-10", 1.5, looks.many_to_few),
     Figure("operator-5000-calls-per-live-migration", 4, lambda: operating.seen().calls_live),
     Figure("operator-5000-calls-per-cold-migration", 7, lambda: operating.seen().calls_cold),
     Figure("operator-5000-polls-to-those-of-10", 1.1, lambda: operating.seen().polls),
