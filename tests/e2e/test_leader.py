@@ -169,6 +169,8 @@ def test_I31_the_switch_stops_new_moves_and_lifted_they_go_on(player: Player, ma
     maintenance.phase("Released")
     assert player.tenant.service("cmp1")["status"] == "enabled", "a host is given back all the same"
 
+    # a request is kept from being sent at once, statuses know of it with the next poll
+    wait_for(lambda: "vmferry_stopped 1.0" in bed.probe("metrics")[1], 60, "the operator to know that it is stopped")
     another = boot(player, 1)[0]
     move = player.apply(another, type="Live", target={"host": "cmp2"})
     status = player.wait(move, "told that it is stopped", lambda s: reason(s) == "Stopped")
