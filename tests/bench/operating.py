@@ -104,6 +104,7 @@ def seen() -> Seen:
         with scene.counted() as count:
             scene.create(cold)
             scene.wait_until_over(cold)
+        note(f"calls and writes of a live migration: {found.calls_live:.3g}, {found.writes_live:.3g}")
         found.calls_cold, found.writes_cold = count.calls / len(cold), count.writes_each(cold)
 
         with scene.counted() as count:
@@ -189,18 +190,30 @@ class _Scene:
             marker = f"&marker={page[-1]['id']}"
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            context = ssl.create_default_context(cafile=str(self.bed.cluster.ca_file))
-            connection = http.client.HTTPSConnection(str(self._address.hostname), self._address.port, context=context)
-            self._local.connection = connection
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        connection.request(method, path, json.dumps(body) if body else None, headers)
-        answer = connection.getresponse()
+        try:
+            connection = self._connection()
+            connection.request(method, path, json.dumps(body) if body else None, headers)
+            answer = connection.getresponse()
+        except http.client.RemoteDisconnected:
+            # one that was idle for long is closed
+            self._local.connection = None
+            if method != "GET":
+                raise
+            return self._call(method, path)
         text = answer.read()
         if answer.status >= 400:
             raise ValueError(f"{method} {path}: {answer.status} {text[:500]!r}")
         return json.loads(text)
+
+    def _connection(self) -> http.client.HTTPSConnection:
+        """This thread's own."""
+        known: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
+        if known is None:
+            context = ssl.create_default_context(cafile=str(self.bed.cluster.ca_file))
+            known = http.client.HTTPSConnection(str(self._address.hostname), self._address.port, context=context)
+            self._local.connection = known
+        return known
 
     def create(self, objects: Sequence[Wish]) -> None:
         def one(wish: Wish) -> None:
