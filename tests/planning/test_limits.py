@@ -173,4 +173,7 @@ def test_who_may_start_is_what_going_through_the_whole_line_tells(seed: int) -> 
             into[one.target_host] += 1
             expected.append(one)
     assert list(next_up(Ahead.of(ahead), now, limits)) == expected
+    for number, one in enumerate(ahead):
+        free = full(one.source_host, one.target_host, snapshot(), tuple(flying), ahead[:number], limits) is None
+        assert not free or one in expected, "who is not held back is woken"
     assert (now.leaving, now.coming) == (traffic(snapshot(), tuple(flying)).leaving, now.coming), "nothing is used up"
