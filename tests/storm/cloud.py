@@ -10,6 +10,7 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
@@ -17,7 +18,7 @@ from urllib.parse import urlencode
 from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
 from multidict import MultiDict
 
-from tests.storm.virtual import START, Loop, moment
+from tests.storm.virtual import START, Loop
 from vmferry.cloud.nova import CloudError, NovaDoor
 from vmferry.cloud.nova.door import _Connected
 from vmferry.cloud.observer import Observer, Pace
@@ -121,10 +122,8 @@ class Site:
         return Answer(reply.status, "" if reply.body is None else reply.body, {**headers, **reply.headers})
 
 
-def moment_of(cloud: Cloud) -> Any:
-    clock = cloud.clock
-    assert isinstance(clock, SimulatedClock)
-    return moment(clock._loop)
+def moment_of(cloud: Cloud) -> datetime:
+    return datetime.fromtimestamp(cloud.now, UTC)
 
 
 class Weather:

@@ -16,9 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import wraps
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import openstack
 from keystoneauth1.adapter import Adapter
@@ -57,7 +58,7 @@ from vmferry.cloud.model import (
     ServerGroup,
     Service,
 )
-from vmferry.cloud.nova import parse
+from vmferry.cloud.nova import parse, well_typed
 from vmferry.redaction import redact
 
 #: below it a failed migration's reason cannot be read (2.84: details of action events)
@@ -100,6 +101,7 @@ PLACEMENT_THREADS = 4
 TEXT = 1000
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 #: told of each request: the service, the operation like `GET /servers/{id}`, the HTTP status (None: no answer came) and
 #: how many seconds it took; called in the thread that sent it
@@ -107,6 +109,10 @@ Told = Callable[[str, str, int | None, float], None]
 
 #: what may come out of a request besides an answer
 _FAILURES = (ClientException, SDKException, OSError)
+
+
+#: what comes of an answer that is not what the API's reference promises
+_ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 class CloudError(Exception):
@@ -118,6 +124,19 @@ class CloudError(Exception):
         self.status = status
         #: how the cloud's own logs know the request; not in the text, which would differ each time
         self.request_id = request_id
+
+
+def _reads(method: Callable[P, T]) -> Callable[P, T]:
+    """A read of the cloud: whatever its answers hold, it brings what it promises or raises `CloudError`."""
+
+    @wraps(method)
+    def read(*args: P.args, **named: P.kwargs) -> T:
+        try:
+            return method(*args, **named)
+        except _ODD as error:
+            raise CloudError(f"cannot read {method.__name__}: {type(error).__name__} {_short(error)}") from None
+
+    return read
 
 
 class NovaDoor:
@@ -210,6 +229,7 @@ class NovaDoor:
 
     # -- servers and their migrations
 
+    @_reads
     def servers(self, changes_since: datetime | None = None) -> tuple[list[Server], set[str]]:
         """All servers of all projects, or those changed since and every build; and the ids of those that are gone.
 
@@ -227,16 +247,19 @@ class NovaDoor:
                 found[raw["id"]] = _parsed(parse.server, raw)
         return [one for one in found.values() if one.id not in gone], gone
 
+    @_reads
     def builds(self) -> list[Server]:
         """Every server being built, of all projects; one that the scheduler has not handed over yet has no host."""
         raws = self._server_pages({"status": "BUILD"})
         return [_parsed(parse.server, raw) for raw in raws if raw["status"] not in parse.GONE]
 
+    @_reads
     def server(self, server_id: str) -> Server | None:
         """One server now; None when Nova itself says that there is none."""
         raw = self._compute(f"/servers/{server_id}", route="/servers/{id}", microversion=self._of_servers)
         return None if raw is None else _parsed(parse.server, raw["server"])
 
+    @_reads
     def migrations(self, changes_since: datetime | None = None) -> list[Migration]:
         """All migrations changed since; with None all open ones and those of the last hour.
 
@@ -256,11 +279,13 @@ class NovaDoor:
                     found[raw["uuid"]] = _parsed(parse.migration, raw)
         return list(found.values())
 
+    @_reads
     def server_migrations(self, server_id: str) -> tuple[Migration, ...]:
         """Every migration of the server, newest first; empty for a server that is unknown or deleted."""
         raws = self._migration_pages({"instance_uuid": server_id})
         return tuple(sorted((_parsed(parse.migration, raw) for raw in raws), key=lambda m: m.id, reverse=True))
 
+    @_reads
     def actions(self, server_id: str, request_id: str | None = None) -> tuple[InstanceAction, ...]:
         """What was asked of the server, newest first; the action of `request_id`, or else the newest one, comes with
         its events. Empty for a server that is unknown.
@@ -278,6 +303,7 @@ class NovaDoor:
                 found = [full if one.request_id == wanted else one for one in found]
         return tuple(found)
 
+    @_reads
     def progress(self, server_id: str, migration_id: int) -> Progress | None:
         """How far a live migration's copy is; None before it is queued, after it ended and for other kinds."""
         try:
@@ -292,20 +318,24 @@ class NovaDoor:
 
     # -- hosts
 
+    @_reads
     def services(self) -> list[Service]:
         """Every nova-compute service."""
         raw = self._must("/os-services", {"binary": "nova-compute"})
         return [_parsed(parse.service, one) for one in raw["services"]]
 
+    @_reads
     def hypervisors(self) -> list[Hypervisor]:
         """Every hypervisor. Not above 2.87: from 2.88 on Nova asks each host for its uptime meanwhile."""
         raws = self._pages("/os-hypervisors/detail", "hypervisors", "id", {})
         return [_parsed(parse.hypervisor, raw) for raw in raws]
 
+    @_reads
     def aggregates(self) -> list[Aggregate]:
         """Every host aggregate."""
         return [_parsed(parse.aggregate, raw) for raw in self._must("/os-aggregates")["aggregates"]]
 
+    @_reads
     def server_groups(self) -> list[ServerGroup]:
         """The server groups of all projects. Nova pages them by offset and tells no end but an empty page."""
         found: list[ServerGroup] = []
@@ -316,6 +346,7 @@ class NovaDoor:
                 return found
             found += [_parsed(parse.server_group, raw) for raw in raws]
 
+    @_reads
     def projects(self) -> dict[str, str]:
         """Project names by id; empty where we may not list them."""
         found: dict[str, str] = {}
@@ -329,6 +360,7 @@ class NovaDoor:
             path = (raw.get("links") or {}).get("next")
         return found
 
+    @_reads
     def ports(self) -> dict[str, tuple[str, ...]] | None:
         """By server id the types of its ports that are not `normal` ones, sorted; None where Neutron does not tell us.
 
@@ -356,6 +388,7 @@ class NovaDoor:
                 return {server_id: tuple(sorted(kinds)) for server_id, kinds in found.items()}
             asked["marker"] = raw["ports"][-1]["id"]
 
+    @_reads
     def resources(self, providers: Collection[str]) -> dict[str, parse.Resources] | None:
         """What Placement tells of the providers (hypervisor UUIDs); None where it cannot be asked.
 
@@ -382,12 +415,14 @@ class NovaDoor:
                 return None
             raise
 
+    @_reads
     def hosts(self) -> dict[str, Host]:
         """Every compute host by its name."""
         hypervisors = self.hypervisors()
         resources = self.resources([hypervisor.id for hypervisor in hypervisors])
         return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
 
+    @_reads
     def host_look(self, host: str, hypervisor: str | None = None) -> tuple[HostLook, list[Server]]:
         """Everything that shows whether the host (a service's exact name, I1) is empty (I20), and the servers that
         were seen: those on it and all builds. `hypervisor` is its UUID; without it, it is looked up first.
@@ -415,11 +450,13 @@ class NovaDoor:
         # of one that is in both lists the later word counts
         return look, list({one.id: one for one in (*builds, *servers)}.values())
 
+    @_reads
     def service(self, host: str) -> Service | None:
         """The nova-compute service of exactly that name; None when Nova lists none."""
         raw = self._must("/os-services", {"binary": "nova-compute", "host": host})
         return next((_parsed(parse.service, one) for one in raw["services"] if one.get("host") == host), None)
 
+    @_reads
     def host_migrations(self, host: str) -> list[Migration]:
         """Every migration from the host or to it, newest first, ended ones too.
 
@@ -427,6 +464,7 @@ class NovaDoor:
         """
         return [_parsed(parse.migration, raw) for raw in self._migration_pages({"host": host})]
 
+    @_reads
     def servers_on_hypervisor(self, hypervisor: str) -> frozenset[str]:
         """The servers that the hypervisor's record lists, soft-deleted ones too (2.75: also when there are none)."""
         path = f"/os-hypervisors/{hypervisor}"
@@ -435,6 +473,7 @@ class NovaDoor:
             raise CloudError(f"GET {path}: Nova does not know it", HTTPStatus.NOT_FOUND)
         return _parsed(parse.hypervisor_servers, raw)
 
+    @_reads
     def consumers(self, provider: str) -> frozenset[str] | None:
         """Who holds room of a provider (a hypervisor's UUID): servers, and migrations that hold their source.
 
@@ -774,11 +813,13 @@ def _since(moment: datetime | None) -> dict[str, str]:
 def _parsed(parser: Callable[[parse.Json], T], raw: parse.Json) -> T:
     """Raises `CloudError` for an entry that is not what the API's reference promises."""
     try:
-        return parser(raw)
+        found = parser(raw)
+        well_typed.check(found)
+        return found
     except parse.PartialAnswerError as error:
         raise CloudError(str(error)) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CloudError(f"cannot read a {parser.__name__}: {type(error).__name__} {error}") from None
+    except _ODD as error:
+        raise CloudError(f"cannot read a {parser.__name__}: {type(error).__name__} {_short(error)}") from None
 
 
 def _body(answer: Any, route: str) -> Any:
@@ -817,6 +858,11 @@ def _fault(answer: Any) -> str | None:
 def _snippet(answer: Any) -> str:
     """The beginning of an answer that is no OpenStack fault."""
     return redact(" ".join(str(answer.text).split()))[:200] or "(empty)"
+
+
+def _short(error: BaseException) -> str:
+    """Its words in one line, for they may quote the answer."""
+    return " ".join(str(error).split())[:200]
 
 
 def _describe(error: BaseException) -> str:
