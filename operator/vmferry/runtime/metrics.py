@@ -135,9 +135,9 @@ STOPPED = Gauge("vmferry_stopped", "1 while the kill switch keeps new moves from
 BUILD = Info("vmferry_build", "Always 1; which version this is")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scraped:
-    """A gauge that is computed when it is asked for."""
+    """A gauge that is computed when it is asked for. Each is itself only: objects are counted by it, often."""
 
     name: str
     help: str
