@@ -12,7 +12,7 @@ from tests.build import flavor
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
-from vmferry.cloud.model import Migration, MigrationKind, Part, Snapshot
+from vmferry.cloud.model import InstanceAction, Migration, MigrationKind, Part, Snapshot
 from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Name
@@ -333,6 +333,38 @@ def test_I5_a_completed_record_is_no_success_while_the_server_is_elsewhere() -> 
     life.one_pass()
     assert life.status.phase == "Verifying"
     assert life.status.completed_at is None
+
+
+def touched_right_after(action: str, **change: object) -> Life:
+    """Our move is over, and before we look somebody else has asked something of the server."""
+    life = Life(cloud())
+    life.one_pass()
+    target = life.cloud.migrations[0].target_host
+    life.cloud.migrations[0] = replace(life.cloud.migrations[0], status="completed")
+    fields = {"host": target, "task_state": None, **change}
+    life.cloud.servers[SERVER] = replace(life.cloud.servers[SERVER], **fields)  # type: ignore[arg-type]
+    life.cloud._about["req-theirs"] = SERVER
+    life.cloud.actions.append(InstanceAction("req-theirs", action, None, "somebody", started_at=life.cloud.now))
+    life.run(120)
+    return life
+
+
+def test_I5_a_server_that_somebody_suspends_right_after_its_move_has_moved() -> None:
+    life = touched_right_after("suspend", vm_state="suspended", status="SUSPENDED")
+    assert life.status.phase == "Succeeded"
+    assert life.status.attempts[-1].message == "somebody else has changed the server since: it is SUSPENDED"
+
+
+@pytest.mark.parametrize(
+    ("what", "change"),
+    [
+        ("it is in ERROR", {"vm_state": "error", "status": "ERROR"}),
+        ("it is elsewhere, and Nova has no record of another move", {"host": "cmp9"}),
+        ("it is being changed", {"vm_state": "active", "task_state": "suspending"}),
+    ],
+)
+def test_I5_somebody_elses_action_makes_no_success_of_a_server_that(what: str, change: dict[str, object]) -> None:
+    assert touched_right_after("suspend", **change).status.phase == "Verifying", what
 
 
 def test_a_person_who_aborts_our_migration_is_not_fought() -> None:

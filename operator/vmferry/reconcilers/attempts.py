@@ -294,10 +294,14 @@ def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     patience = max(deadline(attempt, server, scope), attempt.started_at + scope.policy.timeout_base)
     # the shared view shows the arrival within a poll or two; only then is the server asked for by itself
     waited = scope.status.phase is Phase.VERIFYING and scope.now - attempt.started_at >= _POLL * 5
-    if waited and not scope.has_fresh_detail():
-        return scope.needs()
+    detail = scope.world.detail
+    if waited and (detail is None or detail.actions is None or not scope.has_fresh_detail()):
+        return scope.needs(actions=True)
     if scope.has_fresh_detail() and server is None:
         _end(scope, attempt, SERVER_GONE, "the server was deleted while it was being moved")
+        return None
+    if server is not None and detail is not None and _others_came_after(scope, record, server, detail):
+        _end(scope, attempt, record.status, f"somebody else has changed the server since: it is {server.status}")
         return None
     found = f"it is on {server.host}, {server.status}, task {server.task_state}" if server else "it is not listed"
     message = f"Nova's record is {record.status}; waiting for the server at {record.target_host}: {found}"
@@ -306,6 +310,16 @@ def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     else:
         scope.conditions.progressing("Verifying", message)
     return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+
+
+def _others_came_after(scope: Scope, record: Migration, server: Server, detail: Detail) -> bool:
+    """Our record is good, and what was last asked of the server was asked by somebody else: that it is not as we would
+    have left it is their will, and nothing that will pass. Nova lets nobody touch it before our move is over."""
+    newest = detail.actions[0] if detail.actions else None
+    theirs = newest is not None and newest.user_id not in (None, scope.snapshot.user_id)
+    moved_on = any(other.id > record.id for other in detail.migrations)
+    there = server.host == record.target_host or moved_on
+    return theirs and there and server.task_state is None and server.vm_state not in ("error", "resized")
 
 
 def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
