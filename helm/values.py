@@ -104,6 +104,7 @@ class Values(_Section):
     cloud: CloudAccess
     config: Opaque
     crds: Crds
+    uninstall_check: Switch
     service_account: ServiceAccount
     user_roles: UserRoles
     termination_grace_period_seconds: Annotated[int, Field(ge=1)]

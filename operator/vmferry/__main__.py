@@ -1,4 +1,4 @@
-"""`vmferry operator`, `vmferry preflight` and `vmferry version`."""
+"""`vmferry operator`, `vmferry preflight`, `vmferry uninstall-check` and `vmferry version`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,24 @@ main.add_command(preflight)
 def version() -> None:
     """Print the version."""
     click.echo(__version__)
+
+
+@main.command("uninstall-check")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Instead of the Pod's ServiceAccount.")
+@click.option("--namespace", "namespaces", multiple=True, help="Look at the VMMigrations of this one only; repeatable.")
+def uninstall_check(kubeconfig: Path | None, namespaces: tuple[str, ...]) -> None:
+    """Say whether the operator may go: exit status 0 if it owes nothing, 1 if it does, 2 if that cannot be told."""
+    from vmferry.cli import leaving
+    from vmferry.cli.ferry.edge import connect
+    from vmferry.cli.ferry.kube import FerryError
+
+    try:
+        owed = leaving.owed(connect(str(kubeconfig) if kubeconfig else None, None), namespaces)
+    except FerryError as error:
+        click.echo(f"cannot tell: {error}", err=True)
+        sys.exit(2)
+    click.echo("\n".join(leaving.told(owed)))
+    sys.exit(1 if owed else 0)
 
 
 @main.command()

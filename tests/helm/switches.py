@@ -18,7 +18,7 @@ SWITCHES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "crds": {
         "kept": {},
-        "deleted": {"crds": {"keep": False}},
+        "deleted": {"crds": {"keep": False}, "uninstallCheck": {"enabled": False}},
         "none": {"crds": {"install": False}},
     },
     "pods": {

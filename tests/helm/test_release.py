@@ -10,7 +10,9 @@ import sys
 import tempfile
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +120,8 @@ def clean(site: Site) -> Iterator[Site]:
     """Without a release or the definitions, before and after."""
     site.cluster.kubectl_run("delete", "serviceaccount", "vmferry", "--namespace", NAMESPACE, "--ignore-not-found")
     yield site
-    site.helm("uninstall", "vmferry", "--ignore-not-found")
+    # without a kubelet no hook ends
+    site.helm("uninstall", "vmferry", "--ignore-not-found", "--no-hooks")
     # the API server comes back to a definition that it could not finish at once after longer and longer pauses
     site.cluster.kubectl_run("delete", "crd", *CRDS, "--ignore-not-found", "--timeout=300s")
 
@@ -156,6 +159,10 @@ NOTES: dict[str, tuple[dict[str, Any], str]] = {
         "kubectl create configmap halt -n vmferry-system",
     ),
     "what to do before uninstalling": ({}, "give back the hosts that are in maintenance"),
+    "where it is said why uninstalling is refused": (
+        {},
+        "kubectl logs job/vmferry-uninstall -n vmferry-system` says why",
+    ),
     "that uninstalling would delete everything": ({"crds": {"keep": False}}, "WARNING: crds.keep is false"),
 }
 
@@ -243,7 +250,7 @@ def test_the_life_of_a_release_with_resources(clean: Site) -> None:
     assert resources(site) == before, "definitions that are not the release's any more stay, too"
     site.helm("upgrade", "vmferry", new, "--reset-values")
 
-    site.helm("uninstall", "vmferry")
+    site.helm("uninstall", "vmferry", "--no-hooks")
     assert resources(site) == before
     for crd in CRDS:
         assert "deletionTimestamp" not in site.get("crd", crd)["metadata"]
@@ -256,11 +263,82 @@ def test_the_life_of_a_release_with_resources(clean: Site) -> None:
     assert resources(site) == before, "a later install goes on with them"
 
     # as the chart's README says, for those who have no operator any more
-    site.helm("uninstall", "vmferry")
+    site.helm("uninstall", "vmferry", "--no-hooks")
     for what in (("vmm", "web-1", "--namespace", "migrations"), ("hm", "cmp1")):
         site.cluster.kubectl_run("delete", *what, "--wait=false")
         site.cluster.kubectl_run("patch", *what, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
     assert site.get("vmm,hm", "--all-namespaces")["items"] == []
+
+
+@dataclass(frozen=True)
+class Uninstall:
+    """`helm uninstall` with its hook: the test is the kubelet and the Job's controller."""
+
+    site: Site
+    kubeconfig: Path
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """What the hook's container said; helm's own end is checked by what it means for helm."""
+        job = ("job", "vmferry-uninstall", "--namespace", NAMESPACE)
+        before = self._uid()
+        with ThreadPoolExecutor() as pool:
+            helm_ends = pool.submit(self.site.helm, "uninstall", "vmferry", "--timeout", "120s")
+            wait_for(lambda: self._uid() not in (None, before), 60, "the hook's Job")
+            pod = self.site.get(*job)["spec"]["template"]["spec"]
+            (container,) = pod["containers"]
+            assert pod["serviceAccountName"] == "vmferry"
+            command = [sys.executable, "-m", "vmferry", *container["args"], "--kubeconfig", str(self.kubeconfig)]
+            said = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_PROXY": "*"})
+            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            good = said.returncode == 0
+            words = ("SuccessCriteriaMet", "Complete") if good else ("FailureTarget", "Failed")
+            about = {"status": "True", "lastTransitionTime": now, "reason": "Test", "message": "as the kubelet saw it"}
+            status: dict[str, Any] = {"startTime": now, "conditions": [{"type": word, **about} for word in words]}
+            status |= {"completionTime": now, "succeeded": 1} if good else {"failed": 1}
+            patch = json.dumps({"status": status})
+            self.site.cluster.kubectl_run("patch", *job, "--subresource=status", "--type=merge", f"--patch={patch}")
+            if good:
+                helm_ends.result(120)
+            else:
+                with pytest.raises(HelmError, match=r"pre-delete hook|job vmferry-uninstall failed"):
+                    helm_ends.result(120)
+        return said
+
+    def _uid(self) -> str | None:
+        found = self.site.get("jobs", "--namespace", NAMESPACE)["items"]
+        return next((one["metadata"]["uid"] for one in found), None)
+
+
+def test_nothing_is_uninstalled_while_a_host_is_held_or_a_move_in_flight(clean: Site, tmp_path: Path) -> None:
+    site = clean
+    site.helm("install", "vmferry", CHART, values={"serviceAccount": {"create": False, "name": "vmferry"}})
+    if "vmferry" not in site.names("serviceaccounts"):
+        site.cluster.kubectl_run("create", "serviceaccount", "vmferry", "--namespace", NAMESPACE)
+    put_resources(site)
+    before = resources(site)
+    kubeconfig = site.cluster.service_account_kubeconfig(NAMESPACE, "vmferry", tmp_path / "kubeconfig")
+    uninstall = Uninstall(site, kubeconfig)
+
+    said = uninstall.run()
+    assert said.returncode == 1, said.stderr
+    assert "HostMaintenance cmp1: Draining" in said.stdout and "VMMigration migrations/web-1: Queued" in said.stdout
+    assert resources(site) == before and "vmferry" in site.names("deployments")
+
+    def state() -> str:
+        return str(json.loads(site.helm("status", "vmferry", "--output", "json"))["info"]["status"])
+
+    assert state() == "uninstalling", "helm itself says so, although nothing is gone"
+    site.helm("rollback", "vmferry", "1")
+    assert (state(), resources(site)) == ("deployed", before), "as the chart's README says, for those who stay"
+
+    # what the operator does at the end of each
+    for what in (("vmm", "web-1", "--namespace", "migrations"), ("hm", "cmp1")):
+        site.cluster.kubectl_run("patch", *what, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
+    said = uninstall.run()
+    assert (said.returncode, said.stdout) == (0, "nothing is in flight and no host is held: the operator may go\n")
+    assert not site.names("deployments") and not site.names("jobs"), "the Job goes, too"
+    text = yaml.safe_dump_all([MIGRATION, MAINTENANCE])
+    site.cluster.kubectl_run("delete", "--timeout=60s", "--filename", "-", input=text)
 
 
 def test_definitions_that_are_there_already_are_taken_over_when_asked_for(clean: Site) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from helm.generate import CHART, ROOT
 from tests.helm.chart import NAMESPACE, HelmError, Objects, helm, one, render
 from tests.helm.switches import COMBINATIONS, SWITCHES, values_of
+from vmferry.__main__ import main
 from vmferry.runtime.config import Config, parse
 
 # helm is built along with the API server
@@ -197,6 +199,27 @@ def test_only_looking_is_open_to_everybody_with_a_role_of_kubernetes(plain: Obje
         "vmferry-editor": [],
         "vmferry-admin": [],
     }
+
+
+def test_the_check_before_uninstalling_is_as_restricted_as_the_operator(plain: Objects) -> None:
+    hook, operator = one(plain, "Job"), one(plain, "Deployment")
+    assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-delete"
+    mine, theirs = (one_["spec"]["template"]["spec"] for one_ in (hook, operator))
+    for part in ("serviceAccountName", "securityContext"):
+        assert mine[part] == theirs[part]
+    (check,), (container,) = mine["containers"], theirs["containers"]
+    for part in ("image", "imagePullPolicy", "securityContext", "resources"):
+        assert check[part] == container[part]
+    selector = operator["spec"]["selector"]["matchLabels"]
+    assert not selector.items() <= hook["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_check_looks_where_the_operator_does(tmp_path: Path) -> None:
+    job = one(render(tmp_path, {"config": {"namespaces": ["shop", NAMESPACE]}}), "Job")
+    (check,) = job["spec"]["template"]["spec"]["containers"]
+    assert check["args"] == ["uninstall-check", "--namespace=shop", f"--namespace={NAMESPACE}"]
+    done = CliRunner().invoke(main, [*check["args"], "--help"])
+    assert done.exit_code == 0, "the image's program knows all that"
 
 
 def test_an_inline_cloud_is_mounted_from_the_secret_that_is_made(tmp_path: Path) -> None:

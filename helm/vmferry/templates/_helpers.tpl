@@ -27,6 +27,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
+{{/* Of Pods that only ask: the Service must not send anybody there, and no policy or budget count them. */}}
+{{- define "vmferry.testLabels" -}}
+app.kubernetes.io/name: {{ include "vmferry.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "vmferry.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}

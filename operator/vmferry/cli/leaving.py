@@ -1,0 +1,61 @@
+"""`vmferry uninstall-check`: whether anything would stay half done without an operator. The chart asks before it goes.
+
+To what carries our finalizer something is owed: to a host that we have disabled, a move in flight, a server that we
+have stopped. Without an operator nobody would see to it, and the object could not be deleted any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vmferry.cli.ferry.kube import Body, Kube, NotInstalledError, full_name
+from vmferry.cli.terminal import plain
+from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import FINALIZER, VMMigration
+
+#: of a long list
+_NAMED = 20
+
+
+def owed(kube: Kube, namespaces: Sequence[str]) -> list[Body]:
+    """The objects that the operator has to see to their end; VMMigrations of these namespaces, or of all.
+
+    Raises FerryError. A cluster that does not know our kinds has none.
+    """
+    try:
+        maintenances = kube.list(HostMaintenance, None)
+        where: Sequence[str | None] = namespaces or [None]
+        migrations = [body for one in where for body in kube.list(VMMigration, one)]
+    except NotInstalledError:
+        return []
+    return [*_with(MAINTENANCE_FINALIZER, maintenances), *_with(FINALIZER, migrations)]
+
+
+def _with(finalizer: str, bodies: Iterable[Body]) -> list[Body]:
+    return [body for body in bodies if finalizer in body["metadata"].get("finalizers", ())]
+
+
+def told(bodies: Sequence[Body]) -> list[str]:
+    """What stands against going, and what to do about it."""
+    if not bodies:
+        return ["nothing is in flight and no host is held: the operator may go"]
+    lines = ["the operator has to see to the end of this first; without it nobody would:"]
+    lines += [f"  {_said(body)}" for body in bodies[:_NAMED]]
+    if len(bodies) > _NAMED:
+        lines.append(f"  and {len(bodies) - _NAMED} more")
+    lines.append("what to do:")
+    for body in bodies[:_NAMED]:
+        if body["kind"] == HostMaintenance.KIND:
+            name = body["metadata"]["name"]
+            patch = '\'{"spec":{"enabled":false}}\''
+            lines.append(f"  give the host back: kubectl patch hm {name} --type=merge -p {patch}")
+            lines.append(f"    kubectl wait --for=jsonpath={{.status.phase}}=Released hm/{name} --timeout=1h")
+    if any(body["kind"] == VMMigration.KIND for body in bodies):
+        lines.append("  let the moves end: kubectl get vmm -A")
+    return [*lines, "or leave all this as it is, for an operator that comes later: helm uninstall --no-hooks"]
+
+
+def _said(body: Body) -> str:
+    phase = (body.get("status") or {}).get("phase") or "Pending"
+    return plain(f"{full_name(body['kind'], body['metadata'])}: {phase}")
