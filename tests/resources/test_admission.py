@@ -222,4 +222,4 @@ def test_the_columns_tell_where_a_server_goes(space: Space) -> None:
 
 def test_explain_knows_the_fields(space: Space) -> None:
     told = space.kubectl("explain", "vmmigration.spec.server")
-    assert "The server to move." in told and "The server's UUID." in told
+    assert "The server to move: " in told and "The server's UUID, " in told
