@@ -234,17 +234,6 @@ def test_watching_in_a_terminal(space: Space) -> None:
     assert "\x1b[32mSucceeded\x1b[0m: Live from cmp1 to cmp2 is complete" in terminal.text.splitlines()[-1]
 
 
-def test_ctrl_c_leaves_the_migration_and_says_so(space: Space) -> None:
-    terminal = Terminal(space, "live", WEB, "--name", "web-1", "--watch")
-    space.operate("vmm", "web-1", MIGRATING)
-    terminal.read_until("42%")
-    terminal.process.send_signal(signal.SIGINT)
-    assert terminal.end() == 130
-    assert f"VMMigration {space.namespace}/web-1 stays as it is and goes on in the cluster" in terminal.text
-    assert "Traceback" not in terminal.text
-    assert space.get("vmm", "web-1")["status"]["phase"] == "Migrating"
-
-
 def test_cancelling_in_a_terminal_asks(space: Space) -> None:
     space.ferry("live", WEB, "--name", "web-1")
     terminal = Terminal(space, "cancel", "web-1")

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.kubernetes
 __all__ = ["space"]
 
 Open = Callable[..., Terminal]
-SCREENS = {"wide": 120, "as wide as most": 80, "narrow": 40, "hardly there": 12}
+SCREENS = {"wide": 120, "narrow": 40, "hardly there": 12}
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
