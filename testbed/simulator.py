@@ -53,7 +53,7 @@ class SimulatedCloud:
         try:
             url = wait_for(
                 lambda: ready.read_text().strip() if ready.exists() else "",
-                30,
+                180,  # ten thousand servers on a busy machine take a while
                 "the simulator's address",
                 lambda: supervisor.check(_PROCESS),
             )
