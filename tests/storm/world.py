@@ -32,9 +32,9 @@ from vmferry.simulator import fleet
 STORMY = 300.0
 CALM = 2400.0
 #: seconds without any change, after which nothing more is expected
-STILL = 200.0
-#: seconds of the stillness after which not one status is written any more
-QUIET = 100.0
+STILL = 400.0
+#: seconds of the stillness after which not one status is written any more: a look that failed comes back within 300 s
+QUIET = 310.0
 #: wrongs after which a storm need not go on
 ENOUGH = 20
 
