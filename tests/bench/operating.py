@@ -319,6 +319,8 @@ def _scene() -> Iterator[_Scene]:
             "localUnlessShared": True,
             "operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": [f"cluster{n}" for n in range(_CLUSTERS)]}],
             "limits": {"perSource": 1, "perTarget": 50, "total": 2 * HOSTS},
+            # the mass is not late, however long a busy machine takes
+            "timeoutBase": "4h",
         }
         bed.config_file.write_text(yaml.safe_dump(config))
         bed.start_operator()
