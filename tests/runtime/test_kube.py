@@ -8,7 +8,7 @@ import pytest
 from kubernetes.aio.client import Configuration
 
 from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kind
-from vmferry.runtime.kube import Kube
+from vmferry.runtime.kube import Kube, KubeError
 
 
 class Calls:
@@ -87,3 +87,32 @@ async def test_a_call_for_an_object_in_a_namespace_names_it(calls: Any) -> None:
     await kube.delete(VM_MIGRATION, key, "uid", "1")
     await kube.create(VM_MIGRATION, {"metadata": {"namespace": "team", "name": "web"}})
     assert [rest[:2] for _, rest in api.made] == [("team", "vmmigrations")] * 3
+
+
+@pytest.mark.parametrize("answer", ["<html>Welcome</html>", None, [], {}, {"items": [], "metadata": {}}])
+async def test_a_list_that_is_none_is_an_error_that_its_callers_expect(
+    calls: Any, monkeypatch: pytest.MonkeyPatch, answer: Any
+) -> None:
+    """Anything else would end the re-list, and with it the operator."""
+    kube, api = calls
+
+    async def answered(*_: Any, **__: Any) -> Any:
+        return answer
+
+    monkeypatch.setattr(api, "list_cluster_custom_object", answered, raising=False)
+    with pytest.raises(KubeError, match="the answer is no"):
+        async for _ in kube.pages(HOST_MAINTENANCE, []):
+            pass
+
+
+async def test_a_lease_that_is_none_is_an_error_that_the_election_expects(
+    calls: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube, api = calls
+
+    async def answered(*_: Any, **__: Any) -> Any:
+        return "<html>Welcome</html>"
+
+    monkeypatch.setattr(api, "get_namespaced_custom_object", answered, raising=False)
+    with pytest.raises(KubeError, match="no JSON object: <html>Welcome"):
+        await kube.get_lease("vmferry-system", "vmferry")

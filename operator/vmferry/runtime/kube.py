@@ -132,8 +132,8 @@ class Kube:
                     answer = await self._call(
                         "list", kind, namespace, limit=PAGE, _continue=page, _request_timeout=LIST_SECONDS
                     )
-                yield answer["items"], int(answer["metadata"]["resourceVersion"])
-                page = answer["metadata"].get("continue")
+                items, version, page = _page(answer)
+                yield items, version
                 if not page:
                     break
 
@@ -289,5 +289,15 @@ def _status(error: ApiException) -> Body:
 
 
 def _body(answer: object) -> Body:
-    assert isinstance(answer, dict)
+    """Raises KubeError for what is no JSON object: something in between may answer 200 with a page of its own."""
+    if not isinstance(answer, dict):
+        raise KubeError(f"the answer is no JSON object: {' '.join(str(answer).split())[:200]}")
     return answer
+
+
+def _page(answer: Body) -> tuple[list[Body], int, str | None]:
+    """Objects, resourceVersion of the list, and how to go on; None at its end. Raises KubeError for what is no list."""
+    try:
+        return answer["items"], int(answer["metadata"]["resourceVersion"]), answer["metadata"].get("continue")
+    except (KeyError, TypeError, ValueError) as error:
+        raise KubeError(f"the answer is no list: {type(error).__name__} {error}") from error
