@@ -299,3 +299,19 @@ async def test_a_worker_wakes_when_the_rest_is_over() -> None:
     queue.done("a")
     async with asyncio.timeout(30):
         assert await waiting == "b"
+
+
+def test_a_patient_key_that_becomes_urgent_is_given_to_one_worker_only() -> None:
+    queue, _ = make()
+    queue.add("k", patient=True)
+    for number in range(IN_A_ROW):  # after so many it is the patient lane's turn
+        queue.add(f"other-{number}")
+        taken = queue.poll()
+        assert taken == f"other-{number}"
+        queue.done(taken)
+    queue.add("k")
+    queue.add("z")
+    assert [queue.poll(), queue.poll(), queue.poll()] == ["k", "z", None]
+    queue.done("k")
+    queue.done("z")
+    assert queue.poll() is None

@@ -100,6 +100,8 @@ class WorkQueue(Generic[K]):
         if key in self._processing:
             self._again.add(key)
             return
+        # in one lane only: who is in both is given out from either, to two workers at once
+        self._patience.discard(key)
         self._waiting[key] = self._clock()
         self._ready.append(key)
         self._wake.set()
