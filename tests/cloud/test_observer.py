@@ -492,6 +492,12 @@ async def test_a_host_action_counts_although_the_look_after_it_fails() -> None:
         await until(lambda: not observer.snapshot.hosts["cmp1"].service.enabled, "the next poll")
 
 
+async def test_I12_heartbeats_come_with_the_clouds_own_time() -> None:
+    async with watching(FakeDoor()) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        assert observer.snapshot.services_at == NOW
+
+
 async def test_a_poll_of_the_services_under_way_does_not_undo_a_host_action() -> None:
     door = FakeDoor()
     async with watching(door) as observer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -25,10 +25,12 @@ def ask(
     attested: bool = False,
     policy: Policy | None = None,
     read_ago: timedelta = timedelta(),
+    services_at: datetime | None = None,
     **source: Any,
 ) -> Question:
     read_at = dict.fromkeys(Part, NOW - read_ago)
-    view = snapshot(hosts=[host("host-a", **source), host("host-b")], read_at=read_at)
+    hosts = [host("host-a", **source), host("host-b")]
+    view = snapshot(hosts=hosts, read_at=read_at, services_at=services_at)
     return question(server(), kind, view, target=None, attested=attested, policy=policy or Policy())
 
 
@@ -107,6 +109,22 @@ CASES: dict[str, Case] = {
         ("by force", "less than 60 s"),
         ("60 s",),
         "host-a",
+    ),
+    "a clock of ours that is an hour ahead makes no living host silent (I12)": fails(
+        ask(
+            EVACUATE,
+            attested=True,
+            forced_down=True,
+            services_at=NOW - timedelta(hours=1),
+            **silent(3605),
+        ),
+        Reason.HOST_NOT_FAILED,
+        ("by force", "less than 60 s"),
+        ("60 s",),
+        "host-a",
+    ),
+    "a clock of ours that is behind keeps no dead host from being evacuated": passes(
+        ask(EVACUATE, attested=True, services_at=NOW + timedelta(hours=1), **silent(-3500)), "silent for 60 s"
     ),
     "the time of silence is policy (I12)": fails(
         ask(EVACUATE, attested=True, policy=Policy(host_down_for=timedelta(minutes=10)), **silent(300)),

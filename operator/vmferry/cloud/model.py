@@ -458,6 +458,8 @@ class Snapshot:
     user_id: str | None = None
     #: when each part was last read whole or brought up to date; a part never read is missing
     read_at: Mapping[Part, datetime] = field(default_factory=dict)
+    #: by the cloud's clock, as the heartbeats are: when the compute services were asked for; None: it tells no time
+    services_at: datetime | None = None
     #: why the last read failed, None when it did not
     trouble: str | None = None
     servers_by_host: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

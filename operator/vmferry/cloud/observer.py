@@ -114,6 +114,8 @@ class Observer:
         self._full_at: dict[Part, float] = {}
         self._seen_at: dict[Part, datetime] = {}
         self._services: list[Service] = []
+        #: when they were asked for, by the cloud's clock
+        self._services_at: datetime | None = None
         #: when the read of them began
         self._services_read = float("-inf")
         self._hypervisors: list[Hypervisor] = []
@@ -382,10 +384,10 @@ class Observer:
 
     async def _read_services(self) -> None:
         """A poll that began before an action must not undo what was read after it."""
-        begun = time.monotonic()
+        begun, at = time.monotonic(), self.door.cloud_time() if self.door.tells_time else None
         services = await self._call(self.door.services)
         if begun >= self._services_read:
-            self._services, self._services_read = services, begun
+            self._services, self._services_read, self._services_at = services, begun, at
 
     async def _read_resources(self) -> None:
         hypervisors = self._hypervisors or await self._call(self.door.hypervisors)
@@ -398,7 +400,7 @@ class Observer:
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
         differs = hosts != self._snapshot.hosts
         # also when they are equal: the heartbeats are newer, which wakes nobody
-        self._snapshot = replace(self._snapshot, hosts=hosts)
+        self._snapshot = replace(self._snapshot, hosts=hosts, services_at=self._services_at)
         self._tell(hosts_changed=differs)
 
     async def _read_groups(self) -> None:

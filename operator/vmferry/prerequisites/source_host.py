@@ -58,8 +58,9 @@ def _failed_host(question: Question, source: Host) -> Finding:
             "check the host; its compute service has never reported",
             source.name,
         )
-    # a view that is old itself must not make a living host look silent
-    silent = min(question.now, question.snapshot.read_at.get(Part.HOSTS, question.now)) - service.last_seen
+    # neither a view that is old itself nor a clock of ours that is ahead may make a living host look silent
+    read_at = min(question.now, question.snapshot.read_at.get(Part.HOSTS, question.now))
+    silent = (question.snapshot.services_at or read_at) - service.last_seen
     needed = question.policy.host_down_for
     if silent < needed:
         how = "is marked down by force but still reported" if service.forced_down else "reported"
