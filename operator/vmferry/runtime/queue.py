@@ -38,12 +38,15 @@ class WorkQueue(Generic[K]):
         self,
         *,
         backoff_base: float = 1.0,
-        backoff_cap: float = 300.0,
+        backoff_cap: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`waited` is told how long each key that is given out was ready."""
+        """`waited` is told how long each key that is given out was ready.
+
+        The pause after failures ends soon after an outage does: a move in flight is not seen to its end meanwhile.
+        """
         self._base = backoff_base
         self._cap = backoff_cap
         self._clock = clock
