@@ -255,16 +255,21 @@ def test_a_patient_wish_during_a_look_is_kept_unless_the_look_fails() -> None:
         assert queue.poll() == (None if failed else "a")
 
 
-@given(st.lists(st.tuples(st.sampled_from(["now", "patient", "soon", "later", "poll", "done"]), st.integers(0, 5))))
-def test_no_wish_is_lost(steps: list[tuple[str, int]]) -> None:
-    """Whatever was wished for is looked at after the wish."""
-    queue, clock = make()
+STEPS = st.tuples(st.sampled_from(["now", "patient", "soon", "later", "poll", "done"]), st.integers(0, 5))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(STEPS, max_size=80), st.sampled_from([1, 2, IN_A_ROW]))
+def test_no_wish_is_lost(steps: list[tuple[str, int]], in_a_row: int) -> None:
+    """Whatever was wished for is looked at after the wish, and by one worker at a time, whichever lane has its turn."""
+    queue, clock = make(in_a_row=in_a_row)
     wished: set[str] = set()
     held: list[str] = []
     for step, number in steps:
         key = f"k{number}"
         if step == "poll":
             if (got := queue.poll()) is not None:
+                assert got not in held
                 held.append(got)
                 wished.discard(got)
         elif step == "done":

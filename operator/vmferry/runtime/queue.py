@@ -39,6 +39,7 @@ class WorkQueue(Generic[K]):
         *,
         backoff_base: float = 1.0,
         backoff_cap: float = 60.0,
+        in_a_row: int = IN_A_ROW,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
@@ -65,6 +66,7 @@ class WorkQueue(Generic[K]):
         self._slow: tuple[K, float] | None = None
         self._rested_at = float("-inf")
         self._in_a_row = 0
+        self._most_in_a_row = in_a_row
         self._soon: _Timers[K] = _Timers()
         self._later: _Timers[K] = _Timers()
         self._failures: dict[K, int] = {}
@@ -122,7 +124,7 @@ class WorkQueue(Generic[K]):
         if self._closed:
             return None
         key = None
-        if not self._ready or self._in_a_row >= IN_A_ROW:
+        if not self._ready or self._in_a_row >= self._most_in_a_row:
             key = self._next_patient()
         if key is None:
             if not self._ready:
