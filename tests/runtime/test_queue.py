@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vmferry.runtime.queue import IN_A_ROW, LONGEST_REST, REST, QueueClosedError, WorkQueue
+from vmferry.runtime.queue import IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, QueueClosedError, WorkQueue
 
 
 class Clock:
@@ -304,6 +304,31 @@ async def test_a_worker_wakes_when_the_rest_is_over() -> None:
     queue.done("a")
     async with asyncio.timeout(30):
         assert await waiting == "b"
+
+
+def test_R30_a_patient_look_that_waits_for_an_answer_does_not_keep_its_lane() -> None:
+    queue, clock = make()
+    for key in ("a", "b", "c"):
+        queue.add(key, patient=True)
+    assert queue.poll() == "a"
+    clock.now += LONGEST_LOOK / 2
+    assert queue.poll() is None
+    clock.now += LONGEST_LOOK / 2
+    assert [queue.poll(), queue.poll()] == ["b", None]
+    queue.done("a")
+    assert queue.poll() is None, "whose turn it is now is b"
+    queue.done("b")
+    clock.now += LONGEST_REST
+    assert queue.poll() == "c"
+
+
+async def test_a_worker_wakes_for_the_patient_lane_while_a_look_in_it_waits() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a", patient=True)
+    assert await queue.get() == "a"
+    queue.add("b", patient=True)
+    async with asyncio.timeout(30):
+        assert await queue.get() == "b"
 
 
 def test_a_patient_key_that_becomes_urgent_is_given_to_one_worker_only() -> None:

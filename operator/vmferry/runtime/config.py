@@ -378,7 +378,7 @@ class Config(_Section):
     polling: Annotated[
         Polling, told("How often the cloud is read; poll, hosts, resources and groups shorter than policy.maxViewAge.")
     ] = Polling()
-    workers: Annotated[int, Field(ge=1, le=64), told("Objects that are looked at at once.")] = 4
+    workers: Annotated[int, Field(ge=1, le=64), told("Objects that are looked at at once.")] = 8
     resync: Annotated[Duration, told("How often all objects are listed and looked at again.")] = timedelta(minutes=10)
     grace: Annotated[Duration, told("How long running looks may take to finish once the operator is told to stop.")] = (
         timedelta(seconds=20)

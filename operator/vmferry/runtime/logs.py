@@ -62,6 +62,8 @@ def set_up(log: Log) -> None:
     # these tell every request, with headers, when debugging
     for chatty in ("kubernetes", "aiohttp.access", "keystoneauth", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel("WARNING")
+    # warns of each connection above ten at once, which is only closed after its use
+    logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
 
 
 def asked_as(request_id: str | None) -> dict[str, str]:

@@ -44,7 +44,9 @@ async def run(config: Config) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call)
-    return await Operator(config, Observer(door, Pace(**config.polling.seconds()))).run(stop)
+    # requests that hang, one a worker at most, leave threads to the polls
+    observer = Observer(door, Pace(**config.polling.seconds()), threads=config.workers + 8)
+    return await Operator(config, observer).run(stop)
 
 
 class Operator:

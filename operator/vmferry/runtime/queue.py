@@ -23,6 +23,8 @@ K = TypeVar("K", bound=Hashable)
 REST = 0.5
 #: but no longer than that, in seconds
 LONGEST_REST = 1.0
+#: a patient look that takes longer, in seconds, waits for an answer: it keeps the lane no more
+LONGEST_LOOK = 1.0
 #: keys with a change after which a patient one has its turn all the same
 IN_A_ROW = 20
 
@@ -62,7 +64,7 @@ class WorkQueue(Generic[K]):
         #: the patient lane; the deque may hold keys that are not in the set any more
         self._patient: deque[K] = deque()
         self._patience: set[K] = set()
-        #: the patient key that is being looked at, and since when
+        #: the patient key that was given out last and is being looked at, and since when
         self._slow: tuple[K, float] | None = None
         self._rested_at = float("-inf")
         self._in_a_row = 0
@@ -140,7 +142,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def _next_patient(self) -> K | None:
-        if self._slow is not None or self._clock() < self._rested_at:
+        if self._clock() < self._patient_at():
             return None
         for _ in range(len(self._patient)):
             key = self._patient.popleft()
@@ -151,6 +153,11 @@ class WorkQueue(Generic[K]):
                 self._slow = key, self._clock()
                 return key
         return None
+
+    def _patient_at(self) -> float:
+        """When the patient lane may have its next turn."""
+        held = self._slow[1] + LONGEST_LOOK if self._slow is not None else float("-inf")
+        return max(self._rested_at, held)
 
     async def get(self, timeout: float | None = None) -> K | None:  # noqa: ASYNC109 - a pause, not a deadline
         """The next key, waiting for it; None after `timeout` seconds. Raises QueueClosedError once closed."""
@@ -164,7 +171,7 @@ class WorkQueue(Generic[K]):
             if deadline is not None and self._clock() >= deadline:
                 return None
             self._wake.clear()
-            rested = self._rested_at if self._patience and self._slow is None else None
+            rested = self._patient_at() if self._patience else None
             if rested is not None and rested <= self._clock():
                 rested = None  # all of them are in the hands of others, who say when they are done
             due = self._soon.next(), self._later.next()
