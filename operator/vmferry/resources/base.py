@@ -17,6 +17,8 @@ API_VERSION = f"{GROUP}/{VERSION}"
 _NUMBER = "[0-9]{1,6}"
 _MOST = 999_999
 _DURATION = re.compile(rf"(?:({_NUMBER})h)?(?:({_NUMBER})m)?(?:({_NUMBER})s)?")
+#: characters of a wrong value that an error repeats
+_SHOWN = 64
 #: the same rule for the API server: hours, minutes, seconds in this order, at least one of them
 DURATION_PATTERN = f"^({_NUMBER}h({_NUMBER}m)?({_NUMBER}s)?|{_NUMBER}m({_NUMBER}s)?|{_NUMBER}s)$"
 
@@ -27,9 +29,19 @@ def parse_duration(text: object) -> timedelta:
         return text
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None or not match.group(0):
-        raise ValueError(f"{text!r} is not a duration: write hours, minutes and seconds like 30m, 1h30m or 90s")
+        raise ValueError(f"{shown(text)} is not a duration: write hours, minutes and seconds like 30m, 1h30m or 90s")
     hours, minutes, seconds = (int(group or 0) for group in match.groups())
     return timedelta(hours=hours, minutes=minutes, seconds=seconds)
+
+
+def shown(value: object) -> str:
+    """A wrong value in an error's sentence, quoted. No list or mapping: it may be endless, or hold a secret."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= _SHOWN else value[:_SHOWN] + "…")
+    if isinstance(value, list | dict):
+        return "a list" if isinstance(value, list) else "a mapping"
+    # Python does not print thousands of digits
+    return "such a number" if isinstance(value, int) and abs(value) > 2**63 else repr(value)[:_SHOWN]
 
 
 def format_duration(span: timedelta) -> str:

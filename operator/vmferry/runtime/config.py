@@ -14,6 +14,7 @@ A few places can be given by the environment, where a container needs that: see 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
@@ -21,20 +22,26 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from vmferry import policy as rules
 from vmferry.cloud.facts.os_info import operating_system
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.prerequisites.words import Name
-from vmferry.resources.base import Duration, format_duration
+from vmferry.resources.base import Duration, clip, format_duration, shown
 
 _DEFAULTS = rules.Policy()
 
 
 #: a third of a Lease's duration is to spare
 LONGEST_VERIFY = timedelta(seconds=80)
+
+#: of any duration
+LONGEST = timedelta(days=366)
+
+#: of anything that is counted
+MOST = 1_000_000
 
 #: what client-go adds at random to the pause between two tries to lead, as a part of it
 JITTER = 0.2
@@ -47,6 +54,33 @@ def told(description: str) -> Any:
 
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+
+
+def _not_for_ever(span: timedelta) -> timedelta:
+    """What is added to a moment, or multiplied first, must stay within the calendar."""
+    if span > LONGEST:
+        raise ValueError(f"must be at most {format_duration(LONGEST)}")
+    return span
+
+
+def _within_a_day(span: timedelta) -> timedelta:
+    """The same for what is multiplied: by GiB, or doubled with each attempt."""
+    if span > timedelta(days=1):
+        raise ValueError("must be at most 24h")
+    return span
+
+
+Span = Annotated[Duration, AfterValidator(_not_for_ever)]
+
+
+def _in_figures(count: int) -> int:
+    """It stands in sentences, and Python does not print thousands of digits."""
+    if count > MOST:
+        raise ValueError(f"must be at most {MOST}")
+    return count
+
+
+Count = Annotated[int, Field(ge=1), AfterValidator(_in_figures)]
 
 
 class ConfigError(Exception):
@@ -63,6 +97,18 @@ def _positive(span: timedelta) -> timedelta:
     return span
 
 
+def _no_nul(path: Path) -> Path:
+    """No file system takes one, and Python says so where nobody expects it."""
+    if "\0" in str(path):
+        raise ValueError("must not contain a NUL character")
+    return path
+
+
+File = Annotated[Path, AfterValidator(_no_nul)]
+#: of an address to listen on: an IP address, IPv6 with its zone, or a name of labels that DNS takes
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{1,45}(%[\w.-]{1,15})?|[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7}", re.ASCII)
+
+
 class Cloud(_Section):
     """Which cloud of which clouds.yaml."""
 
@@ -72,7 +118,7 @@ class Cloud(_Section):
         told("Which cloud of clouds.yaml. Without it the environment's OS_* variables say which."),
     ] = None
     clouds_file: Annotated[
-        Path | None, told("The clouds.yaml. Without it openstacksdk looks where it always does.")
+        File | None, told("The clouds.yaml. Without it openstacksdk looks where it always does.")
     ] = None
 
 
@@ -80,17 +126,17 @@ class Polling(_Section):
     """How often the parts of the shared view are read, see `cloud.observer.Pace`."""
 
     poll: Annotated[
-        Duration, told("Servers and migrations, by what changed since; every 2s while something is being migrated.")
+        Span, told("Servers and migrations, by what changed since; every 2s while something is being migrated.")
     ] = timedelta(seconds=5)
     full: Annotated[
-        Duration, told("Servers and migrations, all of them, against what a read of changes does not show.")
+        Span, told("Servers and migrations, all of them, against what a read of changes does not show.")
     ] = timedelta(minutes=5)
-    hosts: Annotated[Duration, told("Compute services, hypervisors and aggregates.")] = timedelta(seconds=10)
-    resources: Annotated[Duration, told("Placement: room, traits, sharing providers.")] = timedelta(seconds=20)
-    groups: Annotated[Duration, told("Server groups, and the ports of servers in Neutron.")] = timedelta(seconds=20)
-    projects: Annotated[Duration, told("The names of projects, by which servers are found.")] = timedelta(seconds=30)
+    hosts: Annotated[Span, told("Compute services, hypervisors and aggregates.")] = timedelta(seconds=10)
+    resources: Annotated[Span, told("Placement: room, traits, sharing providers.")] = timedelta(seconds=20)
+    groups: Annotated[Span, told("Server groups, and the ports of servers in Neutron.")] = timedelta(seconds=20)
+    projects: Annotated[Span, told("The names of projects, by which servers are found.")] = timedelta(seconds=30)
     facts: Annotated[
-        Duration,
+        Span,
         told("Private Cloud Director's resource manager, where there is one; that it is silent makes no view stale."),
     ] = timedelta(seconds=20)
 
@@ -130,7 +176,7 @@ class OperatingSystems(_OfHosts):
     @classmethod
     def _is_known(cls, text: str) -> str:
         if operating_system(text) is None:
-            raise ValueError(f"{text!r} is no distribution with its version, like Ubuntu 22.04")
+            raise ValueError(f"{shown(text)} is no distribution with its version, like Ubuntu 22.04")
         return text
 
     def rule(self) -> rules.SystemOf:
@@ -158,18 +204,16 @@ class GuestCPUs(_OfHosts):
 class Limits(_Section):
     """How many migrations may run at once, everybody's counted."""
 
-    per_source: Annotated[int, Field(ge=1), told("Migrations at once away from one host.")] = (
-        _DEFAULTS.limits.per_source
-    )
-    per_target: Annotated[int, Field(ge=1), told("Migrations at once onto one host.")] = _DEFAULTS.limits.per_target
-    total: Annotated[int, Field(ge=1), told("Migrations at once in the whole cloud.")] = _DEFAULTS.limits.total
+    per_source: Annotated[Count, told("Migrations at once away from one host.")] = _DEFAULTS.limits.per_source
+    per_target: Annotated[Count, told("Migrations at once onto one host.")] = _DEFAULTS.limits.per_target
+    total: Annotated[Count, told("Migrations at once in the whole cloud.")] = _DEFAULTS.limits.total
 
 
 class Maintenance(_Section):
     """How hosts are drained: `vmferry.policy.Maintenance` as YAML."""
 
     max_hosts_per_cluster: Annotated[
-        int, Field(ge=1), told("Hosts of one availability zone in maintenance at once; a further one is Queued.")
+        Count, told("Hosts of one availability zone in maintenance at once; a further one is Queued.")
     ] = _DEFAULTS.maintenance.max_hosts_per_cluster
     headroom_percent: Annotated[
         int,
@@ -179,11 +223,11 @@ class Maintenance(_Section):
             "it is not begun, unless its ignoreHeadroom says so. 0: not asked."
         ),
     ] = _DEFAULTS.maintenance.headroom_percent
-    settle: Annotated[Duration, told("Between the two looks that must both find a host empty.")] = (
+    settle: Annotated[Span, told("Between the two looks that must both find a host empty.")] = (
         _DEFAULTS.maintenance.settle
     )
     verify_every: Annotated[
-        Duration,
+        Span,
         told("How often a host in maintenance is looked at again; at most 1m20s, for the look renews its Lease."),
     ] = _DEFAULTS.maintenance.verify_every
     namespace: Annotated[
@@ -222,8 +266,7 @@ class Policy(_Section):
     ] = Limits()
     maintenance: Annotated[Maintenance, told("How hosts are drained.")] = Maintenance()
     bandwidth: Annotated[
-        int | None,
-        Field(ge=1),
+        Count | None,
         told(
             "What may be copied at once over one host's management network, in units: a live or cold migration is one, "
             "and one more for each 100 GiB of local disk. What is heavier than the limit runs alone. Without it "
@@ -234,37 +277,37 @@ class Policy(_Section):
         list[Name], told("Prerequisites that may pass although nobody tells the facts. Never Storage.")
     ] = []
     max_view_age: Annotated[
-        Duration, told("A view of the cloud that is older decides nothing; the resources say CloudViewStale.")
+        Span, told("A view of the cloud that is older decides nothing; the resources say CloudViewStale.")
     ] = _DEFAULTS.max_view_age
     host_down_for: Annotated[
-        Duration, told("A host counts as failed only after its compute service was silent for this long.")
+        Span, told("A host counts as failed only after its compute service was silent for this long.")
     ] = _DEFAULTS.host_down_for
-    timeout_base: Annotated[Duration, told("Deadline of an attempt whose resource names none; see timeoutPerGiB.")] = (
+    timeout_base: Annotated[Span, told("Deadline of an attempt whose resource names none; see timeoutPerGiB.")] = (
         _DEFAULTS.timeout_base
     )
     timeout_per_gib: Annotated[
-        Duration,
+        Span,
         Field(alias="timeoutPerGiB"),
         told("What each GiB of memory and local disk to copy adds to timeoutBase."),
     ] = _DEFAULTS.timeout_per_gib
     stop_timeout: Annotated[
-        Duration, told("How long a graceful stop, and the start after it, may take; then the migration has failed.")
+        Span, told("How long a graceful stop, and the start after it, may take; then the migration has failed.")
     ] = _DEFAULTS.stop_timeout
     recheck: Annotated[
-        Duration, told("How often what is blocked or paused is looked at again, if no change in the cloud wakes it.")
+        Span, told("How often what is blocked or paused is looked at again, if no change in the cloud wakes it.")
     ] = _DEFAULTS.recheck
-    retry_backoff: Annotated[Duration, told("Between a failed attempt and the next, doubled with each one.")] = (
+    retry_backoff: Annotated[Span, told("Between a failed attempt and the next, doubled with each one.")] = (
         _DEFAULTS.retry_backoff
     )
-    progress_every: Annotated[
-        Duration, told("How often the bytes of a running live migration are read and written.")
-    ] = _DEFAULTS.progress_every
+    progress_every: Annotated[Span, told("How often the bytes of a running live migration are read and written.")] = (
+        _DEFAULTS.progress_every
+    )
     record_grace: Annotated[
-        Duration,
+        Span,
         told("How long Nova may take to show the record of a move before its other records are asked for it."),
     ] = _DEFAULTS.record_grace
     ttl_after_finished: Annotated[
-        Duration | None,
+        Span | None,
         told(
             "Delete finished VMMigrations that do not say themselves how long they stay; those of a HostMaintenance go "
             "with it, and what was applied (kubectl apply, a pipeline) stays. Without it all stay."
@@ -288,6 +331,8 @@ class Policy(_Section):
         return names
 
     _positive = field_validator("max_view_age", "timeout_base", "stop_timeout", "recheck", "progress_every")(_positive)
+
+    _within_a_day = field_validator("timeout_per_gib", "retry_backoff")(_within_a_day)
 
     def rules(self) -> rules.Policy:
         plain = {name: getattr(self, name) for name in type(self).model_fields}
@@ -332,6 +377,13 @@ class Health(_Section):
     address: Annotated[str, told("The address to listen on; a Pod needs 0.0.0.0.")] = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535), told("The port; 0: a free one, which the log tells.")] = 8080
 
+    @field_validator("address")
+    @classmethod
+    def _can_be_listened_on(cls, text: str) -> str:
+        if _ADDRESS.fullmatch(text) is None:
+            raise ValueError("must be an IP address or the name of a host")
+        return text
+
 
 class LeaderElection(_Section):
     """Which of several operators acts; the spans mean what they do in client-go."""
@@ -341,12 +393,12 @@ class LeaderElection(_Section):
     )
     name: Annotated[ObjectName, told("The name of the Lease, in the operator's own namespace.")] = "vmferry"
     lease_duration: Annotated[
-        Duration, told("A standby takes over when the leader was silent for this long; longer than renewDeadline.")
+        Span, told("A standby takes over when the leader was silent for this long; longer than renewDeadline.")
     ] = timedelta(seconds=15)
     renew_deadline: Annotated[
-        Duration, told("A leader that could not renew for this long stops; longer than 1.2 times retryPeriod.")
+        Span, told("A leader that could not renew for this long stops; longer than 1.2 times retryPeriod.")
     ] = timedelta(seconds=10)
-    retry_period: Annotated[Duration, told("Between two tries to lead, or to renew.")] = timedelta(seconds=2)
+    retry_period: Annotated[Span, told("Between two tries to lead, or to renew.")] = timedelta(seconds=2)
 
     _positive = field_validator("lease_duration", "renew_deadline", "retry_period")(_positive)
 
@@ -364,7 +416,7 @@ class Config(_Section):
 
     cloud: Annotated[Cloud, told("Which OpenStack.")] = Cloud()
     kubeconfig: Annotated[
-        Path | None,
+        File | None,
         told("The kubeconfig. Without it $KUBECONFIG, the Pod's ServiceAccount or the user's own, in this order."),
     ] = None
     namespaces: Annotated[
@@ -379,8 +431,8 @@ class Config(_Section):
         Polling, told("How often the cloud is read; poll, hosts, resources and groups shorter than policy.maxViewAge.")
     ] = Polling()
     workers: Annotated[int, Field(ge=1, le=64), told("Objects that are looked at at once.")] = 8
-    resync: Annotated[Duration, told("How often all objects are listed and looked at again.")] = timedelta(minutes=10)
-    grace: Annotated[Duration, told("How long running looks may take to finish once the operator is told to stop.")] = (
+    resync: Annotated[Span, told("How often all objects are listed and looked at again.")] = timedelta(minutes=10)
+    grace: Annotated[Span, told("How long running looks may take to finish once the operator is told to stop.")] = (
         timedelta(seconds=20)
     )
     log: Annotated[Log, told("What it says on stderr.")] = Log()
@@ -436,29 +488,75 @@ ENVIRONMENT = {
 }
 
 
+#: a ConfigMap holds no more; a device would never end
+_LARGEST = 1024 * 1024
+#: problems that are told; whoever has more has written something else than a configuration
+_TOLD = 20
+#: what stands behind these in PyYAML's words may be a password that begins with * or !
+_WORD = re.compile(r"\b(alias|tag|handle|anchor) ['\"].*", re.DOTALL)
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's own, which lets errors of Python pass where a scalar is not what its tag or its look says."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
+            raise yaml.constructor.ConstructorError(None, None, f"no good {kind}", node.start_mark) from error
+
+
 def load(path: Path, environment: Mapping[str, str]) -> Config:
     """Read the file; the environment wins over it. Raises ConfigError."""
+    source = str(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            raw = file.read(_LARGEST + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not YAML: {' '.join(str(error).split())}") from error
-    return parse({} if data is None else data, environment, str(path))
+        raise _error(source, f"cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise _error(source, f"cannot be read: {error}") from error
+    if len(raw) > _LARGEST:
+        raise _error(source, "is larger than 1 MiB")
+    try:
+        data = yaml.load(raw.decode("utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except UnicodeDecodeError as error:
+        raise _error(source, f"is not YAML: no UTF-8 at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        raise _error(source, f"is not YAML: {_where(error)}") from error
+    except RecursionError as error:
+        raise _error(source, "is nested too deeply") from error
+    return parse({} if data is None else data, environment, source)
+
+
+def _where(error: yaml.YAMLError) -> str:
+    """What is wrong at which line, without the line itself: a password may stand in it."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return str(error)
+    said, mark = _WORD.sub(r"\1", error.problem or "unreadable"), error.problem_mark
+    return f"{said}, line {mark.line + 1}, column {mark.column + 1}" if mark else said
 
 
 def parse(data: Any, environment: Mapping[str, str], source: str = "configuration") -> Config:
-    """From parsed YAML; raises ConfigError with every wrong field."""
+    """From parsed YAML; raises ConfigError with every wrong field, of very many with the first ones."""
     if not isinstance(data, dict):
-        raise ConfigError(f"{source}: must be a mapping of keys to values")
+        raise _error(source, "must be a mapping of keys to values")
     for variable, fields in ENVIRONMENT.items():
         if value := environment.get(variable):
             data = _with(data, fields, value)
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
-        raise ConfigError("\n".join(f"{source}: {_sentence(p)}" for p in problems)) from error
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        told = [_sentence(problem) for problem in problems[:_TOLD]]
+        more = len(problems) - len(told)
+        raise _error(source, *told, f"and {more} more" if more else "") from error
+
+
+def _error(source: str, *sentences: str) -> ConfigError:
+    """One clean line each, bounded, whoever wrote the file and its name."""
+    return ConfigError("\n".join(f"{clip(source, 512)}: {clip(text, 512)}" for text in sentences if text))
 
 
 def _with(data: dict[str, Any], fields: tuple[str, ...], value: str) -> dict[str, Any]:
@@ -470,7 +568,14 @@ def _with(data: dict[str, Any], fields: tuple[str, ...], value: str) -> dict[str
 
 
 def _sentence(problem: Any) -> str:
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"]).lstrip(".")
+    field = clip("".join(map(_step, problem["loc"])).lstrip("."), 256)
     if problem["type"] == "extra_forbidden":
         return f"{field}: no such key"
-    return f"{field}: {problem['msg'].removeprefix('Value error, ')}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{field}: {said}" if problem["loc"] else said
+
+
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{clip(part, 64)}" if part.isprintable() and part.strip() else f".{shown(part)}"
