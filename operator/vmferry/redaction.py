@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 
-#: X-Auth-Token, auth_password, application_credential_secret ...
-_WORDS = r"(?:[\w-]*(?:token|password|passwd|secret)|authorization)"
+#: X-Auth-Token, auth_password, application_credential_secret ...: by how they end, for what stands before them stays
+_WORDS = r"(?:token|password|passwd|secret|authorization)"
+# each looks at a text once, however long its words are: a cloud, or a proxy before it, may answer with megabytes
 _SECRETS = (
     re.compile(
-        rf"""(?i)(["']?\b{_WORDS}["']?\s*[:=]\s*)(?:bearer\s+|basic\s+)?"""
+        rf"""(?i)({_WORDS}["']?\s*[:=]\s*)(?:bearer\s+|basic\s+)?"""
         r"""(?!\[redacted\])("[^"]*"|'[^']*'|[^\s,;&}\]]+)"""
     ),
     # a URL with a password in it
-    re.compile(r"(\w+://[^/\s:@]+:)([^@\s/]+)(?=@)"),
+    re.compile(r"(://[^/\s:@]+:)([^@\s/]+)(?=@)"),
     # Keystone's Fernet tokens and JSON Web Tokens
-    re.compile(r"()(\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]*)"),
+    re.compile(r"()(\bgAAAA[\w=-]{20,}|\beyJ[\w-]{10,1024}\.[\w-]+\.[\w-]*)"),
 )
 
 
