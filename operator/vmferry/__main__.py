@@ -11,10 +11,17 @@ from pathlib import Path
 import click
 
 from vmferry import __version__
+from vmferry.cli.plain_errors import PlainGroup
 from vmferry.cli.preflight import preflight
 
 
-@click.group()
+class Unusable(click.ClickException):
+    """The configuration is; as a wrong argument is."""
+
+    exit_code = 2
+
+
+@click.group(cls=PlainGroup)
 def main() -> None:
     """Migrates the servers of an OpenStack cloud and maintains its hosts, declaratively."""
 
@@ -56,7 +63,7 @@ def operator(path: Path, kubeconfig: Path | None) -> None:
     try:
         chosen = config.load(path, os.environ)
     except config.ConfigError as error:
-        raise click.ClickException(str(error)) from error
+        raise Unusable(str(error)) from error
     if kubeconfig is not None:
         chosen = chosen.model_copy(update={"kubeconfig": kubeconfig})
     logs.set_up(chosen.log)

@@ -57,5 +57,6 @@ def told(bodies: Sequence[Body]) -> list[str]:
 
 
 def _said(body: Body) -> str:
-    phase = (body.get("status") or {}).get("phase") or "Pending"
-    return plain(f"{full_name(body['kind'], body['metadata'])}: {phase}")
+    status = body.get("status")
+    phase = status.get("phase") if isinstance(status, dict) else None
+    return plain(f"{full_name(body['kind'], body['metadata'])}: {phase or 'Pending'}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vmferry.cli.plain_errors import PlainCommand
 from vmferry.resources.words import MigrationType
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ Exit status:
 """
 
 
-@click.command(help=_HELP, short_help="Say which servers could be moved, and what stands in the way.")
+@click.command(cls=PlainCommand, help=_HELP, short_help="Say which servers could be moved, and what stands in the way.")
 @click.argument("servers", metavar="[SERVER]...", nargs=-1)
 @click.option("--project", help="Name or id of the project in which the SERVER names are looked for.")
 @click.option("--host", "hosts", metavar="HOST", multiple=True, help="Every server on this host; may be repeated.")

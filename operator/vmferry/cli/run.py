@@ -54,7 +54,10 @@ def run(options: Options, environment: Mapping[str, str], out: TextIO, err: Text
         door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
         snapshot = asyncio.run(_read(door, options.selection, progress))
         return _judge(options, config, snapshot, environment, out, err, progress)
-    except (CloudError, ConfigError, SelectionError) as error:
+    except ConfigError as error:
+        # it has no values that may be secret; "password: no such key" would look like one
+        raise PreflightError("\n".join(plain(line) for line in str(error).splitlines())) from error
+    except (CloudError, SelectionError) as error:
         raise PreflightError("\n".join(fit(line) for line in str(error).splitlines())) from error
     except OSError as error:
         raise PreflightError(fit(f"{error.filename or 'the report'}: {error.strerror}")) from error

@@ -556,7 +556,8 @@ def parse(data: Any, environment: Mapping[str, str], source: str = "configuratio
 
 def _error(source: str, *sentences: str) -> ConfigError:
     """One clean line each, bounded, whoever wrote the file and its name."""
-    return ConfigError("\n".join(f"{clip(source, 512)}: {clip(text, 512)}" for text in sentences if text))
+    name = source if source.isprintable() and source.strip() else repr(source)
+    return ConfigError("\n".join(f"{clip(name, 512)}: {clip(text, 512)}" for text in sentences if text))
 
 
 def _with(data: dict[str, Any], fields: tuple[str, ...], value: str) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from vmferry.cli.ferry.completion import SHELLS
 from vmferry.cli.ferry.output import Output
-from vmferry.resources.base import parse_duration
+from vmferry.cli.plain_errors import LONGEST
+from vmferry.resources.base import clip, parse_duration
 from vmferry.resources.words import MigrationType, Priority
 
 PROGRAM = "kubectl ferry"
@@ -45,9 +46,16 @@ MOVES: dict[str, tuple[MigrationType, str, str]] = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that repeats hostile arguments in one clean line; those of the commands are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(clip(message, LONGEST))
+
+
 def parser() -> argparse.ArgumentParser:
     """The whole command line; `command` names what was chosen."""
-    top = argparse.ArgumentParser(
+    top: argparse.ArgumentParser = _Parser(
         prog=PROGRAM,
         description=_DESCRIPTION,
         epilog=EXIT_STATUS,

@@ -14,7 +14,7 @@ from vmferry.cli.ferry import completion, frames, manifests, overview, pages
 from vmferry.cli.ferry.arguments import MOVES
 from vmferry.cli.ferry.folding import fold
 from vmferry.cli.ferry.kube import Body, FerryError, Kind, Kube, NotFoundError, full_name
-from vmferry.cli.ferry.outcome import cancelling, outcome, read
+from vmferry.cli.ferry.outcome import Object, cancelling, outcome, read
 from vmferry.cli.ferry.output import Output, printed, short
 from vmferry.cli.ferry.screen import Screen, columns_of
 from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
@@ -137,12 +137,14 @@ class Ferry:
         bodies = [*self._list(HostMaintenance, None), *self._list(VMMigration, namespace)]
         where = "any namespace" if namespace is None else f"the namespace {namespace} (-A: in all)"
         now, wide = self._around.now(), self._output is Output.WIDE
+        objects = [] if self._output.data else [obj for body in bodies if (obj := self._readable(body)) is not None]
         self._write(
             bodies,
-            lambda: overview.overview([read(body) for body in bodies], now, self._paint, wide=wide, where=where),
+            lambda: overview.overview(objects, now, self._paint, wide=wide, where=where),
             as_list=True,
         )
-        return ExitStatus.ALL_OK
+        whole = self._output.data or len(objects) == len(bodies)
+        return ExitStatus.ALL_OK if whole else ExitStatus.CANNOT_TELL
 
     def why(self) -> ExitStatus:
         bodies = self._named(self._args.name)
@@ -239,6 +241,14 @@ class Ferry:
     def _list(self, kind: Kind, namespace: str | None) -> list[Body]:
         """Items of a list carry neither kind nor version of their own in every server's answer."""
         return [{"kind": kind.KIND, **body} for body in self.kube.list(kind, namespace)]
+
+    def _readable(self, body: Body) -> Object | None:
+        """One that this program does not understand must not hide the others."""
+        try:
+            return read(body)
+        except FerryError as error:
+            self._note(str(error))
+            return None
 
     def _again(self, body: Body, kind: Kind) -> Body:
         metadata = body["metadata"]

@@ -73,7 +73,9 @@ def full_name(kind: str, metadata: Body) -> str:
 def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
     """What the server's answer to `what` (an infinitive: `get VMMigration a/b`) means; its own words are kept."""
     told = _status(answer)
-    details = told.get("details") or {}
+    details = told["details"] if isinstance(told.get("details"), dict) else {}
+    listed = details.get("causes")
+    causes = [cause for cause in (listed if isinstance(listed, list) else []) if isinstance(cause, dict)]
     words = str(told.get("message") or "no reason was given")[:_WORDS].rstrip(".")
     match code:
         case 404 if details.get("kind") == "namespaces" or words.startswith("namespaces "):
@@ -92,9 +94,9 @@ def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
             return FerryError(f"not allowed to {what}: {words}")
         case 409 if told.get("reason") == "AlreadyExists":
             return FerryError(f"cannot {what}: there is one of that name already; choose another --name", _REFUSED)
-        case 409 if any(cause.get("reason") == "FieldManagerConflict" for cause in details.get("causes") or ()):
+        case 409 if any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
             return FerryError(
-                f"cannot {what}: {_owners(details['causes'])}; change it there, or take it over with --force-conflicts",
+                f"cannot {what}: {_owners(causes)}; change it there, or take it over with --force-conflicts",
                 _REFUSED,
             )
         case 400 | 409 | 422:

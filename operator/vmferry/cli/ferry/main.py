@@ -108,6 +108,6 @@ def _names(command: str) -> Iterable[str]:
             found += [body["spec"]["host"] for body in listed] + [body["metadata"]["name"] for body in listed]
         if command in ("status", "why", "cancel"):
             found += [body["metadata"]["name"] for body in kube.list(VMMigration, kube.namespace)]
-        return found
-    except FerryError:
+        return [name for name in found if name.isprintable()]
+    except Exception:  # whatever it is
         return []

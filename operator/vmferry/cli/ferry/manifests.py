@@ -135,10 +135,15 @@ def find_maintenance(text: str, bodies: Iterable[Body]) -> Body | None:
     wins in the operator's eyes, too."""
     listed = sorted(bodies, key=lambda body: (body["metadata"].get("creationTimestamp", ""), body["metadata"]["name"]))
     named = next((body for body in listed if body["metadata"]["name"] == text), None)
-    mine = [body for body in listed if text in (body["spec"]["host"], (body.get("status") or {}).get("host"))]
+    mine = [body for body in listed if text in (body["spec"]["host"], _status(body).get("host"))]
     if named is not None and (named in mine or not mine):
         return named
     return mine[0] if mine else None
+
+
+def _status(body: Body) -> Body:
+    status = body.get("status")
+    return status if isinstance(status, dict) else {}
 
 
 def rivals(body: Body, bodies: Iterable[Body]) -> list[str]:

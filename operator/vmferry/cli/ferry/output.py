@@ -9,6 +9,7 @@ from enum import StrEnum
 import yaml
 
 from vmferry.cli.ferry.kube import Body
+from vmferry.cli.terminal import plain
 from vmferry.resources.base import GROUP
 
 
@@ -27,7 +28,7 @@ class Output(StrEnum):
 
 def short(body: Body) -> str:
     """`vmmigration.vmferry.dev/web-1`."""
-    return f"{body['kind'].lower()}.{GROUP}/{body['metadata']['name']}"
+    return plain(f"{body['kind'].lower()}.{GROUP}/{body['metadata']['name']}")
 
 
 def printed(bodies: Sequence[Body], output: Output, *, as_list: bool = False) -> str:
@@ -40,5 +41,13 @@ def printed(bodies: Sequence[Body], output: Output, *, as_list: bool = False) ->
     ]
     whole = clean[0] if len(clean) == 1 and not as_list else {"apiVersion": "v1", "kind": "List", "items": clean}
     if output is Output.JSON:
-        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
-    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)
+        text = json.dumps(whole, indent=2, ensure_ascii=False)
+        # in JSON only strings hold them
+        return (text if _clean(text) else json.dumps(whole, indent=2).replace("\x7f", "\\u007f")) + "\n"
+    text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)
+    return text if _clean(text) else yaml.safe_dump(whole, sort_keys=False, width=110)
+
+
+def _clean(text: str) -> bool:
+    """Neither format escapes what turns the text around, and JSON not what some terminals obey."""
+    return text.replace("\n", "").isprintable()

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from vmferry.cli.ferry.outcome import Object, Standing, outcome
 from vmferry.cli.ferry.pages import COLOURS
-from vmferry.cli.terminal import Paint, columns
+from vmferry.cli.terminal import Paint, columns, plain
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
@@ -38,7 +38,7 @@ def overview(objects: Sequence[Object], now: datetime, paint: Paint, *, wide: bo
             word = line[phase].rstrip()
             line[phase] = paint(word, COLOURS[outcome(one).standing]) + line[phase][len(word) :]
             lines.append("  ".join(line).rstrip())
-    return lines or [f"no HostMaintenance, and no VMMigration in {where}"]
+    return lines or [plain(f"no HostMaintenance, and no VMMigration in {where}")]
 
 
 _HEADS: dict[type[Object], tuple[str, ...]] = {

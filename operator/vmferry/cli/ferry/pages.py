@@ -44,13 +44,13 @@ EXPECTED: dict[str, str] = {
 def title(obj: Object) -> str:
     metadata = obj.metadata
     name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
-    return f"{obj.KIND} {name}"
+    return plain(f"{obj.KIND} {name}")
 
 
 def verdict_line(obj: Object, found: Outcome, paint: Paint) -> str:
     """`VMMigration a/b: Succeeded: Live from cmp1 to cmp2 is complete`."""
     word = str(obj.status.phase or "Pending") if found.standing is not Standing.UNSEEN else "Pending"
-    return f"{title(obj)}: {paint(word, COLOURS[found.standing])}: {plain(found.message)}"
+    return f"{title(obj)}: {paint(plain(word), COLOURS[found.standing])}: {plain(found.message)}"
 
 
 def why(obj: Object, paint: Paint) -> list[str]:
@@ -68,7 +68,8 @@ def why(obj: Object, paint: Paint) -> list[str]:
         return [*head, "", NOTHING]
     hosts: list[str] = []
     if isinstance(obj, VMMigration) and obj.status.ineligible_targets:
-        hosts = ["", f"the hosts: kubectl ferry targets --migration {obj.metadata.name} -n {obj.metadata.namespace}"]
+        where = plain(f"{obj.metadata.name} -n {obj.metadata.namespace}")
+        hosts = ["", f"the hosts: kubectl ferry targets --migration {where}"]
     hint = ["", "It is looked at again and again, and goes on by itself once nothing stands against it any more."]
     finished = found.standing in (Standing.DONE, Standing.FAILED)
     return [*head, *_numbered(points, paint), *hosts, *(hint if not finished else [])]
@@ -232,7 +233,7 @@ def details(obj: Object, paint: Paint) -> list[str]:
     blocked = isinstance(obj, HostMaintenance) and bool(obj.status.blockers)
     if blocked or found.standing in (Standing.BLOCKED, Standing.FAILED, Standing.CANNOT_TELL):
         namespace = f" -n {obj.metadata.namespace}" if obj.metadata.namespace else ""
-        lines += ["", f"why: kubectl ferry why {obj.metadata.name}{namespace}"]
+        lines += ["", plain(f"why: kubectl ferry why {obj.metadata.name}{namespace}")]
     return lines
 
 

@@ -1,0 +1,39 @@
+"""Commands that say what is wrong with their arguments in one clean line, whatever the arguments hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+#: characters of a complaint; the argument itself may be as long as a process's arguments get
+LONGEST = 512
+
+
+class PlainCommand(click.Command):
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _plain():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _plain():
+            return super().invoke(ctx)
+
+
+class PlainGroup(PlainCommand, click.Group):
+    """Its commands' arguments are read while it is invoked."""
+
+
+@contextmanager
+def _plain() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise  # its message is the help
+    except click.UsageError as error:
+        # late: `--help` shall be quick
+        from vmferry.resources.base import clip
+
+        raise click.UsageError(clip(error.format_message(), LONGEST), error.ctx) from error
