@@ -31,6 +31,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.kubeconfig import BROKEN, unusable
 from vmferry.runtime.measures import kubernetes_call
 from vmferry.runtime.store import Body
 
@@ -96,8 +97,8 @@ class Kube:
                 await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=path, client_configuration=configuration
                 )
-        except (kubernetes_config.ConfigException, OSError) as error:
-            raise KubeError(f"no way to Kubernetes: {error}") from error
+        except (kubernetes_config.ConfigException, OSError, *BROKEN) as error:
+            raise KubeError(unusable(error, path)) from error
         configuration.retries = None
         return cls(configuration)
 

@@ -25,6 +25,7 @@ from vmferry.cli.ferry.kube import (
 from vmferry.resources.base import GROUP, VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kubeconfig import BROKEN, unusable
 
 #: seconds for one call
 CALL_SECONDS = 30.0
@@ -121,8 +122,8 @@ def connect(kubeconfig: str | None, context: str | None) -> RealKube:
             config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, context=context, client_configuration=configuration
             )
-    except (config.ConfigException, OSError) as error:
-        raise FerryError(f"no way to Kubernetes: {error}") from error
+    except (config.ConfigException, OSError, *BROKEN) as error:
+        raise FerryError(unusable(error, path)) from error
     # ours are few, and each is told at once
     configuration.retries = False
     return RealKube(configuration, namespace)
