@@ -219,7 +219,7 @@ def resources(site: Site) -> dict[str, Any]:
 def test_the_life_of_a_release_with_resources(clean: Site) -> None:
     site = clean
     column = "    - name: Progress\n"
-    old = site.package("0.0.1", {column: "    - name: Percent\n", "  workers: 4\n": "  workers: 3\n"})
+    old = site.package("0.0.1", {column: "    - name: Percent\n", "  workers: 8\n": "  workers: 3\n"})
     new = site.package("0.0.2")
 
     site.helm("install", "vmferry", old)
@@ -234,7 +234,7 @@ def test_the_life_of_a_release_with_resources(clean: Site) -> None:
 
     site.helm("upgrade", "vmferry", new)
     assert "Progress" in site.columns() and "Percent" not in site.columns(), "the definitions are upgraded"
-    assert (workers(), resources(site)) == (4, before)
+    assert (workers(), resources(site)) == (8, before)
 
     site.helm("rollback", "vmferry", "1")
     assert "Percent" in site.columns(), "and go back with the operator that they belong to"

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,15 @@ def test_it_refuses(sentence: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Objects:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Objects:
     """With the default values."""
     return render(tmp_path_factory.mktemp("helm"), {})
+
+
+@pytest.fixture
+def plain(rendered: Objects) -> Objects:
+    """The same; a test may change what it is given."""
+    return deepcopy(rendered)
 
 
 def manifests(name: str) -> Objects:
