@@ -85,7 +85,7 @@ def test_a_wrong_configuration_is_named_and_ends_it(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("policy: {limit: {}}")
     done = vmferry("operator", "--config", path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{path}: policy.limit: no such key" in done.stderr
 
 
