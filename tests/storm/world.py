@@ -33,8 +33,9 @@ STORMY = 300.0
 CALM = 2400.0
 #: seconds without any change, after which nothing more is expected
 STILL = 400.0
-#: seconds of the stillness after which not one status is written any more: a look that failed comes back within 60 s
-QUIET = 70.0
+#: seconds of the stillness after which not one status is written any more: what is no news may wait for five
+#: minutes, and for the next look after them
+QUIET = 350.0
 #: wrongs after which a storm need not go on
 ENOUGH = 20
 
