@@ -270,6 +270,24 @@ async def test_a_change_reaches_view_and_subscribers() -> None:
         assert told[2:] == [(frozenset(), True)]
 
 
+async def test_a_running_copy_whose_record_nova_only_touches_is_no_change() -> None:
+    """Nova does so every few seconds: hundreds of copies would have all their objects looked at all the time."""
+    door = FakeDoor()
+    door.records = [migration(status="running", updated_at="2026-11-23T12:00:01.000000")]
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        known = observer.snapshot.migrations
+        told: list[frozenset[str]] = []
+        observer.subscribe(lambda servers, hosts: told.append(servers))
+        door.changed_records = [migration(status="running", updated_at="2026-11-23T12:00:06.000000")]
+        polls = len(door.sinces)
+        await until(lambda: len(door.sinces) > polls + 2, "three polls")
+        assert told == []
+        assert observer.snapshot.migrations is known
+        door.changed_records = [migration(status="completed", updated_at="2026-11-23T12:00:11.000000")]
+        await until(lambda: told == [frozenset({"s1"})], "its end")
+
+
 async def test_a_subscriber_that_fails_stops_nothing() -> None:
     door = FakeDoor()
     async with watching(door) as observer:
