@@ -42,8 +42,8 @@ FLYING = HOSTS - SAMPLE_HOSTS
 FEW = 10
 PATH = "/apis/vmferry.dev/v1alpha1/namespaces/default/vmmigrations"
 PATIENCE = 900.0
-#: how often a progress may be read and written
-PROGRESS_SECONDS = 10
+#: how often the progress of each may be written: at most every ten seconds, and twenty a second over all
+PROGRESS_SECONDS = max(10, FLYING / 20)
 #: of the cloud's clock: how long a copy of the mass takes, and one of a sample; and how much faster it runs at last
 SLOW_SECONDS, QUICK_SECONDS, FASTER = 2400, 15, 40
 

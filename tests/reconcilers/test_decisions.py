@@ -420,6 +420,33 @@ def test_progress_is_read_at_most_as_often_as_the_policy_says() -> None:
     assert life.status.progress.updated_at != read_at
 
 
+#: how many others are moved meanwhile, and after how many seconds the progress is read again
+PACES = {
+    "a migration alone keeps the policy's pace": (0, 10),
+    "what twenty a second allow changes nothing": (199, 10),
+    "of a thousand each has its turn in fifty seconds": (999, 50),
+}
+
+
+@pytest.mark.parametrize("sentence", PACES)
+def test_all_progress_together_is_read_twenty_times_a_second_at_most(sentence: str) -> None:
+    others, seconds = PACES[sentence]
+    life = Life(cloud())
+    life.cloud.seconds = 1000
+    life.one_pass()
+    life.cloud.pass_time(timedelta(seconds=2))
+    life.one_pass()
+    assert life.status.progress is not None
+    begun, read_at = life.cloud.now, life.status.progress.updated_at
+    moves = tuple(PlannedMove(f"s-{n}", MigrationKind.LIVE, "a", "b", {}, begun) for n in range(others))
+    for passed, again in ((seconds - 1, False), (seconds, True)):
+        life.cloud.now = begun + timedelta(seconds=passed)
+        decision = life.look(World(life.cloud.snapshot(), moves=moves))
+        assert decision.status.progress is not None
+        assert (decision.status.progress.updated_at != read_at) is again
+        assert decision.requeue_after == timedelta(seconds=seconds)
+
+
 def test_an_ERROR_after_the_copy_is_said_and_not_tried_again() -> None:
     life = Life(cloud(), {"type": "Live"})
     life.one_pass()

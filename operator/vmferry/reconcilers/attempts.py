@@ -45,6 +45,8 @@ _ARRIVED = {
 
 _POLL = timedelta(seconds=2)
 _ASK_AGAIN = timedelta(seconds=60)
+#: of all reads of progress together, what one takes up: twenty a second
+_PROGRESS_SHARE = timedelta(seconds=0.05)
 #: a cloud's clock and ours may differ by this much where times have to be compared
 _SKEW = timedelta(seconds=60)
 
@@ -217,7 +219,7 @@ def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDe
     if late:
         message += f"; over its deadline of {due:%Y-%m-%dT%H:%M:%SZ}"
     scope.conditions.progressing("Aborting" if attempt.stop_requested_at else "Migrating", message)
-    wait = scope.policy.progress_every if live else _POLL * 5
+    wait = _progress_pace(scope) if live else _POLL * 5
     if live and not late:
         wait = min(wait, due - scope.now)
     return scope.decide(Phase.MIGRATING, requeue_after=max(wait, timedelta(seconds=1)))
@@ -242,7 +244,12 @@ def _stop(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecisio
 def _progress_is_old(scope: Scope) -> bool:
     progress = scope.status.progress
     read_at = progress.updated_at if progress else None
-    return read_at is None or scope.now - read_at >= scope.policy.progress_every
+    return read_at is None or scope.now - read_at >= _progress_pace(scope)
+
+
+def _progress_pace(scope: Scope) -> timedelta:
+    """Of each migration, so that hundreds at once neither keep the cloud nor Kubernetes busy with it."""
+    return max(scope.policy.progress_every, _PROGRESS_SHARE * (1 + len(scope.world.moves)))
 
 
 def _note_progress(scope: Scope) -> None:

@@ -299,9 +299,13 @@ class Policy(_Section):
     retry_backoff: Annotated[Span, told("Between a failed attempt and the next, doubled with each one.")] = (
         _DEFAULTS.retry_backoff
     )
-    progress_every: Annotated[Span, told("How often the bytes of a running live migration are read and written.")] = (
-        _DEFAULTS.progress_every
-    )
+    progress_every: Annotated[
+        Span,
+        told(
+            "How often the bytes of a running live migration are read and written; less often while more run "
+            "than twenty a second allow."
+        ),
+    ] = _DEFAULTS.progress_every
     record_grace: Annotated[
         Span,
         told("How long Nova may take to show the record of a move before its other records are asked for it."),
