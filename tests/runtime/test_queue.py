@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vmferry.runtime.queue import IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, QueueClosedError, WorkQueue
+from vmferry.runtime.queue import IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, Lane, QueueClosedError, WorkQueue
+
+#: keys before a patient one has its turn
+MOST = IN_A_ROW[Lane.PATIENT]
 
 
 class Clock:
@@ -80,7 +84,7 @@ def test_failures_double_the_pause_up_to_the_cap_and_success_forgets_them() -> N
     assert queue.poll() == "a"
     for _ in range(5):
         queue.done("a", failed=True)
-        due = queue._soon.next()
+        due = queue._timers[Lane.ROUTINE].next()
         assert due is not None
         pauses.append(due - clock.now)
         clock.now = due
@@ -182,9 +186,10 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_holds_what_waits(self) -> None:
-        assert self.queue._processing == self.held
-        assert not set(self.queue._ready) & self.held
-        assert len(self.queue._ready) == len(set(self.queue._ready))
+        assert self.queue._processing.keys() == self.held
+        lanes = [set(waiting) for waiting in self.queue._lanes.values()]
+        assert len(set().union(*lanes)) == sum(map(len, lanes)), "in one lane at most"
+        assert len(self.queue) + len(self.held) <= len("abc")
 
 
 TestMachine = Machine.TestCase
@@ -194,7 +199,7 @@ TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 def test_what_has_changed_goes_before_what_is_only_looked_at_again() -> None:
     queue, _ = make()
     for key in "ab":
-        queue.add(key, patient=True)
+        queue.add(key, Lane.PATIENT)
     queue.add("c")
     assert queue.poll() == "c"
     assert queue.poll() == "a"
@@ -207,7 +212,7 @@ def test_what_has_changed_goes_before_what_is_only_looked_at_again() -> None:
 def test_after_a_patient_look_there_is_a_rest_that_grows_with_it_to_a_limit() -> None:
     queue, clock = make()
     for key in "abc":
-        queue.add(key, patient=True)
+        queue.add(key, Lane.PATIENT)
     for key, took, rest in (("a", 0.4, 0.4 * REST), ("b", 60.0, LONGEST_REST)):
         assert queue.poll() == key
         clock.now += took
@@ -220,22 +225,22 @@ def test_after_a_patient_look_there_is_a_rest_that_grows_with_it_to_a_limit() ->
 
 def test_a_patient_key_has_its_turn_however_much_else_there_is() -> None:
     queue, _ = make()
-    queue.add("patient", patient=True)
+    queue.add("patient", Lane.PATIENT)
     given = []
-    for number in range(3 * IN_A_ROW):
+    for number in range(3 * MOST):
         queue.add(f"n{number}")
         queue.add(f"m{number}")
         key = queue.poll()
         assert key is not None
         given.append(key)
         queue.done(key)
-    assert given.index("patient") == IN_A_ROW
+    assert given.index("patient") == MOST
 
 
 def test_a_change_takes_a_patient_key_out_of_its_lane() -> None:
     queue, _ = make()
-    queue.add("a", patient=True)
-    queue.add("b", patient=True)
+    queue.add("a", Lane.PATIENT)
+    queue.add("b", Lane.PATIENT)
     queue.add("b")
     assert queue.poll() == "b"
     queue.done("b")
@@ -249,20 +254,26 @@ def test_a_patient_wish_during_a_look_is_kept_unless_the_look_fails() -> None:
         queue, _ = make()
         queue.add("a")
         assert queue.poll() == "a"
-        queue.add("a", patient=True)
+        queue.add("a", Lane.PATIENT)
         assert queue.poll() is None, "it is in somebody's hands"
         queue.done("a", failed=failed)
         assert queue.poll() == (None if failed else "a")
 
 
-STEPS = st.tuples(st.sampled_from(["now", "patient", "soon", "later", "poll", "done"]), st.integers(0, 5))
+LANES = {"news": Lane.NEWS, "routine": Lane.ROUTINE, "patient": Lane.PATIENT}
+STEPS = st.tuples(st.sampled_from([*LANES, "soon", "later", "poll", "done"]), st.integers(0, 5))
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(STEPS, max_size=80), st.sampled_from([1, 2, IN_A_ROW]))
-def test_no_wish_is_lost(steps: list[tuple[str, int]], in_a_row: int) -> None:
+@given(st.lists(STEPS, max_size=80), st.sampled_from([1, 2, 100]), st.sampled_from([1, 2, MOST]))
+def test_no_wish_is_lost(steps: list[tuple[str, int]], most_routine: int, in_a_row: int) -> None:
     """Whatever was wished for is looked at after the wish, and by one worker at a time, whichever lane has its turn."""
-    queue, clock = make(in_a_row=in_a_row)
+    with mock.patch.dict(IN_A_ROW, {Lane.PATIENT: in_a_row, Lane.ROUTINE: in_a_row}):
+        _follow(steps, most_routine)
+
+
+def _follow(steps: list[tuple[str, int]], most_routine: int) -> None:
+    queue, clock = make(most_routine=most_routine)
     wished: set[str] = set()
     held: list[str] = []
     for step, number in steps:
@@ -275,11 +286,11 @@ def test_no_wish_is_lost(steps: list[tuple[str, int]], in_a_row: int) -> None:
         elif step == "done":
             if held:
                 queue.done(held.pop(number % len(held)))
-        elif step in ("now", "patient"):
-            queue.add(key, patient=step == "patient")
+        elif step in LANES:
+            queue.add(key, LANES[step])
             wished.add(key)
         else:
-            queue.add_after(key, number + 1, patient=step == "later")
+            queue.add_after(key, number + 1, Lane.PATIENT if step == "later" else Lane.ROUTINE)
             if key not in held:  # a look voids what was wished for before it began
                 wished.add(key)
         clock.now += 0.1
@@ -296,8 +307,8 @@ def test_no_wish_is_lost(steps: list[tuple[str, int]], in_a_row: int) -> None:
 
 async def test_a_worker_wakes_when_the_rest_is_over() -> None:
     queue: WorkQueue[str] = WorkQueue()
-    queue.add("a", patient=True)
-    queue.add("b", patient=True)
+    queue.add("a", Lane.PATIENT)
+    queue.add("b", Lane.PATIENT)
     assert await queue.get(1) == "a"
     waiting = asyncio.create_task(queue.get(60))
     await asyncio.sleep(0.05)
@@ -309,7 +320,7 @@ async def test_a_worker_wakes_when_the_rest_is_over() -> None:
 def test_R30_a_patient_look_that_waits_for_an_answer_does_not_keep_its_lane() -> None:
     queue, clock = make()
     for key in ("a", "b", "c"):
-        queue.add(key, patient=True)
+        queue.add(key, Lane.PATIENT)
     assert queue.poll() == "a"
     clock.now += LONGEST_LOOK / 2
     assert queue.poll() is None
@@ -324,17 +335,17 @@ def test_R30_a_patient_look_that_waits_for_an_answer_does_not_keep_its_lane() ->
 
 async def test_a_worker_wakes_for_the_patient_lane_while_a_look_in_it_waits() -> None:
     queue: WorkQueue[str] = WorkQueue()
-    queue.add("a", patient=True)
+    queue.add("a", Lane.PATIENT)
     assert await queue.get() == "a"
-    queue.add("b", patient=True)
+    queue.add("b", Lane.PATIENT)
     async with asyncio.timeout(30):
         assert await queue.get() == "b"
 
 
 def test_a_patient_key_that_becomes_urgent_is_given_to_one_worker_only() -> None:
     queue, _ = make()
-    queue.add("k", patient=True)
-    for number in range(IN_A_ROW):  # after so many it is the patient lane's turn
+    queue.add("k", Lane.PATIENT)
+    for number in range(MOST):  # after so many it is the patient lane's turn
         queue.add(f"other-{number}")
         taken = queue.poll()
         assert taken == f"other-{number}"
@@ -344,4 +355,57 @@ def test_a_patient_key_that_becomes_urgent_is_given_to_one_worker_only() -> None
     assert [queue.poll(), queue.poll(), queue.poll()] == ["k", "z", None]
     queue.done("k")
     queue.done("z")
+    assert queue.poll() is None
+
+
+def test_routine_waits_for_news_but_not_for_ever() -> None:
+    queue, _ = make()
+    for number in range(6):
+        queue.add(f"routine-{number}", Lane.ROUTINE)
+    for number in range(6):
+        queue.add(f"news-{number}")
+    given = []
+    while (key := queue.poll()) is not None:
+        given.append(key)
+        queue.done(key)
+    most = IN_A_ROW[Lane.ROUTINE]
+    assert given[: most + 2] == [*(f"news-{number}" for number in range(most)), "routine-0", f"news-{most}"]
+    assert len(given) == 12
+
+
+def test_routine_leaves_workers_to_news() -> None:
+    queue, _ = make(most_routine=2)
+    for key in "abc":
+        queue.add(key, Lane.ROUTINE)
+    assert [queue.poll(), queue.poll(), queue.poll()] == ["a", "b", None]
+    queue.add("news")
+    assert queue.poll() == "news"
+    queue.done("news")
+    assert queue.poll() is None, "news has come and gone, two are in hand still"
+    queue.done("a")
+    assert queue.poll() == "c"
+
+
+async def test_a_worker_wakes_when_routine_has_a_hand_free() -> None:
+    queue: WorkQueue[str] = WorkQueue(most_routine=1)
+    queue.add("a", Lane.ROUTINE)
+    queue.add("b", Lane.ROUTINE)
+    assert await queue.get(1) == "a"
+    waiting = asyncio.create_task(queue.get(60))
+    await asyncio.sleep(0)
+    queue.done("a")
+    async with asyncio.timeout(30):
+        assert await waiting == "b"
+
+
+def test_what_waits_is_looked_at_sooner_once_it_is_news_and_no_later_for_being_routine_too() -> None:
+    queue, _ = make()
+    queue.add("a", Lane.ROUTINE)
+    queue.add("b", Lane.ROUTINE)
+    queue.add("b")
+    queue.add("b", Lane.ROUTINE)
+    queue.add("b", Lane.PATIENT)
+    assert [queue.poll(), queue.poll(), queue.poll()] == ["b", "a", None]
+    queue.done("b")
+    queue.done("a")
     assert queue.poll() is None

@@ -25,7 +25,7 @@ from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.kinds import KINDS, Key, Kinds
 from vmferry.runtime.kube import Kube, KubeError
 from vmferry.runtime.measures import cloud_call
-from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resync import Resync
 from vmferry.runtime.stop_switch import StopSwitch
@@ -62,7 +62,9 @@ class Operator:
         self._cloud = cloud
         self._kinds = kinds
         self.health = Health()
-        self.queue: WorkQueue[Key] = WorkQueue(waited=metrics.QUEUE_WAIT.observe)
+        self.queue: WorkQueue[Key] = WorkQueue(
+            most_routine=max(1, config.workers // 2), waited=metrics.QUEUE_WAIT.observe
+        )
         limits = config.policy.rules().limits
         self._waker = Waker(
             self.queue,
@@ -185,7 +187,7 @@ class Operator:
         """A term has begun, or the kill switch was turned."""
         for kind in self._kinds:
             for key in self.store.keys(kind):
-                self.queue.add(key, patient=self.store.rests(key))
+                self.queue.add(key, Lane.PATIENT if self.store.rests(key) else Lane.ROUTINE)
 
     def _on_event(self, kind: str, type_: str | None, body: Body) -> None:
         """What the watch shows: into the store, and on the queue if it is news."""

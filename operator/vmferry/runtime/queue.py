@@ -1,9 +1,10 @@
 """The work queue: which object is looked at next, and when.
 
 A key is never in the hands of two workers, waits at most once, and comes back after an error with a growing pause.
-There are two lanes. What has changed is looked at as soon as a worker is free. What is only looked at again to be sure
-has the lane of the patient: one at a time, with a rest after each, so that thousands of these keep nothing from being
-seen to. Nothing in here knows what a key means.
+It waits in one of three lanes. News is looked at as soon as a worker is free: a new object, a change, a place that has
+become free. Routine comes after it: what is looked at again because its time has come, as the copies that run are.
+The patient lane is for what is only looked at again to be sure: one at a time, with a rest after each. So neither
+hundreds of copies nor thousands that wait keep news from being seen to. Nothing in here knows what a key means.
 """
 
 from __future__ import annotations
@@ -11,22 +12,34 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+import sys
 import time
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
+from enum import IntEnum
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-#: the rest after a patient key, as a part of the time that its look took
-REST = 0.5
+#: the rest after a patient key, as a multiple of the time that its look took
+REST = 2.0
 #: but no longer than that, in seconds
 LONGEST_REST = 1.0
 #: a patient look that takes longer, in seconds, waits for an answer: it keeps the lane no more
 LONGEST_LOOK = 1.0
-#: keys with a change after which a patient one has its turn all the same
-IN_A_ROW = 20
+
+
+class Lane(IntEnum):
+    """The first goes first."""
+
+    NEWS = 0
+    ROUTINE = 1
+    PATIENT = 2
+
+
+#: keys from the lanes before it after which a lane has its turn all the same
+IN_A_ROW = {Lane.PATIENT: 20, Lane.ROUTINE: 4}
 
 
 class QueueClosedError(Exception):
@@ -41,7 +54,7 @@ class WorkQueue(Generic[K]):
         *,
         backoff_base: float = 1.0,
         backoff_cap: float = 60.0,
-        in_a_row: int = IN_A_ROW,
+        most_routine: int = sys.maxsize,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
@@ -49,35 +62,32 @@ class WorkQueue(Generic[K]):
         """`waited` is told how long each key that is given out was ready.
 
         The pause after failures ends soon after an outage does: a move in flight is not seen to its end meanwhile.
+        At most `most_routine` keys of that lane are in workers' hands at once; the other workers are kept for news.
         """
         self._base = backoff_base
         self._cap = backoff_cap
         self._clock = clock
         self._jitter = jitter
         self._waited = waited
-        self._ready: deque[K] = deque()
-        #: the same keys, and since when each is ready
-        self._waiting: dict[K, float] = {}
-        self._processing: set[K] = set()
-        #: added again while being processed: once more after
-        self._again: set[K] = set()
-        #: the patient lane; the deque may hold keys that are not in the set any more
-        self._patient: deque[K] = deque()
-        self._patience: set[K] = set()
+        self._most_routine = most_routine
+        #: keys in their order, and since when each is ready; a key is in one lane only
+        self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
+        #: what was given out, from which lane. It may wait for another look meanwhile: what goes on may have seen less
+        self._processing: dict[K, Lane] = {}
+        #: keys given out since a lane's last turn
+        self._passed = dict.fromkeys(Lane, 0)
         #: the patient key that was given out last and is being looked at, and since when
         self._slow: tuple[K, float] | None = None
         self._rested_at = float("-inf")
-        self._in_a_row = 0
-        self._most_in_a_row = in_a_row
-        self._soon: _Timers[K] = _Timers()
-        self._later: _Timers[K] = _Timers()
+        self._timers: dict[Lane, _Timers[K]] = {lane: _Timers() for lane in Lane}
         self._failures: dict[K, int] = {}
         self._wake = asyncio.Event()
         self._closed = False
 
     def __len__(self) -> int:
-        """Keys that could be given out now."""
-        return len(self._ready)
+        """Keys that could be given out now, of news and routine."""
+        ready = self._lanes[Lane.NEWS].keys() | self._lanes[Lane.ROUTINE].keys()
+        return len(ready - self._processing.keys())
 
     @property
     def processing(self) -> int:
@@ -86,73 +96,72 @@ class WorkQueue(Generic[K]):
     @property
     def scheduled(self) -> int:
         """Keys that are due later, or when nothing else is to be done."""
-        return len(self._soon.due.keys() | self._later.due.keys() | self._patience)
+        later = set(self._lanes[Lane.PATIENT])
+        return len(later.union(*(timers.due for timers in self._timers.values())))
 
     @property
     def failing(self) -> int:
         """Keys whose last look failed."""
         return len(self._failures)
 
-    def add(self, key: K, *, patient: bool = False) -> None:
-        """Look at `key` as soon as a worker is free; a patient one when nothing else is to be done."""
-        if key in self._waiting:
-            return
-        if patient:
-            # also while it is being processed: the look that goes on may have seen less
-            if key not in self._patience:
-                self._patience.add(key)
-                self._patient.append(key)
-                self._wake.set()
-            return
-        if key in self._processing:
-            self._again.add(key)
-            return
-        # in one lane only: who is in both is given out from either, to two workers at once
-        self._patience.discard(key)
-        self._waiting[key] = self._clock()
-        self._ready.append(key)
+    def add(self, key: K, lane: Lane = Lane.NEWS) -> None:
+        """Look at `key` as soon as its lane allows; once more after, if it is being looked at."""
+        for known, waiting in self._lanes.items():
+            if key in waiting:
+                if known <= lane:
+                    return
+                # who was in two lanes would be looked at twice for one wish
+                del waiting[key]
+        self._lanes[lane][key] = self._clock()
         self._wake.set()
 
-    def add_after(self, key: K, delay: float, *, patient: bool = False) -> None:
+    def add_after(self, key: K, delay: float, lane: Lane = Lane.NEWS) -> None:
         """Look at `key` in `delay` seconds; of several such wishes the earliest wins. A look voids them all."""
         if delay <= 0:
-            self.add(key, patient=patient)
-        elif (self._later if patient else self._soon).set(key, self._clock() + delay):
+            self.add(key, lane)
+        elif self._timers[lane].set(key, self._clock() + delay):
             self._wake.set()
 
     def poll(self) -> K | None:
         """The next key, if there is one now. It belongs to the caller until `done`."""
-        self._promote()
+        for lane, timers in self._timers.items():
+            for key in timers.pop(self._clock()):
+                self.add(key, lane)
         if self._closed:
             return None
-        key = None
-        if not self._ready or self._in_a_row >= self._most_in_a_row:
-            key = self._next_patient()
-        if key is None:
-            if not self._ready:
-                return None
-            key = self._ready.popleft()
-            self._in_a_row += 1
-        if (since := self._waiting.pop(key, None)) is not None:
-            self._waited(self._clock() - since)
-        self._patience.discard(key)
-        self._soon.cancel(key)
-        self._later.cancel(key)
-        self._processing.add(key)
-        return key
-
-    def _next_patient(self) -> K | None:
-        if self._clock() < self._patient_at():
-            return None
-        for _ in range(len(self._patient)):
-            key = self._patient.popleft()
-            if key in self._processing and key in self._patience:
-                self._patient.append(key)  # once more after
-            elif key in self._patience:
-                self._in_a_row = 0
-                self._slow = key, self._clock()
-                return key
+        for lane in self._order():
+            found = self._next(lane)
+            if found is not None:
+                self._give(found, lane)
+                return found
         return None
+
+    def _order(self) -> list[Lane]:
+        """Who was passed over for long has its turn first."""
+        return [*(lane for lane, most in IN_A_ROW.items() if self._passed[lane] >= most), *Lane]
+
+    def _next(self, lane: Lane) -> K | None:
+        if lane is Lane.PATIENT and self._clock() < self._patient_at():
+            return None
+        if lane is Lane.ROUTINE and self._routine_in_hand() >= self._most_routine:
+            return None
+        return next((key for key in self._lanes[lane] if key not in self._processing), None)
+
+    def _routine_in_hand(self) -> int:
+        return sum(lane is Lane.ROUTINE for lane in self._processing.values())
+
+    def _give(self, key: K, lane: Lane) -> None:
+        since = self._lanes[lane].pop(key)
+        now = self._clock()
+        if lane is Lane.PATIENT:
+            self._slow = key, now
+        else:
+            self._waited(now - since)
+        for other in Lane:
+            self._passed[other] = 0 if other is lane else self._passed[other] + (other > lane)
+        for timers in self._timers.values():
+            timers.cancel(key)
+        self._processing[key] = lane
 
     def _patient_at(self) -> float:
         """When the patient lane may have its next turn."""
@@ -171,10 +180,10 @@ class WorkQueue(Generic[K]):
             if deadline is not None and self._clock() >= deadline:
                 return None
             self._wake.clear()
-            rested = self._patient_at() if self._patience else None
+            rested = self._patient_at() if self._lanes[Lane.PATIENT] else None
             if rested is not None and rested <= self._clock():
                 rested = None  # all of them are in the hands of others, who say when they are done
-            due = self._soon.next(), self._later.next()
+            due = (timers.next() for timers in self._timers.values())
             moments = [moment for moment in (deadline, rested, *due) if moment is not None]
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(moments) - self._clock()) if moments else None):
@@ -182,25 +191,23 @@ class WorkQueue(Generic[K]):
 
     def done(self, key: K, *, failed: bool = False) -> None:
         """The look is over. After a failure the key comes back with a pause that doubles each time."""
-        self._processing.remove(key)
+        del self._processing[key]
         if self._slow is not None and self._slow[0] == key:
             now = self._clock()
             self._rested_at = now + min((now - self._slow[1]) * REST, LONGEST_REST)
             self._slow = None
-        if self._patience:
-            self._wake.set()
         if failed:
-            self._patience.discard(key)  # the pause stands
+            # an event must not turn an error into a hot loop: the pause stands
+            for waiting in self._lanes.values():
+                waiting.pop(key, None)
             count = self._failures[key] = self._failures.get(key, 0) + 1
             pause = min(self._cap, self._base * 2.0 ** min(count - 1, 60))
             # between a half and the whole, so that what failed together does not come back together
-            self.add_after(key, pause * (0.5 + self._jitter() / 2))
+            self.add_after(key, pause * (0.5 + self._jitter() / 2), Lane.ROUTINE)
         else:
             self._failures.pop(key, None)
-        if key in self._again:
-            self._again.discard(key)
-            if not failed:  # an event must not turn an error into a hot loop: the pause stands
-                self.add(key)
+        if any(self._lanes.values()):
+            self._wake.set()
 
     def failures(self, key: K) -> int:
         """How many looks in a row have failed."""
@@ -209,20 +216,13 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """The object is gone: no timer, no failures are kept of it."""
         self._failures.pop(key, None)
-        self._soon.cancel(key)
-        self._later.cancel(key)
+        for timers in self._timers.values():
+            timers.cancel(key)
 
     def close(self) -> None:
         """Give out nothing any more; who waits in `get` is told."""
         self._closed = True
         self._wake.set()
-
-    def _promote(self) -> None:
-        now = self._clock()
-        for key in self._soon.pop(now):
-            self.add(key)
-        for key in self._later.pop(now):
-            self.add(key, patient=True)
 
 
 class _Timers(Generic[K]):

@@ -35,7 +35,7 @@ from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about, asked_as
-from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
 from vmferry.runtime.waking import Waker
@@ -171,7 +171,8 @@ class Reconciler:
             await self.kube.delete(kind, key, obj.metadata.uid, obj.metadata.resource_version)
         waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
         if decision.requeue_after is not None:
-            self.queue.add_after(key, decision.requeue_after.total_seconds(), patient=self.store.rests(key))
+            lane = Lane.PATIENT if self.store.rests(key) else Lane.ROUTINE
+            self.queue.add_after(key, decision.requeue_after.total_seconds(), lane)
         self.waker.note(key, decision.watches, waits=waits, host=decision.watches_host)
 
     def _is_due(self, kind: Kind[Any, Any], key: Key, obj: Resource, decision: Decision[Model]) -> bool:
@@ -185,7 +186,7 @@ class Reconciler:
         children = Children(self.kinds, self.store, self.queue, self.kube)
         await children.delete(decision.deletes)
         if not await children.create(obj, decision.creates):
-            self.queue.add_after(key, self.policy.recheck.total_seconds())
+            self.queue.add_after(key, self.policy.recheck.total_seconds(), Lane.ROUTINE)
         if decision.release_lease is not None:
             await self.leases.give_back(decision.release_lease, _holder(key, obj))
 
@@ -231,7 +232,7 @@ class Reconciler:
             if needs in asked or len(asked) == MAX_READS:
                 logger.info("not decided, looking again later; still asked for: %s", needs)
                 pause = decision.requeue_after or self.policy.recheck
-                self.queue.add_after(key, pause.total_seconds())
+                self.queue.add_after(key, pause.total_seconds(), Lane.ROUTINE)
                 self.waker.note(key, decision.watches, waits=False, host=decision.watches_host)
                 return None
             asked.append(needs)

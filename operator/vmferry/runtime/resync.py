@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from vmferry.runtime.health import Health
 from vmferry.runtime.kinds import Key, Kind, Kinds
 from vmferry.runtime.kube import KubeError
-from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.store import Body, Store, key_of
 
 RETRY_SECONDS = 5.0
@@ -82,7 +82,7 @@ class Resync:
                 news = self._store.put(kind.name, body)
                 listed.add(key)
                 if news or not self._store.is_over(key):
-                    self._queue.add(key, patient=not news or self._store.rests(key))
+                    self._queue.add(key, Lane.PATIENT if not news or self._store.rests(key) else Lane.NEWS)
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
             versions.append(version)

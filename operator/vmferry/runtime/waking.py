@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmferry.runtime.kinds import Key
-from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.queue import Lane, WorkQueue
 
 #: seconds; hosts' figures change all the time, and each change would wake all that wait
 HOSTS_INTERVAL = 5.0
@@ -119,15 +119,15 @@ class Waker:
         if self._waiting:
             of_hosts = self._waiting & self._hosts.keys()
             self._wake(of_hosts, self._woken_at, HOSTS_INTERVAL)
-            self._woken_at = self._wake(self._waiting - of_hosts, self._woken_at, HOSTS_INTERVAL, patient=True)
+            self._woken_at = self._wake(self._waiting - of_hosts, self._woken_at, HOSTS_INTERVAL, Lane.PATIENT)
 
-    def _wake(self, keys: Collection[Key], woken_at: float, interval: float, *, patient: bool = False) -> float:
+    def _wake(self, keys: Collection[Key], woken_at: float, interval: float, lane: Lane = Lane.NEWS) -> float:
         """Queue them, but not before `interval` has passed since `woken_at`. Returns when that is."""
         now = self._clock()
         if woken_at <= now:  # else a wake-up is due already, and comes after this change too
             woken_at = max(now, woken_at + interval)
         for key in keys:
-            self._queue.add_after(key, woken_at - now, patient=patient)
+            self._queue.add_after(key, woken_at - now, lane)
         return woken_at
 
     def _servers_on(self, host: str) -> frozenset[str]:
