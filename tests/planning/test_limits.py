@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 
 from tests.build import NOW, migration, move, server, snapshot
 from vmferry.cloud.model import Migration, MigrationKind
-from vmferry.planning.limits import full, next_up, traffic
+from vmferry.planning.limits import first_free, full, next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Ahead
@@ -26,6 +25,11 @@ def record(number: int, source: str, target: str | None, **over: object) -> Migr
 
 def planned(number: int, source: str, target: str) -> PlannedMove:
     return move(server(name=f"s{number}", host=source), target)
+
+
+def anywhere(number: int, source: str, *targets: str) -> PlannedMove:
+    """One that names no target: it goes to the first of these that has room."""
+    return replace(planned(number, source, targets[0]), elsewhere=targets[1:])
 
 
 def ask(
@@ -57,6 +61,12 @@ FREE: dict[str, str | None] = {
     ),
     "a queue for one host takes of the total only what that host lets go": ask(
         ahead=[planned(n, "x", f"t{n}") for n in range(10)]
+    ),
+    "those ahead of us that may go elsewhere and cannot leave yet keep no place at the target": ask(
+        [record(1, "x", "y"), record(2, "x", "z")], ahead=[anywhere(n, "x", "b", "c") for n in range(10, 20)]
+    ),
+    "nor do those of them that other ones at their own host go before": ask(
+        ahead=[*(planned(n, "x", "y") for n in range(10, 12)), *(anywhere(n, "x", "b") for n in range(20, 30))]
     ),
 }
 
@@ -101,6 +111,18 @@ WAITS: dict[str, tuple[str | None, str]] = {
         ask([record(1, "s", "t"), record(2, "s2", "t2")], ahead=[planned(3, "x", "y"), planned(4, "v", "w")]),
         "2 migrations are in flight and 2 go first, the limit is 4",
     ),
+    "those ahead of us that may go there now keep their place, though they could go elsewhere": (
+        ask(ahead=[anywhere(1, "x", "b", "c"), anywhere(2, "y", "b", "c")]),
+        "2 migrations go to b or go first, the limit is 2",
+    ),
+    "one ahead of us whose first host is full keeps its place at its second": (
+        ask([record(1, "x", "c"), record(2, "y", "c"), record(3, "z", "b")], ahead=[anywhere(4, "w", "c", "b")]),
+        "2 migrations go to b or go first, the limit is 2",
+    ),
+    "one that names the target keeps its place there, though it cannot leave yet": (
+        ask([record(1, "x", "b"), record(2, "x", "c")], ahead=[planned(3, "x", "b")]),
+        "2 migrations go to b or go first, the limit is 2",
+    ),
     "a limit of zero stops all": (ask(limits=Limits(per_source=0)), "the limit is 0"),
 }
 
@@ -114,6 +136,49 @@ def test_I24_it_may_start(sentence: str) -> None:
 def test_I24_it_waits_and_says_why(sentence: str) -> None:
     why, words = WAITS[sentence]
     assert why is not None and words in why
+
+
+def choose(
+    targets: str,
+    records: list[Migration] | None = None,
+    ahead: list[PlannedMove] | None = None,
+    limits: Limits = LIMITS,
+) -> str | None:
+    """Which of these hosts one more from a goes to."""
+    return first_free("a", targets, snapshot(migrations=records or []), (), tuple(ahead or ()), limits)
+
+
+TO_B = [record(1, "x", "b"), record(2, "y", "b")]
+CHOICES: dict[str, tuple[str | None, str | None]] = {
+    "the best one that has room": (choose("bcd"), "b"),
+    "the next one if the best one is full": (choose("bcd", TO_B), "c"),
+    "not the places that those ahead could take now": (
+        choose("bcd", ahead=[anywhere(n, f"s{n}", "b") for n in (1, 2)]),
+        "c",
+    ),
+    "the place that one ahead would take if it could leave": (
+        choose("bcd", [record(1, "x", "e"), record(2, "x", "f")], [anywhere(n, "x", "b") for n in range(10, 20)]),
+        "b",
+    ),
+    "not the place of one ahead that can go nowhere else": (
+        choose("bcd", [record(1, "x", "e"), record(2, "x", "f")], [planned(n, "x", "b") for n in range(10, 20)]),
+        "c",
+    ),
+    "none if all are full": (choose("b", TO_B), None),
+    "none while the source is full": (choose("bcd", [record(1, "a", "x"), record(2, "a", "y")]), None),
+    "none while those ahead leave the source": (choose("bcd", ahead=[anywhere(n, "a", "e") for n in range(2)]), None),
+    "none while the total is used up": (choose("bcd", [record(n, f"s{n}", f"t{n}") for n in range(4)]), None),
+    "none while those ahead use up the total": (
+        choose("bcd", [record(1, "s", "t"), record(2, "u", "v")], [anywhere(3, "x", "e"), planned(4, "y", "f")]),
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", CHOICES)
+def test_I24_of_hosts_to_choose_from_it_takes(sentence: str) -> None:
+    found, expected = CHOICES[sentence]
+    assert found == expected
 
 
 class Counting(dict[str, Migration]):
@@ -151,7 +216,7 @@ def test_a_queue_behind_a_full_cloud_is_gone_through_no_further_than_need_be() -
     assert (
         full("a", "b", snapshot(), (), waiting, LIMITS) == "0 migrations are in flight and 4 go first, the limit is 4"
     )
-    assert looked_at <= 2100, "a look at each, and not at each pair"
+    assert looked_at <= 3100, "a look at each, and not at each pair"
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -159,21 +224,32 @@ def test_who_may_start_is_what_going_through_the_whole_line_tells(seed: int) -> 
     dice = random.Random(seed)
     hosts = "abcdef"
     limits = Limits(dice.randint(1, 3), dice.randint(1, 3), dice.randint(1, 12))
-    ahead = [planned(n, *dice.sample(hosts, 2)) for n in range(dice.randrange(25))]
+    ahead = [
+        (planned if dice.random() < 0.5 else anywhere)(n, *dice.sample(hosts, 2)) for n in range(dice.randrange(25))
+    ]
+    ahead = [one if one.elsewhere is None else replace(one, elsewhere=tuple(dice.sample(hosts, 2))) for one in ahead]
     flying = [planned(100 + n, *dice.sample(hosts, 2)) for n in range(dice.randrange(8))]
     now = traffic(snapshot(), tuple(flying))
 
-    out, into = Counter(now.leaving), Counter(now.coming)
+    out = [one.source_host for one in flying]
+    into = [one.target_host for one in flying]
     expected: list[PlannedMove] = []
     for one in ahead:
-        if now.total + len(expected) >= limits.total:
-            break
-        if out[one.source_host] < limits.per_source and into[one.target_host] < limits.per_target:
-            out[one.source_host] += 1
-            into[one.target_host] += 1
+        targets = (one.target_host, *(one.elsewhere or ()))
+        free = [host for host in targets if into.count(host) < limits.per_target]
+        may = out.count(one.source_host) < limits.per_source and free
+        if may and len(flying) + len(expected) < limits.total:
             expected.append(one)
-    assert list(next_up(Ahead.of(ahead), now, limits)) == expected
+        # whoever waits keeps its place at its source, and at its target if no other one will do
+        out.append(one.source_host)
+        into += [one.target_host] if one.elsewhere is None else free[:1] if one in expected else []
+    assert next_up(Ahead.of(ahead), now, limits).moves == tuple(expected)
     for number, one in enumerate(ahead):
-        free = full(one.source_host, one.target_host, snapshot(), tuple(flying), ahead[:number], limits) is None
-        assert not free or one in expected, "who is not held back is woken"
+        targets = (one.target_host, *(one.elsewhere or ()))
+        target = first_free(one.source_host, targets, snapshot(), tuple(flying), ahead[:number], limits)
+        assert (target is not None) == (one in expected), "who is not held back is woken, and nobody else"
+        for host in targets:
+            why = full(one.source_host, host, snapshot(), tuple(flying), ahead[:number], limits)
+            assert why is not None or target is not None
+            assert host != target or why is None
     assert (now.leaving, now.coming) == (traffic(snapshot(), tuple(flying)).leaving, now.coming), "nothing is used up"

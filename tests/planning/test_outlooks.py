@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -36,16 +37,18 @@ from vmferry.resources.words import MigrationType
             st.frozensets(HOST, max_size=2),
             st.booleans(),
             st.booleans(),
+            st.lists(st.tuples(HOST, HOST, st.none() | st.just(())), max_size=4),
         ),
         min_size=1,
         max_size=4,
     ),
 )
 def test_whatever_is_asked_in_whatever_order_the_outlook_is_that_of_look_out(
-    fleet: Question, asks: list[tuple[MigrationKind, str | None, frozenset[str], bool, bool]]
+    fleet: Question, asks: list[tuple[MigrationKind, str | None, frozenset[str], bool, bool, list[Any]]]
 ) -> None:
     view, outlooks = fleet.snapshot, Outlooks()
-    for kind, target, avoid, alone, crossed in asks:
+    for kind, target, avoid, alone, crossed, line in asks:
+        ahead = tuple([move(server(name=f"q{n}", host=a), b, elsewhere=c) for n, (a, b, c) in enumerate(line)])
         for of in view.servers.values():
             question = replace(
                 fleet,
@@ -55,6 +58,7 @@ def test_whatever_is_asked_in_whatever_order_the_outlook_is_that_of_look_out(
                 group=view.group_of(of.id),
                 ports=view.ports_of(of.id),
                 moves=() if alone else fleet.moves,
+                ahead=ahead,
                 crossed={of.id: Crossing(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
             )
             assert outlooks.look(question, target, avoid) == look_out(question, target, avoid)

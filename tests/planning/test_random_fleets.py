@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.build import NOW, STATUS, flavor, host, hypervisor, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server, ServerGroup
-from vmferry.planning.limits import full
+from vmferry.planning.limits import first_free, full
 from vmferry.planning.targets import assess
 from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.chains import TABLE
@@ -213,3 +214,99 @@ def test_I24_whoever_starts_when_told_so_never_breaks_a_limit(
         first = waiting[0]
         held = count(first.source_host, 0) >= limits.per_source or count(first.target_host, 1) >= limits.per_target
         assert held, "the first of the queue waits for a limit only"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """A request that waits; `named`: for the first of its hosts, and for no other one."""
+
+    source: str
+    hosts: tuple[str, ...]
+    named: bool
+
+    def as_move(self, number: int) -> PlannedMove:
+        of = server(name=f"q{number}", host=self.source)
+        return move(of, self.hosts[0], elsewhere=None if self.named else self.hosts[1:])
+
+
+WISHES = st.builds(
+    Wish,
+    st.sampled_from("abcd"),
+    st.lists(st.sampled_from("xyz"), min_size=1, max_size=2, unique=True).map(tuple),
+    st.sampled_from([True, False, False]),
+)
+
+
+class Cloud:
+    """What waits, in its order, and what is under way."""
+
+    def __init__(self, waiting: list[PlannedMove], limits: Limits) -> None:
+        self.waiting = waiting
+        self.limits = limits
+        self.flying: list[PlannedMove] = []
+
+    def way(self, waits: PlannedMove) -> str | None:
+        """Where it may go now."""
+        asked = snapshot(), tuple(self.flying), tuple(self.waiting[: self.waiting.index(waits)]), self.limits
+        if waits.elsewhere is None:
+            free = full(waits.source_host, waits.target_host, *asked) is None
+            return waits.target_host if free else None
+        return first_free(waits.source_host, (waits.target_host, *waits.elsewhere), *asked)
+
+    def after(self, starts: PlannedMove, target: str) -> Cloud:
+        """What is left once it has started."""
+        left = Cloud([one for one in self.waiting if one is not starts], self.limits)
+        left.flying = [*self.flying, replace(starts, target_host=target)]
+        return left
+
+    def count(self, end: str, host: str) -> int:
+        return sum(getattr(one, end) == host for one in self.flying)
+
+    def over(self) -> bool:
+        limits, hosts = self.limits, {host for one in self.flying for host in (one.source_host, one.target_host)}
+        return len(self.flying) > limits.total or any(
+            self.count("source_host", host) > limits.per_source or self.count("target_host", host) > limits.per_target
+            for host in hosts
+        )
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.lists(WISHES, min_size=2, max_size=7),
+    st.builds(Limits, st.integers(1, 2), st.integers(1, 2), st.integers(2, 6)),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 6)), max_size=12),
+)
+def test_I24_whoever_has_a_choice_leaves_no_place_idle_and_takes_none_from_those_before_it(
+    wishes: list[Wish], limits: Limits, happenings: list[tuple[bool, int]]
+) -> None:
+    """In any order those that wait are looked at, and moves end; then each gets its turn."""
+    cloud = Cloud([wish.as_move(number) for number, wish in enumerate(wishes)], limits)
+
+    def look(number: int) -> Cloud:
+        """At each, whoever's turn it is."""
+        ways = [(one, cloud.way(one)) for one in cloud.waiting]
+        for place, (one, target) in enumerate(ways):
+            if target is not None:
+                after = cloud.after(one, target)
+                assert not after.over()
+                for before, could in ways[:place]:
+                    assert could is None or after.way(before), "no place is taken that one before could take"
+        one, target = ways[number % len(ways)]
+        return cloud if target is None else cloud.after(one, target)
+
+    for ends, number in happenings:
+        if ends and cloud.flying:
+            cloud.flying.pop(number % len(cloud.flying))
+        elif cloud.waiting:
+            cloud = look(number)
+    while cloud.waiting:
+        for one in [one for one in cloud.waiting if cloud.way(one) is not None]:
+            cloud = look(cloud.waiting.index(one))
+        if cloud.waiting and len(cloud.flying) < limits.total:
+            first = cloud.waiting[0]
+            hosts = (first.target_host, *(first.elsewhere or ()))
+            assert cloud.count("source_host", first.source_host) >= limits.per_source or all(
+                cloud.count("target_host", host) >= limits.per_target for host in hosts
+            ), "no place is idle that the first could take"
+        assert cloud.flying, "somebody may start, or something is under way"
+        cloud.flying.pop(0)

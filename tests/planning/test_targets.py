@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Serve
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import TABLE
-from vmferry.prerequisites.frame import Finding, Question
+from vmferry.prerequisites.frame import Finding, PlannedMove, Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
 WEB = server()
@@ -100,6 +101,62 @@ def test_R8_the_rank_says_why() -> None:
 def test_R18_the_rank_says_what_a_soft_group_wished() -> None:
     found = assess(ask(A, B, with_friends=("soft-affinity", "host-b")), None)
     assert found.eligible[0].message.endswith("on their way there, 1 others of its soft-affinity group shop there")
+
+
+def line(*ways: str, **over: Any) -> tuple[PlannedMove, ...]:
+    """Those that wait and go first, each from a host to a host: `x-b`."""
+    return tuple(
+        move(server(name=f"before-{n}", host=f"host-{way[0]}"), f"host-{way[2]}", **over) for n, way in enumerate(ways)
+    )
+
+
+BOTH_TAKE_B = line("x-b", "y-b", elsewhere=())
+OUT_OF_X = tuple(migration(server(name=f"x{n}", host="host-x"), n, target_host=f"host-{n}") for n in range(2))
+CHOICES: dict[str, tuple[Question, str]] = {
+    "to the best host if those before it leave it room": (ask(A, B, C, ahead=line("x-b", elsewhere=())), "host-b"),
+    "to the next host rather than wait behind those that go to the best one": (
+        ask(A, B, C, ahead=BOTH_TAKE_B),
+        "host-c",
+    ),
+    "to the next host rather than wait for those that named the best one": (
+        ask(A, B, C, ahead=line("x-b", "y-b")),
+        "host-c",
+    ),
+    "to the best host if those before it cannot leave theirs yet": (
+        ask(A, B, C, ahead=line("x-b", "x-b", elsewhere=("host-c",)), migrations=OUT_OF_X),
+        "host-b",
+    ),
+    "to the best host if it would wait for any": (ask(A, B, ahead=BOTH_TAKE_B), "host-b"),
+    "to the best host if it cannot leave its own yet": (
+        ask(A, B, C, ahead=(*BOTH_TAKE_B, *line("a-d", "a-d", elsewhere=()))),
+        "host-b",
+    ),
+    "to no host that a prerequisite is against": (
+        ask(A, B, host("host-c", zone="west"), host("host-d"), ahead=BOTH_TAKE_B),
+        "host-d",
+    ),
+    "to the host that its soft group wishes for, even if it waits": (
+        ask(A, B, C, with_friends=("soft-affinity", "host-b"), ahead=BOTH_TAKE_B),
+        "host-b",
+    ),
+    "to another host that its strict group allows": (
+        ask(A, B, C, host("host-d"), with_friends=("anti-affinity", "host-c"), ahead=BOTH_TAKE_B),
+        "host-d",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", CHOICES)
+def test_I24_with_others_before_it_it_goes(sentence: str) -> None:
+    asked, target = CHOICES[sentence]
+    found = assess(asked, None)
+    assert found.target == target
+    assert {f.host for f in found.findings if f.host and f.name is Name.CAPACITY} == {target}, "it is what is told of"
+    assert found.eligible == assess(replace(asked, ahead=()), None).eligible, "the rank is as it was"
+
+
+def test_I24_a_target_that_is_named_is_waited_for() -> None:
+    assert assess(ask(A, B, C, ahead=BOTH_TAKE_B), "host-b").target == "host-b"
 
 
 class TestOtherMovesInTheWay:

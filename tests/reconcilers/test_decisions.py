@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -299,6 +299,37 @@ def test_R16_room_taken_by_decided_moves_is_not_given_twice() -> None:
     met = decision.status.condition("PrerequisitesMet")
     assert met is not None
     assert met.reason == "InsufficientCapacity"
+
+
+def before_it(now: datetime, source: str) -> tuple[PlannedMove, ...]:
+    """Two that wait, go first, and like cmp2 best."""
+    needs: dict[str, int] = {}
+    return tuple(PlannedMove(f"s-{n}", MigrationKind.LIVE, source, "cmp2", needs, now, ()) for n in (1, 2))
+
+
+WAYS: dict[str, tuple[str, dict[str, object], str | None]] = {
+    "without a target it goes where it may go now": ("cmp9", {}, "cmp3"),
+    "with a target it waits for it": ("cmp9", {"target": {"host": "cmp2"}}, None),
+    "behind others of its own host it waits": ("cmp1", {}, None),
+}
+
+
+@pytest.mark.parametrize("sentence", WAYS)
+def test_I24_behind_others_that_go_to_the_best_host(sentence: str) -> None:
+    source, spec, target = WAYS[sentence]
+    life = Life(cloud(), spec)
+    world = World(life.cloud.snapshot(), ahead=before_it(life.cloud.now, source))
+    world = replace(world, detail=life.cloud.detail(SERVER))
+    decision = life.look(world)
+    met = decision.status.condition("PrerequisitesMet")
+    assert met is not None and met.status == "True"
+    if target is None:
+        assert (decision.action, decision.status.phase) == (None, "Queued")
+        assert decision.status.target_host == "cmp2" and met.message == "the server can go to cmp2"
+    else:
+        assert decision.action == LiveMigrate(SERVER, target)
+        assert [one.host for one in decision.status.eligible_targets] == ["cmp2", "cmp3"]
+        assert met.message == "the server can go to cmp3 at once; to cmp2, which ranks first, others go before it"
 
 
 def test_I3_two_resources_never_move_one_server_at_once() -> None:

@@ -98,6 +98,7 @@ class Pair:
                 "server": {"id": ident(dice.choice(SERVERS))},
                 "priority": dice.choice(["High", "Normal", "Low"]),
                 "paused": dice.random() < 0.1,
+                **({"target": {"host": dice.choice(HOSTS)}} if dice.random() < 0.5 else {}),
             },
             "status": self._status(),
         }
@@ -112,6 +113,10 @@ class Pair:
             "type": "Live",
             "sourceHost": dice.choice(HOSTS),
             "targetHost": dice.choice(HOSTS),
+            "eligibleTargets": [
+                {"host": host, "rank": rank, "message": "empty"}
+                for rank, host in enumerate(dice.sample(HOSTS, dice.randrange(4)), 1)
+            ],
         }
         if status["phase"] == "Migrating":
             attempt = {
@@ -166,7 +171,7 @@ class Pair:
         moves = tuple(self.plain.moves_except(NOBODY, self.view))
         turns = {repr(move): key for key, move in self.plain.line(self.view)}
         line = Ahead.of([move for _, move in self.plain.line(self.view)])
-        expected = [turns[repr(move)] for move in next_up(line, traffic(self.view, moves), LIMITS)]
+        expected = [turns[repr(move)] for move in next_up(line, traffic(self.view, moves), LIMITS).moves]
         assert self.store.next_up(self.view, LIMITS) == expected
         for key in KEYS:
             moves = self.store.moves_except(key, self.view)
@@ -209,7 +214,8 @@ def test_a_line_counts_by_host_what_is_before_a_turn(seed: int) -> None:
         else:
             turn = (dice.randrange(3), dice.random())
             of = server(name=f"s{number}", host=dice.choice(HOSTS))
-            plain[turn] = PlannedMove(of.id, MigrationKind.LIVE, of.host or "", dice.choice(HOSTS), of.needs, NOW)
+            target, elsewhere = dice.choice(HOSTS), dice.choice([None, (), ("host-a", "host-b")])
+            plain[turn] = PlannedMove(of.id, MigrationKind.LIVE, of.host or "", target, of.needs, NOW, elsewhere)
             line = line.put(turn, plain[turn])
         mine = (dice.randrange(3), dice.random())
         first = [plain[turn] for turn in sorted(plain) if turn < mine]
@@ -218,9 +224,13 @@ def test_a_line_counts_by_host_what_is_before_a_turn(seed: int) -> None:
             assert set(ahead.sources) >= {m.source_host for m in expected}
             for host in HOSTS:
                 assert ahead.leaving(host) == sum(m.source_host == host for m in expected)
-                assert ahead.coming(host) == sum(m.target_host == host for m in expected)
-            some = dice.sample(HOSTS, 2)
-            assert list(ahead.from_any(some)) == [m for m in expected if m.source_host in some]
+                bound = [m for m in expected if m.target_host == host and m.elsewhere is None]
+                assert ahead.coming(host) == len(bound)
+                for turn in [t for t, m in plain.items() if m in expected]:
+                    assert ahead.coming(host, turn) == sum(t < turn for t, m in plain.items() if m in bound)
+            some = {host: dice.randrange(3) for host in dice.sample(HOSTS, 2)}
+            left = [[m for m in expected if m.source_host == host][:most] for host, most in some.items()]
+            assert [m for _, m in ahead.first_of(some)] == [m for m in expected if any(m in one for one in left)]
 
 
 def test_moves_are_the_same_ones_until_something_changes() -> None:

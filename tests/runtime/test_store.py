@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tests.runtime.fakes import KEY, NOW, SERVER
-from vmferry.cloud.model import Flavor, MigrationKind, Server, Snapshot
+from vmferry.cloud.model import Flavor, MigrationKind, Server, ServerGroup, Snapshot
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.runtime.kinds import KINDS, Key
 from vmferry.runtime.store import Body, Store, Unreadable
@@ -150,3 +151,40 @@ def test_who_goes_first_is_priority_then_age() -> None:
     store.put(KIND, queued(4, "urgent", "2026-01-01T00:00:09Z", "High"))
     store.put(KIND, queued(5, "later", "2026-01-01T00:00:01Z", "Low"))
     assert [m.target_host for m in store.ahead_of(KEY, snapshot())] == ["to-urgent", "to-older"]
+
+
+ELIGIBLE = [{"host": host, "rank": rank, "message": "empty"} for rank, host in enumerate(("to-older", "host-c"), 1)]
+CHOICES: dict[str, tuple[dict[str, Any], str | None, tuple[str, ...] | None]] = {
+    "no target: to any of the hosts that it was found to fit": ({}, None, ("host-c",)),
+    "a target: there and nowhere else": ({"target": {"host": "to-older"}}, None, None),
+    "no target, but a wish of its server group: to the host that it likes best": ({}, "soft-affinity", None),
+    "no target, and a strict group, which says what fits": ({}, "anti-affinity", ("host-c",)),
+}
+
+
+@pytest.mark.parametrize("sentence", CHOICES)
+def test_I24_where_one_that_waits_may_go(sentence: str) -> None:
+    spec, policy, elsewhere = CHOICES[sentence]
+    store, view = Store(KINDS), snapshot()
+    if policy is not None:
+        view = replace(view, server_groups=(ServerGroup("g", "shop", policy, frozenset({SERVER})),))
+    older = queued(3, "older", "2026-01-01T00:00:04Z")
+    older["spec"] |= spec
+    older["status"]["eligibleTargets"] = ELIGIBLE
+    store.put(KIND, older)
+    store.put(KIND, queued(1, "web", "2026-01-01T00:00:05Z"))
+    (before,) = store.ahead_of(KEY, view)
+    assert (before.target_host, before.elsewhere) == ("to-older", elsewhere)
+
+
+def test_what_one_that_waits_sees_of_hosts_gives_nobody_a_place() -> None:
+    store, view = Store(KINDS), snapshot()
+    waits = queued(1, "web", "2026-01-01T00:00:05Z")
+    store.put(KIND, waits)
+    assert not store.freed(view)
+    with_others = {**waits, "status": {**waits["status"], "eligibleTargets": ELIGIBLE}}
+    store.put(KIND, {**with_others, "metadata": {**waits["metadata"], "resourceVersion": "2"}})
+    assert not store.freed(view)
+    goes_elsewhere = {**with_others, "status": {**with_others["status"], "targetHost": "host-c"}}
+    store.put(KIND, {**goes_elsewhere, "metadata": {**waits["metadata"], "resourceVersion": "3"}})
+    assert store.freed(view)

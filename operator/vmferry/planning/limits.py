@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
@@ -84,34 +84,88 @@ def full(
 ) -> str | None:
     """Why one more move from `source` to `target` has to wait, None if it need not.
 
-    `ahead` are queued moves that go first. They hold their place, save those that a host's own limit holds back:
-    these would only keep the total from being used. `in_flight` saves counting, if the caller has
+    `ahead` are queued moves that go first. They hold their place at the host that they leave, and at the one that they
+    go to if no other will do; of the total, and of hosts that they have a choice of, they hold what they could take
+    now: more would only keep it from being used. `in_flight` saves counting, if the caller has
     `traffic(snapshot, moves)` already.
     """
     now, ahead = in_flight or traffic(snapshot, moves), Ahead.of(ahead)
     leaving = now.leaving[source] + ahead.leaving(source)
-    coming = now.coming[target] + ahead.coming(target)
     if leaving >= limits.per_source:
         return f"{leaving} migrations leave {source} or go first, the limit is {limits.per_source}"
+    first = next_up(ahead, now, limits)
+    coming = now.coming[target] + ahead.coming(target) + first.taken[target]
     if coming >= limits.per_target:
         return f"{coming} migrations go to {target} or go first, the limit is {limits.per_target}"
-    first = sum(1 for _ in next_up(ahead, now, limits))
-    if now.total + first >= limits.total:
-        return f"{now.total} migrations are in flight and {first} go first, the limit is {limits.total}"
+    if now.total + len(first.moves) >= limits.total:
+        return f"{now.total} migrations are in flight and {len(first.moves)} go first, the limit is {limits.total}"
     return None
 
 
-def next_up(line: Ahead, now: Traffic, limits: Limits) -> Iterator[PlannedMove]:
-    """Of moves in their order those that could start now, all of them together, as far as the limits go."""
-    left = limits.total - now.total
+def first_free(
+    source: str,
+    targets: Iterable[str],
+    snapshot: Snapshot,
+    moves: tuple[PlannedMove, ...],
+    ahead: Sequence[PlannedMove],
+    limits: Limits,
+) -> str | None:
+    """The first of `targets` for which `full` would say None; None: it waits, whichever it takes."""
+    now, ahead = traffic(snapshot, moves), Ahead.of(ahead)
+    if now.leaving[source] + ahead.leaving(source) >= limits.per_source:
+        return None
+    first = next_up(ahead, now, limits)
+    if now.total + len(first.moves) >= limits.total:
+        return None
+    return next((t for t in targets if now.coming[t] + ahead.coming(t) + first.taken[t] < limits.per_target), None)
+
+
+@dataclass(frozen=True, slots=True)
+class NextUp:
+    """Of a line those that could start now, all of them together, as far as the limits go."""
+
+    #: in their order
+    moves: tuple[PlannedMove, ...]
+    #: by host: how many of them would go there that may go elsewhere as well
+    taken: Counter[str]
+
+
+def next_up(line: Ahead, now: Traffic, limits: Limits) -> NextUp:
+    """Each takes the first of its hosts that has room after those before it."""
+    of = line, now, limits
+    if any(one is not other for one, other in zip(_LastLine.of, of, strict=True)):
+        _LastLine.of, _LastLine.found = of, _next_up(*of)
+    return _LastLine.found
+
+
+class _LastLine:
+    """A look asks twice, where to go and whether it may; a line and what is in flight are never changed."""
+
+    of: tuple[object, object, object] = (None, None, None)
+    found = NextUp((), Counter())
+
+
+def _next_up(line: Ahead, now: Traffic, limits: Limits) -> NextUp:
+    found: list[PlannedMove] = []
+    taken: Counter[str] = Counter()
+    leaving, coming, left = now.leaving, now.coming, limits.total - now.total
     if left <= 0:
-        return
-    out, into = Counter(now.leaving), Counter(now.coming)
-    for move in line.from_any([host for host in line.sources if out[host] < limits.per_source]):
-        if out[move.source_host] < limits.per_source and into[move.target_host] < limits.per_target:
-            out[move.source_host] += 1
-            into[move.target_host] += 1
-            left -= 1
-            yield move
-            if not left:
-                return
+        return NextUp((), taken)
+    # who is further back at the same source waits for those before it, whatever holds these up
+    room = {host: limits.per_source - leaving.get(host, 0) for host in line.sources}
+    # a host without room has none for those further back either
+    shut: set[str] = set()
+    for turn, move in line.first_of({host: most for host, most in room.items() if most > 0}):
+        for host in (move.target_host, *(move.elsewhere or ())):
+            if host in shut:
+                continue
+            if coming.get(host, 0) + line.coming(host, turn) + taken.get(host, 0) >= limits.per_target:
+                shut.add(host)
+                continue
+            found.append(move)
+            if move.elsewhere is not None:
+                taken[host] += 1
+            break
+        if len(found) == left:
+            break
+    return NextUp(tuple(found), taken)

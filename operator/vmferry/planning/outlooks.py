@@ -18,7 +18,18 @@ from typing import Any, Generic, TypeVar, cast
 
 from vmferry.cloud.model import Flavor, Host, Migration, Server, Snapshot
 from vmferry.planning.limits import in_flight_to_each
-from vmferry.planning.targets import Group, OfAll, Outlook, Ranked, Standing, look_out, nowhere, order_groups, standing
+from vmferry.planning.targets import (
+    Group,
+    OfAll,
+    Outlook,
+    Ranked,
+    Standing,
+    choose,
+    look_out,
+    nowhere,
+    order_groups,
+    standing,
+)
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, PlannedMove, Prerequisite, Question
@@ -65,9 +76,11 @@ class Outlooks:
         fit = left & ~tried
         if fit:
             eligible = self._rank(question, fit)
-            best = self._bits[eligible[0].host]
-            findings = tuple([self._row(p, question, best).at(best) for p in _about_targets(question)])
-            return Outlook(findings, eligible, groups, possible=True)
+            target = choose(question, eligible)
+            assert target is not None
+            chosen = self._bits[target]
+            findings = tuple([self._row(p, question, chosen).at(chosen) for p in _about_targets(question)])
+            return Outlook(findings, eligible, groups, possible=True, target=target)
 
         hopeful = waiting = others & ~tried
         of_all: list[OfAll] = []

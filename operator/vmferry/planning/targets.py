@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmferry.cloud.model import Host
-from vmferry.planning.limits import in_flight_to_each
+from vmferry.planning.limits import first_free, in_flight_to_each
 from vmferry.prerequisites import server_group
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.words import Name, Reason, Result
 
 #: what a soft server group makes of its other members on a host
-_WISHES = {"soft-affinity": -1, "soft-anti-affinity": 1}
+WISHES = {"soft-affinity": -1, "soft-anti-affinity": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class Outlook:
     ineligible: tuple[Group, ...]
     #: a host is eligible, or would be if everything that the cloud does not tell turned out well
     possible: bool
+    #: the eligible one to go to; `findings` are about it
+    target: str | None = None
     #: none is eligible, but this one will be once other moves have ended
     waits_for: str | None = None
 
@@ -132,8 +134,9 @@ def look_out(
     ranked = rank(question, fit)
     waiting = [] if ranked else rank(question, [c for c in candidates if c.host.name not in avoid and _only_waits(c)])
     groups = _groups(candidates, avoid) if target is None else ()
-    if target is not None or ranked:
-        best = candidates[0] if target is not None else next(c for c in fit if c.host.name == ranked[0].host)
+    choice = choose(question, ranked) if target is None else ranked[0].host if ranked else None
+    if target is not None or choice is not None:
+        best = candidates[0] if target is not None else next(c for c in fit if c.host.name == choice)
         of_target: tuple[Finding, ...] = best.findings
         if target is not None and best.against and not of_target_is_same(best):
             of_target = _with_alternatives(best, alternatives(question))
@@ -144,6 +147,7 @@ def look_out(
         eligible=tuple(ranked),
         ineligible=groups,
         possible=any(_only_unknown(c.against) for c in candidates if c.host.name not in avoid),
+        target=choice,
         waits_for=waiting[0].host if waiting else None,
     )
 
@@ -166,7 +170,7 @@ def assess(
         eligible=outlook.eligible,
         ineligible=outlook.ineligible,
         against=against,
-        target=None if against or not outlook.eligible else outlook.eligible[0].host,
+        target=None if against else outlook.target,
         undecided=bool(against) and outlook.possible and _only_unknown(of_server),
         waits_for=None if any(f.blocks(question.policy) for f in of_server) else outlook.waits_for,
     )
@@ -200,6 +204,23 @@ def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
     return [ranked for _, ranked in standings]
 
 
+def choose(question: Question, eligible: Sequence[Ranked]) -> str | None:
+    """The best of them, or the best of those that it may start to now if it had to wait for the best one (R8, I24).
+
+    A server with a wish about its neighbours waits: the minutes are over soon, its neighbours stay.
+    """
+    if not eligible:
+        return None
+    best, source, group = eligible[0].host, question.server.host, question.group
+    if source is None or (group is not None and group.policy in WISHES):
+        return best
+    if not question.ahead:
+        return best  # no other one has fewer on their way there
+    hosts = (ranked.host for ranked in eligible)
+    free = first_free(source, hosts, question.snapshot, question.moves, question.ahead, question.policy.limits)
+    return free or best
+
+
 def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Standing:
     """Where the host stands in the rank; `coming`: see `in_flight_to_each`."""
     group, name = question.group, host.name
@@ -208,7 +229,7 @@ def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Stand
     if memory is not None and memory.capacity > 0:
         share = round((memory.used + question.server.flavor.memory_mb) / memory.capacity, 2)
     on_their_way = coming.get(name, 0)
-    wish, friends = _WISHES.get(group.policy, 0) if group else 0, ""
+    wish, friends = WISHES.get(group.policy, 0) if group else 0, ""
     if group is not None and wish:
         there = len(server_group.others_on(question, name))
         wish *= there

@@ -28,6 +28,8 @@ class PlannedMove:
     needs: dict[str, int]
     #: when it was decided: figures read later than Nova's claim already contain it
     decided_at: datetime
+    #: of one that waits and names no target: where else it may go, the best first; None: to its target and nowhere else
+    elsewhere: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

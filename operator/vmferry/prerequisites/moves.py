@@ -48,6 +48,7 @@ class Line:
     def __init__(self) -> None:
         self.entries: tuple[_Entry, ...] = ()
         self.leaving: _Entries = {}
+        #: those alone that go to no other host: only they keep a place there while they wait
         self.coming: _Entries = {}
 
     @staticmethod
@@ -56,7 +57,8 @@ class Line:
         line = Line()
         line.entries = tuple([((number,), move) for number, move in enumerate(moves)])
         line.leaving = _by_host(line.entries, attrgetter("source_host"))
-        line.coming = _by_host(line.entries, attrgetter("target_host"))
+        bound = [entry for entry in line.entries if entry[1].elsewhere is None]
+        line.coming = _by_host(bound, attrgetter("target_host"))
         return line
 
     def put(self, turn: Turn, move: PlannedMove) -> Line:
@@ -65,7 +67,9 @@ class Line:
         line = Line()
         line.entries = _with(self.entries, entry)
         line.leaving = {**self.leaving, move.source_host: _with(self.leaving.get(move.source_host, ()), entry)}
-        line.coming = {**self.coming, move.target_host: _with(self.coming.get(move.target_host, ()), entry)}
+        line.coming = self.coming
+        if move.elsewhere is None:
+            line.coming = {**self.coming, move.target_host: _with(self.coming.get(move.target_host, ()), entry)}
         return line
 
     def remove(self, turn: Turn, move: PlannedMove) -> Line:
@@ -73,7 +77,7 @@ class Line:
         line = Line()
         line.entries = _without(self.entries, turn)
         line.leaving = _less(self.leaving, move.source_host, turn)
-        line.coming = _less(self.coming, move.target_host, turn)
+        line.coming = self.coming if move.elsewhere is not None else _less(self.coming, move.target_host, turn)
         return line
 
     def before(self, turn: Turn) -> Ahead:
@@ -118,25 +122,22 @@ class Ahead(Sequence[PlannedMove]):
         """How many of them go away from the host."""
         return self._count(self._line.leaving.get(host, ()))
 
-    def coming(self, host: str) -> int:
-        """How many of them go to the host."""
-        return self._count(self._line.coming.get(host, ()))
-
-    def touching(self, host: str) -> Iterator[PlannedMove]:
-        """Those from the host and those to it."""
-        for entries in (self._line.leaving.get(host, ()), self._line.coming.get(host, ())):
-            for _, move in entries[: self._count(entries)]:
-                yield move
+    def coming(self, host: str, before: Turn | None = None) -> int:
+        """How many of them go to the host and to no other one; `before`: only those whose turn is before that."""
+        entries = self._line.coming.get(host)
+        if entries is None:
+            return 0
+        return self._count(entries) if before is None else bisect_left(entries, (before,))
 
     @property
     def sources(self) -> Iterable[str]:
         """The hosts that they leave, and perhaps others."""
         return self._line.leaving
 
-    def from_any(self, hosts: Iterable[str]) -> Iterator[PlannedMove]:
-        """Those that leave these hosts, in their order."""
-        lines = [self._line.leaving.get(host, ()) for host in hosts]
-        return (move for _, move in merge(*[entries[: self._count(entries)] for entries in lines]))
+    def first_of(self, hosts: Mapping[str, int]) -> Iterator[tuple[Turn, PlannedMove]]:
+        """The first so many that leave each of these hosts, in their order, with their turns."""
+        lines = [(self._line.leaving.get(host, ()), most) for host, most in hosts.items()]
+        return merge(*[entries[: min(self._count(entries), most)] for entries, most in lines])
 
 
 def _by_host(entries: Iterable[_Entry], host_of: attrgetter[str]) -> _Entries:

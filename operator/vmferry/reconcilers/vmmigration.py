@@ -280,7 +280,10 @@ def _check(scope: Scope) -> MigrationDecision | None:
         return _conclude_tried(scope)
     scope.status.target_host = found.target
     scope.status.storage = storage_class(server, scope.source, scope.policy, scope.snapshot.hosts.get(found.target))
-    scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", f"the server can go to {found.target}")
+    message, best = f"the server can go to {found.target}", found.eligible[0].host
+    if best != found.target:
+        message += f" at once; to {best}, which ranks first, others go before it"
+    scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", message)
     return None
 
 

@@ -362,7 +362,7 @@ class VMMigrationStatus(Model):
         list[PrerequisiteView],
         Field(
             max_length=32,
-            description="Every one with its verdict, for the target that is named or the best one; where no host "
+            description="Every one with its verdict, for the target that is named or picked; where no host "
             "is eligible, what all hosts together say.",
         ),
     ] = []

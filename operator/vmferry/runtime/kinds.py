@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
+from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Turn
@@ -119,7 +120,17 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
     server = snapshot.servers.get(status.server.id)
     if server is None or created is None:
         return None
-    return PlannedMove(status.server.id, status.type, status.source_host, status.target_host, server.needs, created)
+    move = PlannedMove(status.server.id, status.type, status.source_host, status.target_host, server.needs, created)
+    if obj.spec.target is not None or _has_wish(snapshot, server.id):
+        return move
+    others = [one.host for one in status.eligible_targets if one.host != status.target_host]
+    return replace(move, elsewhere=tuple(others))
+
+
+def _has_wish(snapshot: Snapshot, server_id: str) -> bool:
+    """It waits for the host that it likes best (`targets.choose`)."""
+    group = snapshot.group_of(server_id)
+    return group is not None and group.policy in WISHES
 
 
 def _turn(obj: VMMigration) -> Turn:

@@ -102,7 +102,7 @@ class MoveIndex:
         return [
             self._movers[kind][id(move)]
             for kind, line in self._lines.items()
-            for move in next_up(line.whole(), now, limits)
+            for move in next_up(line.whole(), now, limits).moves
         ]
 
     def _see(self, snapshot: Snapshot) -> None:
@@ -144,9 +144,15 @@ class MoveIndex:
         if before is not None:
             line = line.remove(*before)
             del movers[id(before[1])], self._in_line[key]
-            self._freed = True
+            # that one who waits sees other hosts today gives nobody a place
+            self._freed |= queued is None or _place(queued) != _place(before)
         if queued is not None:
             line = line.put(*queued)
             movers[id(queued[1])] = key
             self._in_line[key] = queued
         self._lines[key.kind] = line
+
+
+def _place(queued: tuple[Turn, PlannedMove]) -> tuple[Turn, str, str]:
+    turn, move = queued
+    return turn, move.source_host, move.target_host
