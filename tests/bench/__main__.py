@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import drains, looks, operating, planning, preflight, refresh, rivals
+from tests.bench import batches, drains, looks, operating, planning, preflight, refresh, rivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ FIGURES = (
     Figure("operator-5000-apply-to-request-to-that-of-10", 1.5, lambda: operating.seen().latency),
     Figure("operator-5000-memory-MiB", 400, lambda: operating.seen().memory_mib),
     Figure("operator-5000-slowest-answer-to-renew-deadline", 0.3, lambda: operating.seen().pause),
+    Figure("batch-40-servers-to-ideal", 1.1, batches.to_ideal),
     Figure("drain-plan-200-servers-doubling", 2.2, planning.plan_doubling),
     Figure("drain-look-to-plan", 1.5, planning.look_to_plan),
     Figure("drain-100-servers-to-ideal", 1.1, drains.simulated_ratio),

@@ -10,7 +10,8 @@ import asyncio
 import contextvars
 import logging
 import traceback
-from collections.abc import Collection, Coroutine
+from collections.abc import Collection, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -234,8 +235,9 @@ class World:
             await asyncio.sleep(1)
 
 
-def storm(seed: int, *, without: Collection[int] = ()) -> Result:
-    """Run one. `without`: numbers of what must not happen this time."""
+@contextmanager
+def world_of(plan: Plan) -> Iterator[World]:
+    """A world on a loop of its own; at the end nothing of it goes on."""
     logging.disable(logging.CRITICAL)
     loop = Loop()
 
@@ -249,15 +251,9 @@ def storm(seed: int, *, without: Collection[int] = ()) -> Result:
     loop.set_task_factory(make)
     asyncio.set_event_loop(loop)
     try:
-        with patched(loop, seed), operators.installed():
-            plan = draw(seed)
-            chosen = [h for n, h in enumerate(plan.happenings) if n not in without]
-            world = World(plan, loop)
+        with patched(loop, plan.seed), operators.installed():
             try:
-                loop.run_until_complete(world.run(chosen))
-            except Exception as error:  # what a storm itself stumbles over is told like the rest
-                world.wrong(f"the storm ended in {error!r}", error)
-                raise
+                yield World(plan, loop)
             finally:
                 for _ in range(200):
                     for task in (left := asyncio.all_tasks(loop)):
@@ -265,8 +261,20 @@ def storm(seed: int, *, without: Collection[int] = ()) -> Result:
                     if not left:
                         break
                     loop.run_until_complete(asyncio.sleep(0))
-        return Result(seed, len(chosen), world.faults.struck, world.judge.moves_asked, world.wrongs, world.log)
     finally:
         asyncio.set_event_loop(None)
         loop.close()
         logging.disable(logging.NOTSET)
+
+
+def storm(seed: int, *, without: Collection[int] = ()) -> Result:
+    """Run one. `without`: numbers of what must not happen this time."""
+    plan = draw(seed)
+    chosen = [h for n, h in enumerate(plan.happenings) if n not in without]
+    with world_of(plan) as world:
+        try:
+            world.loop.run_until_complete(world.run(chosen))
+        except Exception as error:  # what a storm itself stumbles over is told like the rest
+            world.wrong(f"the storm ended in {error!r}", error)
+            raise
+    return Result(seed, len(chosen), world.faults.struck, world.judge.moves_asked, world.wrongs, world.log)
