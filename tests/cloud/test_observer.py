@@ -7,12 +7,13 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
 
 from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
+from vmferry.cloud import observer as observers
 from vmferry.cloud.actions import Accepted, Action, DisableService, EnableService, Outcome, StopServer, Unanswered
 from vmferry.cloud.model import (
     Aggregate,
@@ -479,6 +480,30 @@ async def test_the_age_is_that_of_the_oldest_part() -> None:
         await reads(door)
         oldest = observer.snapshot.read_at[Part.RESOURCES]
         assert observer.snapshot.age(oldest + timedelta(seconds=9)) == timedelta(seconds=9)
+
+
+#: seconds that a clock is set ahead: how old what was read right before that looks, at least and at most
+CLOCKS = {
+    "set back by an hour, nothing becomes younger": (-3600, 0, 60),
+    "set ahead by an hour, all of it becomes older": (3600, 3600, 3660),
+}
+
+
+@pytest.mark.parametrize("sentence", CLOCKS)
+async def test_I13_a_clock_that_is(monkeypatch: pytest.MonkeyPatch, sentence: str) -> None:
+    seconds, least, most = CLOCKS[sentence]
+
+    class Other(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(seconds=seconds)
+
+    door = FakeDoor()
+    async with watching(door, Pace(resources=1000, groups=1000, hosts=1000)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        monkeypatch.setattr(observers, "datetime", Other)
+        age = observer.snapshot.age(Other.now(UTC))
+        assert age is not None and least <= age.total_seconds() <= most
 
 
 HOST_ACTIONS: dict[str, tuple[Outcome, bool]] = {

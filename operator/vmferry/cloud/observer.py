@@ -65,6 +65,8 @@ AFTER_ACTION = 10.0
 #: seconds between two polls at most while something is being migrated: the end of a migration makes room for the next
 #: one, and until it is seen the limits are not used up
 BUSY = 2.0
+#: seconds by which a clock on the wall is set; what is less it may go wrong by
+STEP = 1.0
 #: how many doubtful servers are asked for at once
 CHECKS_AT_ONCE = 4
 
@@ -118,6 +120,8 @@ class Observer:
         self._services_at: datetime | None = None
         #: when the read of them began
         self._services_read = float("-inf")
+        #: of the clock on the wall, see `_clock_ahead`
+        self._ahead = _clock_ahead()
         self._hypervisors: list[Hypervisor] = []
         self._aggregates: list[Aggregate] = []
         self._resources: Mapping[str, Resources] | None = None
@@ -128,6 +132,7 @@ class Observer:
     @property
     def snapshot(self) -> Snapshot:
         """The view of this moment. Its mappings are replaced only when something in them changed."""
+        self._keep_age()
         return self._snapshot
 
     def subscribe(self, callback: Callback) -> None:
@@ -436,7 +441,20 @@ class Observer:
 
     # -- merging; no await here, so each is one step for everybody else
 
+    def _keep_age(self) -> None:
+        """A clock that is set back makes nothing younger (I13): what was read moves back with it. One that is set ahead
+        makes everything older, which harms nobody and is over with the next read."""
+        ahead = _clock_ahead()
+        back = self._ahead - ahead
+        if abs(back) <= STEP:
+            return
+        self._ahead = ahead
+        if back > 0:
+            read_at = {part: at - timedelta(seconds=back) for part, at in self._snapshot.read_at.items()}
+            self._snapshot = replace(self._snapshot, read_at=read_at)
+
     def _mark_read(self, part: Part) -> None:
+        self._keep_age()
         self._snapshot = replace(self._snapshot, read_at={**self._snapshot.read_at, part: datetime.now(UTC)})
 
     def _tell(self, servers: Collection[str] = (), hosts_changed: bool = False) -> None:
@@ -497,6 +515,11 @@ class Observer:
         for read in (self._server_read, self._migrations_read):
             _remember(read, (server_id,), max(begun, read.get(server_id, begun)))
         self._tell(changed)
+
+
+def _clock_ahead() -> float:
+    """Seconds from the clock that nobody sets to the one on the wall: they change when that one is set."""
+    return datetime.now(UTC).timestamp() - time.monotonic()
 
 
 def _remember(read: OrderedDict[str, float], servers: Iterable[str], begun: float) -> None:
