@@ -11,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.storm.draw import MIGRATIONS, Plan
+from tests.storm.draw import Plan
+from tests.storm.happening import MIGRATIONS
 from tests.storm.world import World, world_of
 from vmferry.policy import Limits
 from vmferry.runtime.config import Config, parse

@@ -145,12 +145,21 @@ class Weather:
 class Wire:
     """One service as the door sees it: an `Adapter` of keystoneauth."""
 
-    def __init__(self, site: Site, service: str, weather: Weather, sent: Callable[[str, str, Any], None]) -> None:
+    def __init__(
+        self,
+        site: Site,
+        service: str,
+        weather: Weather,
+        sent: Callable[[str, str, Any], None],
+        read: Callable[[str], None] = lambda path: None,
+    ) -> None:
         self._site = site
         self._service = self.service_type = service
         self._weather = weather
         #: told of everything that changes something, right before it does
         self._sent = sent
+        #: told of everything that was read
+        self._read = read
         self._before: dict[str, deque[tuple[float, Answer]]] = {}
 
     def request(
@@ -175,6 +184,7 @@ class Wire:
         answer = self._answer(method, path, query, json, microversion)
         if method == "GET":
             answer = self._maybe_older(f"{path}?{urlencode(query)}", route, answer)
+            self._read(path)
         return self._weather.after(method, route, answer)
 
     def _answer(self, method: str, path: str, query: Any, body: Any, microversion: str | None) -> Answer:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from tests.storm import scenes
 from tests.storm.faults import Kind, Span
+from tests.storm.happening import MIGRATIONS, Happening, a_host, a_server
 from vmferry.runtime.config import Config, parse
 from vmferry.runtime.kinds import Key
 from vmferry.simulator import lifecycle
 from vmferry.simulator.fleet import Fleet
-from vmferry.simulator.model import Host, Server
 
 if TYPE_CHECKING:
     from tests.storm.world import World
-
-#: does it; returns what it did, None: nothing, for it could not
-Do = Callable[["World"], str | None]
-
-MIGRATIONS = "migrations"
-
-
-@dataclass(frozen=True, slots=True)
-class Happening:
-    """`at` is in seconds from the beginning."""
-
-    at: float
-    do: Do
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +30,7 @@ def draw(seed: int) -> Plan:
     dice = Random(f"{seed}/plan")
     fleet = draw_fleet(dice)
     config = draw_config(dice, fleet)
-    happenings = [*draw_requests(dice), *draw_happenings(dice)]
+    happenings = [*draw_requests(dice), *draw_happenings(dice), *scenes.draw_scene(Random(f"{seed}/scene"))]
     return Plan(seed, fleet, config, sorted(happenings, key=lambda one: one.at))
 
 
@@ -283,15 +270,6 @@ def an_object(world: World, dice: Random, kind: str) -> Key | None:
     return dice.choice(keys) if keys else None
 
 
-def a_server(world: World, dice: Random) -> Server:
-    found = [one for one in world.site.cloud.servers.values() if one.deleted_at is None]
-    return dice.choice(found or list(world.site.cloud.servers.values()))
-
-
-def a_host(world: World, dice: Random) -> Host:
-    return dice.choice(list(world.site.cloud.hosts.values()))
-
-
 def changes_spec(world: World, dice: Random) -> str | None:
     """A toggle, a pause, another priority."""
     kind = dice.choice(["HostMaintenance", "HostMaintenance", "VMMigration"])
@@ -372,14 +350,8 @@ def asks_nova(world: World, dice: Random) -> str | None:
 
 
 def aborts(world: World, dice: Random) -> str | None:
-    """Somebody else aborts a live migration, whoever's it is."""
     running = [m for m in world.site.cloud.migrations.values() if m.type == "live-migration" and m.status == "running"]
-    if not running:
-        return None
-    record = dice.choice(running)
-    answer = world.site.ask("somebody", "compute", "DELETE", f"/servers/{record.server_id}/migrations/{record.id}")
-    world.judge.touched.add(record.server_id)
-    return f"somebody aborts {record.uuid}: {answer.status_code}"
+    return scenes.aborts(world, world.site.cloud.servers[dice.choice(running).server_id]) if running else None
 
 
 def deletes_server(world: World, dice: Random) -> str | None:
@@ -391,12 +363,10 @@ def deletes_server(world: World, dice: Random) -> str | None:
 def service(world: World, dice: Random) -> str | None:
     """Somebody else enables or disables a host."""
     host = a_host(world, dice)
-    body = dice.choice(
+    body: dict[str, Any] = dice.choice(
         [{"status": "enabled"}, {"status": "disabled", "disabled_reason": "new rack"}, {"status": "disabled"}]
     )
-    answer = world.site.ask("somebody", "compute", "PUT", f"/os-services/{host.service_uuid}", (), body)
-    world.judge.changed[host.name] = world.site.cloud.now
-    return f"somebody: {host.name}: {body}: {answer.status_code}"
+    return scenes.service(world, host, body)
 
 
 def host_dies(world: World, dice: Random) -> str | None:
@@ -512,12 +482,12 @@ WEIGHTS: list[tuple[Any, int]] = [
     (deletes_object, 3),
     (touches_object, 1),
     (asks_nova, 7),
-    (aborts, 1),
+    (aborts, 2),
     (deletes_server, 1),
     (service, 2),
     (host_dies, 4),
     (knob, 4),
-    (switch, 1),
+    (switch, 2),
     (kill, 5),
     (stop, 1),
     (freeze, 2),

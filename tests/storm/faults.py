@@ -16,6 +16,7 @@ class Kind(StrEnum):
     LOST_BEFORE = "requests to the cloud are lost"
     LOST_AFTER = "answers of the cloud are lost"
     READS_FAIL = "reads of the cloud fail"
+    LISTS_FAIL = "lists of the cloud fail"
     TOO_MANY = "the cloud says 429"
     ERROR_BEFORE = "the cloud says 5xx and does nothing"
     ERROR_AFTER = "the cloud says 5xx and does it"

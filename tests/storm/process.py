@@ -66,7 +66,7 @@ class Process:
             PROCESS.set(self)
             SKEW.set(lambda: self.skew)
             wires = {
-                service: Wire(self.world.site, service, Between(self), self._sent)
+                service: Wire(self.world.site, service, Between(self), self._sent, self._read)
                 for service in ("compute", "identity", "placement")
             }
             user = self.world.site.caller("vmferry").user_id
@@ -147,6 +147,9 @@ class Process:
     def _sent(self, method: str, path: str, body: Any) -> None:
         self.world.judge.sent(self, LOOK.get(), method, path, body)
 
+    def _read(self, path: str) -> None:
+        self.world.judge.read(self, path)
+
     def _log_in(self) -> None:
         if self.world.on(Fault.CLOUD_REFUSES_LOGIN) or self.world.struck(Fault.CLOUD_DOWN):
             raise CloudError("cannot log in: HTTP 503")
@@ -176,6 +179,8 @@ class Between(Weather):
         if self._world.on(Fault.CLOUD_REFUSES_LOGIN):
             return Answer(401, {"error": {"code": 401, "message": "The request requires authentication."}}, {})
         if method == "GET":
+            if "{id}" not in route and struck(Fault.LISTS_FAIL):
+                return self._error()
             if struck(Fault.READS_FAIL):
                 process.waits = self._world.dice.choice([0.0, 1.0, 30.0])
                 return self._world.dice.choice(
@@ -280,7 +285,12 @@ class Kube:
         yield await self._call(lambda: self._api.list(kind.name))
 
     async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
-        return await self._call(lambda: self._api.create(kind.name, body), effect=True)
+        return await self._call(lambda: self._create(kind.name, body), effect=True)
+
+    def _create(self, kind: str, body: Body) -> Body:
+        new = self._api.create(kind, body)
+        self._world.judge.created(new)
+        return new
 
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
         self._world.judge.writes(self._process)

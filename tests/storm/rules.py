@@ -10,7 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tests.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
+from vmferry.prerequisites.words import Reason
 from vmferry.resources.words import MaintenancePhase, Phase
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.store import Body
@@ -24,11 +26,17 @@ if TYPE_CHECKING:
 FRESH = 25.0
 #: seconds that what is known of hosts may be old: `Policy.max_view_age`, and what a look takes
 VIEW = 90.0
+#: seconds between two heartbeats of a host
+HEARTBEAT = 2.0
 #: looks at one object in a minute
 LOOKS = 100
 
 MOVES = {"os-migrateLive": "live-migration", "migrate": "migration", "evacuate": "evacuation"}
 ACTIONS = {*MOVES, "os-stop", "os-start", "confirmResize"}
+#: states of a server that Nova would evacuate; each other one is a person's business
+EVACUATED = ("active", "stopped", "error")
+#: read by nobody but the poll of the shared view
+VIEWED = ("/os-hypervisors/detail", "/os-server-groups")
 
 
 class Judge:
@@ -50,12 +58,25 @@ class Judge:
         self.stopped: dict[str, Key] = {}
         #: servers that somebody else touched
         self.touched: set[str] = set()
+        #: UUIDs of our migrations that somebody else aborted
+        self.aborted: set[str] = set()
+        #: the same that we asked Nova to abort
+        self.abandoned: set[str] = set()
+        #: when an operator last read what: its name, and the path
+        self.reads: dict[tuple[str, str], float] = {}
+        #: what a server is, as far as rules depend on it, and since when
+        self.states: dict[str, tuple[tuple[str, bool], float]] = {}
+        #: when a host was last marked as dead
+        self.marked: dict[str, float] = {}
+        #: servers that we evacuated while they ran
+        self.evacuated: set[str] = set()
+        self.maintenances = Maintenances(world)
         #: by uid of a VMMigration: UUIDs of Nova's records that it says are its
         self.records: defaultdict[str, set[str]] = defaultdict(set)
         #: members of groups that the fleet or people broke: not ours
         self.moves_asked = 0
-        #: since when the kill switch is thrown
-        self.thrown: float | None = None
+        #: what the kill switch says, and since when
+        self.thrown: tuple[dict[str, str] | None, float] = (None, 0.0)
 
     # -- what is asked of the cloud
 
@@ -65,32 +86,44 @@ class Judge:
         self._leads(process, f"{method} {path}")
         parts = path.strip("/").split("/")
         if parts[0] == "os-services" and method == "PUT":
-            self._service(parts[1], body)
+            self._service(key, parts[1], body)
         elif method == "DELETE" and parts[2:3] == ["migrations"]:
             self._only_ours(parts[3], "an abort")
         elif method == "POST" and parts[2:3] == ["migrations"]:
             self._only_ours(parts[3], "a forced completion")
-            self._not_stopped("force_complete")
+            self._not_stopped("force_complete", self.cloud.servers[parts[1]].host)
         elif method == "POST" and parts[2:] == ["action"]:
             (action,) = body
             server = self.cloud.servers.get(parts[1])
             if action not in ACTIONS:
                 self._wrong(f"I11: {action} is asked for")
             elif server is not None and server.deleted_at is None:
-                self._action(key, action, server, body[action])
+                self._action(process, key, action, server, body[action])
         else:
             self._wrong(f"I11: {method} {path}")
 
-    def _action(self, key: Key | None, action: str, server: Server, body: Any) -> None:
+    def read(self, process: Process, path: str) -> None:
+        self.reads[process.name, path] = self._now
+
+    def _action(self, process: Process, key: Key | None, action: str, server: Server, body: Any) -> None:
+        asked = self._world.api.objects.get(key) if key else None
+        meant = asked and asked.get("status", {}).get("server", {}).get("id", server.id)
+        if asked and (meant != server.id or asked["spec"]["server"].get("id", meant) != meant):
+            self._wrong(f"I1: {key} is about {meant}, and {action} is asked of {server.id}")
         if action in MOVES:
-            self._not_stopped(action)
+            self._sees(process, action, server)
+            self._not_stopped(action, server.host, body.get("host"))
+            if not body.get("host") or body.get("force"):
+                self._wrong(f"I19: {server.name} is moved by {body}")
             self._move(key, MOVES[action], server, body["host"])
         elif action == "confirmResize":
             newest = self._records(server)[-1:]
             if not newest or newest[0].user_id != self.us or newest[0].flavor != newest[0].old_flavor:
                 self._wrong(f"I7: a resize of others is confirmed, of {server.name}")
         elif action == "os-stop":
-            self._not_stopped(action)
+            self._not_stopped(action, server.host)
+            if asked and not asked["spec"].get("stopIfRunning"):
+                self._wrong(f"I21: {server.name} is stopped, and {key} does not allow it")
             if server.vm_state == "active" and server.task_state is None and key is not None:
                 self.stopped[server.id] = key
 
@@ -111,15 +144,40 @@ class Judge:
                 done = next((m for m in self.cloud.migrations.values() if m.uuid == uuid), None)
                 if done is not None and stage(done) is MigrationStage.GOOD:
                     self._wrong(f"I3: moved twice: {key} has moved {name} already, by {uuid}")
+        (_, locked), since = self.states.get(server.id, (("", False), now))
+        if locked and now - since > FRESH:
+            self._wrong(f"I10: {name} is asked to move, which is locked")
+        if body is not None and (against := (self.records[body["metadata"]["uid"]] & self.aborted) - self.abandoned):
+            self._wrong(f"I9: somebody has aborted {min(against)}, and {key} moves {name} again")
         if type_ == "evacuation" and source is not None:
-            self._evacuation(server, source, target)
+            self._evacuation(body, server, source, target)
         self._target(server, source, target)
         self._limits(server, target)
         self._group(server, target)
 
-    def _evacuation(self, server: Server, source: Host, target: str) -> None:
+    def _sees(self, process: Process, action: str, server: Server) -> None:
+        """It knows what it does: the server was read for it, and the shared view is young."""
+        age = self._now - self.reads.get((process.name, f"/servers/{server.id}"), float("-inf"))
+        if age > FRESH:
+            self._wrong(f"I2: {action} of {server.name}, which was read {age:.0f} s ago")
+        age = self._now - min(self.reads.get((process.name, path), float("-inf")) for path in VIEWED)
+        if age > VIEW:
+            self._wrong(f"I13: {action} of {server.name}, and the view is {age:.0f} s old")
+
+    def _evacuation(self, asked: Body | None, server: Server, source: Host, target: str) -> None:
+        (state, _), since = self.states.get(server.id, (("", False), self._now))
+        if state not in ("", *EVACUATED) and self._now - since > FRESH:
+            self._wrong(f"I15: {server.name} is evacuated, which is {state}")
+        if server.vm_state == "active":
+            self.evacuated.add(server.id)
         if source.alive and self._now - self.alive[source.name] > VIEW:
             self._wrong(f"I12: {server.name} is evacuated from {source.name}, which lives")
+        silent = self._now - source.last_seen + HEARTBEAT
+        if not source.alive and silent < self._world.config.policy.host_down_for.total_seconds():
+            self._wrong(f"I12: {server.name} is evacuated from {source.name}, which died {silent:.0f} s ago")
+        by_name = asked is not None and asked["spec"].get("type") == "Evacuate"
+        if not by_name and self._now - self.marked.get(source.name, float("-inf")) > VIEW:
+            self._wrong(f"I12: {server.name} is evacuated from {source.name}, and nobody says that it is dead")
         to = self.cloud.hosts.get(target)
         shared = source.store is not None and to is not None and source.store == to.store
         if server.local_disk_gb and not shared:
@@ -168,13 +226,14 @@ class Judge:
             ):
                 self._wrong(f"I25: {server.name} and {other.name} of {group.name} are in flight together")
 
-    def _service(self, service_id: str, body: Any) -> None:
+    def _service(self, key: Key | None, service_id: str, body: Any) -> None:
         host = next((h for h in self.cloud.hosts.values() if h.service_uuid == service_id), None)
         if "forced_down" in body or host is None:
             self._wrong(f"I11: a service is changed: {body}")
             return
+        self.maintenances.acts(key, host, body)
         if body["status"] == "disabled":
-            self._not_stopped("disable")
+            self._not_stopped("disable", host.name)
             self.ours[host.name].add(body["disabled_reason"])
             return
         theirs = host.disabled and host.disabled_reason not in self.ours[host.name]
@@ -183,8 +242,10 @@ class Judge:
 
     def _only_ours(self, number: str, what: str) -> None:
         record = self.cloud.migrations.get(int(number))
-        if record is not None and record.user_id != self.us:
-            self._wrong(f"I9: {what} of {record.uuid}, which is of others")
+        if record is not None:
+            self.abandoned.add(record.uuid)
+            if record.user_id != self.us:
+                self._wrong(f"I9: {what} of {record.uuid}, which is of others")
 
     def _leads(self, process: Process, what: str) -> None:
         if not process.alive:
@@ -193,9 +254,13 @@ class Judge:
         if holder not in (None, process.name):
             self._wrong(f"I32: {process.name} does {what}, and {holder} leads")
 
-    def _not_stopped(self, action: str) -> None:
-        if self.thrown is not None and self._now - self.thrown > 1:
-            self._wrong(f"I31: {action} is asked for, and the kill switch is thrown")
+    def _not_stopped(self, action: str, *hosts: str | None) -> None:
+        said, since = self.thrown
+        if said is None or self._now - since <= 1:
+            return
+        zones = {self.cloud.zone_of(host) for host in hosts}
+        if "stop" in said or said.get("zones") in zones:
+            self._wrong(f"I31: {action} is asked for, and the kill switch says {said}")
 
     # -- what is written
 
@@ -212,15 +277,33 @@ class Judge:
         if ready is None or not ready["reason"] or not ready["message"]:
             self._wrong(f"R20: {key}: the status says nothing of why: {status.get('phase')} {ready}")
         if key.kind != "VMMigration":
+            self.maintenances.status_written(key, before, body)
             return
         for attempt in status.get("attempts", []):
             if "migrationID" in attempt:
                 self.records[uid].add(attempt["migrationID"])
+                self._ended(key, attempt)
+        if status.get("phase") == Phase.FAILED and ready and ready["reason"] == Reason.SERVER_NOT_FOUND:
+            server = self.cloud.servers.get(status.get("server", {}).get("id", ""))
+            if server is not None and server.deleted_at is None:
+                self._wrong(f"I4: {key} says that {server.name} is gone, which is there")
         tries = sum(attempt["state"] != "NotSent" for attempt in status.get("attempts", []))
         if tries > body["spec"].get("retries", 2) + 1:
             self._wrong(f"I23: {key} has tried {tries} times")
         if status.get("phase") == Phase.SUCCEEDED and before.get("phase") != Phase.SUCCEEDED:
             self._success(key, status)
+
+    def _ended(self, key: Key, attempt: Body) -> None:
+        """What has ended for us has ended for Nova."""
+        if "endedAt" not in attempt:
+            return
+        record = next((m for m in self.cloud.migrations.values() if m.uuid == attempt["migrationID"]), None)
+        if record is not None and is_open(record) and self.cloud.servers[record.server_id].deleted_at is None:
+            self._wrong(f"I6: {key} has closed {record.uuid} as {attempt['state']}, which is {record.status}")
+
+    def created(self, body: Body) -> None:
+        """By an operator."""
+        self.maintenances.created(body)
 
     def _success(self, key: Key, status: Body) -> None:
         attempts = status.get("attempts", [])
@@ -263,8 +346,15 @@ class Judge:
                 self.alive[host.name] = float("inf")
             elif self.alive[host.name] == float("inf"):
                 self.alive[host.name] = self._now
-        thrown = self._world.api.switch is not None and self._world.api.switch.get("stop") == "true"
-        self.thrown = (self.thrown if self.thrown is not None else self._now) if thrown else None
+            if host.forced_down:
+                self.marked[host.name] = self._now
+        for server in self.cloud.servers.values():
+            state = server.vm_state, server.locked_by is not None
+            if self.states.get(server.id, (None, 0.0))[0] != state:
+                self.states[server.id] = state, self._now
+        if self.thrown[0] != self._world.api.switch:
+            self.thrown = self._world.api.switch, self._now
+        self.maintenances.see()
         self._groups()
 
     def _why_bad(self, host: Host) -> str | None:
@@ -300,6 +390,10 @@ class Judge:
         for key, body in self._world.api.objects.items():
             if (what := self._stuck(key, body)) is not None:
                 yield f"stuck: {key}: {what}"
+        yield from self.maintenances.at_the_end()
+        for server_id in self.evacuated - self.touched:
+            if (server := self.cloud.servers[server_id]).vm_state == "stopped" and server.deleted_at is None:
+                yield f"I15: {server.name} ran before its evacuation, and does not any more"
         claimed: Counter[str] = Counter(uuid for uuids in self.records.values() for uuid in uuids)
         for record in self.cloud.migrations.values():
             if record.user_id != self.us:

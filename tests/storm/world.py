@@ -18,8 +18,9 @@ from typing import Any
 
 from tests.storm import process as operators
 from tests.storm.cloud import SimulatedClock, Site
-from tests.storm.draw import Happening, Plan, draw
+from tests.storm.draw import Plan, draw
 from tests.storm.faults import Faults, Kind
+from tests.storm.happening import Happening
 from tests.storm.kubernetes import Api
 from tests.storm.process import PROCESS, Process
 from tests.storm.rules import Judge, is_open
@@ -55,14 +56,19 @@ class Result:
     @property
     def rules(self) -> set[str]:
         """The kinds of what went wrong: `I3`, `stuck` ..."""
-        return {wrong.split(":", 1)[0] for wrong in self.wrongs}
+        return {rule_of(wrong) for wrong in self.wrongs}
+
+
+def rule_of(wrong: str) -> str:
+    return wrong.split(":", 1)[0]
 
 
 class World:
     """What is there, and the truth about it."""
 
-    def __init__(self, plan: Plan, loop: Loop) -> None:
+    def __init__(self, plan: Plan, loop: Loop, until: Collection[str] = ()) -> None:
         self.loop = loop
+        self._until = until
         self.plan = plan
         self.config = plan.config
         self.dice = Random(f"{plan.seed}/world")
@@ -99,7 +105,7 @@ class World:
     def wrong(self, what: str, error: BaseException | None = None) -> None:
         self.say(f"WRONG {what}")
         self.wrongs.append(what)
-        if len(self.wrongs) >= ENOUGH:
+        if len(self.wrongs) >= ENOUGH or rule_of(what) in self._until:
             self.enough.set()
         if error is not None:
             places = traceback.extract_tb(error.__traceback__)[-6:]
@@ -236,7 +242,7 @@ class World:
 
 
 @contextmanager
-def world_of(plan: Plan) -> Iterator[World]:
+def world_of(plan: Plan, until: Collection[str] = ()) -> Iterator[World]:
     """A world on a loop of its own; at the end nothing of it goes on."""
     logging.disable(logging.CRITICAL)
     loop = Loop()
@@ -253,7 +259,7 @@ def world_of(plan: Plan) -> Iterator[World]:
     try:
         with patched(loop, plan.seed), operators.installed():
             try:
-                yield World(plan, loop)
+                yield World(plan, loop, until)
             finally:
                 for _ in range(200):
                     for task in (left := asyncio.all_tasks(loop)):
@@ -267,11 +273,11 @@ def world_of(plan: Plan) -> Iterator[World]:
         logging.disable(logging.NOTSET)
 
 
-def storm(seed: int, *, without: Collection[int] = ()) -> Result:
-    """Run one. `without`: numbers of what must not happen this time."""
+def storm(seed: int, *, without: Collection[int] = (), until: Collection[str] = ()) -> Result:
+    """Run one. `without`: numbers of what must not happen this time; `until`: rules that end it when broken."""
     plan = draw(seed)
     chosen = [h for n, h in enumerate(plan.happenings) if n not in without]
-    with world_of(plan) as world:
+    with world_of(plan, until) as world:
         try:
             world.loop.run_until_complete(world.run(chosen))
         except Exception as error:  # what a storm itself stumbles over is told like the rest

@@ -1,0 +1,502 @@
+"""Ways to break the operator by hand, typical ones, each with the rules by which a storm sees it.
+
+Most are a check that was dropped, an order that was swapped, or an old view that was believed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+from unittest import mock
+
+from vmferry.cloud.actions import (
+    AbortMigration,
+    ConfirmResize,
+    Evacuate,
+    LiveMigrate,
+    Move,
+    NotSent,
+    Outcome,
+    Unanswered,
+)
+from vmferry.cloud.model import MigrationKind, MigrationStage
+from vmferry.cloud.nova import NovaDoor, door
+from vmferry.prerequisites import chains, server_group
+from vmferry.prerequisites.frame import Finding, Question, passed
+from vmferry.prerequisites.words import Name
+from vmferry.reconcilers import attempts, hostmaintenance, maintenance_release, vmmigration
+from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.decision import HostLease
+from vmferry.reconcilers.maintenance_scope import CORDONED, MaintenanceScope
+from vmferry.reconcilers.scope import Scope
+from vmferry.reconcilers.stop import Stop
+from vmferry.resources.words import Phase
+from vmferry.runtime import kinds, reconcile
+from vmferry.runtime.fence import Fence
+from vmferry.runtime.host_lease import HostLeases
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.stop_switch import StopSwitch
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """How the operator is broken, and the rules by which that is seen; `seeds`: of storms that see it."""
+
+    how: Callable[[ExitStack], None]
+    rules: frozenset[str]
+    seeds: tuple[int, ...] = ()
+
+
+def put(stack: ExitStack, where: Any, name: str, what: Any) -> None:
+    stack.enter_context(mock.patch.object(where, name, what))
+
+
+def of_kind(stack: ExitStack, **change: Any) -> None:
+    """VMMigrations are decided on in another way."""
+    row = replace(kinds.VM_MIGRATION, **change)
+    stack.enter_context(mock.patch.dict(kinds.KINDS, {row.name: row}))
+
+
+def step(stack: ExitStack, module: Any, name: str, what: Any = lambda _: None) -> None:
+    """A step of a state machine is another one; by default it is dropped."""
+    known = getattr(module, name)
+    put(stack, module, "STEPS", tuple(what if one is known else one for one in module.STEPS))
+
+
+def first(stack: ExitStack, what: Any) -> None:
+    """A step of a VMMigration before all others."""
+    put(stack, vmmigration, "STEPS", (what, *vmmigration.STEPS))
+
+
+Check = Callable[[Question], Finding]
+
+
+def checks(stack: ExitStack, change: Callable[[Check], Check], *names: Name) -> None:
+    """These prerequisites are found out in another way."""
+
+    def changed(prerequisite: Any) -> Any:
+        known = prerequisite.name in names
+        return replace(prerequisite, check=change(prerequisite.check)) if known else prerequisite
+
+    table = tuple((changed(check), of) for check, of in chains.TABLE)
+    chain = {kind: tuple(changed(check) for check in of) for kind, of in chains.CHAINS.items()}
+    for module in [m for m in list(sys.modules.values()) if getattr(m, "__name__", "").startswith("vmferry.")]:
+        for name, value in (("TABLE", table), ("CHAINS", MappingProxyType(chain))):
+            if getattr(module, name, None) is getattr(chains, name) and module is not chains:
+                put(stack, module, name, value)
+    put(stack, chains, "TABLE", table)
+    put(stack, chains, "CHAINS", MappingProxyType(chain))
+
+
+def passes(stack: ExitStack, *names: Name) -> None:
+    """These prerequisites are always met."""
+    checks(stack, lambda check: lambda question: passed(check(question).name, "never mind", None), *names)
+
+
+def no_intent(stack: ExitStack) -> None:
+    """The status says only afterwards what was done."""
+    write = reconcile.Reconciler._put_status
+
+    async def later(self: Any, kind: Any, key: Any, obj: Any, status: Any) -> Any:
+        attempts = getattr(status, "attempts", [])
+        if attempts and attempts[-1].state == "Requested" and attempts[-1].request_id is None:
+            return kind.with_status(obj, status)
+        return await write(self, kind, key, obj, status)
+
+    put(stack, reconcile.Reconciler, "_put_status", later)
+
+
+def sends_again(stack: ExitStack) -> None:
+    """No answer is taken for no effect, and others' migrations are not looked for."""
+    settle = vmmigration.settle
+
+    def hasty(obj: Any, action: Any, outcome: Outcome, now: datetime) -> Any:
+        lost = isinstance(outcome, Unanswered) and isinstance(action, Move)
+        return settle(obj, action, NotSent("lost") if lost else outcome, now)
+
+    of_kind(stack, settle=hasty)
+    passes(stack, Name.SERVER_TASK)
+
+
+def no_fence(stack: ExitStack) -> None:
+    """Whoever leads, everybody acts."""
+    init = Fence.__init__
+
+    def always(self: Any, kube: Any, term: Any) -> None:
+        init(self, kube, lambda: 0)
+
+    put(stack, Fence, "__init__", always)
+
+
+def no_limits(stack: ExitStack) -> None:
+    put(stack, vmmigration, "full", lambda *_: None)
+
+
+def owes_nothing(stack: ExitStack) -> None:
+    """No finalizer holds what is under way."""
+    put(stack, Scope, "owes", False)
+
+
+def believes(stack: ExitStack) -> None:
+    """A move that Nova took counts as done."""
+
+    def hopeful(scope: Any, attempt: Any, record: Any) -> Any:
+        attempt.state, attempt.ended_at = "completed", scope.now
+        return None
+
+    put(stack, attempts, "_in_flight", hopeful)
+
+
+def hot(stack: ExitStack) -> None:
+    """What is to be looked at later is looked at now."""
+    put(stack, WorkQueue, "add_after", lambda self, key, delay, **_: self.add(key))
+
+
+def chatters(stack: ExitStack) -> None:
+    """The status is written whether it says something new or not."""
+    put(stack, reconcile, "_same", lambda *_: False)
+
+
+def gives_up(stack: ExitStack) -> None:
+    """What is not known yet never will be: an exception out of a look."""
+
+    def impatient(*_: Any) -> Any:
+        raise ValueError("no record")
+
+    put(stack, attempts, "_without_record", impatient)
+
+
+# ---- whom it moves, and when
+
+
+def no_fresh_read(stack: ExitStack) -> None:
+    """What the shared view says of a server is good enough to move it."""
+    put(stack, Scope, "has_fresh_detail", lambda self: True)
+
+
+def late_is_over(stack: ExitStack) -> None:
+    """Over its deadline an attempt counts as failed, whatever Nova still does."""
+    known = attempts._in_flight
+
+    def impatient(scope: Any, attempt: Any, record: Any) -> Any:
+        if scope.now < attempts.deadline(attempt, scope.server, scope):
+            return known(scope, attempt, record)
+        attempts._end(scope, attempt, "failed", "it is over its deadline")
+        return None
+
+    put(stack, attempts, "_in_flight", impatient)
+
+
+def old_view(stack: ExitStack) -> None:
+    """However old the shared view is, it is decided on."""
+    step(stack, vmmigration, "_stale_view")
+    step(stack, hostmaintenance, "_stale_view")
+
+
+def for_ever(stack: ExitStack) -> None:
+    """What has failed is tried again and again, on any host."""
+    step(stack, vmmigration, "_given_up")
+    put(stack, vmmigration, "_avoid", lambda scope: frozenset())
+
+
+def fights(stack: ExitStack) -> None:
+    """What a person has aborted has not failed, so it is tried again."""
+    counts = attempts.counts
+    put(stack, vmmigration, "ended_by_others", lambda attempt: False)
+    put(stack, vmmigration, "counts", lambda attempt: counts(attempt) and attempt.state != "cancelled")
+
+
+def aborts_all(stack: ExitStack) -> None:
+    """Whatever else moves the server is aborted: it stands in the way."""
+
+    def abort(scope: Scope) -> Any:
+        records = scope.snapshot.migrations_by_server.get(scope.server_id or "", ())
+        running = [m for m in records if m.type == "live-migration" and m.stage is MigrationStage.IN_FLIGHT]
+        if scope.status.completed_at is not None or scope.status.open_attempt is not None or not running:
+            return None
+        scope.conditions.progressing("Aborting", "it is being aborted")
+        return scope.decide(Phase.MIGRATING, action=AbortMigration(running[0].server_id, running[0].id))
+
+    first(stack, abort)
+
+
+def confirms_all(stack: ExitStack) -> None:
+    """Whatever waits for its confirmation is confirmed, so that it can be moved."""
+
+    def confirm(scope: Scope) -> Any:
+        if scope.status.completed_at is not None or scope.server is None or scope.server.vm_state != "resized":
+            return None
+        scope.conditions.progressing("Verifying", "the resize is being confirmed")
+        again = timedelta(seconds=10)
+        return scope.decide(Phase.VERIFYING, action=ConfirmResize(scope.server.id), requeue_after=again)
+
+    first(stack, confirm)
+
+
+def stops_all(stack: ExitStack) -> None:
+    """A server that runs is stopped for its cold migration, whether that is allowed or not."""
+    checks(stack, lambda check: lambda question: check(replace(question, stop_if_running=True)), Name.POWER_STATE)
+
+
+def forces(stack: ExitStack) -> None:
+    """The host is named, and the scheduler is not heard."""
+    request = door._request
+
+    def forced(action: Any) -> Any:
+        method, path, body, route = request(action)
+        if isinstance(action, LiveMigrate | Evacuate) and body is not None:
+            next(iter(body.values()))["force"] = True
+        return method, path, body, route
+
+    put(stack, door, "_request", forced)
+
+
+def no_switch(stack: ExitStack) -> None:
+    """There may be a kill switch; nobody reads it."""
+
+    async def never(self: StopSwitch) -> Stop:
+        return Stop()
+
+    put(stack, StopSwitch, "read", never)
+
+
+# ---- dead hosts
+
+
+def evacuates_the_living(stack: ExitStack) -> None:
+    """Evacuate is asked for, so the host is dead."""
+    passes(stack, Name.SOURCE_HOST)
+
+
+def needs_no_proof(stack: ExitStack) -> None:
+    """A host that is silent for long is dead: neither a mark nor a word of a person is asked for."""
+    checks(stack, lambda check: lambda question: check(replace(question, attested=True)), Name.SOURCE_HOST)
+
+
+def needs_no_silence(stack: ExitStack) -> None:
+    """A host that Nova says is down is dead at once."""
+
+    def at_once(check: Check) -> Check:
+        return lambda question: check(
+            replace(question, policy=replace(question.policy, host_down_for=timedelta(seconds=0)))
+        )
+
+    checks(stack, at_once, Name.SOURCE_HOST)
+
+
+def dead_for_good(stack: ExitStack) -> None:
+    """A host that once was dead stays so, whatever it says."""
+    dead: set[str] = set()
+
+    def remember(check: Check) -> Check:
+        def ask(question: Question) -> Finding:
+            found, host = check(question), question.server.host or ""
+            if question.kind is not MigrationKind.EVACUATE:
+                return found
+            if not found.blocks(question.policy):
+                dead.add(host)
+            return passed(found.name, "dead") if host in dead else found
+
+        return ask
+
+    checks(stack, remember, Name.SOURCE_HOST)
+
+
+def forces_down(stack: ExitStack) -> None:
+    """The service is marked as down by the operator itself, so that Nova takes the evacuation."""
+    act = NovaDoor.act
+
+    def marked(self: NovaDoor, action: Any, forbidden: Any = lambda: None) -> Any:
+        if isinstance(action, Evacuate) and forbidden() is None:
+            server = self.server(action.server_id)
+            found = self.service(server.host or "") if server else None
+            if found is not None:
+                self._open().compute.request(f"/os-services/{found.id}", "PUT", json={"forced_down": True})
+        return act(self, action, forbidden)
+
+    put(stack, NovaDoor, "act", marked)
+
+
+def loses_disks(stack: ExitStack) -> None:
+    """Nobody asks where the disks are."""
+    passes(stack, Name.STORAGE)
+
+
+def leaves_off(stack: ExitStack) -> None:
+    """What is evacuated stays powered off, whatever it was."""
+    known = kinds.VM_MIGRATION.plan
+
+    def plan(*asked: Any) -> Any:
+        decision = known(*asked)
+        action = decision.action
+        return replace(decision, action=replace(action, start=False)) if isinstance(action, Evacuate) else decision
+
+    of_kind(stack, plan=plan)
+
+
+# ---- where it moves
+
+
+def old_targets(stack: ExitStack) -> None:
+    passes(stack, Name.OPERATING_SYSTEM, Name.HYPERVISOR_VERSION)
+
+
+def together(stack: ExitStack) -> None:
+    """Members of one group move at the same time."""
+    put(stack, server_group, "_in_flight", lambda *_: None)
+
+
+# ---- maintenance
+
+
+def others_reason(stack: ExitStack) -> None:
+    """Whoever disabled the host, it is enabled at the end."""
+    undo = maintenance_release._undo_cordon
+
+    def careless(scope: MaintenanceScope) -> Any:
+        cordon = scope.status.cordon
+        if cordon is not None and scope.look is not None and scope.look.service is not None:
+            cordon.disabled_reason = scope.look.service.disabled_reason or ""
+            scope.look = replace(
+                scope.look, service=replace(scope.look.service, disabled_reason=cordon.disabled_reason)
+            )
+        return undo(scope)
+
+    put(stack, maintenance_release, "_undo_cordon", careless)
+
+
+def nobodys_reason(stack: ExitStack) -> None:
+    """The reason tells people why, and nobody for whom."""
+    put(stack, hostmaintenance, "our_reason", lambda scope: scope.spec.reason or "maintenance")
+
+
+def no_lease(stack: ExitStack) -> None:
+    """Whoever else has the host, it is ours."""
+
+    async def free(self: HostLeases, host: str, holder: str) -> HostLease:
+        return HostLease(host, None)
+
+    put(stack, HostLeases, "take", free)
+
+
+def hurries(stack: ExitStack) -> None:
+    """The host is empty once nobody is left to be sent away."""
+    put(stack, hostmaintenance, "_still_there", lambda *_: None)
+    drain = hostmaintenance._drain
+
+    def early(scope: MaintenanceScope) -> Any:
+        return drain(scope) if scope.survey.planned else hostmaintenance._verify_empty(scope)
+
+    put(stack, hostmaintenance, "_drain", early)
+
+
+def no_budget(stack: ExitStack) -> None:
+    step(stack, hostmaintenance, "_budget")
+
+
+def shares_the_host(stack: ExitStack) -> None:
+    """Two HostMaintenances may have one host."""
+    step(stack, hostmaintenance, "_conflict")
+    no_lease(stack)
+
+
+def cordons_once(stack: ExitStack) -> None:
+    """A host that was disabled once is disabled."""
+    cordon = hostmaintenance._cordon
+
+    def once(scope: MaintenanceScope) -> Any:
+        was = scope.conditions.get(CORDONED)
+        return None if was is not None and was.status == "True" else cordon(scope)
+
+    step(stack, hostmaintenance, "_cordon", once)
+
+
+def returns_all(stack: ExitStack) -> None:
+    """What was moved away is brought back, asked or not."""
+    release = maintenance_release.release
+
+    def back(scope: MaintenanceScope) -> Any:
+        scope.spec = scope.spec.model_copy(update={"return_vms": True})
+        return release(scope)
+
+    put(stack, hostmaintenance, "release", back)
+
+
+# ---- what is said
+
+
+def says_nothing(stack: ExitStack) -> None:
+    """The status says that it goes on, and not why."""
+    known = Conditions.progressing
+    put(stack, Conditions, "progressing", lambda self, reason, message: known(self, reason, ""))
+
+
+def tells_the_time(stack: ExitStack) -> None:
+    """A status says when it was looked at last."""
+    known = MaintenanceScope.ready
+    put(
+        stack,
+        MaintenanceScope,
+        "ready",
+        lambda self, reason, message: known(self, reason, f"{message}; looked at {self.now:%H:%M:%S}"),
+    )
+
+
+def forgets(stack: ExitStack) -> None:
+    """What is to be looked at later never is, unless something happens to it."""
+    put(stack, WorkQueue, "add_after", lambda self, key, delay, **_: None)
+
+
+def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] = ()) -> Break:
+    return Break(how, frozenset(rules), at)
+
+
+BREAKS: dict[str, Break] = {
+    "moves on what the shared view says": seen_by(no_fresh_read, "I2", at=(6001, 6002)),
+    "no write-ahead intent": seen_by(no_intent, "lost", "I3", at=(6013,)),
+    "sends again after no answer": seen_by(sends_again, "I3", at=(6002, 6004)),
+    "believes that what began has ended": seen_by(believes, "I5", at=(6003, 6004)),
+    "what is late is over": seen_by(late_is_over, "I6", at=(6011, 6013)),
+    "confirms whatever waits for it": seen_by(confirms_all, "I7", at=(6002,)),
+    "enables whatever the reason": seen_by(others_reason, "I8", at=(6018, 6076)),
+    "disables for nobody": seen_by(nobodys_reason, "I8", at=(6001, 6012)),
+    "holds no finalizer": seen_by(owes_nothing, "I9", "lost", at=(6013,)),
+    "aborts whatever moves the server": seen_by(aborts_all, "I9", at=(6015, 6050)),
+    "fights with who aborts": seen_by(fights, "I9", at=(6017,)),
+    "marks hosts as dead": seen_by(forces_down, "I11", at=(6002, 6021)),
+    "evacuates from hosts that live": seen_by(evacuates_the_living, "I12", at=(6021, 6024)),
+    "evacuates without a proof of death": seen_by(needs_no_proof, "I12", at=(6021, 6024)),
+    "evacuates without waiting": seen_by(needs_no_silence, "I12", at=(6071, 6103)),
+    "goes on evacuating from who came back": seen_by(dead_for_good, "I12", at=(6024,)),
+    "decides on an old view": seen_by(old_view, "I13", at=(6005, 6009)),
+    "evacuates local disks": seen_by(loses_disks, "I14", at=(6024, 6104)),
+    "evacuates in any state": seen_by(lambda stack: passes(stack, Name.POWER_STATE), "I15", at=(6002, 6071)),
+    "leaves off what it evacuates": seen_by(leaves_off, "I15", at=(6021, 6054)),
+    "moves to hosts out of service": seen_by(lambda stack: passes(stack, Name.TARGET_HOST), "I18", at=(6008, 6007)),
+    "moves to older hosts": seen_by(old_targets, "I18", at=(6008,)),
+    "forces": seen_by(forces, "I19", at=(6002,)),
+    "says that a host is empty too early": seen_by(hurries, "I20", at=(6018,)),
+    "stops whom it may not": seen_by(stops_all, "I21", at=(6014,)),
+    "tries for ever": seen_by(for_ever, "I23", at=(6017,)),
+    "ignores the limits": seen_by(no_limits, "I24", at=(6013,)),
+    "ignores groups": seen_by(lambda stack: passes(stack, Name.SERVER_GROUP), "I25", at=(6004, 6364)),
+    "moves members of a group at once": seen_by(together, "I25", at=(6364,)),
+    "ignores the budget": seen_by(no_budget, "I26", at=(6012, 6018)),
+    "shares a host": seen_by(shares_the_host, "I26", at=(6001, 6037)),
+    "disables once and for all": seen_by(cordons_once, "I27", at=(6001,)),
+    "brings back unasked": seen_by(returns_all, "I28", at=(6029, 6123)),
+    "drops the kill switch": seen_by(no_switch, "I31", at=(6102, 6035)),
+    "drops the fence": seen_by(no_fence, "I32", at=(6004,)),
+    "takes no Lease of the host": seen_by(no_lease, "I32", at=(6001,)),
+    "gives no reason": seen_by(says_nothing, "R20", at=(6001,)),
+    "looks again at once": seen_by(hot, "a hot loop", at=(6000,)),
+    "looks only at what changes": seen_by(forgets, "stuck", at=(6006,)),
+    "writes what is written already": seen_by(chatters, "says the same", at=(6000,)),
+    "writes when it looked": seen_by(tells_the_time, "small talk", at=(6001,)),
+    "a look ends in an exception": seen_by(gives_up, "an exception", at=(6001,)),
+}
