@@ -154,7 +154,7 @@ def believes(stack: ExitStack) -> None:
 
 def hot(stack: ExitStack) -> None:
     """What is to be looked at later is looked at now."""
-    put(stack, WorkQueue, "add_after", lambda self, key, delay, **_: self.add(key))
+    put(stack, WorkQueue, "add_after", lambda self, key, delay, *_: self.add(key))
 
 
 def chatters(stack: ExitStack) -> None:
@@ -449,7 +449,7 @@ def tells_the_time(stack: ExitStack) -> None:
 
 def forgets(stack: ExitStack) -> None:
     """What is to be looked at later never is, unless something happens to it."""
-    put(stack, WorkQueue, "add_after", lambda self, key, delay, **_: None)
+    put(stack, WorkQueue, "add_after", lambda self, key, delay, *_: None)
 
 
 def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] = ()) -> Break:
