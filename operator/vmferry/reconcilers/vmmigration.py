@@ -8,7 +8,7 @@ the list of steps in `STEPS`, each of which may end it. Nothing is remembered be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import (
@@ -31,6 +31,7 @@ from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites import told
+from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers import declared
@@ -342,7 +343,7 @@ def _queue(scope: Scope) -> MigrationDecision | None:
     """Within the limits, counted over everybody's migrations (I24)."""
     server, target = scope.server, scope.status.target_host
     assert server is not None and server.host is not None and target is not None
-    why = full(server.host, target, scope.snapshot, scope.world.moves, scope.world.ahead, scope.policy.limits)
+    why = full(server.host, target, scope.snapshot, scope.world.moves, _ahead(scope), scope.policy.limits)
     if why is None:
         return None
     scope.conditions.progressing("Queued", f"waits for its turn: {why}")
@@ -452,11 +453,17 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         scope.policy,
         scope.now,
         moves=scope.world.moves,
-        ahead=scope.world.ahead,
+        ahead=_ahead(scope),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
     )
     return assess(question, request.target, avoid, scope.world.outlook)
+
+
+def _ahead(scope: Scope) -> Sequence[PlannedMove]:
+    """Those that go first. Whose server was stopped for its move has begun: all others count it and wait for it, so it
+    waits for none of them."""
+    return () if scope.status.graceful_stop is not None else scope.world.ahead
 
 
 def _is_news(scope: Scope, reason: str) -> bool:
