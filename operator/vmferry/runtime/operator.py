@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +27,7 @@ from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.kinds import KINDS, Key, Kinds
 from vmferry.runtime.kube import Kube, KubeError
 from vmferry.runtime.measures import cloud_call
+from vmferry.runtime.pauses import Pauses
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resync import Resync
@@ -34,11 +37,17 @@ from vmferry.runtime.waking import Waker
 from vmferry.runtime.watch import Watch
 from vmferry.runtime.workers import work
 
+#: seconds after which a thread that parses the cloud's answers lets the event loop go on; Python's own 5 ms would be
+#: waited for at each of the dozens of steps of a look
+SWITCH_SECONDS = 0.0005
+
 logger = logging.getLogger(__name__)
 
 
 async def run(config: Config) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises KubeError or OSError when it cannot begin."""
+    sys.setswitchinterval(SWITCH_SECONDS)
+    gc.callbacks.append(Pauses())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
