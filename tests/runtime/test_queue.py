@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vmferry.runtime.queue import IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, Lane, QueueClosedError, WorkQueue
+from vmferry.runtime.queue import HOLD, IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, Lane, QueueClosedError, WorkQueue
 
 #: keys before a patient one has its turn
 MOST = IN_A_ROW[Lane.PATIENT]
@@ -197,12 +197,14 @@ TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadlin
 
 
 def test_what_has_changed_goes_before_what_is_only_looked_at_again() -> None:
-    queue, _ = make()
+    queue, clock = make()
     for key in "ab":
         queue.add(key, Lane.PATIENT)
     queue.add("c")
     assert queue.poll() == "c"
-    assert queue.poll() == "a"
+    assert queue.poll() is None, "nothing else while news is being looked at"
+    clock.now += HOLD
+    assert queue.poll() == "a", "which waits for an answer, it seems"
     queue.add("d")
     assert queue.poll() == "d"
     assert queue.poll() is None, "one patient key at a time"
@@ -213,12 +215,12 @@ def test_after_a_patient_look_there_is_a_rest_that_grows_with_it_to_a_limit() ->
     queue, clock = make()
     for key in "abc":
         queue.add(key, Lane.PATIENT)
-    for key, took, rest in (("a", 0.4, 0.4 * REST), ("b", 60.0, LONGEST_REST)):
+    for key, took, rest in (("a", 0.1, 0.1 * REST), ("b", 60.0, LONGEST_REST)):
         assert queue.poll() == key
         clock.now += took
         queue.done(key)
         clock.now += rest * 0.9
-        assert queue.poll() is None
+        assert queue.poll() is None, key
         clock.now += rest * 0.2
     assert queue.poll() == "c"
 
@@ -405,7 +407,32 @@ def test_what_waits_is_looked_at_sooner_once_it_is_news_and_no_later_for_being_r
     queue.add("b")
     queue.add("b", Lane.ROUTINE)
     queue.add("b", Lane.PATIENT)
-    assert [queue.poll(), queue.poll(), queue.poll()] == ["b", "a", None]
+    assert queue.poll() == "b"
     queue.done("b")
+    assert [queue.poll(), queue.poll()] == ["a", None]
     queue.done("a")
     assert queue.poll() is None
+
+
+def test_while_news_is_being_looked_at_nothing_else_is_begun_but_not_for_long() -> None:
+    for lane in (Lane.ROUTINE, Lane.PATIENT):
+        queue, clock = make()
+        queue.add("news")
+        queue.add("other", lane)
+        assert [queue.poll(), queue.poll()] == ["news", None]
+        clock.now += HOLD
+        assert queue.poll() == "other", "a look that waits for an answer holds up nothing"
+
+
+async def test_a_worker_wakes_when_news_holds_up_nothing_any_more() -> None:
+    for end in (True, False):
+        queue: WorkQueue[str] = WorkQueue()
+        queue.add("news")
+        queue.add("other", Lane.ROUTINE)
+        assert await queue.get(1) == "news"
+        waiting = asyncio.create_task(queue.get(60))
+        await asyncio.sleep(0)
+        if end:
+            queue.done("news")
+        async with asyncio.timeout(30):
+            assert await waiting == "other"

@@ -241,4 +241,6 @@ def test_a_change_of_hosts_wakes_all_that_wait_and_keeps_nothing_else_waiting_fo
     assert scene.queue.poll() == OTHER, "a maintenance first: it keeps a Lease"
     scene.queue.add(HOST)
     assert scene.queue.poll() == HOST
+    scene.queue.done(OTHER)
+    scene.queue.done(HOST)
     assert scene.queue.poll() == WAITING

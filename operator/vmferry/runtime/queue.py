@@ -23,11 +23,13 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 #: the rest after a patient key, as a multiple of the time that its look took
-REST = 2.0
+REST = 4.0
 #: but no longer than that, in seconds
 LONGEST_REST = 1.0
 #: a patient look that takes longer, in seconds, waits for an answer: it keeps the lane no more
 LONGEST_LOOK = 1.0
+#: while news is being looked at nothing else is begun, but for no longer than this, in seconds: it waits for an answer
+HOLD = 0.25
 
 
 class Lane(IntEnum):
@@ -74,6 +76,8 @@ class WorkQueue(Generic[K]):
         self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
         #: what was given out, from which lane. It may wait for another look meanwhile: what goes on may have seen less
         self._processing: dict[K, Lane] = {}
+        #: when each key of news that is being looked at was given out, the latest last
+        self._news: dict[K, float] = {}
         #: keys given out since a lane's last turn
         self._passed = dict.fromkeys(Lane, 0)
         #: the patient key that was given out last and is being looked at, and since when
@@ -141,6 +145,8 @@ class WorkQueue(Generic[K]):
         return [*(lane for lane, most in IN_A_ROW.items() if self._passed[lane] >= most), *Lane]
 
     def _next(self, lane: Lane) -> K | None:
+        if lane is not Lane.NEWS and self._passed[lane] < IN_A_ROW[lane] and self._clock() < self._held_until():
+            return None
         if lane is Lane.PATIENT and self._clock() < self._patient_at():
             return None
         if lane is Lane.ROUTINE and self._routine_in_hand() >= self._most_routine:
@@ -153,6 +159,8 @@ class WorkQueue(Generic[K]):
     def _give(self, key: K, lane: Lane) -> None:
         since = self._lanes[lane].pop(key)
         now = self._clock()
+        if lane is Lane.NEWS:
+            self._news[key] = now
         if lane is Lane.PATIENT:
             self._slow = key, now
         else:
@@ -162,6 +170,10 @@ class WorkQueue(Generic[K]):
         for timers in self._timers.values():
             timers.cancel(key)
         self._processing[key] = lane
+
+    def _held_until(self) -> float:
+        """When routine and the patient may begin, whatever news is being looked at."""
+        return max(self._news.values(), default=float("-inf")) + HOLD
 
     def _patient_at(self) -> float:
         """When the patient lane may have its next turn."""
@@ -174,6 +186,7 @@ class WorkQueue(Generic[K]):
         while True:
             if self._closed:
                 raise QueueClosedError
+            now = self._clock()
             key = self.poll()
             if key is not None:
                 return key
@@ -181,10 +194,11 @@ class WorkQueue(Generic[K]):
                 return None
             self._wake.clear()
             rested = self._patient_at() if self._lanes[Lane.PATIENT] else None
-            if rested is not None and rested <= self._clock():
-                rested = None  # all of them are in the hands of others, who say when they are done
+            held = self._held_until() if self._lanes[Lane.PATIENT] or self._lanes[Lane.ROUTINE] else None
             due = (timers.next() for timers in self._timers.values())
-            moments = [moment for moment in (deadline, rested, *due) if moment is not None]
+            # a lane that gives out nothing although its moment has come waits for others, who say when they are done
+            lanes = (moment for moment in (rested, held) if moment is not None and moment > now)
+            moments = [*lanes, *(moment for moment in (deadline, *due) if moment is not None)]
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, min(moments) - self._clock()) if moments else None):
                     await self._wake.wait()
@@ -192,6 +206,7 @@ class WorkQueue(Generic[K]):
     def done(self, key: K, *, failed: bool = False) -> None:
         """The look is over. After a failure the key comes back with a pause that doubles each time."""
         del self._processing[key]
+        self._news.pop(key, None)
         if self._slow is not None and self._slow[0] == key:
             now = self._clock()
             self._rested_at = now + min((now - self._slow[1]) * REST, LONGEST_REST)
