@@ -117,6 +117,11 @@ class SimulatedCloud:
         counts: dict[str, int] = self.control("GET", "/requests")["requests"]
         return counts
 
+    def last_requests(self) -> dict[str, float]:
+        """When each route had its last request, in seconds since 1970."""
+        times: dict[str, float] = self.control("GET", "/requests")["last"]
+        return times
+
     def forget_requests(self) -> None:
         self.control("DELETE", "/requests")
 

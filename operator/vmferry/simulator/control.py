@@ -8,7 +8,7 @@ PUT    /_control/hosts/{host}/knobs         set knobs, null removes one; DELETE 
 POST   /_control/servers                    add a server that already runs (an entry of a fleet file)
 DELETE /_control/servers/{id}               it is gone at once
 POST   /_control/faults                     order a fault; DELETE /_control/faults removes all
-GET    /_control/requests                   counts by method and route; DELETE starts again from nothing
+GET    /_control/requests                   counts by method and route, and when each last came; DELETE forgets
 POST   /_control/clock                      {"step": seconds} or {"speed": factor}
 PATCH  /_control/settings                   {"nova": {…}, "durations": {…}, "token_lifetime": …}
 DELETE /_control/tokens                     every token is void
@@ -222,12 +222,13 @@ def _remove_faults(request: web.Request, _cloud: Cloud, _body: Any) -> Reply:
 
 
 def _requests(request: web.Request, _cloud: Cloud, _body: Any) -> Reply:
-    counts = request.app[REQUESTS].counts
-    return Reply(200, {"total": sum(counts.values()), "requests": dict(sorted(counts.items()))})
+    known = request.app[REQUESTS]
+    counts = dict(sorted(known.counts.items()))
+    return Reply(200, {"total": sum(counts.values()), "requests": counts, "last": known.last})
 
 
 def _forget_requests(request: web.Request, _cloud: Cloud, _body: Any) -> Reply:
-    request.app[REQUESTS].counts.clear()
+    request.app[REQUESTS].clear()
     return Reply(204)
 
 

@@ -9,6 +9,7 @@ import itertools
 import re
 import socket
 import struct
+import time
 from collections import Counter, OrderedDict
 from random import Random
 from typing import Generic, Literal, TypeVar
@@ -108,13 +109,23 @@ def _same(path: str) -> str:
 
 
 class Requests:
-    """How many requests each route has had; actions count by their name too, lists for one `instance_uuid` apart."""
+    """How many requests each route has had, and when the last came, in seconds since 1970 of this machine's clock.
+
+    Actions count by their name too, lists for one `instance_uuid` apart.
+    """
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
+        self.last: dict[str, float] = {}
 
     def note(self, method: str, route: str, action: str | None) -> None:
-        self.counts[f"{method} {route}" + (f" {action}" if action else "")] += 1
+        name = f"{method} {route}" + (f" {action}" if action else "")
+        self.counts[name] += 1
+        self.last[name] = time.time()
+
+    def clear(self) -> None:
+        self.counts.clear()
+        self.last.clear()
 
 
 FAULTS: web.AppKey[Faults] = web.AppKey("faults", Faults)
