@@ -87,7 +87,7 @@ class Policy:
     recheck: timedelta = timedelta(seconds=30)
     #: pause before the next attempt, doubled with each one
     retry_backoff: timedelta = timedelta(seconds=15)
-    #: how often the bytes of a running live migration are read, while no more than twenty a second are due
+    #: how often the bytes of a running live migration are read, while no more than ten a second are due
     progress_every: timedelta = timedelta(seconds=10)
     #: how long a record of a request may be missing in Nova before other witnesses are heard (I4)
     record_grace: timedelta = timedelta(seconds=20)

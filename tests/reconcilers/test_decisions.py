@@ -454,13 +454,13 @@ def test_progress_is_read_at_most_as_often_as_the_policy_says() -> None:
 #: how many others are moved meanwhile, and after how many seconds the progress is read again
 PACES = {
     "a migration alone keeps the policy's pace": (0, 10),
-    "what twenty a second allow changes nothing": (199, 10),
-    "of a thousand each has its turn in fifty seconds": (999, 50),
+    "what ten a second allow changes nothing": (99, 10),
+    "of a thousand each has its turn in a hundred seconds": (999, 100),
 }
 
 
 @pytest.mark.parametrize("sentence", PACES)
-def test_all_progress_together_is_read_twenty_times_a_second_at_most(sentence: str) -> None:
+def test_all_progress_together_is_read_ten_times_a_second_at_most(sentence: str) -> None:
     others, seconds = PACES[sentence]
     life = Life(cloud())
     life.cloud.seconds = 1000

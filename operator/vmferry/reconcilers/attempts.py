@@ -45,8 +45,8 @@ _ARRIVED = {
 
 _POLL = timedelta(seconds=2)
 _ASK_AGAIN = timedelta(seconds=60)
-#: of all reads of progress together, what one takes up: twenty a second
-_PROGRESS_SHARE = timedelta(seconds=0.05)
+#: of all reads of progress together, what one takes up: ten a second
+_PROGRESS_SHARE = timedelta(seconds=0.1)
 #: a cloud's clock and ours may differ by this much where times have to be compared
 _SKEW = timedelta(seconds=60)
 
@@ -316,7 +316,9 @@ def _verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
         scope.conditions.waiting_for_people("FactUnknown", message)
     else:
         scope.conditions.progressing("Verifying", message)
-    return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    # its arrival wakes this object; until the next poll has had its time nothing else is to be learnt
+    first = scope.status.phase is not Phase.VERIFYING
+    return scope.decide(Phase.VERIFYING, requeue_after=_POLL * 3 if first else _POLL)
 
 
 def _others_came_after(scope: Scope, record: Migration, server: Server, detail: Detail) -> bool:

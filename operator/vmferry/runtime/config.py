@@ -303,7 +303,7 @@ class Policy(_Section):
         Span,
         told(
             "How often the bytes of a running live migration are read and written; less often while more run "
-            "than twenty a second allow."
+            "than ten a second allow."
         ),
     ] = _DEFAULTS.progress_every
     record_grace: Annotated[
