@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 FRESH = 25.0
 #: seconds that what is known of hosts may be old: `Policy.max_view_age`, and what a look takes
 VIEW = 90.0
+#: the same where every call on the way is slow: the answer, a finalizer, a status, the request
+SLOW = 60.0
+#: seconds that the shared view may be old when a request arrives that was decided on it
+OLD = 60.0 + SLOW
 #: seconds between two heartbeats of a host
 HEARTBEAT = 2.0
 #: looks at one object in a minute
@@ -158,10 +162,10 @@ class Judge:
     def _sees(self, process: Process, action: str, server: Server) -> None:
         """It knows what it does: the server was read for it, and the shared view is young."""
         age = self._now - self.reads.get((process.name, f"/servers/{server.id}"), float("-inf"))
-        if age > FRESH:
+        if age > SLOW:
             self._wrong(f"I2: {action} of {server.name}, which was read {age:.0f} s ago")
         age = self._now - min(self.reads.get((process.name, path), float("-inf")) for path in VIEWED)
-        if age > VIEW:
+        if age > OLD:
             self._wrong(f"I13: {action} of {server.name}, and the view is {age:.0f} s old")
 
     def _evacuation(self, asked: Body | None, server: Server, source: Host, target: str) -> None:

@@ -96,8 +96,10 @@ def a_group_moves(dice: Random, at: float) -> list[Happening]:
     policy, kind, same = dice.choice(["anti-affinity", "affinity"]), dice.choice(["Live", "Auto"]), dice.random() < 0.4
     members: list[Server] = []
 
-    def is_there(world: World) -> str:
+    def is_there(world: World) -> str | None:
         free = [one for one in movable(world) if one.group_id is None]
+        if not free:
+            return None
         hosts = {one.host: one for one in free}
         together = [one for one in free if one.host == free[0].host]
         members.extend(list(hosts.values()) if policy == "anti-affinity" else together)
