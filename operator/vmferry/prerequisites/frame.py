@@ -30,6 +30,8 @@ class PlannedMove:
     decided_at: datetime
     #: of one that waits and names no target: where else it may go, the best first; None: to its target and nowhere else
     elsewhere: tuple[str, ...] | None = None
+    #: its server was stopped for it, and is not on its way yet
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)

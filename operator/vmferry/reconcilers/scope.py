@@ -158,4 +158,6 @@ def planned_move(status: VMMigrationStatus, snapshot: Snapshot) -> PlannedMove |
     if stop is None or status.type is None or status.source_host is None or status.target_host is None:
         return None
     # stopped for its move, or about to be started after it: nobody else may touch it
-    return PlannedMove(status.server.id, status.type, status.source_host, status.target_host, needs, stop.requested_at)
+    return PlannedMove(
+        status.server.id, status.type, status.source_host, status.target_host, needs, stop.requested_at, stopped=True
+    )

@@ -32,6 +32,7 @@ from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers import declared
@@ -343,7 +344,7 @@ def _queue(scope: Scope) -> MigrationDecision | None:
     """Within the limits, counted over everybody's migrations (I24)."""
     server, target = scope.server, scope.status.target_host
     assert server is not None and server.host is not None and target is not None
-    why = full(server.host, target, scope.snapshot, scope.world.moves, _ahead(scope), scope.policy.limits)
+    why = full(server.host, target, scope.snapshot, _moves(scope), _ahead(scope), scope.policy.limits)
     if why is None:
         return None
     scope.conditions.progressing("Queued", f"waits for its turn: {why}")
@@ -452,12 +453,22 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         scope.snapshot,
         scope.policy,
         scope.now,
-        moves=scope.world.moves,
+        moves=_moves(scope),
         ahead=_ahead(scope),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
     )
     return assess(question, request.target, avoid, scope.world.outlook)
+
+
+def _moves(scope: Scope) -> tuple[PlannedMove, ...]:
+    """What others have begun. Of those whose servers were stopped and are not on their way yet each counts the ones
+    that were stopped before it: if all counted all, they would hold each other up for good."""
+    stop = scope.status.graceful_stop
+    if stop is None or not any(move.stopped for move in scope.world.moves):
+        return scope.world.moves
+    own = stop.requested_at, scope.server_id or ""
+    return Moves(m for m in scope.world.moves if not m.stopped or (m.decided_at, m.server_id) < own)
 
 
 def _ahead(scope: Scope) -> Sequence[PlannedMove]:
