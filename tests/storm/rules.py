@@ -423,7 +423,15 @@ class Judge:
         phase, ready = status.get("phase"), conditions.get("Ready", {})
         told = f"{phase}: {ready.get('reason')}: {ready.get('message')}"
         waits_for_nova = self._open_of(metadata["uid"])
-        if waits_for_nova or "Stalled" in conditions:
+        if waits_for_nova or self.waits_for_a_dead_host(body) or "Stalled" in conditions:
+            return None
+        children = [
+            b
+            for b in self._world.api.objects.values()
+            if any(o["uid"] == metadata["uid"] for o in b["metadata"].get("ownerReferences", []))
+            if "completedAt" not in b.get("status", {})
+        ]
+        if any(self._open_of(b["metadata"]["uid"]) or self.waits_for_a_dead_host(b) for b in children):
             return None
         if "deletionTimestamp" in metadata:
             return f"it is being deleted for ever: {told}"
@@ -440,24 +448,27 @@ class Judge:
             return None if over else told
         if preflight or phase in (MaintenancePhase.IN_MAINTENANCE, MaintenancePhase.QUEUED, MaintenancePhase.BLOCKED):
             return None
-        children = [
-            b
-            for k, b in self._world.api.objects.items()
-            if any(o["uid"] == metadata["uid"] for o in b["metadata"].get("ownerReferences", []))
-            if "completedAt" not in b.get("status", {})
-        ]
-        if any(self._open_of(b["metadata"]["uid"]) for b in children):
-            return None
         host = status.get("host")
         others = [m for m in self.cloud.migrations.values() if is_open(m) and host in (m.source, m.destination)]
         return None if others else told
 
     def _others_hold_it_up(self) -> bool:
-        """A migration that Nova never ends, or a move that a person paused in its middle, has its place for ever."""
-        paused = (b for b in self._world.api.objects.values() if b["spec"].get("paused"))
+        """A migration that Nova never ends, or a move that a person paused or a host's death stopped in its middle, has
+        its place for ever."""
+        objects = list(self._world.api.objects.values())
+        paused = (b for b in objects if b["spec"].get("paused"))
         if any("gracefulStop" in body.get("status", {}) for body in paused):
             return True
+        if any(map(self.waits_for_a_dead_host, objects)):
+            return True
         return any(stage(m) is MigrationStage.IN_FLIGHT for m in self.cloud.migrations.values())
+
+    def waits_for_a_dead_host(self, body: Body) -> bool:
+        """Whether its server was stopped for its move, or has arrived and is being started, on a host that died."""
+        status = body.get("status", {})
+        server = self.cloud.servers.get(status.get("server", {}).get("id", ""))
+        host = self.cloud.hosts.get(server.host or "") if server is not None else None
+        return "gracefulStop" in status and host is not None and not host.alive
 
     def _open_of(self, uid: str) -> bool:
         return any(is_open(m) for m in self.cloud.migrations.values() if m.uuid in self.records[uid])
