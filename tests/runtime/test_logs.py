@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import queue
 import re
 from collections.abc import Iterator
 
@@ -103,3 +104,11 @@ def test_the_record_of_nova_is_named_once_it_is_known() -> None:
     )
     found = VM_MIGRATION.describe(obj)
     assert found == {"server": SERVER, "attempt": "2", "requestId": "req-1", "migration": "m-1"}
+
+
+def test_whatever_a_library_hands_along_the_line_is_json() -> None:
+    record = logging.makeLogRecord({"msg": "seen", "settings": queue.SimpleQueue(), "odd": queue.SimpleQueue()})
+    line = json.loads(formatter(LogFormat.JSON).format(record))
+    assert line["message"] == "seen"
+    assert "SimpleQueue" in line["odd"]
+    assert "settings" not in line

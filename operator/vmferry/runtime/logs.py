@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from vmferry.redaction import redact
@@ -78,4 +79,7 @@ def formatter(format_: LogFormat) -> logging.Formatter:
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         json_ensure_ascii=False,
+        # kopf hands its settings along when debugging: no words, and nothing that JSON can hold
+        reserved_attrs=[*RESERVED_ATTRS, "settings"],
+        json_default=str,
     )
