@@ -25,7 +25,9 @@ from requests.adapters import HTTPAdapter
 from tests.bench.clock import best, note
 from tests.bench.simulated import fleet
 from tests.cloud.stub import Stub
-from vmferry.cloud.nova.door import PAGE, SERVER_VIEW, NovaDoor
+from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova.servers import SERVER_VIEW
+from vmferry.cloud.nova.session import PAGE
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.simulator.fleet import Fleet, build
 from vmferry.simulator.model import Caller

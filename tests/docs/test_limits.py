@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmferry.cloud.nova.door import MINIMUM
+from vmferry.cloud.nova.session import MINIMUM
 from vmferry.prerequisites.operating_system import UPGRADES
 from vmferry.resources.hostmaintenance import MAX_BLOCKERS, MAX_MOVES, HostMaintenanceSpec
 from vmferry.resources.vmmigration import MAX_ATTEMPTS, MAX_ELIGIBLE, MAX_INELIGIBLE

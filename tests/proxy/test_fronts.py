@@ -19,8 +19,7 @@ from testbed.proxy.watch import WatchFault
 from testbed.simulator import SimulatedCloud
 from testbed.tenant import Tenant
 from vmferry.cloud.actions import Accepted, LiveMigrate, Unanswered
-from vmferry.cloud.nova import NovaDoor
-from vmferry.cloud.nova.door import CloudError
+from vmferry.cloud.nova import CloudError, NovaDoor
 from vmferry.simulator.faults import Fault
 
 

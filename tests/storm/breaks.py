@@ -25,7 +25,7 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.model import MigrationKind, MigrationStage
-from vmferry.cloud.nova import NovaDoor, door
+from vmferry.cloud.nova import NovaDoor, act
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.frame import Finding, Question, passed
 from vmferry.prerequisites.words import Name
@@ -245,7 +245,7 @@ def stops_all(stack: ExitStack) -> None:
 
 def forces(stack: ExitStack) -> None:
     """The host is named, and the scheduler is not heard."""
-    request = door._request
+    request = act.request_of
 
     def forced(action: Any) -> Any:
         method, path, body, route = request(action)
@@ -253,7 +253,7 @@ def forces(stack: ExitStack) -> None:
             next(iter(body.values()))["force"] = True
         return method, path, body, route
 
-    put(stack, door, "_request", forced)
+    put(stack, act, "request_of", forced)
 
 
 def no_switch(stack: ExitStack) -> None:

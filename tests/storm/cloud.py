@@ -20,7 +20,7 @@ from multidict import MultiDict
 
 from tests.storm.virtual import START, Loop
 from vmferry.cloud.nova import CloudError, NovaDoor
-from vmferry.cloud.nova.door import _Connected
+from vmferry.cloud.nova.session import Connected
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.simulator import placement
 from vmferry.simulator.clock import Clock
@@ -215,7 +215,7 @@ class Way(Protocol):
 class Door(NovaDoor):
     """The real door; only the login is another."""
 
-    def __init__(self, log_in: Callable[[], None], connected: Callable[[], _Connected]) -> None:
+    def __init__(self, log_in: Callable[[], None], connected: Callable[[], Connected]) -> None:
         super().__init__()
         self._log_in = log_in
         self._connections = connected
@@ -241,8 +241,8 @@ class View(Observer):
             await self._way.back(changes)
 
 
-def connected(wires: Mapping[str, Wire], user_id: str) -> _Connected:
-    return _Connected(
+def connected(wires: Mapping[str, Wire], user_id: str) -> Connected:
+    return Connected(
         compute=wires["compute"],  # type: ignore[arg-type]
         identity=wires["identity"],  # type: ignore[arg-type]
         placement=wires["placement"],  # type: ignore[arg-type]

@@ -39,9 +39,9 @@ from vmferry.cloud.model import (
     reindex_servers,
 )
 from vmferry.cloud.nova import CloudError, NovaDoor
-from vmferry.cloud.nova.door import RECENT
 from vmferry.cloud.nova.parse import GONE, Resources, join_hosts
 from vmferry.cloud.nova.parse import time as parse_time
+from vmferry.cloud.nova.servers import RECENT
 
 log = logging.getLogger(__name__)
 

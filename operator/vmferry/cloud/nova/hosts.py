@@ -1,0 +1,108 @@
+"""Compute hosts: their services, hypervisors and aggregates, and whether one is empty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TypeVar
+
+from vmferry.cloud.model import Aggregate, Host, HostLook, Hypervisor, Migration, Server, Service
+from vmferry.cloud.nova import parse
+from vmferry.cloud.nova.answers import CloudError, parsed, reads
+from vmferry.cloud.nova.placement import PlacementReads
+from vmferry.cloud.nova.servers import ServerReads
+
+T = TypeVar("T")
+
+
+class HostReads(ServerReads, PlacementReads):
+    """Services, hypervisors, aggregates, and the look at one host."""
+
+    @reads
+    def services(self) -> list[Service]:
+        """Every nova-compute service."""
+        raw = self._must("/os-services", {"binary": "nova-compute"})
+        return [parsed(parse.service, one) for one in raw["services"]]
+
+    @reads
+    def hypervisors(self) -> list[Hypervisor]:
+        """Every hypervisor. Not above 2.87: from 2.88 on Nova asks each host for its uptime meanwhile."""
+        raws = self._pages("/os-hypervisors/detail", "hypervisors", "id", {})
+        return [parsed(parse.hypervisor, raw) for raw in raws]
+
+    @reads
+    def aggregates(self) -> list[Aggregate]:
+        """Every host aggregate."""
+        return [parsed(parse.aggregate, raw) for raw in self._must("/os-aggregates")["aggregates"]]
+
+    @reads
+    def hosts(self) -> dict[str, Host]:
+        """Every compute host by its name."""
+        hypervisors = self.hypervisors()
+        resources = self.resources([hypervisor.id for hypervisor in hypervisors])
+        return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
+
+    @reads
+    def host_look(self, host: str, hypervisor: str | None = None) -> tuple[HostLook, list[Server]]:
+        """Everything that shows whether the host (a service's exact name, I1) is empty (I20), and the servers that
+        were seen: those on it and all builds. `hypervisor` is its UUID; without it, it is looked up first.
+
+        The order is what makes it safe. A server on its way to the host holds room there first, then it is a build
+        or a migration, and at last it is on the host: reading in the same order meets it in one of these places
+        whatever happens meanwhile.
+        """
+        found = hypervisor or _unless_forbidden(self._hypervisor_of, host)
+        allocated = None if found is None else _unless_forbidden(self.consumers, found)
+        on_hypervisor = None if found is None else _unless_forbidden(self.servers_on_hypervisor, found)
+        migrations = self.host_migrations(host)
+        builds = self.builds()
+        servers = [parsed(parse.server, raw) for raw in self._server_pages({"host": host})]
+        service = self.service(host)
+        look = HostLook(
+            host=host,
+            read_at=datetime.now(UTC),
+            service=service,
+            servers=frozenset(one.id for one in servers),
+            on_hypervisor=on_hypervisor,
+            allocated=allocated,
+            migrations=tuple(one for one in migrations if one.open),
+        )
+        # of one that is in both lists the later word counts
+        return look, list({one.id: one for one in (*builds, *servers)}.values())
+
+    @reads
+    def service(self, host: str) -> Service | None:
+        """The nova-compute service of exactly that name; None when Nova lists none."""
+        raw = self._must("/os-services", {"binary": "nova-compute", "host": host})
+        return next((parsed(parse.service, one) for one in raw["services"] if one.get("host") == host), None)
+
+    @reads
+    def host_migrations(self, host: str) -> list[Migration]:
+        """Every migration from the host or to it, newest first, ended ones too.
+
+        Not only those with a status word that we know to be open: an unknown one counts as open (I35).
+        """
+        return [parsed(parse.migration, raw) for raw in self._migration_pages({"host": host})]
+
+    @reads
+    def servers_on_hypervisor(self, hypervisor: str) -> frozenset[str]:
+        """The servers that the hypervisor's record lists, soft-deleted ones too (2.75: also when there are none)."""
+        path = f"/os-hypervisors/{hypervisor}"
+        raw = self._compute(path, {"with_servers": "true"}, route="/os-hypervisors/{id}")
+        if raw is None:
+            raise CloudError(f"GET {path}: Nova does not know it", HTTPStatus.NOT_FOUND)
+        return parsed(parse.hypervisor_servers, raw)
+
+    def _hypervisor_of(self, host: str) -> str | None:
+        return next((one.id for one in self.hypervisors() if one.service_host == host), None)
+
+
+def _unless_forbidden(read: Callable[[str], T | None], name: str) -> T | None:
+    """What `read` brings; None where we lack the right to read it. Raises `CloudError` for any other failure."""
+    try:
+        return read(name)
+    except CloudError as error:
+        if error.status == HTTPStatus.FORBIDDEN:
+            return None
+        raise

@@ -1,0 +1,56 @@
+"""Neutron's ports, for what of a host a server holds on to."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from vmferry.cloud.nova import parse
+from vmferry.cloud.nova.answers import body, parsed, reads
+from vmferry.cloud.nova.http import Http
+
+#: types of ports (`binding:vnic_type`) behind which there is a device of the host
+SPECIAL_PORTS = (
+    "accelerator-direct",
+    "accelerator-direct-physical",
+    "baremetal",
+    "direct",
+    "direct-physical",
+    "macvtap",
+    "remote-managed",
+    "smart-nic",
+    "vdpa",
+    "virtio-forwarder",
+)
+
+
+class NetworkReads(Http):
+    """Ports."""
+
+    @reads
+    def ports(self) -> dict[str, tuple[str, ...]] | None:
+        """By server id the types of its ports that are not `normal` ones, sorted; None where Neutron does not tell us.
+
+        Empty where the catalog has no network service. Neutron shows all ports to an administrator only. Not every
+        Neutron heeds the filter: what comes back is filtered again.
+        """
+        network = self._open().network
+        if network is None:
+            return {}
+        found: dict[str, set[str]] = {}
+        asked: dict[str, Any] = {
+            "fields": ["id", "device_id", "binding:vnic_type"],
+            "binding:vnic_type": list(SPECIAL_PORTS),
+            "limit": str(self._page),
+        }
+        while True:
+            answer = self._get(network, "/v2.0/ports", "GET network /ports", asked)
+            if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                return None
+            raw = body(answer, "GET network /ports")
+            for server_id, kind in parsed(parse.ports, raw):
+                if server_id and kind in SPECIAL_PORTS:
+                    found.setdefault(server_id, set()).add(kind)
+            if not raw["ports"] or not any(link.get("rel") == "next" for link in raw.get("ports_links") or ()):
+                return {server_id: tuple(sorted(kinds)) for server_id, kinds in found.items()}
+            asked["marker"] = raw["ports"][-1]["id"]

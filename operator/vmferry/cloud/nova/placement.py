@@ -1,0 +1,109 @@
+"""What Placement knows of hosts: their resources, and who holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import Any
+
+from keystoneauth1.adapter import Adapter
+
+from vmferry.cloud.model import Inventory
+from vmferry.cloud.nova import parse
+from vmferry.cloud.nova.answers import CloudError, body, fault_text, parsed, reads
+from vmferry.cloud.nova.http import Http
+
+#: provider summaries with all resource classes (1.27) and with the provider's root (1.29)
+PLACEMENT = "1.29"
+#: how many hosts without a free MiB are asked for at once
+PLACEMENT_THREADS = 4
+
+
+class PlacementReads(Http):
+    """Resources of providers, and their consumers."""
+
+    @reads
+    def resources(self, providers: Collection[str]) -> dict[str, parse.Resources] | None:
+        """What Placement tells of the providers (hypervisor UUIDs); None where it cannot be asked.
+
+        One question for 1 MiB of memory brings every provider that has one, disabled ones too, with all its
+        resources, those of its children as well; only full ones are asked for one by one. Who holds room for others
+        (a shared storage's disk space) is asked for by its trait.
+        """
+        placement = self._open().placement
+        if placement is None:
+            return None
+        try:
+            raw = self._placement(placement, "/allocation_candidates", {"resources": "MEMORY_MB:1"})
+            if raw is None:
+                return None
+            found = parsed(parse.candidate_resources, raw)
+            missing = [provider for provider in providers if provider not in found]
+            if missing:
+                with ThreadPoolExecutor(PLACEMENT_THREADS) as pool:
+                    told = pool.map(lambda provider: self._provider(placement, provider), missing)
+                    found.update({p: one for p, one in zip(missing, told, strict=True) if one is not None})
+            return parse.with_shared(found, self._sharing(placement))
+        except CloudError as error:
+            if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE):
+                return None
+            raise
+
+    @reads
+    def consumers(self, provider: str) -> frozenset[str] | None:
+        """Who holds room of a provider (a hypervisor's UUID): servers, and migrations that hold their source.
+
+        None where there is no Placement, and where Placement itself does not know the provider.
+        """
+        placement = self._open().placement
+        if placement is None:
+            return None
+        route = "GET placement /resource_providers/{id}/allocations"
+        answer = self._get(placement, f"/resource_providers/{provider}/allocations", route, {}, PLACEMENT)
+        if answer.status_code == HTTPStatus.NOT_FOUND and fault_text(answer) is not None:
+            return None
+        return parsed(parse.consumers, body(answer, route))
+
+    def _placement(self, adapter: Adapter, path: str, query: Mapping[str, str], *, route: str = "") -> Any:
+        """A page of Placement; None when Placement says 404."""
+        route = f"GET placement {route or path}"
+        answer = self._get(adapter, path, route, query, PLACEMENT)
+        return None if answer.status_code == HTTPStatus.NOT_FOUND else body(answer, route)
+
+    def _provider(self, adapter: Adapter, provider: str) -> parse.Resources | None:
+        """The resources of one provider's tree; None when Placement does not know it."""
+        tree = self._placement(adapter, "/resource_providers", {"in_tree": provider})
+        ids = [one["uuid"] for one in (tree or {}).get("resource_providers", ())]
+        traits = self._of_provider(adapter, provider, "traits")
+        if provider not in ids or traits is None:
+            return None
+        parts = [self._inventories(adapter, one) for one in ids]
+        return parse.provider_resources([part for part in parts if part is not None], traits)
+
+    def _sharing(self, adapter: Adapter) -> list[parse.SharingProvider]:
+        """Every sharing provider, with who may take of it."""
+        raw = self._placement(adapter, "/resource_providers", {"required": "MISC_SHARES_VIA_AGGREGATE"})
+        found = []
+        for one in (raw or {}).get("resource_providers", ()):
+            inventories = self._inventories(adapter, one["uuid"])
+            aggregates = (self._of_provider(adapter, one["uuid"], "aggregates") or {}).get("aggregates")
+            if not inventories or not aggregates:
+                continue
+            members = self._placement(
+                adapter, "/resource_providers", {"member_of": f"in:{','.join(sorted(aggregates))}"}
+            )
+            ids = frozenset(member["uuid"] for member in (members or {}).get("resource_providers", ()))
+            found.append(parse.SharingProvider(one["uuid"], inventories, ids - {one["uuid"]}))
+        return found
+
+    def _inventories(self, adapter: Adapter, provider: str) -> dict[str, Inventory] | None:
+        """What one provider has itself; None when Placement does not know it."""
+        inventories = self._of_provider(adapter, provider, "inventories")
+        usages = self._of_provider(adapter, provider, "usages")
+        return None if inventories is None or usages is None else parse.provider_inventories(inventories, usages)
+
+    def _of_provider(self, adapter: Adapter, provider: str, page: str) -> Any:
+        return self._placement(
+            adapter, f"/resource_providers/{provider}/{page}", {}, route=f"/resource_providers/{{id}}/{page}"
+        )

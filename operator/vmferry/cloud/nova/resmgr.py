@@ -1,0 +1,27 @@
+"""The resource manager of Platform9's Private Cloud Director (PCD)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from vmferry.cloud.nova.answers import CloudError, snippet
+from vmferry.cloud.nova.http import Http
+
+
+class ResourceManagerReads(Http):
+    """Raw answers of the resource manager."""
+
+    def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
+        """The JSON at a path of PCD's resource manager, like `/v2/hosts`; None where the catalog has none."""
+        adapter = self._open().resource_manager
+        if adapter is None:
+            return None
+        answer = self._get(adapter, path, f"GET resmgr {path}", query or {})
+        if answer.status_code != HTTPStatus.OK:
+            raise CloudError(f"GET resmgr {path}: HTTP {answer.status_code} {snippet(answer)}", answer.status_code)
+        try:
+            return answer.json()
+        except ValueError:
+            raise CloudError(f"GET resmgr {path}: the answer is no JSON: {snippet(answer)}") from None

@@ -1,0 +1,137 @@
+"""Servers, their migrations and what was asked of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+from vmferry.cloud.model import OPEN_STATUSES, InstanceAction, Migration, Progress, Server, ServerGroup
+from vmferry.cloud.nova import parse
+from vmferry.cloud.nova.answers import CloudError, dotted, parsed, reads
+from vmferry.cloud.nova.http import Http
+
+#: shows the zone that a server was asked for (2.96) and its image's properties (2.98)
+SERVER_VIEW = (2, 98)
+#: a migration that Nova never touched since its creation has no `updated_at` and no `changes-since` shows it
+NEWEST = 20
+#: how long ended migrations are worth reading
+RECENT = timedelta(hours=1)
+
+
+class ServerReads(Http):
+    """Servers, builds, migrations, instance actions, server groups."""
+
+    @reads
+    def servers(self, changes_since: datetime | None = None) -> tuple[list[Server], set[str]]:
+        """All servers of all projects, or those changed since and every build; and the ids of those that are gone.
+
+        Nova shows no change of a server whose record it never touched after creating it: a build that waits for its
+        host, so builds are asked for besides. It shows none of a server that is deleted without ever having been on
+        a host either; and it leaves out servers of a cell that it cannot reach.
+        """
+        # builds first: what the list of changes says of one of them is newer
+        found = {} if changes_since is None else {one.id: one for one in self.builds()}
+        gone: set[str] = set()
+        for raw in self._server_pages(changed_since(changes_since)):
+            if raw["status"] in parse.GONE:
+                gone.add(raw["id"])
+            else:
+                found[raw["id"]] = parsed(parse.server, raw)
+        return [one for one in found.values() if one.id not in gone], gone
+
+    @reads
+    def builds(self) -> list[Server]:
+        """Every server being built, of all projects; one that the scheduler has not handed over yet has no host."""
+        raws = self._server_pages({"status": "BUILD"})
+        return [parsed(parse.server, raw) for raw in raws if raw["status"] not in parse.GONE]
+
+    @reads
+    def server(self, server_id: str) -> Server | None:
+        """One server now; None when Nova itself says that there is none."""
+        raw = self._compute(f"/servers/{server_id}", route="/servers/{id}", microversion=self._of_servers)
+        return None if raw is None else parsed(parse.server, raw["server"])
+
+    @reads
+    def migrations(self, changes_since: datetime | None = None) -> list[Migration]:
+        """All migrations changed since; with None all open ones and those of the last hour.
+
+        Nova forgets the migrations of a deleted server.
+        """
+        found: dict[str, Migration] = {}
+        since = changes_since or self.cloud_time() - RECENT
+        for raw in self._migration_pages(changed_since(since)):
+            found[raw["uuid"]] = parsed(parse.migration, raw)
+        for raw in self._migration_pages({}, page=NEWEST):
+            if (parse.time(raw["created_at"]) or since) < since:
+                break
+            found[raw["uuid"]] = parsed(parse.migration, raw)
+        if changes_since is None:
+            for status in OPEN_STATUSES:
+                for raw in self._migration_pages({"status": status}):
+                    found[raw["uuid"]] = parsed(parse.migration, raw)
+        return list(found.values())
+
+    @reads
+    def server_migrations(self, server_id: str) -> tuple[Migration, ...]:
+        """Every migration of the server, newest first; empty for a server that is unknown or deleted."""
+        raws = self._migration_pages({"instance_uuid": server_id})
+        return tuple(sorted((parsed(parse.migration, raw) for raw in raws), key=lambda m: m.id, reverse=True))
+
+    @reads
+    def actions(self, server_id: str, request_id: str | None = None) -> tuple[InstanceAction, ...]:
+        """What was asked of the server, newest first; the action of `request_id`, or else the newest one, comes with
+        its events. Empty for a server that is unknown.
+        """
+        path = f"/servers/{server_id}/os-instance-actions"
+        raw = self._compute(path, route="/servers/{id}/os-instance-actions")
+        if raw is None:
+            return ()
+        found = [parsed(parse.action, one) for one in raw["instanceActions"]]
+        wanted = request_id or (found[0].request_id if found else None)
+        if any(one.request_id == wanted for one in found):
+            told = self._compute(f"{path}/{wanted}", route="/servers/{id}/os-instance-actions/{request}")
+            if told is not None:
+                full = parsed(parse.action, told["instanceAction"])
+                found = [full if one.request_id == wanted else one for one in found]
+        return tuple(found)
+
+    @reads
+    def progress(self, server_id: str, migration_id: int) -> Progress | None:
+        """How far a live migration's copy is; None before it is queued, after it ended and for other kinds."""
+        try:
+            raw = self._compute(
+                f"/servers/{server_id}/migrations/{migration_id}", route="/servers/{id}/migrations/{migration}"
+            )
+        except CloudError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return None if raw is None else parsed(parse.progress, raw["migration"])
+
+    @reads
+    def server_groups(self) -> list[ServerGroup]:
+        """The server groups of all projects. Nova pages them by offset and tells no end but an empty page."""
+        found: list[ServerGroup] = []
+        while True:
+            query = {"all_projects": "1", "limit": str(self._page), "offset": str(len(found))}
+            raws = self._must("/os-server-groups", query)["server_groups"]
+            if not raws:
+                return found
+            found += [parsed(parse.server_group, raw) for raw in raws]
+
+    @property
+    def _of_servers(self) -> str:
+        """The microversion of everything that shows servers."""
+        return dotted(min(self.maximum, SERVER_VIEW))
+
+    def _server_pages(self, query: Mapping[str, str]) -> Iterator[parse.Json]:
+        asked = {"all_tenants": "1", **query}
+        return self._pages("/servers/detail", "servers", "id", asked, microversion=self._of_servers)
+
+    def _migration_pages(self, query: Mapping[str, str], *, page: int | None = None) -> Iterator[parse.Json]:
+        return self._pages("/os-migrations", "migrations", "uuid", query, page=page)
+
+
+def changed_since(moment: datetime | None) -> dict[str, str]:
+    return {} if moment is None else {"changes-since": moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}

@@ -1,0 +1,229 @@
+"""The way into one cloud: clouds.yaml, the login, the endpoints and microversions, the cloud's clock."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import openstack
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.exceptions import ClientException, EndpointNotFound
+
+from vmferry.cloud.nova.answers import CloudError, describe, dotted
+
+#: below it a failed migration's reason cannot be read (2.84: details of action events)
+MINIMUM = (2, 84)
+#: an evacuated server stays stopped
+STAYS_STOPPED = (2, 95)
+
+#: seconds to connect, seconds between two bytes of an answer
+TIMEOUT = (5.0, 60.0)
+#: the same for the requests that openstacksdk sends by itself: log in, look up versions
+LOGIN_TIMEOUT = 20.0
+#: what Nova hands out in one page unless it is configured otherwise (`max_limit`)
+PAGE = 1000
+
+#: told of each request: the service, the operation like `GET /servers/{id}`, the HTTP status (None: no answer came) and
+#: how many seconds it took; called in the thread that sent it
+Told = Callable[[str, str, int | None, float], None]
+
+
+class Session:
+    """One cloud, entered with the credentials of `cloud` in clouds.yaml, or those of the `OS_*` variables."""
+
+    def __init__(
+        self,
+        cloud: str | None = None,
+        *,
+        clouds_yaml: Path | None = None,
+        timeout: tuple[float, float] = TIMEOUT,
+        page: int = PAGE,
+        told: Told = lambda *_: None,
+    ) -> None:
+        self._cloud = cloud
+        self._clouds_yaml = clouds_yaml
+        self._timeout = timeout
+        self._page = page
+        self._told = told
+        self._connected: Connected | None = None
+        self._clock: tuple[datetime, float] | None = None
+        self._lock = threading.Lock()
+        #: calls by route
+        self.calls: Counter[str] = Counter()
+
+    def connect(self) -> None:
+        """Log in, find the endpoints, settle the microversions. Raises `CloudError`, also below `MINIMUM`."""
+        with self._timed("identity", "log in") as seen:
+            self._connect()
+            seen.append(HTTPStatus.OK)
+
+    def _connect(self) -> None:
+        secret = None
+        try:
+            files = [str(self._clouds_yaml)] if self._clouds_yaml else None
+            config = openstack.config.OpenStackConfig(config_files=files, app_name="vmferry").get_one(
+                self._cloud, api_timeout=min(LOGIN_TIMEOUT, self._timeout[1])
+            )
+            secret = (config.config.get("auth") or {}).get("password")
+            connection = openstack.connection.Connection(config=config)
+            user_id = connection.session.get_user_id()
+            if not user_id:
+                raise CloudError("the credentials name no user")
+            endpoint = connection.compute.get_endpoint_data()
+            self._connected = Connected(
+                compute=connection.compute,
+                identity=connection.identity,
+                placement=_placement(config),
+                network=_unversioned(connection.session, config, "network"),
+                resource_manager=_unversioned(connection.session, config, "resmgr"),
+                user_id=user_id,
+                maximum=_microversions(endpoint),
+            )
+        except CloudError:
+            raise
+        except Exception as error:  # what openstacksdk and keystoneauth raise on odd answers has no common base
+            text = describe(error)
+            raise CloudError(f"cannot log in: {text.replace(secret, '***') if secret else text}") from None
+
+    @property
+    def user_id(self) -> str:
+        """Our own user: migrations that carry it are ours (2.80)."""
+        return self._open().user_id
+
+    @property
+    def maximum(self) -> tuple[int, int]:
+        """The newest microversion of the cloud's Nova."""
+        return self._open().maximum
+
+    @property
+    def evacuated_stay_stopped(self) -> bool:
+        """Whether an evacuated server ends stopped whatever it was before (2.95), or as it was."""
+        return self.maximum >= STAYS_STOPPED
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the cloud's answers carry a `Date`."""
+        return self._clock is not None
+
+    def cloud_time(self) -> datetime:
+        """The time by the cloud's own clock, going by its last `Date` header; by ours while there was none."""
+        if self._clock is None:
+            return datetime.now(UTC)
+        date, since = self._clock
+        return date + timedelta(seconds=time.monotonic() - since)
+
+    def _open(self) -> Connected:
+        if self._connected is None:
+            raise CloudError("not connected")
+        return self._connected
+
+    @contextmanager
+    def _timed(self, service: str, route: str) -> Iterator[list[int]]:
+        """One request; the HTTP status of its answer is to be put into the list."""
+        with self._lock:
+            self.calls[route] += 1
+        operation = route.replace(f" {service} ", " ", 1)
+        seen: list[int] = []
+        begun = time.monotonic()
+        try:
+            yield seen
+        except ForbiddenError:
+            raise  # it was not sent
+        except BaseException:
+            self._told(service, operation, None, time.monotonic() - begun)
+            raise
+        self._told(service, operation, int(seen[-1]), time.monotonic() - begun)
+
+    def _read_clock(self, answer: Any) -> None:
+        date = answer.headers.get("Date")
+        if not date:
+            return
+        try:
+            told = parsedate_to_datetime(date)
+        except ValueError:
+            return
+        self._clock = told.replace(tzinfo=UTC) if told.tzinfo is None else told, time.monotonic()
+
+
+class ForbiddenError(Exception):
+    """The request was not sent; the message says why."""
+
+
+class Connected:
+    """What a login brings; replaced as a whole by the next one."""
+
+    def __init__(
+        self,
+        compute: Adapter,
+        identity: Adapter,
+        placement: Adapter | None,
+        network: Adapter | None,
+        resource_manager: Adapter | None,
+        user_id: str,
+        maximum: tuple[int, int],
+    ) -> None:
+        self.compute = compute
+        self.identity = identity
+        #: None where the catalog has no Placement
+        self.placement = placement
+        #: None where the catalog has no network service
+        self.network = network
+        #: None where the catalog has no resource manager: only PCD's has
+        self.resource_manager = resource_manager
+        self.user_id = user_id
+        self.maximum = maximum
+
+
+def _placement(config: Any) -> Adapter | None:
+    """Placement, if the catalog has it."""
+    try:
+        adapter: Adapter = config.get_session_client("placement")
+        return adapter if adapter.get_endpoint() else None
+    except EndpointNotFound:
+        return None
+
+
+def _unversioned(session: Any, config: Any, service_type: str) -> Adapter | None:
+    """A service whose versions are not looked up, if the catalog has it: the network's, or PCD's resource manager.
+
+    Whatever is odd about it is no reason not to work on Nova.
+    """
+    adapter = Adapter(
+        session,
+        service_type=service_type,
+        interface=config.get_interface(service_type),
+        region_name=config.get_region_name(service_type),
+    )
+    try:
+        endpoint = session.get_endpoint(
+            service_type=service_type, interface=adapter.interface, region_name=adapter.region_name
+        )
+    except ClientException:
+        return None
+    if not endpoint:
+        return None
+    # the catalog may name one of its versions: we name it ourselves
+    adapter.endpoint_override = re.sub(r"/v\d+(\.\d+)?/?$", "", endpoint.rstrip("/"))
+    return adapter
+
+
+def _microversions(endpoint: Any) -> tuple[int, int]:
+    """The newest microversion, checked against what we need."""
+    maximum = getattr(endpoint, "max_microversion", None)
+    minimum = getattr(endpoint, "min_microversion", None)
+    if not maximum:
+        raise CloudError("Nova tells no microversions")
+    if tuple(maximum) < MINIMUM or (minimum and tuple(minimum) > MINIMUM):
+        raise CloudError(
+            f"Nova speaks microversions {dotted(minimum)} to {dotted(maximum)}, {dotted(MINIMUM)} is needed"
+        )
+    return maximum[0], maximum[1]
