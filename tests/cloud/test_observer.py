@@ -67,6 +67,9 @@ class FakeDoor(NovaDoor):
         self.looked_at: list[str] = []
         self.hypervisors_looked_at: list[str | None] = []
         self.outcome: Outcome = Accepted("req-1")
+        #: cleared: complete lists of servers do not answer
+        self.lists_answer = threading.Event()
+        self.lists_answer.set()
         #: called by `servers` before it answers, to let something happen meanwhile
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -94,6 +97,7 @@ class FakeDoor(NovaDoor):
         self.sinces.append(changes_since)
         if changes_since is None:
             found = [one for one in self.all.values() if one.id not in self.hidden], set[str]()
+            self.lists_answer.wait(60)
         else:
             found = list(self.changed), set(self.deleted)
         self.meanwhile()
@@ -319,6 +323,51 @@ async def test_an_empty_list_is_not_believed_while_nova_knows_the_servers() -> N
         assert "s1" in door.looked_at
         door.all.clear()
         await until(lambda: not observer.snapshot.servers, "the server that Nova does not know any more")
+
+
+async def test_a_complete_read_that_takes_long_does_not_make_the_view_stale() -> None:
+    """A large cloud needs minutes for the list of all its servers; the polls of changes go on beside it."""
+    door = FakeDoor()
+    async with watching(door, ALWAYS_FULL) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        door.lists_answer.clear()
+        lists = door.sinces.count(None)
+        await until(lambda: door.sinces.count(None) > lists, "the next complete read")
+        begun = datetime.now(UTC)
+        door.changed = [server(2)]
+        await until(lambda: "s2" in observer.snapshot.servers, "a change that only a poll shows")
+        await until(lambda: observer.snapshot.read_at[Part.SERVERS] > begun, "a view as fresh as its last poll")
+        door.changed, door.deleted = [server(2, host="cmp9")], {"s1"}
+        await until(lambda: observer.snapshot.servers["s2"].host == "cmp9", "the next change")
+        await until(lambda: "s1" not in observer.snapshot.servers, "a deletion that only a poll shows")
+        assert door.sinces.count(None) == lists + 1, "one complete read at a time"
+        # the list is older than what the polls have shown since: it has s1, and lacks s2
+        door.all = {"s2": server(2, host="cmp9")}
+        door.deleted, door.changed = set(), []
+        door.lists_answer.set()
+        await until(lambda: door.sinces.count(None) > lists + 1, "the complete read after it")
+        assert observer.snapshot.servers == {"s2": server(2, host="cmp9")}
+        assert "s2" not in door.looked_at
+
+
+async def test_a_complete_read_that_fails_is_tried_again_and_the_view_stays_fresh() -> None:
+    door = FakeDoor()
+    async with watching(door, replace(FAST, full=0.05)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        lists = door.sinces.count(None)
+
+        def fail() -> None:
+            if door.sinces[-1] is None:
+                raise CloudError("GET /servers/detail: HTTP 504")
+
+        door.meanwhile = fail
+        await until(lambda: door.sinces.count(None) >= lists + 2, "two complete reads that fail")
+        begun = datetime.now(UTC)
+        await until(lambda: observer.snapshot.read_at[Part.SERVERS] > begun, "a fresh view")
+        assert observer.snapshot.trouble is None
+        door.meanwhile = lambda: None
+        door.all["s3"] = server(3)
+        await until(lambda: "s3" in observer.snapshot.servers, "what only a complete read shows")
 
 
 async def test_an_open_migration_leaves_the_view_only_if_nova_does_not_know_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from tests.bench.fleet import big_fleet
 from tests.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
 from tests.planning.test_random_fleets import HOST, NAMES, questions
-from vmferry.cloud.model import Flavor, MigrationKind, Server, Snapshot
+from vmferry.cloud.model import Flavor, Host, MigrationKind, Server, Snapshot
 from vmferry.planning import outlooks
 from vmferry.planning.outlooks import Outlooks
 from vmferry.planning.request import Request
@@ -181,6 +183,27 @@ def test_a_check_that_cannot_be_observed_fails_loudly(sentence: str, monkeypatch
     question = Request().question(server(), MigrationKind.LIVE, view, Policy(), NOW + timedelta(seconds=1))
     with pytest.raises((TypeError, AttributeError)):
         Outlooks().look(question, None, frozenset())
+
+
+def test_what_another_view_makes_useless_is_freed_without_the_garbage_collector() -> None:
+    """Each answer keeps its view: thousands of servers, which the collector may be kept from finding for minutes."""
+
+    class Hosts(dict[str, Host]):
+        """A mapping whose end can be seen."""
+
+    plain = big_fleet(20, 40)
+    views = [replace(plain, hosts=Hosts(plain.hosts)) for _ in range(2)]
+    memory, first = Outlooks(), weakref.ref(views[0].hosts)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):
+            view = views.pop(0)
+            for of in view.servers.values():
+                memory.look(Request().question(of, MigrationKind.LIVE, view, Policy(), NOW), None, frozenset())
+        assert first() is None
+    finally:
+        gc.enable()
 
 
 def test_the_index_of_groups_says_what_going_through_them_does() -> None:

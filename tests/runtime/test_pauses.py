@@ -19,7 +19,7 @@ class Node:
 
 
 class Clock:
-    """Each collection takes `step`."""
+    """Each collection takes `step` of CPU time."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     clock = Clock()
-    pauses = Pauses(clock=clock)
+    pauses = Pauses(clock=lambda: clock.now, cpu=clock)
     gc.callbacks.append(pauses)
     yield clock
     gc.callbacks.remove(pauses)

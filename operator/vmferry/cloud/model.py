@@ -534,14 +534,23 @@ class HostLook:
 
 
 def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:
-    """The shared view with the fresh facts of one server in it."""
-    servers = dict(snapshot.servers)
-    if detail.server is None:
-        servers.pop(server_id, None)
-    else:
-        servers[server_id] = detail.server
-    migrations = dict(snapshot.migrations) | {m.uuid: m for m in detail.migrations}
-    by_server = dict(snapshot.migrations_by_server) | {server_id: detail.migrations}
+    """The shared view with the fresh facts of one server in it.
+
+    What the view holds already is not copied: whole copies of a fleet's servers, kept with what was found with them,
+    took most of the memory in a batch of requests.
+    """
+    servers, by_server = snapshot.servers, snapshot.migrations_by_server
+    migrations = snapshot.migrations
+    if servers.get(server_id) != detail.server:
+        servers = dict(servers)
+        if detail.server is None:
+            del servers[server_id]
+        else:
+            servers[server_id] = detail.server
+    if any(migrations.get(one.uuid) != one for one in detail.migrations):
+        migrations = {**migrations, **{one.uuid: one for one in detail.migrations}}
+    if by_server.get(server_id, ()) != detail.migrations:
+        by_server = {**by_server, server_id: detail.migrations}
     return replace(snapshot, servers=servers, migrations=migrations, migrations_by_server=by_server)
 
 

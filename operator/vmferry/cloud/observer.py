@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -58,7 +58,7 @@ REOPEN_AFTER = 3
 LONGEST_PAUSE = 60.0
 #: Nova's status of a server being built
 BUILD = "BUILD"
-#: seconds that the begin of a read is remembered; none takes longer
+#: seconds that the begin of a read is remembered; no poll takes longer
 REMEMBER = 600.0
 #: seconds that an action's outcome waits at most for the look at what it did
 AFTER_ACTION = 10.0
@@ -90,6 +90,17 @@ class Pace:
     facts: float = 20.0
 
 
+@dataclass(slots=True)
+class _FullRead:
+    """The last complete read of a part."""
+
+    #: by the monotonic clock
+    begun: float
+    #: failed ones in a row, the ones before included
+    failures: int
+    task: asyncio.Task[None] = field(init=False)
+
+
 class Observer:
     """Keeps `snapshot` up to date between `start` and `stop`. Lives in one event loop; the door's calls run in
     threads of its own."""
@@ -113,7 +124,10 @@ class Observer:
         self._migrations_read: OrderedDict[str, float] = OrderedDict()
         #: servers of the view that are being built
         self._builds: frozenset[str] = frozenset()
+        #: when the last complete read of a part began that has succeeded
         self._full_at: dict[Part, float] = {}
+        #: complete reads that run beside the polls
+        self._full_reads: dict[Part, _FullRead] = {}
         self._seen_at: dict[Part, datetime] = {}
         self._services: list[Service] = []
         #: when they were asked for, by the cloud's clock
@@ -157,9 +171,10 @@ class Observer:
 
     async def stop(self) -> None:
         """End all reading. Calls under way in threads end by their time-outs."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *(full.task for full in self._full_reads.values())]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
         self._pool.shutdown(wait=False, cancel_futures=True)
 
@@ -310,30 +325,68 @@ class Observer:
         if trouble != self._snapshot.trouble:
             self._snapshot = replace(self._snapshot, trouble=trouble)
 
-    def _since(self, part: Part) -> datetime | None:
-        """What to ask `changes-since` for; None when a full read is due."""
-        if time.monotonic() - self._full_at.get(part, float("-inf")) >= self._pace.full:
-            return None
-        return self._seen_at[part]
+    def _read_fully_beside(self, part: Part, read: Callable[[], Awaitable[None]]) -> None:
+        """Start a complete read of `part` if one is due; the polls go on meanwhile, and keep the view's age low.
+
+        A complete list of a large cloud can take minutes. A failure is logged and tried again, the polls decide
+        whether the view is fresh: they report every change but those that `changes-since` does not show.
+        """
+        now = time.monotonic()
+        running = self._full_reads.get(part)
+        if running is not None and not running.task.done():
+            return
+        failures = running.failures if running is not None else 0
+        due = self._full_at[part] + self._pace.full
+        if running is not None and failures:
+            due = max(due, running.begun + min(self._pace.full, LONGEST_PAUSE * 2 ** (failures - 1)))
+        if now < due:
+            return
+
+        async def run(full: _FullRead) -> None:
+            try:
+                await read()
+            except CloudError as error:
+                full.failures += 1
+                log.warning("the complete read of %s failed, the polls of changes go on: %s", part, error)
+            except Exception:  # a fault of ours must not end the reading for good
+                full.failures += 1
+                log.exception("the complete read of %s failed", part)
+            else:
+                full.failures = 0
+
+        full = _FullRead(now, failures)
+        self._full_reads[part] = full
+        full.task = asyncio.create_task(run(full), name=f"read all {part}")
 
     def _cloud_now(self) -> datetime:
         """The cloud's time, minus what a later `changes-since` has to reach back."""
         return self.door.cloud_time() - (OVERLAP if self.door.tells_time else BLIND_OVERLAP)
 
     async def _read_servers(self) -> None:
-        begun, since = time.monotonic(), self._since(Part.SERVERS)
-        seen_at = self._cloud_now()
-        found, gone = await self._call(self.door.servers, since)
-        listed = {server.id for server in found}
-        if since is None:
-            gone = await self._really_gone(self._snapshot.servers.keys() - listed)
-            self._full_at[Part.SERVERS] = begun
-        else:
-            # every build is listed each time, and no list of changes tells of one that is deleted before it has a host
-            gone |= await self._really_gone(self._builds - listed - gone)
+        if Part.SERVERS not in self._full_at:
+            await self._read_all_servers()
+            return
+        self._read_fully_beside(Part.SERVERS, self._read_all_servers)
+        begun, seen_at = time.monotonic(), self._cloud_now()
+        found, gone = await self._call(self.door.servers, self._seen_at[Part.SERVERS])
+        # every build is listed each time, and no list of changes tells of one that is deleted before it has a host
+        gone |= await self._really_gone(self._builds - {server.id for server in found} - gone)
         self._seen_at[Part.SERVERS] = seen_at
         changed = self._merge_servers(found, gone, begun)
         self._mark_read(Part.SERVERS)
+        self._tell(changed)
+
+    async def _read_all_servers(self) -> None:
+        begun, seen_at = time.monotonic(), self._cloud_now()
+        found, _ = await self._call(self.door.servers, None)
+        missing = self._snapshot.servers.keys() - {server.id for server in found}
+        # a server that was read after this list began is missing because it is newer than the list
+        gone = await self._really_gone({one for one in missing if self._server_read.get(one, begun) <= begun})
+        changed = self._merge_servers(found, gone, begun)
+        if Part.SERVERS not in self._full_at:
+            self._seen_at[Part.SERVERS] = seen_at
+            self._mark_read(Part.SERVERS)
+        self._full_at[Part.SERVERS] = begun
         self._tell(changed)
 
     async def _really_gone(self, missing: Collection[str]) -> set[str]:
@@ -356,16 +409,26 @@ class Observer:
         return {server_id for server_id, gone in zip(missing, answers, strict=True) if gone}
 
     async def _read_migrations(self) -> None:
-        begun, since = time.monotonic(), self._since(Part.MIGRATIONS)
-        seen_at = self._cloud_now()
-        found = await self._call(self.door.migrations, since)
-        ended: set[str] = set()
-        if since is None:
-            found, ended = await self._without_ended(found)
-            self._full_at[Part.MIGRATIONS] = begun
+        if Part.MIGRATIONS not in self._full_at:
+            await self._read_all_migrations()
+            return
+        self._read_fully_beside(Part.MIGRATIONS, self._read_all_migrations)
+        begun, seen_at = time.monotonic(), self._cloud_now()
+        found = await self._call(self.door.migrations, self._seen_at[Part.MIGRATIONS])
         self._seen_at[Part.MIGRATIONS] = seen_at
-        changed = self._merge_migrations(found, ended, begun)
+        changed = self._merge_migrations(found, (), begun)
         self._mark_read(Part.MIGRATIONS)
+        self._tell(changed)
+
+    async def _read_all_migrations(self) -> None:
+        begun, seen_at = time.monotonic(), self._cloud_now()
+        found = await self._call(self.door.migrations, None)
+        found, ended = await self._without_ended(found)
+        changed = self._merge_migrations(found, ended, begun)
+        if Part.MIGRATIONS not in self._full_at:
+            self._seen_at[Part.MIGRATIONS] = seen_at
+            self._mark_read(Part.MIGRATIONS)
+        self._full_at[Part.MIGRATIONS] = begun
         self._tell(changed)
 
     async def _without_ended(self, found: list[Migration]) -> tuple[list[Migration], set[str]]:
@@ -441,6 +504,11 @@ class Observer:
 
     # -- merging; no await here, so each is one step for everybody else
 
+    def _remembered_since(self, begun: float) -> float:
+        """Reads that began before this are over: only a complete read takes longer, and those that run are known."""
+        running = [full.begun for full in self._full_reads.values() if not full.task.done()]
+        return min([begun - REMEMBER, *(at - 1 for at in running)])
+
     def _keep_age(self) -> None:
         """A clock that is set back makes nothing younger (I13): what was read moves back with it. One that is set ahead
         makes everything older, which harms nobody and is over with the next read."""
@@ -479,7 +547,7 @@ class Observer:
             by_host = reindex_servers(self._snapshot.servers_by_host, known, news | dict.fromkeys(lost))
             self._snapshot = replace(self._snapshot, servers=servers, servers_by_host=by_host)
             self._builds = (self._builds - news.keys() - lost) | {s.id for s in news.values() if s.status == BUILD}
-            _remember(read, news.keys() | lost, begun)
+            _remember(read, news.keys() | lost, begun, self._remembered_since(begun))
         # Nova forgets the migrations of a deleted server, and no list of changes tells so
         forgotten = [m for server_id in lost for m in self._snapshot.migrations_by_server.get(server_id, ())]
         if forgotten:
@@ -494,7 +562,7 @@ class Observer:
         changed = {migration.server_id for migration in (*news.values(), *lost)}
         if changed:
             self._change_migrations(news, lost)
-            _remember(read, changed, begun)
+            _remember(read, changed, begun, self._remembered_since(begun))
         return changed
 
     def _change_migrations(self, news: Mapping[str, Migration], lost: Collection[Migration]) -> None:
@@ -513,7 +581,7 @@ class Observer:
             kept = [m for m in migrations if m.open or m.uuid in known or _ended_after(m, long_ago)]
             changed = self._merge_servers([server], (), begun) | self._merge_migrations(kept, (), begun)
         for read in (self._server_read, self._migrations_read):
-            _remember(read, (server_id,), max(begun, read.get(server_id, begun)))
+            _remember(read, (server_id,), max(begun, read.get(server_id, begun)), self._remembered_since(begun))
         self._tell(changed)
 
 
@@ -522,12 +590,12 @@ def _clock_ahead() -> float:
     return datetime.now(UTC).timestamp() - time.monotonic()
 
 
-def _remember(read: OrderedDict[str, float], servers: Iterable[str], begun: float) -> None:
-    """Note the servers' reads at `begun`, and forget what is too old to matter."""
+def _remember(read: OrderedDict[str, float], servers: Iterable[str], begun: float, since: float) -> None:
+    """Note the servers' reads at `begun`, and forget those before `since`."""
     for server_id in servers:
         read[server_id] = begun
         read.move_to_end(server_id)
-    while read and next(iter(read.values())) <= begun - REMEMBER:
+    while read and next(iter(read.values())) <= since:
         read.popitem(last=False)
 
 

@@ -187,8 +187,10 @@ class _Out:
 class _Row(ABC, Generic[Answer]):
     """What is asked of every host, and the answers so far, for all questions that do not differ in what was read."""
 
-    def __init__(self, memory: _Memory[Answer], question: Question) -> None:
-        self._memory = memory
+    def __init__(self, check: Callable[[Question], Answer], hosts: list[Host], question: Question) -> None:
+        # not the memory that holds it: such a cycle would keep whole views alive until the next full collection
+        self._check = check
+        self._hosts = hosts
         self._read: set[str] = set()
         #: kept also because it keeps alive what the row is known by, see `_mark`
         self._asked = _Noting(question, "", self._read)
@@ -208,9 +210,9 @@ class _Row(ABC, Generic[Answer]):
         missing = hosts & ~self._seen
         if not missing:
             return True
-        asked, check = self._asked, self._memory.check
+        asked, check = self._asked, self._check
         for bit in _each(missing):
-            asked.target = self._memory.hosts[_number(bit)]
+            asked.target = self._hosts[_number(bit)]
             self._answers[bit] = answer = check(cast(Question, asked))
             self._note(bit, answer)
         self._seen |= missing
@@ -224,8 +226,8 @@ class _Row(ABC, Generic[Answer]):
 class _Findings(_Row[Finding]):
     """What one check finds."""
 
-    def __init__(self, memory: _Memory[Finding], question: Question) -> None:
-        super().__init__(memory, question)
+    def __init__(self, check: Callable[[Question], Finding], hosts: list[Host], question: Question) -> None:
+        super().__init__(check, hosts, question)
         self._policy = question.policy
         #: hosts where it failed, is failed or unknown, speaks against the host, and does so only for now
         self.failed = self.unmet = self.blocked = self.waits = 0
@@ -249,8 +251,8 @@ class _Findings(_Row[Finding]):
 class _Standings(_Row[Standing]):
     """Where each host stands in the rank."""
 
-    def __init__(self, memory: _Memory[Standing], question: Question) -> None:
-        super().__init__(memory, question)
+    def __init__(self, check: Callable[[Question], Standing], hosts: list[Host], question: Question) -> None:
+        super().__init__(check, hosts, question)
         self._order: list[tuple[int, Ranked]] | None = None
 
     def _note(self, bit: int, answer: Standing) -> None:
@@ -272,7 +274,9 @@ class _Memory(Generic[Answer]):
         #: by the names of what was read; then by its values
         self._known: dict[tuple[str, ...], dict[tuple[Hashable, ...], _Row[Answer]]] = {}
 
-    def row(self, question: Question, hosts: int, make: Callable[[Any, Question], _Row[Answer]]) -> _Row[Answer]:
+    def row(
+        self, question: Question, hosts: int, make: Callable[[Any, list[Host], Question], _Row[Answer]]
+    ) -> _Row[Answer]:
         """The row that answers the question, at least for `hosts`."""
         for names, rows in self._known.items():
             key = _values(question, names)
@@ -283,7 +287,7 @@ class _Memory(Generic[Answer]):
                 # on these hosts more is read, in which the question that the row was made for may differ from ours
                 del rows[key]
                 break
-        row = make(self, question)
+        row = make(self.check, self.hosts, question)
         if hosts:
             row.ask(hosts)
             rows = self._known.setdefault(row.names, {})

@@ -17,6 +17,7 @@ from vmferry import __version__
 from vmferry.cloud.nova import NovaDoor
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.runtime import metrics
+from vmferry.runtime.allocator import limit_arenas
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
 from vmferry.runtime.elector import Elector, identity
@@ -46,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 async def run(config: Config) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises KubeError or OSError when it cannot begin."""
+    limit_arenas()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.callbacks.append(Pauses())
     stop = asyncio.Event()
