@@ -93,7 +93,6 @@ lint: setup ## lint, format, strict types, import rules, the Dockerfile
 test-unit: setup ## tests that need no server; seconds
 	@$(PY) -m pytest -q -m "not simulator and not kubernetes and not nova" $(ARGS)
 
-OTHERS := (simulator or kubernetes) and not nova
 .PHONY: install
 install: setup ## what the tests run on: a Kubernetes API, built, a Nova and a Prometheus, installed; once
 	@$(PY) -u -m testbed.kubernetes.install
@@ -135,20 +134,6 @@ chaos: setup ## the same with the operator's own process on real parts, behind p
 bench: setup ## what things cost, a line a figure against its goal (tests/bench/README.md); ONLY=part of a name
 	@$(PY) -u -m tests.bench $(ONLY)
 
-# What a real Nova and the end-to-end tests do is mostly waiting, so they run beside all the others; their reports come last.
-NOVA_LOG := $(CACHE)/test-nova.log
-E2E_LOG := $(CACHE)/test-e2e.log
 .PHONY: test
-test: install ## everything
-	@$(PY) -m pytest -v -m "nova and not long" > $(NOVA_LOG) 2>&1 & nova=$$!; \
-	$(PY) -m pytest -v -m "$(OTHERS)" tests/e2e tests/chaos > $(E2E_LOG) 2>&1 & e2e=$$!; \
-	trap 'kill $$nova $$e2e 2>/dev/null || :' EXIT; \
-	make --no-print-directory lint test-unit; \
-	others=0; $(PY) -m pytest -v -m "$(OTHERS)" --ignore=tests/e2e --ignore=tests/chaos || others=$$?; \
-	while kill -0 $$nova 2>/dev/null || kill -0 $$e2e 2>/dev/null; do \
-	  for log in $(NOVA_LOG) $(E2E_LOG); do \
-	    echo "$$(basename $$log .log): $$(grep -cE ' (PASSED|FAILED|ERROR)' $$log || :) tests done"; done; \
-	  for i in {1..30}; do kill -0 $$nova 2>/dev/null || kill -0 $$e2e 2>/dev/null || break; sleep 1; done; done; \
-	real=0; wait $$nova || real=$$?; ends=0; wait $$e2e || ends=$$?; cat $(NOVA_LOG) $(E2E_LOG); \
-	if [ $$others != 0 ] || [ $$real != 0 ] || [ $$ends != 0 ]; then \
-	  echo "tests failed: others $$others, real Nova $$real, end to end $$ends"; exit 1; fi
+test: install ## everything; goes on after a failed part, and names all failures at its end
+	@$(PY) -u -m tests.everything
