@@ -164,13 +164,17 @@ def test_I31_the_switch_stops_new_moves_and_lifted_they_go_on(player: Player, ma
     turn(bed, {"zones": "elsewhere"})
     maintenance.phase("InMaintenance")
     assert [len(player.records(server)) for server in servers] == [1, 1, 1]
+    # the gauge is 1 for a switch that names zones too: only from 0 does 1 show that the statuses know of this one
+    turn(bed, None)
+    wait_for(
+        lambda: "vmferry_stopped 0.0" in bed.probe("metrics")[1], 60, "the operator to know that it is not stopped"
+    )
     turn(bed, {"stop": "true"})
+    wait_for(lambda: "vmferry_stopped 1.0" in bed.probe("metrics")[1], 60, "the operator to know that it is stopped")
     maintenance.apply(enabled=False)
     maintenance.phase("Released")
     assert player.tenant.service("cmp1")["status"] == "enabled", "a host is given back all the same"
 
-    # a request is kept from being sent at once, statuses know of it with the next poll
-    wait_for(lambda: "vmferry_stopped 1.0" in bed.probe("metrics")[1], 60, "the operator to know that it is stopped")
     another = boot(player, 1)[0]
     move = player.apply(another, type="Live", target={"host": "cmp2"})
     status = player.wait(move, "told that it is stopped", lambda s: reason(s) == "Stopped")
