@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench import batches, drains, looks, operating, planning, preflight, refresh, rivals
+from tests.bench import batches, drains, looks, memory, operating, planning, preflight, refresh, rivals
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ FIGURES = (
     Figure("operator-5000-apply-to-request-to-that-of-10", 1.5, lambda: operating.seen().latency),
     Figure("operator-5000-memory-MiB", 400, lambda: operating.seen().memory_mib),
     Figure("operator-5000-slowest-answer-to-renew-deadline", 0.3, lambda: operating.seen().pause),
+    Figure("operator-50000-servers-batch-memory-MiB", 400, memory.batch_mib),
+    Figure("operator-churn-memory-MiB-an-hour", 20, memory.churn_mib_an_hour),
     Figure("batch-40-servers-to-ideal", 1.1, batches.to_ideal),
     Figure("drain-plan-200-servers-doubling", 2.2, planning.plan_doubling),
     Figure("drain-look-to-plan", 1.5, planning.look_to_plan),

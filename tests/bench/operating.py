@@ -7,32 +7,19 @@ cloud meanwhile, so what it was asked is theirs. At last the cloud's clock runs 
 
 from __future__ import annotations
 
-import http.client
-import json
-import shutil
-import ssl
 import statistics
-import tempfile
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
-import yaml
-
-from testbed.bed import CRDS, OPERATOR, Bed
-from testbed.kubernetes.cluster import Cluster
-from testbed.processes import Supervisor, run_root, wait_for
-from testbed.simulator import SimulatedCloud
+from testbed.bed import OPERATOR
+from testbed.processes import wait_for
 from tests.bench.clock import note
 from tests.bench.counting import calls, is_of_one, progresses, writes
+from tests.bench.scene import PATH, PATIENCE, Scene, Wish, scene
 from vmferry.runtime.config import LeaderElection
 
 HOSTS, SERVERS, OBJECTS = 500, 10_000, 5_000
@@ -40,20 +27,10 @@ HOSTS_PER_CLUSTER = 50
 SAMPLE_HOSTS = 10
 FLYING = HOSTS - SAMPLE_HOSTS
 FEW = 10
-PATH = "/apis/vmferry.dev/v1alpha1/namespaces/default/vmmigrations"
-PATIENCE = 900.0
 #: how often the progress of each may be written: at most every ten seconds, and ten a second over all
 PROGRESS_SECONDS = max(10, FLYING / 10)
 #: of the cloud's clock: how long a copy of the mass takes, and one of a sample; and how much faster it runs at last
 SLOW_SECONDS, QUICK_SECONDS, FASTER = 2400, 15, 40
-
-
-class Wish(NamedTuple):
-    """A VMMigration to be created."""
-
-    name: str
-    server_id: str
-    target: str | None = None
 
 
 @dataclass
@@ -149,33 +126,12 @@ class Count:
         )
 
 
-class _Scene:
-    """The bed, and a way to Kubernetes that is quicker than kubectl."""
-
-    def __init__(self, bed: Bed, cloud: SimulatedCloud) -> None:
-        self.bed = bed
-        self.cloud = cloud
-        self.longest_answer = 0.0
-        config = yaml.safe_load(bed.cluster.kubeconfig.read_text())
-        self._token = config["users"][0]["user"]["token"]
-        self._address = urlsplit(bed.cluster.server_url)
-        self._local = threading.local()
-        self._over = threading.Event()
-        threading.Thread(target=self._probe, daemon=True).start()
-
-    def close(self) -> None:
-        self._over.set()
-
-    def _probe(self) -> None:
-        """What answers this renews the Lease too: one event loop."""
-        while not self._over.wait(0.05):
-            begun = time.monotonic()
-            if self.bed.probe("healthz")[0]:
-                self.longest_answer = max(self.longest_answer, time.monotonic() - begun)
+class _Scene(Scene):
+    """With the samples and what is counted of them."""
 
     def objects(self) -> tuple[list[Wish], list[Wish], list[Wish]]:
         """The mass, each to the next host of its cluster; and 20 live and 10 cold samples, wherever they may go."""
-        ids = {server["name"]: server["id"] for server in self._servers()}
+        ids = {server["name"]: server["id"] for server in self.servers()}
         mass = [n for n in range(2 * HOSTS, SERVERS) if n % HOSTS < FLYING][:OBJECTS]
         some = range(FLYING, HOSTS)
         return (
@@ -183,67 +139,6 @@ class _Scene:
             [Wish(f"live-{n}", ids[f"web-{n}"]) for k in (2, 3) for n in (h + k * HOSTS for h in some)],
             [Wish(f"cold-{n}", ids[f"web-{n}"]) for n in some],
         )
-
-    def _servers(self) -> Iterator[dict[str, Any]]:
-        marker = ""
-        while page := self.bed.tenant.call("GET", f"/servers?all_tenants=1&limit=1000{marker}")["servers"]:
-            yield from page
-            marker = f"&marker={page[-1]['id']}"
-
-    def _call(self, method: str, path: str, body: object = None) -> Any:
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        try:
-            connection = self._connection()
-            connection.request(method, path, json.dumps(body) if body else None, headers)
-            answer = connection.getresponse()
-        except http.client.RemoteDisconnected:
-            # one that was idle for long is closed
-            self._local.connection = None
-            if method != "GET":
-                raise
-            return self._call(method, path)
-        text = answer.read()
-        if answer.status >= 400:
-            raise ValueError(f"{method} {path}: {answer.status} {text[:500]!r}")
-        return json.loads(text)
-
-    def _connection(self) -> http.client.HTTPSConnection:
-        """This thread's own."""
-        known: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
-        if known is None:
-            context = ssl.create_default_context(cafile=str(self.bed.cluster.ca_file))
-            known = http.client.HTTPSConnection(str(self._address.hostname), self._address.port, context=context)
-            self._local.connection = known
-        return known
-
-    def create(self, objects: Sequence[Wish]) -> None:
-        def one(wish: Wish) -> None:
-            spec: dict[str, Any] = {"server": {"id": wish.server_id}}
-            if wish.target:
-                spec["target"] = {"host": wish.target}
-            kind = {"apiVersion": "vmferry.dev/v1alpha1", "kind": "VMMigration"}
-            self._call("POST", PATH, {**kind, "metadata": {"name": wish.name}, "spec": spec})
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(one, objects))
-
-    def statuses(self) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
-        token = ""
-        while True:
-            page = self._call("GET", f"{PATH}?limit=500{token}")
-            found |= {item["metadata"]["name"]: item.get("status", {}) for item in page["items"]}
-            if not page["metadata"].get("continue"):
-                return found
-            token = f"&continue={page['metadata']['continue']}"
-
-    def wait_for(self, met: Callable[[Counter[str]], bool], what: str) -> None:
-        end = time.monotonic() + PATIENCE
-        while not met(phases := Counter(status.get("phase", "") for status in self.statuses().values())):
-            self.bed.supervisor.check(OPERATOR)
-            if time.monotonic() > end:
-                raise TimeoutError(f"not {what}: {dict(phases)}\n{self.bed.supervisor.log_tail(OPERATOR, 20)}")
-            time.sleep(2)
 
     def wait_for_some(self, names: set[str], number: int) -> set[str]:
         """Those of them that have succeeded, once they are so many."""
@@ -259,12 +154,12 @@ class _Scene:
 
     def wait_until_over(self, objects: Sequence[Wish]) -> None:
         def over() -> bool:
-            found = [self._call("GET", f"{PATH}/{wish.name}") for wish in objects]
+            found = [self.call("GET", f"{PATH}/{wish.name}") for wish in objects]
             # the finalizer goes last
             return all(o.get("status", {}).get("completedAt") and not o["metadata"].get("finalizers") for o in found)
 
         wait_for(over, PATIENCE, "the samples to be over")
-        assert {self._call("GET", f"{PATH}/{wish.name}")["status"]["phase"] for wish in objects} == {"Succeeded"}
+        assert {self.call("GET", f"{PATH}/{wish.name}")["status"]["phase"] for wish in objects} == {"Succeeded"}
 
     def latencies(self, objects: Sequence[Wish]) -> list[float]:
         """Seconds from the request of each to the cloud's being asked to move its server; one after the other."""
@@ -276,7 +171,7 @@ class _Scene:
             deadline = time.monotonic() + PATIENCE
             while (asked := self._asked_at()) < begun:
                 if time.monotonic() > deadline:
-                    raise TimeoutError(f"{one.name} does not start: {self._call('GET', f'{PATH}/{one.name}')}")
+                    raise TimeoutError(f"{one.name} does not start: {self.call('GET', f'{PATH}/{one.name}')}")
                 # who asks all the time is what the others wait for
                 time.sleep(0.2)
             found.append(asked - begun)
@@ -303,42 +198,18 @@ class _Scene:
         reads = sum(n for route, n in self.cloud.requests().items() if route.startswith("GET") and not is_of_one(route))
         return reads / (time.monotonic() - begun)
 
-    def peak_mib(self) -> float:
-        pid = self.bed.supervisor.pid(OPERATOR)
-        status = Path(f"/proc/{pid}/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
 
 @contextmanager
 def _scene() -> Iterator[_Scene]:
-    folder = Path(tempfile.mkdtemp(prefix="bench-operating-", dir=run_root()))
-    fleet = folder / "fleet.yaml"
-    fleet.write_text(yaml.safe_dump(_fleet()))
-    supervisor = Supervisor(folder)
-    try:
-        cloud = SimulatedCloud.start(supervisor, folder, fleet)
-        bed = Bed(supervisor, folder, Cluster.start(supervisor, folder / "kubernetes", CRDS), cloud)
-        bed.install_operator()
-        config = yaml.safe_load(bed.config_file.read_text())
-        # the quick pace of the demo and the tests would flatter
-        del config["polling"], config["leaderElection"]
-        config["policy"] = {
-            "localUnlessShared": True,
-            "operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": [f"cluster{n}" for n in range(_CLUSTERS)]}],
-            "limits": {"perSource": 1, "perTarget": 50, "total": 2 * HOSTS},
-            # the mass is not late, however long a busy machine takes
-            "timeoutBase": "4h",
-        }
-        bed.config_file.write_text(yaml.safe_dump(config))
-        bed.start_operator()
-        scene = _Scene(bed, cloud)
-        try:
-            yield scene
-        finally:
-            scene.close()
-    finally:
-        supervisor.stop_all(grace=0)
-        shutil.rmtree(folder)
+    policy = {
+        "localUnlessShared": True,
+        "operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": [f"cluster{n}" for n in range(_CLUSTERS)]}],
+        "limits": {"perSource": 1, "perTarget": 50, "total": 2 * HOSTS},
+        # the mass is not late, however long a busy machine takes
+        "timeoutBase": "4h",
+    }
+    with scene(_Scene, _fleet(), policy) as found:
+        yield found
 
 
 _CLUSTERS = HOSTS // HOSTS_PER_CLUSTER
