@@ -16,6 +16,7 @@ from testbed.processes import Supervisor, run_root
 # fixtures are found here by their names
 from tests.nova_fixtures import nova_lab
 from tests.simulator_fixtures import simulated_cloud
+from vmferry.redaction import SECRETS
 
 __all__ = ["cluster", "nova_lab", "simulated_cloud"]
 
@@ -25,6 +26,13 @@ CRDS = sorted((Path(__file__).resolve().parent.parent / "crds").glob("*.yaml"))
 def pytest_configure() -> None:
     """A test run that is told to end takes down what it started, instead of leaving it running."""
     signal.signal(signal.SIGTERM, lambda *_: pytest.exit("terminated", returncode=143))
+
+
+@pytest.fixture(autouse=True)
+def no_known_secrets() -> Iterator[None]:
+    """The credentials that one test logs in with are no secrets of the next one's texts."""
+    yield
+    SECRETS.forget_all()
 
 
 @pytest.fixture(scope="session")

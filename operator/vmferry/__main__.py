@@ -72,7 +72,9 @@ def operator(path: Path, kubeconfig: Path | None) -> None:
     try:
         code = asyncio.run(run(chosen))
     except (KubeError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        # a line of the log, as everything that this process writes: it is clean, and a program can read it
+        logging.getLogger("vmferry").critical("the operator cannot begin: %s", error)
+        code = 1
     logging.shutdown()
     sys.stdout.flush()
     # Threads may still wait for an answer of the cloud; nobody needs it any more, and Python would wait with them.

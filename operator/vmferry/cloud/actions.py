@@ -88,6 +88,9 @@ class EnableService:
 
 
 #: what changes a server
+#: how the reason of each service that this operator disables begins
+OUR_REASON = "vmferry HostMaintenance "
+
 ServerAction = (
     LiveMigrate | ColdMigrate | Evacuate | StopServer | StartServer | ConfirmResize | AbortMigration | ForceComplete
 )

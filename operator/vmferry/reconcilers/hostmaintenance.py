@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from vmferry.cloud.actions import Accepted, Action, DisableService, Outcome, Refused
+from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, Outcome, Refused
 from vmferry.cloud.model import HostLook
 from vmferry.planning.drain import DrainPlan, Planned, next_moves
 from vmferry.policy import Policy
@@ -309,7 +309,7 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
 def our_reason(scope: MaintenanceScope) -> str:
     """Nova's disabled reason: whose it is, then the user's words (I8)."""
     words = f": {scope.spec.reason}" if scope.spec.reason.strip() else ""
-    return clip(f"vmferry HostMaintenance {clip(scope.name, 60)} {scope.obj.metadata.uid}{words}", 255)
+    return clip(f"{OUR_REASON}{clip(scope.name, 60)} {scope.obj.metadata.uid}{words}", 255)
 
 
 def _drain(scope: MaintenanceScope) -> MaintenanceDecision:

@@ -28,10 +28,11 @@ from kubernetes.aio.client import (
     V1Preconditions,
 )
 from kubernetes.aio.client.exceptions import ApiException
+from kubernetes.aio.config import kube_config
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.runtime.kinds import Key, Kind
-from vmferry.runtime.kubeconfig import BROKEN, unusable
+from vmferry.runtime.kubeconfig import BROKEN, hide_credentials, keep_keys_in_memory, unusable
 from vmferry.runtime.measures import kubernetes_call
 from vmferry.runtime.store import Body
 
@@ -90,6 +91,7 @@ class Kube:
         """By the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's kubeconfig."""
         configuration = Configuration()
         path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
+        keep_keys_in_memory(kube_config)
         try:
             if path is None and "KUBERNETES_SERVICE_HOST" in os.environ:
                 kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -100,6 +102,7 @@ class Kube:
         except (kubernetes_config.ConfigException, OSError, *BROKEN) as error:
             raise KubeError(unusable(error, path)) from error
         configuration.retries = None
+        hide_credentials(configuration)
         return cls(configuration)
 
     async def close(self) -> None:

@@ -1,10 +1,22 @@
-"""Why a kubeconfig cannot be used. The clients let pass whatever Python says of a broken one."""
+"""Kubeconfigs: why one cannot be used, and where the keys in one are kept.
+
+The clients let pass whatever Python says of a broken one; and they write certificates and keys that stand in it to
+temporary files, which stay where they are when the process is killed.
+"""
 
 from __future__ import annotations
 
+import base64
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import yaml
 
-from vmferry.redaction import redact
+from vmferry.redaction import SECRETS, redact
 from vmferry.resources.base import clip
 
 #: what the clients raise beside their own exceptions where the file is no kubeconfig
@@ -22,3 +34,61 @@ def unusable(error: Exception, path: str | None) -> str:
     where = f" in line {mark.line + 1}" if mark else ""
     which = path or "the user's own"
     return clip(f"no way to Kubernetes: {which} is no kubeconfig: {type(error).__name__}{where}")
+
+
+def keep_keys_in_memory(module: ModuleType) -> None:
+    """Have the client's `kube_config` module keep keys where they vanish with the process, however it ends.
+
+    It knows files only: on Linux these are anonymous ones in memory, elsewhere files of a private folder that the next
+    start clears.
+    """
+    held: dict[bytes, str] = {}
+    writes_files = "_create_temp_file_with_content"
+    assert callable(vars(module)[writes_files])
+
+    def create(content: str | bytes, *_: Any, **__: Any) -> str:
+        data = content.encode() if isinstance(content, str) else content
+        if b"PRIVATE KEY" in data:
+            SECRETS.add(base64.b64encode(data))
+        if data not in held:
+            held[data] = _in_memory(data) if hasattr(os, "memfd_create") else _in_private_folder(data)
+        return held[data]
+
+    vars(module)[writes_files] = create
+
+
+def hide_credentials(configuration: Any) -> None:
+    """Take what a client's configuration logs in with out of every log line and message."""
+    SECRETS.add(configuration.password)
+    SECRETS.follow("token of Kubernetes", lambda: [key.rsplit(" ", 1)[-1] for key in configuration.api_key.values()])
+
+
+def _in_memory(data: bytes) -> str:
+    # never closed: the clients read it again for each new connection
+    number = os.memfd_create("vmferry", os.MFD_CLOEXEC)
+    os.write(number, data)
+    return f"/proc/self/fd/{number}"
+
+
+def _in_private_folder(data: bytes) -> str:
+    root = Path(tempfile.gettempdir())
+    mine = f"vmferry-{os.getuid()}-"
+    for folder in root.glob(f"{mine}*"):
+        process = folder.name.removeprefix(mine).split("-")[0]
+        if process.isdecimal() and not _alive(int(process)) and folder.lstat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{mine}{os.getpid()}-"))
+    path = folder / "key"
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+    return str(path)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,18 +1,29 @@
-"""Logs: a line of JSON each, or text; every line of a pass says what it is about; secrets never get through."""
+"""Logs: a line of JSON each, or text; every line of a pass says what it is about; secrets never get through.
+
+Texts of others are made harmless before a line is formatted, so no text can break a line, end it or forge another one.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import math
+import re
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
 
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
 from vmferry.redaction import redact
 from vmferry.runtime.config import Log, LogFormat
+
+logger = logging.getLogger(__name__)
 
 #: what the running pass is about: object (kind, namespace and name), its uid, server or host; of the last attempt its
 #: number (attempt), Nova's id of our request (requestId) and the UUID of Nova's record (migration)
@@ -33,23 +44,70 @@ class Fields(logging.Filter):
     """Gives each record what `about` says."""
 
     def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            record.getMessage()
+        except Exception:  # a library's mistake; the logging module would print it without any format
+            record.msg, record.args = str(_clean([record.msg, record.args])), None
         for name, word in _about.get().items():
             if not hasattr(record, name):
                 setattr(record, name, word)
         return True
 
 
-class _Json(JsonFormatter):
-    """Redacts the finished line, so that no field and no traceback is forgotten."""
+#: what ends a line for some reader, steers a terminal, changes the order of what is shown, or is no character at all
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ud800-\udfff\ufeff\ufff9-\uffff"
+    r"\U000e0000-\U000e0fff]"
+)
 
-    def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+
+def printable(text: str) -> str:
+    """The text with such characters as JSON and Python write them: `\\u001b`, `\\n`."""
+    return _UNPRINTABLE.sub(lambda match: _SHORT.get(match[0]) or json.dumps(match[0])[1:-1], text)
+
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def _clean(value: Any, depth: int = 5) -> Any:
+    """What JSON can hold, without secrets."""
+    if isinstance(value, bool | int | None):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if depth and isinstance(value, Mapping):
+        return {redact(str(name)): _clean(one, depth - 1) for name, one in value.items()}
+    if depth and isinstance(value, list | tuple | set | frozenset):
+        return [_clean(one, depth - 1) for one in value]
+    try:
+        return redact(str(value))
+    except Exception as error:
+        return f"(a {type(value).__name__} that cannot be shown: {type(error).__name__})"
+
+
+class _Json(JsonFormatter):
+    """Cleans each field, whoever added it, before it becomes JSON."""
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        cleaned: dict[str, Any] = _clean(log_data)
+        return cleaned
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        # within JSON such characters only stand in strings, where they may be written as escapes
+        return printable(super().jsonify_log_record(log_data))
 
 
 class _Text(logging.Formatter):
+    """A line each; those of a traceback are indented, so that none of them looks like a line of the log."""
+
     def format(self, record: logging.LogRecord) -> str:
-        fields = " ".join(f"{name}={getattr(record, name)}" for name in _about.get())
-        return redact(super().format(record) + (f" [{fields}]" if fields else ""))
+        record.message, record.asctime = redact(record.getMessage()), self.formatTime(record)
+        fields = " ".join(f"{name}={redact(str(getattr(record, name)))}" for name in _about.get())
+        line = self.formatMessage(record) + (f" [{fields}]" if fields else "")
+        traces = [self.formatException(record.exc_info)] if record.exc_info else []
+        traces += [self.formatStack(record.stack_info)] if record.stack_info else []
+        below = redact("\n".join(traces)).splitlines()
+        return "\n".join([printable(line), *(f"    {printable(one)}" for one in below)])
 
 
 def set_up(log: Log) -> None:
@@ -60,11 +118,31 @@ def set_up(log: Log) -> None:
     level = log.level.upper()
     logging.basicConfig(level="DEBUG" if level == "DEBUG" else "WARNING", handlers=[handler], force=True)
     logging.getLogger("vmferry").setLevel(level)
+    _catch_the_rest()
     # these tell every request, with headers, when debugging
     for chatty in ("kubernetes", "aiohttp.access", "keystoneauth", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel("WARNING")
     # warns of each connection above ten at once, which is only closed after its use
     logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
+
+
+def _catch_the_rest() -> None:
+    """What Python would print to stderr by itself becomes lines of the log."""
+    # an error while a line is written: its report would repeat what was to be written
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+
+    def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        logger.critical("the process ends by an error", exc_info=(kind, error, trace))
+
+    def of_thread(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            logger.error("a thread has ended by an error", exc_info=args.exc_value)
+
+    def unraisable(args: Any) -> None:
+        logger.error("an error was ignored", exc_info=args.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = of_process, of_thread, unraisable
 
 
 def asked_as(request_id: str | None) -> dict[str, str]:

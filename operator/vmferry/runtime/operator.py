@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -223,10 +224,12 @@ class Operator:
             if age is not None and age <= longest:
                 return None
             seen = "it was never read whole" if age is None else f"the view is {int(age.total_seconds())} s old"
-            return f"{seen}: {snapshot.trouble}" if snapshot.trouble else seen
+            if snapshot.trouble is None:
+                return seen
+            return f"{seen}: {trouble_class(snapshot.trouble)}"
 
         self.health.ready_if("cloud", view)
-        self.health.ready_if("kubernetes", lambda: resync.trouble)
+        self.health.ready_if("kubernetes", lambda: "the objects cannot be listed" if resync.trouble else None)
 
     def _verdict(self, stop: asyncio.Event, parts: Sequence[asyncio.Task[Any]]) -> int:
         for part in parts:
@@ -235,6 +238,13 @@ class Operator:
                 logger.critical("%s ended, which must not happen", part.get_name(), exc_info=error)
                 return 1
         return 0
+
+
+def trouble_class(trouble: str) -> str:
+    """What of the cloud's trouble everybody may read, because a probe needs no login; the log has the cloud's words."""
+    what = "cannot log in" if trouble.startswith("cannot log in") else "the cloud cannot be read"
+    status = re.search(r"\bHTTP (\d{3})\b", trouble)
+    return f"{what} (HTTP {status[1]})" if status else what
 
 
 __all__ = ["KubeError", "Operator", "run"]

@@ -11,6 +11,7 @@ from typing import Any
 import urllib3.exceptions
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from kubernetes.config import kube_config
 
 from vmferry.cli.ferry.kube import (
     FIELD_MANAGER,
@@ -25,7 +26,7 @@ from vmferry.cli.ferry.kube import (
 from vmferry.resources.base import GROUP, VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.runtime.kubeconfig import BROKEN, unusable
+from vmferry.runtime.kubeconfig import BROKEN, hide_credentials, keep_keys_in_memory, unusable
 
 #: seconds for one call
 CALL_SECONDS = 30.0
@@ -112,6 +113,7 @@ def connect(kubeconfig: str | None, context: str | None) -> RealKube:
     """By --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises FerryError."""
     configuration = client.Configuration()
     path = kubeconfig or os.environ.get("KUBECONFIG") or None
+    keep_keys_in_memory(kube_config)
     default = Path(config.KUBE_CONFIG_DEFAULT_LOCATION).expanduser()
     try:
         if path is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ and not default.exists():
@@ -126,6 +128,7 @@ def connect(kubeconfig: str | None, context: str | None) -> RealKube:
         raise FerryError(unusable(error, path)) from error
     # ours are few, and each is told at once
     configuration.retries = False
+    hide_credentials(configuration)
     return RealKube(configuration, namespace)
 
 

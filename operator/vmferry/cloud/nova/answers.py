@@ -106,7 +106,7 @@ def snippet(answer: Any) -> str:
 
 def short(error: BaseException) -> str:
     """Its words in one line, for they may quote the answer."""
-    return " ".join(str(error).split())[:200]
+    return redact(" ".join(str(error).split()))[:200]
 
 
 def describe(error: BaseException) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from vmferry.cloud.actions import OUR_REASON
 from vmferry.cloud.model import (
     CPU,
     ActionEvent,
@@ -100,7 +101,7 @@ def server(raw: Json) -> Server:
         tuple([volume["id"] for volume in raw.get("os-extended-volumes:volumes_attached", ())]),
         raw["metadata"],
         raw["locked"],
-        raw.get("locked_reason"),
+        _words(raw.get("locked_reason")),
         _words(fault.get("message")) if fault else None,
         raw["updated"] or "",
         raw.get("pinned_availability_zone"),
@@ -109,8 +110,13 @@ def server(raw: Json) -> Server:
 
 
 def _words(text: str | None) -> str | None:
-    """Whatever Nova tells of an exception may hold what it was sent."""
-    return redact(text) if text else text
+    """Whatever Nova tells of an exception may hold what it was sent; a person may have put anything into a reason."""
+    return redact(text) if text and isinstance(text, str) else text
+
+
+def _reason(text: str | None) -> str | None:
+    """Why a service is disabled; our own words stay as they are, because they are compared (I8)."""
+    return text if isinstance(text, str) and text.startswith(OUR_REASON) else _words(text)
 
 
 def migration(raw: Json) -> Migration:
@@ -168,7 +174,7 @@ def service(raw: Json) -> Service:
         enabled=raw["status"] == "enabled",
         up=raw["state"] == "up",
         forced_down=bool(raw.get("forced_down")),
-        disabled_reason=raw.get("disabled_reason"),
+        disabled_reason=_reason(raw.get("disabled_reason")),
         last_seen=time(raw.get("updated_at")),
     )
 

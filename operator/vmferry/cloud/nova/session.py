@@ -19,6 +19,7 @@ from keystoneauth1.adapter import Adapter
 from keystoneauth1.exceptions import ClientException, EndpointNotFound
 
 from vmferry.cloud.nova.answers import CloudError, describe, dotted
+from vmferry.redaction import SECRETS
 
 #: below it a failed migration's reason cannot be read (2.84: details of action events)
 MINIMUM = (2, 84)
@@ -67,14 +68,15 @@ class Session:
             seen.append(HTTPStatus.OK)
 
     def _connect(self) -> None:
-        secret = None
         try:
             files = [str(self._clouds_yaml)] if self._clouds_yaml else None
-            config = openstack.config.OpenStackConfig(config_files=files, app_name="vmferry").get_one(
-                self._cloud, api_timeout=min(LOGIN_TIMEOUT, self._timeout[1])
-            )
-            secret = (config.config.get("auth") or {}).get("password")
+            loaded = openstack.config.OpenStackConfig(config_files=files, app_name="vmferry")
+            for cloud in (loaded.cloud_config.get("clouds") or {}).values():
+                SECRETS.add_auth(cloud.get("auth"))
+            config = loaded.get_one(self._cloud, api_timeout=min(LOGIN_TIMEOUT, self._timeout[1]))
+            SECRETS.add_auth(config.config.get("auth"))
             connection = openstack.connection.Connection(config=config)
+            SECRETS.follow("token of the cloud", lambda: _token(connection.session))
             user_id = connection.session.get_user_id()
             if not user_id:
                 raise CloudError("the credentials name no user")
@@ -91,8 +93,7 @@ class Session:
         except CloudError:
             raise
         except Exception as error:  # what openstacksdk and keystoneauth raise on odd answers has no common base
-            text = describe(error)
-            raise CloudError(f"cannot log in: {text.replace(secret, '***') if secret else text}") from None
+            raise CloudError(f"cannot log in: {describe(error)}") from None
 
     @property
     def user_id(self) -> str:
@@ -181,6 +182,11 @@ class Connected:
         self.resource_manager = resource_manager
         self.user_id = user_id
         self.maximum = maximum
+
+
+def _token(session: Any) -> tuple[object, ...]:
+    """The session's token of this moment, without a login."""
+    return (getattr(getattr(session.auth, "auth_ref", None), "auth_token", None),)
 
 
 def _placement(config: Any) -> Adapter | None:
