@@ -58,6 +58,10 @@ class Answer:
     def text(self) -> str:
         return self._body if isinstance(self._body, str) else json.dumps(self._body)
 
+    @property
+    def content(self) -> bytes:
+        return self.text.encode()
+
     def json(self) -> Any:
         return json.loads(self._body) if isinstance(self._body, str) else self._body
 
@@ -186,6 +190,9 @@ class Wire:
             answer = self._maybe_older(f"{path}?{urlencode(query)}", route, answer)
             self._read(path)
         return self._weather.after(method, route, answer)
+
+    def invalidate(self) -> None:
+        """No token is needed here."""
 
     def _answer(self, method: str, path: str, query: Any, body: Any, microversion: str | None) -> Answer:
         if self._service == "identity":

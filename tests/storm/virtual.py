@@ -20,7 +20,7 @@ from unittest import mock
 
 from vmferry.cloud import observer
 from vmferry.cloud.facts import resource_manager
-from vmferry.cloud.nova import hosts, placement, servers, session
+from vmferry.cloud.nova import hosts, http, not_now, placement, servers, session
 from vmferry.runtime import elector, health, host_lease, operator, queue, reconcile, waking
 
 #: when every storm begins
@@ -83,7 +83,7 @@ def patched(loop: Loop, seed: int) -> Iterator[None]:
             stack.enter_context(mock.patch.object(where, name, what))
 
         fake_time = SimpleNamespace(monotonic=loop.time)
-        for module in (observer, session):
+        for module in (observer, session, http, not_now):
             put(module, "time", fake_time)
         for module in (observer, session, hosts, servers, resource_manager, reconcile, operator, elector, host_lease):
             put(module, "datetime", Moment)

@@ -134,4 +134,16 @@ class NotSent:
     request_id: None = None
 
 
-Outcome = Accepted | Refused | Unanswered | NotSent
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """Certainly not done, because of a rate limit, a busy server or a token that is not renewed (I40).
+
+    It uses up no attempt and blames no host; the request may be made again after `retry_after` seconds.
+    """
+
+    message: str
+    retry_after: float
+    request_id: str | None = None
+
+
+Outcome = Accepted | Refused | Unanswered | NotSent | NotNow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 from vmferry.cloud.actions import (
@@ -16,6 +18,7 @@ from vmferry.cloud.actions import (
     Evacuate,
     ForceComplete,
     LiveMigrate,
+    NotNow,
     NotSent,
     Outcome,
     Refused,
@@ -23,59 +26,91 @@ from vmferry.cloud.actions import (
     StopServer,
     Unanswered,
 )
-from vmferry.cloud.nova.answers import FAILURES, CloudError, describe, fault_text, request_id_of, snippet
+from vmferry.cloud.nova.answers import describe, dotted, fault_text, request_id_of, snippet
 from vmferry.cloud.nova.http import BASE, Http
-from vmferry.cloud.nova.session import STAYS_STOPPED, ForbiddenError
+from vmferry.cloud.nova.not_now import PAUSE
+from vmferry.cloud.nova.session import STAYS_STOPPED, ForbiddenError, login_pause
+
+#: Nova's words for a server that is in the middle of another task, which ends by itself
+_BUSY = re.compile(r"while it is in task_state (?!None\b)")
 
 
 class Actions(Http):
     """Sends actions."""
 
     def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
-        """Ask once. Whatever leaves it open whether Nova took the request is `Unanswered`.
+        """Ask once. Whatever leaves it open whether Nova accepted the request is `Unanswered`; once the request was
+        sent, nothing else than an outcome comes out of here.
 
-        `forbidden` is asked in this thread, right before the request is handed to its connection, when the token is
-        there already: says it why, the request is not sent. After a 401 it is asked again.
+        `forbidden` is called in this thread, right before the request is handed to its connection, when the token is
+        there already: when it returns a reason, the request is not sent. After a 401 it is called again.
 
         A refusal must be Nova's own (or its gatekeeper's): a 4xx whose body is an OpenStack fault. A 4xx without one
         comes from something in between, and a 5xx never says for sure that nothing happened, 503 included: a load
         balancer writes it for a request that it lost half-way too. Looking it up costs little, asking twice may
-        cost a server.
+        cost a server. A redirect is not followed: it would send the request a second time, perhaps to a stranger.
         """
+        left = self._pauses.left("compute", acts=True)
+        if left is not None:
+            return NotNow("the cloud asked to wait", left)
+        sent = False
         try:
             connected = self._open()
-        except CloudError as error:
-            return Unanswered(str(error))
-        method, path, body, route = request_of(action)
-        # 2.84 of a live migration: answered at once (2.34), the scheduler is heard (2.30, no `force` since 2.68)
-        microversion = BASE
-        if isinstance(action, Evacuate) and not action.start and self.evacuated_stay_stopped:
-            microversion = f"{STAYS_STOPPED[0]}.{STAYS_STOPPED[1]}"
-        try:
-            with self._timed("compute", f"{method} {route}") as seen:
-                answer = connected.compute.request(
-                    path,
-                    method,
-                    json=body,
-                    microversion=microversion,
-                    raise_exc=False,
-                    timeout=self._timeout,
-                    requests_auth=_LastWord(forbidden),
-                )
-                seen.append(answer.status_code)
+            method, path, body, route = request_of(action)
+            # 2.84 of a live migration: answered at once (2.34), the scheduler is heard (2.30, no `force` since 2.68)
+            microversion = BASE
+            if isinstance(action, Evacuate) and not action.start and self.evacuated_stay_stopped:
+                microversion = dotted(STAYS_STOPPED)
+            for last in (False, True):
+                word = _LastWord(forbidden)
+                sent = False
+                try:
+                    with self._timed("compute", f"{method} {route}") as seen:
+                        answer = connected.compute.request(
+                            path,
+                            method,
+                            json=body,
+                            microversion=microversion,
+                            raise_exc=False,
+                            timeout=self._timeout,
+                            requests_auth=word,
+                            redirect=False,
+                            allow_reauth=False,
+                            # clouds.yaml may ask openstacksdk to repeat requests
+                            connect_retries=0,
+                            status_code_retries=0,
+                        )
+                        seen.append(answer.status_code)
+                finally:
+                    sent = word.sent
+                if answer.status_code != HTTPStatus.UNAUTHORIZED or last:
+                    break
+                # nothing was done with it: a new token, and again
+                connected.compute.invalidate()
+            return self._outcome(answer)
         except ForbiddenError as error:
             return NotSent(str(error))
-        except FAILURES as error:
-            return Unanswered(describe(error))
+        except Exception as error:  # an answer can make anything of the libraries fail
+            if sent:
+                return Unanswered(describe(error))
+            return NotNow(f"the request was not sent: {describe(error)}", login_pause(error) or PAUSE)
+
+    def _outcome(self, answer: Any) -> Outcome:
         self._read_clock(answer)
+        pause = self._pauses.note("compute", True, answer)
         request_id = request_id_of(answer)
         status = answer.status_code
         if 200 <= status < 300:
             return Accepted(request_id)
         fault = fault_text(answer)
+        message = f"HTTP {status}: {fault or snippet(answer)}"
+        if pause is not None and status < 500:
+            return NotNow(message, pause, request_id)
+        if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.CONFLICT and _BUSY.search(fault or "")):
+            return NotNow(message, PAUSE, request_id)
         if 400 <= status < 500 and fault is not None:
             return Refused(status, fault, request_id)
-        return Unanswered(f"HTTP {status}: {fault or snippet(answer)}", request_id)
+        return Unanswered(message, request_id)
 
 
 class _LastWord:
@@ -83,11 +118,14 @@ class _LastWord:
 
     def __init__(self, forbidden: Callable[[], str | None]) -> None:
         self._forbidden = forbidden
+        #: whether a request was handed to its connection
+        self.sent = False
 
     def __call__(self, request: Any) -> Any:
         why = self._forbidden()
         if why is not None:
             raise ForbiddenError(why)
+        self.sent = True
         return request
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -10,10 +11,14 @@ from keystoneauth1.adapter import Adapter
 from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
 
 from vmferry.cloud.nova import parse
-from vmferry.cloud.nova.answers import FAILURES, CloudError, body, describe, fault_text
-from vmferry.cloud.nova.session import Session
+from vmferry.cloud.nova.answers import FAILURES, CloudError, body, describe, fault_text, line, request_id_of, snippet
+from vmferry.cloud.nova.session import Session, login_pause
 
 BASE = "2.84"
+#: pages of one list: with a thousand entries each, or a hundred, more than any cloud has
+PAGES = 2000
+#: seconds for all pages of one list
+LIST_SECONDS = 900.0
 
 
 class Http(Session):
@@ -23,9 +28,13 @@ class Http(Session):
         self, adapter: Adapter, path: str, route: str, query: Mapping[str, Any], microversion: str | None = None
     ) -> Any:
         """One GET, once more after a broken connection; any answer."""
+        service = str(adapter.service_type)
+        left = self._pauses.left(service, acts=False)
+        if left is not None:
+            raise CloudError(f"{route}: the cloud asked to wait", HTTPStatus.TOO_MANY_REQUESTS, retry_after=left)
         for last in (False, True):
             try:
-                with self._timed(str(adapter.service_type), route) as seen:
+                with self._timed(service, route) as seen:
                     answer = adapter.request(
                         path,
                         "GET",
@@ -35,12 +44,18 @@ class Http(Session):
                         timeout=self._timeout,
                     )
                     seen.append(answer.status_code)
-                    return answer
             except (ConnectFailure, UnknownConnectionError) as error:
                 if last:
                     raise CloudError(f"{route}: {describe(error)}") from None
             except FAILURES as error:
-                raise CloudError(f"{route}: {describe(error)}") from None
+                raise CloudError(f"{route}: {describe(error)}", retry_after=login_pause(error)) from None
+            else:
+                pause = self._pauses.note(service, False, answer)
+                if pause is not None:
+                    text = fault_text(answer) or snippet(answer)
+                    message = f"{route}: HTTP {answer.status_code} {text}"
+                    raise CloudError(message, answer.status_code, request_id_of(answer), pause)
+                return answer
         raise AssertionError("unreachable")
 
     def _compute(
@@ -73,10 +88,34 @@ class Http(Session):
     ) -> Iterator[parse.Json]:
         """All entries of a list, page by page."""
         asked = {**query, "limit": str(page or self._page)}
+        bounds = Bounds(path)
         while True:
             raw = self._must(path, asked, microversion=microversion)
             entries = raw[member]
             yield from entries
             if not entries or not raw.get(f"{member}_links"):
                 return
-            asked["marker"] = entries[-1][marker]
+            asked["marker"] = bounds.next(entries[-1][marker])
+
+
+class Bounds:
+    """What keeps the reading of one list from never ending. Raises `CloudError`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._markers: set[str] = set()
+        self._ends = time.monotonic() + LIST_SECONDS
+
+    def next(self, marker: Any) -> str:
+        """The marker of the next page, which must be another one than those before."""
+        if not isinstance(marker, str | int) or not str(marker):
+            raise CloudError(f"GET {self._path}: the marker of the next page is no text")
+        text = str(marker)
+        if text in self._markers:
+            raise CloudError(f"GET {self._path}: the list does not end: the marker {line(text, 64)} comes again")
+        self._markers.add(text)
+        if len(self._markers) >= PAGES:
+            raise CloudError(f"GET {self._path}: the list does not end: {PAGES} pages were read")
+        if time.monotonic() > self._ends:
+            raise CloudError(f"GET {self._path}: the list was not read within {LIST_SECONDS:g} s")
+        return text

@@ -7,7 +7,7 @@ from typing import Any
 
 from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import body, parsed, reads
-from vmferry.cloud.nova.http import Http
+from vmferry.cloud.nova.http import Bounds, Http
 
 #: types of ports (`binding:vnic_type`) behind which there is a device of the host
 SPECIAL_PORTS = (
@@ -43,6 +43,7 @@ class NetworkReads(Http):
             "binding:vnic_type": list(SPECIAL_PORTS),
             "limit": str(self._page),
         }
+        bounds = Bounds("network /ports")
         while True:
             answer = self._get(network, "/v2.0/ports", "GET network /ports", asked)
             if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -53,4 +54,4 @@ class NetworkReads(Http):
                     found.setdefault(server_id, set()).add(kind)
             if not raw["ports"] or not any(link.get("rel") == "next" for link in raw.get("ports_links") or ()):
                 return {server_id: tuple(sorted(kinds)) for server_id, kinds in found.items()}
-            asked["marker"] = raw["ports"][-1]["id"]
+            asked["marker"] = bounds.next(raw["ports"][-1]["id"])

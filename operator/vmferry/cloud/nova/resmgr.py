@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from vmferry.cloud.nova.answers import CloudError, snippet
+from vmferry.cloud.nova.answers import CloudError, json_of, reads, snippet
 from vmferry.cloud.nova.http import Http
 
 
 class ResourceManagerReads(Http):
     """Raw answers of the resource manager."""
 
+    @reads
     def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The JSON at a path of PCD's resource manager, like `/v2/hosts`; None where the catalog has none."""
         adapter = self._open().resource_manager
@@ -22,6 +23,6 @@ class ResourceManagerReads(Http):
         if answer.status_code != HTTPStatus.OK:
             raise CloudError(f"GET resmgr {path}: HTTP {answer.status_code} {snippet(answer)}", answer.status_code)
         try:
-            return answer.json()
+            return json_of(answer)
         except ValueError:
             raise CloudError(f"GET resmgr {path}: the answer is no JSON: {snippet(answer)}") from None

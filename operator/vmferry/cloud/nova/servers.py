@@ -9,7 +9,7 @@ from http import HTTPStatus
 from vmferry.cloud.model import OPEN_STATUSES, InstanceAction, Migration, Progress, Server, ServerGroup
 from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import CloudError, dotted, parsed, reads
-from vmferry.cloud.nova.http import Http
+from vmferry.cloud.nova.http import Bounds, Http
 
 #: shows the zone that a server was asked for (2.96) and its image's properties (2.98)
 SERVER_VIEW = (2, 98)
@@ -112,13 +112,16 @@ class ServerReads(Http):
     @reads
     def server_groups(self) -> list[ServerGroup]:
         """The server groups of all projects. Nova pages them by offset and tells no end but an empty page."""
-        found: list[ServerGroup] = []
+        found: dict[str, ServerGroup] = {}
+        offset, bounds = 0, Bounds("/os-server-groups")
         while True:
-            query = {"all_projects": "1", "limit": str(self._page), "offset": str(len(found))}
+            query = {"all_projects": "1", "limit": str(self._page), "offset": str(offset)}
             raws = self._must("/os-server-groups", query)["server_groups"]
             if not raws:
-                return found
-            found += [parsed(parse.server_group, raw) for raw in raws]
+                return list(found.values())
+            bounds.next(raws[0]["id"])
+            found.update((one.id, one) for one in (parsed(parse.server_group, raw) for raw in raws))
+            offset += len(raws)
 
     @property
     def _of_servers(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -18,8 +19,14 @@ import openstack
 from keystoneauth1.adapter import Adapter
 from keystoneauth1.exceptions import ClientException, EndpointNotFound
 
+from vmferry.cloud.nova import clouds_yaml
 from vmferry.cloud.nova.answers import CloudError, describe, dotted
+from vmferry.cloud.nova.clouds_yaml import Login
+from vmferry.cloud.nova.not_now import Pauses, retry_after
+from vmferry.cloud.nova.transport import DEADLINE
 from vmferry.redaction import SECRETS
+
+log = logging.getLogger(__name__)
 
 #: below it a failed migration's reason cannot be read (2.84: details of action events)
 MINIMUM = (2, 84)
@@ -30,6 +37,8 @@ STAYS_STOPPED = (2, 95)
 TIMEOUT = (5.0, 60.0)
 #: the same for the requests that openstacksdk sends by itself: log in, look up versions
 LOGIN_TIMEOUT = 20.0
+#: a clock that is wrong by more is none
+ABSURD = timedelta(days=30)
 #: what Nova hands out in one page unless it is configured otherwise (`max_limit`)
 PAGE = 1000
 
@@ -49,12 +58,18 @@ class Session:
         timeout: tuple[float, float] = TIMEOUT,
         page: int = PAGE,
         told: Told = lambda *_: None,
+        logged_in: Callable[[Login], None] = lambda _: None,
+        deadline: float = DEADLINE,
     ) -> None:
         self._cloud = cloud
         self._clouds_yaml = clouds_yaml
         self._timeout = timeout
         self._page = page
         self._told = told
+        self._logged_in = logged_in
+        self._deadline = deadline
+        self._login: Login | None = None
+        self._pauses = Pauses()
         self._connected: Connected | None = None
         self._clock: tuple[datetime, float] | None = None
         self._lock = threading.Lock()
@@ -69,17 +84,19 @@ class Session:
 
     def _connect(self) -> None:
         try:
-            files = [str(self._clouds_yaml)] if self._clouds_yaml else None
-            loaded = openstack.config.OpenStackConfig(config_files=files, app_name="vmferry")
-            for cloud in (loaded.cloud_config.get("clouds") or {}).values():
-                SECRETS.add_auth(cloud.get("auth"))
-            config = loaded.get_one(self._cloud, api_timeout=min(LOGIN_TIMEOUT, self._timeout[1]))
-            SECRETS.add_auth(config.config.get("auth"))
+            config = clouds_yaml.load(
+                self._cloud,
+                self._clouds_yaml,
+                api_timeout=min(LOGIN_TIMEOUT, self._timeout[1]),
+                deadline=self._deadline,
+            )
+            clouds_yaml.secure(config)
             connection = openstack.connection.Connection(config=config)
             SECRETS.follow("token of the cloud", lambda: _token(connection.session))
             user_id = connection.session.get_user_id()
             if not user_id:
                 raise CloudError("the credentials name no user")
+            login = clouds_yaml.settle(config)
             endpoint = connection.compute.get_endpoint_data()
             self._connected = Connected(
                 compute=connection.compute,
@@ -90,10 +107,31 @@ class Session:
                 user_id=user_id,
                 maximum=_microversions(endpoint),
             )
+            self._announce(login)
         except CloudError:
             raise
         except Exception as error:  # what openstacksdk and keystoneauth raise on odd answers has no common base
-            raise CloudError(f"cannot log in: {describe(error)}") from None
+            raise CloudError(f"cannot log in: {describe(error)}", retry_after=login_pause(error)) from None
+
+    def _announce(self, login: Login) -> None:
+        """Log which cloud it is, once and again when it is another."""
+        if login != self._login:
+            log.info("cloud: %s", login)
+            if not login.verified:
+                log.warning(
+                    "clouds.yaml has verify: false for %s: certificates are not checked, so whoever is between can "
+                    "read the password and answer for the cloud",
+                    login.auth_url,
+                )
+        self._login = login
+        self._logged_in(login)
+
+    @property
+    def login(self) -> Login:
+        """Which cloud, and as whom."""
+        if self._login is None:
+            raise CloudError("not connected")
+        return self._login
 
     @property
     def user_id(self) -> str:
@@ -150,9 +188,18 @@ class Session:
             return
         try:
             told = parsedate_to_datetime(date)
-        except ValueError:
+            moment = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+            absurd = abs(moment - datetime.now(UTC)) > ABSURD
+        except (ValueError, TypeError, IndexError, OverflowError):
             return
-        self._clock = told.replace(tzinfo=UTC) if told.tzinfo is None else told, time.monotonic()
+        if not absurd:
+            self._clock = moment, time.monotonic()
+
+
+def login_pause(error: BaseException) -> float | None:
+    """Seconds that Keystone asked to wait, when that is why a login failed."""
+    answer = getattr(error, "response", None)
+    return None if answer is None else retry_after(answer)
 
 
 class ForbiddenError(Exception):
@@ -210,7 +257,7 @@ def _unversioned(session: Any, config: Any, service_type: str) -> Adapter | None
         region_name=config.get_region_name(service_type),
     )
     try:
-        endpoint = session.get_endpoint(
+        endpoint = config.get_endpoint(service_type) or session.get_endpoint(
             service_type=service_type, interface=adapter.interface, region_name=adapter.region_name
         )
     except ClientException:

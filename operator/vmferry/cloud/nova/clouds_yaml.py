@@ -1,0 +1,119 @@
+"""Which cloud is worked on, with which credentials: clouds.yaml, and what is checked before anything is sent to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import openstack
+
+from vmferry.cloud.nova.answers import CloudError
+from vmferry.cloud.nova.transport import BoundedSession, origin
+from vmferry.redaction import SECRETS
+
+#: the services that are asked
+SERVICES = ("identity", "compute", "placement", "network", "resmgr")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Which cloud, and as whom; nothing of it is secret."""
+
+    auth_url: str
+    region: str | None
+    project: str | None
+    user: str | None
+    #: whether the certificates of the cloud are checked
+    verified: bool
+
+    def __str__(self) -> str:
+        return (
+            f"auth URL {self.auth_url}, region {self.region or '(none)'}, project {self.project or '(none)'}, "
+            f"user {self.user or '(none)'}"
+        )
+
+
+def load(cloud: str | None, file: Path | None, *, api_timeout: float, deadline: float) -> Any:
+    """The `CloudRegion` of openstacksdk. Raises `CloudError`, and what openstacksdk raises.
+
+    A file that is named is all that counts: no variable of the environment, and no clouds.yaml, secure.yaml or
+    clouds-public.yaml of the working directory, of ~/.config/openstack or of /etc/openstack is read besides.
+    """
+    session: Any = partial(BoundedSession, deadline=deadline)
+    if file is None:
+        loader = openstack.config.OpenStackConfig(app_name="vmferry", session_constructor=session)
+    elif not file.is_file():
+        raise CloudError(f"cannot log in: there is no file {file}")
+    else:
+        loader = openstack.config.OpenStackConfig(
+            config_files=[str(file)],
+            secure_files=[],
+            vendor_files=[],
+            load_envvars=False,
+            app_name="vmferry",
+            session_constructor=session,
+        )
+        names = sorted(loader.get_cloud_names())
+        if cloud is None and len(names) != 1:
+            raise CloudError(f"cannot log in: {file} has {len(names)} clouds, name one of them: {', '.join(names)}")
+    for one in (loader.cloud_config.get("clouds") or {}).values():
+        SECRETS.add_auth(one.get("auth"))
+    config = loader.get_one(cloud, api_timeout=api_timeout)
+    SECRETS.add_auth(config.config.get("auth"))
+    return config
+
+
+def secure(config: Any) -> None:
+    """With a login by https, nothing goes out by http but to endpoints that clouds.yaml itself names."""
+    if _auth_url(config).startswith("https:"):
+        overrides = filter(None, (config.get_endpoint(service) for service in SERVICES))
+        config.get_session().forbid_plain_text({origin(url) for url in overrides})
+
+
+def settle(config: Any) -> Login:
+    """Check what the login's catalog names. Raises `CloudError` for several regions, and for http behind https."""
+    session = config.get_session()
+    access = session.auth.get_access(session)
+    catalog = access.service_catalog
+    if config.get_region_name("compute") is None:
+        interface = config.get_interface("compute")
+        regions = sorted({one.region_name for one in _endpoints(catalog, "compute", interface, None)} - {None})
+        if len(regions) > 1:
+            raise CloudError(
+                f"cannot log in: the cloud has the regions {', '.join(regions)}; name one of them with region_name "
+                "in clouds.yaml"
+            )
+        config.config["region_name"] = regions[0] if regions else None
+    if _auth_url(config).startswith("https:"):
+        plain = [service for service in SERVICES if _plain(config, catalog, service)]
+        if plain:
+            raise CloudError(
+                f"cannot log in: the login is by https, but the catalog names http for {', '.join(plain)}: the "
+                f"token would be sent in clear. Mend the catalog or set {plain[0]}_endpoint_override in clouds.yaml"
+            )
+    return Login(
+        auth_url=_auth_url(config),
+        region=config.get_region_name("compute"),
+        project=access.project_name or access.project_id,
+        user=access.username or access.user_id,
+        verified=config.get_requests_verify_args()[0] is not False,
+    )
+
+
+def _plain(config: Any, catalog: Any, service: str) -> bool:
+    if config.get_endpoint(service):
+        return False
+    region, interface = config.get_region_name(service), config.get_interface(service)
+    found = _endpoints(catalog, service, interface, region)
+    return any(str(one.url).startswith("http:") for one in found)
+
+
+def _endpoints(catalog: Any, service: str, interface: Any, region: str | None) -> list[Any]:
+    found = catalog.get_endpoints_data(service_type=service, interface=interface, region_name=region)
+    return [one for endpoints in found.values() for one in endpoints]
+
+
+def _auth_url(config: Any) -> str:
+    return str((config.config.get("auth") or {}).get("auth_url") or "")

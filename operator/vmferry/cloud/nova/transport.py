@@ -1,0 +1,211 @@
+"""Carries requests to OpenStack, and bounds every answer: in time, in size, in where it may lead.
+
+A slow, endless, packed or redirecting answer ends as an error within known costs, whichever request it answers: a
+login, a version lookup, a read or an action. All requests of a login's session pass here.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Collection
+from http.client import HTTPResponse
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import urllib3
+from keystoneauth1.session import Session as KeystoneSession
+from keystoneauth1.session import TCPKeepAliveAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+#: seconds until the last byte of an answer must be there
+DEADLINE = 60.0
+#: bytes of an answer, unpacked
+BODY = 64 * 2**20
+#: bytes of an answer that is an error: it is read by people only
+ERROR_BODY = 64 * 2**10
+#: values in the JSON of an answer: each costs a hundred bytes of memory, however few it costs on the wire
+VALUES = 2_000_000
+#: redirects of one read, all to the same scheme, host and port
+REDIRECTS = 3
+
+_CHUNK = 64 * 2**10
+_PORTS = {"http": 80, "https": 443}
+
+
+class AnswerBoundError(OSError):
+    """The answer takes too long or is too large; what was read of it is thrown away."""
+
+
+class PlainTextError(OSError):
+    """The request would have gone out without TLS although the login uses it; it was not sent."""
+
+
+#: scheme, host and port
+Origin = tuple[str, str, int | None]
+
+
+def origin(url: str) -> Origin:
+    """Of a URL. Raises ValueError for a port that is none."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+
+
+class BoundedSession(KeystoneSession):
+    """keystoneauth's session, every request of which is bounded."""
+
+    def __init__(self, auth: Any = None, *, deadline: float = DEADLINE, **named: Any) -> None:
+        self._adapter = _Adapter(deadline)
+        carrier = requests.Session()
+        for scheme in list(carrier.adapters):
+            carrier.mount(scheme, self._adapter)
+        super().__init__(auth, session=carrier, redirect=REDIRECTS, **named)
+
+    def forbid_plain_text(self, allowed: Collection[Origin]) -> None:
+        """From now on send nothing without TLS, except to the allowed origins."""
+        self._adapter.plain_text = allowed
+
+
+class _Adapter(TCPKeepAliveAdapter):
+    """Sends one request and reads its whole answer."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        #: the origins that may be reached without TLS; None for all
+        self.plain_text: Collection[Origin] | None = None
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **named: Any) -> None:
+        super().init_poolmanager(*args, **named)
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **named)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
+
+    def send(self, request: Any, stream: bool = False, *args: Any, **named: Any) -> requests.Response:
+        plain = self.plain_text is not None and not request.url.startswith("https:")
+        if plain and origin(request.url) not in (self.plain_text or ()):
+            raise PlainTextError(f"{request.url.partition('?')[0]} is not https, though the login is")
+        ends = time.monotonic() + self._deadline
+        _ends.at = ends
+        try:
+            answer = super().send(request, True, *args, **named)
+            try:
+                _read(answer)
+            except BaseException:
+                answer.close()
+                raise
+        except requests.RequestException:
+            if time.monotonic() >= ends - 0.01:
+                raise AnswerBoundError(f"no whole answer within {self._deadline:g} s") from None
+            raise
+        _keep_here(request, answer)
+        return answer
+
+
+def _read(answer: requests.Response) -> None:
+    """Read the body, unpacked. Raises `AnswerBoundError` when it is too large; an error page is cut off instead."""
+    most = BODY if answer.status_code < 400 else ERROR_BODY
+    chunks: list[bytes] = []
+    size = 0
+    for chunk in answer.iter_content(_CHUNK):
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > most:
+            if answer.status_code < 400:
+                raise AnswerBoundError(f"the answer is larger than {most >> 20} MiB")
+            answer.close()
+            break
+    body = b"".join(chunks)[:most]
+    if sum(map(body.count, (b",", b"[", b"{"))) > VALUES:
+        raise AnswerBoundError(f"the answer holds more than {VALUES:,} values")
+    # what `requests` itself sets when it reads a body
+    answer._content = body
+    answer._content_consumed = True
+
+
+def _keep_here(request: Any, answer: requests.Response) -> None:
+    """Without a `Location` keystoneauth follows no redirect; only a read may be redirected, and only within its origin.
+
+    A redirected login or action would be sent twice, and with the token or the password to a stranger.
+    """
+    location = answer.headers.pop("Location", None)
+    if location is None or request.method not in ("GET", "HEAD"):
+        return
+    try:
+        target = urljoin(request.url, location)
+        here = origin(target) == origin(request.url)
+    except ValueError:
+        return
+    if here:
+        answer.headers["Location"] = target
+
+
+# -- a deadline for the whole answer: a time-out of a socket begins anew with every byte
+
+#: when the answer to this thread's request has to be complete, by the monotonic clock
+_ends = threading.local()
+
+
+class _UntilDeadline(io.RawIOBase):
+    """What a socket receives, until the deadline."""
+
+    def __init__(self, connection: socket.socket, ends: float) -> None:
+        self._connection = connection
+        self._ends = ends
+        self._between_bytes = connection.gettimeout()
+        self._inner = connection.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer is not complete in time")
+        self._connection.settimeout(left if self._between_bytes is None else min(left, self._between_bytes))
+        return self._inner.readinto(buffer)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+        super().close()
+
+
+class _Receiver:
+    """What `http.client.HTTPResponse` asks of a socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_UntilDeadline(self._connection, _ends.at))
+
+
+class _Response(HTTPResponse):
+    def __init__(self, sock: socket.socket, *args: Any, **named: Any) -> None:
+        super().__init__(_Receiver(sock), *args, **named)  # type: ignore[arg-type]
+
+
+class _HTTPConnection(HTTPConnection):
+    response_class = _Response
+
+
+class _HTTPSConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _HTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+_POOLS = {"http": _HTTPPool, "https": _HTTPSPool}
