@@ -9,8 +9,9 @@ import aiohttp
 
 from vmferry.runtime import metrics
 from vmferry.runtime.config import LogFormat
-from vmferry.runtime.health import STUCK_SECONDS, Health, HealthServer
+from vmferry.runtime.health import STUCK_SECONDS, Health
 from vmferry.runtime.logs import Fields, about, formatter
+from vmferry.runtime.probe_server import HealthServer
 
 
 def line(format_: LogFormat) -> str:
@@ -53,6 +54,7 @@ async def test_the_probes_say_why_not() -> None:
         metrics.LEADER.set(0)
         assert "vmferry_leader" in (await get("/metrics"))[1]
         now[0] = STUCK_SECONDS + 1
+        health.beat("event loop")
         assert await get("/healthz") == (503, "worker 0: no sign of life for 601 s\n")
         health.forget("worker 0")
         assert await get("/healthz") == (200, "ok\n")

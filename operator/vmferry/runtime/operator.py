@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry
-
 from vmferry import __version__
 from vmferry.cloud.nova import NovaDoor
 from vmferry.cloud.observer import Observer, Pace
@@ -23,13 +21,14 @@ from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
 from vmferry.runtime.elector import Elector, identity
 from vmferry.runtime.fence import Fence
-from vmferry.runtime.health import Health, HealthServer
+from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.kinds import KINDS, Key, Kinds
 from vmferry.runtime.kube import Kube, KubeError
 from vmferry.runtime.measures import cloud_call
 from vmferry.runtime.pauses import Pauses
+from vmferry.runtime.probe_server import HealthServer
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resync import Resync
@@ -84,8 +83,7 @@ class Operator:
             next_up=lambda: self.store.next_up(cloud.snapshot, limits),
         )
         self.store = Store(kinds, self._waker)
-        self._gauges = CollectorRegistry()
-        self._gauges.register(Inventory(self.store, self.queue, cloud, self.health))
+        self._inventory = Inventory(self.store, self.queue, cloud, self.health)
         #: where health is served, once it is
         self.port: int | None = None
 
@@ -93,7 +91,7 @@ class Operator:
         """Work until `stop` is set: 0; or until a part fails that nothing works without: 1."""
         config = self._config
         kube = await Kube.connect(config.kubeconfig)
-        server = HealthServer(self.health, config.health.address, config.health.port, (REGISTRY, self._gauges))
+        server = HealthServer(self.health, config.health.address, config.health.port, self._inventory.collect)
         try:
             self.port = await server.start()
             logger.info("vmferry %s; health on %s port %s", __version__, config.health.address, self.port)

@@ -1,0 +1,213 @@
+"""Serves /healthz, /readyz and /metrics to whoever reaches the port, in a thread and an event loop of its own.
+
+Nobody has to log in here, so a stranger must not be able to use up the operator's memory, nor the time of the event
+loop that keeps its Lease. aiohttp's server bounds neither the time for a request's head nor the number of connections;
+what a probe needs of HTTP is one line and one answer for each connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
+
+from vmferry.runtime.health import Health
+
+#: bytes of a request's first line and of its header lines, all together
+HEAD_BYTES = 8192
+#: seconds that a client has to send them, and to take its answer
+DEADLINE = 5.0
+#: connections at once; for one more the oldest is closed, so a probe that sends its request at once is answered
+CONNECTIONS = 32
+#: seconds that the operator's own event loop has to answer, and that metrics are served again as they were
+LOOP_SECONDS = 2.0
+METRICS_SECONDS = 1.0
+#: the operator's event loop gives a sign of life each second; without one for this long it is stuck
+LOOP_STUCK_SECONDS = 30.0
+LOOP_BEAT = 1.0
+
+_TEXT = "text/plain; charset=utf-8"
+_REQUEST = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]\r\n")
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+#: HTTP status, type and content
+Answer = tuple[HTTPStatus, str, bytes]
+
+
+class HealthServer:
+    """Between `start` and `stop`, which belong to the operator's event loop."""
+
+    def __init__(
+        self,
+        health: Health,
+        address: str,
+        port: int,
+        inventory: Callable[[], Iterable[Metric]] = tuple,
+        registry: CollectorRegistry = REGISTRY,
+    ) -> None:
+        """`inventory` is called in the operator's event loop, `registry` is read in the server's thread."""
+        self._health = health
+        self._address = address
+        self._port = port
+        self._inventory = inventory
+        self._registry = registry
+        self._thread = threading.Thread(target=self._run, name="probes", daemon=True)
+        self._bound: concurrent.futures.Future[int] = concurrent.futures.Future()
+        #: what is being served, the oldest first
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._metrics: tuple[float, bytes] = float("-inf"), b""
+        self._measuring: asyncio.Lock
+
+    async def start(self) -> int:
+        """Returns the port, which is a free one when 0 was asked for. Raises OSError when it is taken."""
+        self._main = asyncio.get_running_loop()
+        self._beating = asyncio.create_task(self._beat(), name="event loop")
+        self._thread.start()
+        return await asyncio.wrap_future(self._bound)
+
+    async def stop(self) -> None:
+        self._beating.cancel()
+        if self._bound.done() and self._bound.exception() is None:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        await asyncio.to_thread(self._thread.join, DEADLINE)
+
+    async def _beat(self) -> None:
+        while True:
+            self._health.beat("event loop", LOOP_STUCK_SECONDS)
+            await asyncio.sleep(LOOP_BEAT)
+
+    # -- in the server's thread
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:
+            if self._bound.done():
+                logger.exception("the health port is served no more")
+            else:
+                self._bound.set_exception(error)
+
+    async def _serve(self) -> None:
+        self._loop, self._stopping, self._measuring = asyncio.get_running_loop(), asyncio.Event(), asyncio.Lock()
+        server = await asyncio.start_server(self._connected, self._address, self._port, limit=HEAD_BYTES)
+        async with server:
+            self._bound.set_result(server.sockets[0].getsockname()[1])
+            await self._stopping.wait()
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections[task] = writer
+        while len(self._connections) > CONNECTIONS:
+            oldest = next(iter(self._connections))
+            self._connections.pop(oldest).transport.abort()
+            oldest.cancel()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                method, answer = await self._answer(reader)
+            async with asyncio.timeout(DEADLINE):
+                writer.write(_written(*answer, body=method != b"HEAD"))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # slow, gone, or closed for a newer one
+        finally:
+            writer.transport.abort()
+            self._connections.pop(task, None)
+
+    async def _answer(self, reader: asyncio.StreamReader) -> tuple[bytes, Answer]:
+        """The method and what to answer."""
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except asyncio.LimitOverrunError:
+            return b"GET", _plain(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        request = _REQUEST.match(head)
+        if request is None:
+            return b"GET", _plain(HTTPStatus.BAD_REQUEST)
+        method, path = request[1], request[2].partition(b"?")[0]
+        pages: dict[bytes, Callable[[], Coroutine[Any, Any, Answer]]] = {
+            b"/healthz": self._healthz,
+            b"/readyz": self._readyz,
+            b"/metrics": self._metrics_page,
+        }
+        if path not in pages:
+            return method, _plain(HTTPStatus.NOT_FOUND)
+        if method not in (b"GET", b"HEAD"):
+            return method, _plain(HTTPStatus.METHOD_NOT_ALLOWED)
+        try:
+            return method, await pages[path]()
+        except Exception:
+            logger.exception("no answer to a probe")
+            return method, _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    async def _healthz(self) -> Answer:
+        return _told(self._health.sick(), [])
+
+    async def _readyz(self) -> Answer:
+        async def ask() -> Answer:
+            return _told(self._health.unready(), self._health.notes())
+
+        try:
+            return await self._in_main_loop(ask())
+        except TimeoutError:
+            return _told(["event loop: no answer in time"], [])
+
+    async def _metrics_page(self) -> Answer:
+        async def count() -> list[Metric]:
+            return list(self._inventory())
+
+        async with self._measuring:  # many that ask at once are answered by one reading
+            at, text = self._metrics
+            if time.monotonic() - at >= METRICS_SECONDS:
+                try:
+                    counted = await self._in_main_loop(count())
+                except TimeoutError:
+                    counted = []  # whether the loop hangs is worth more than what there is
+                text = generate_latest(self._registry) + generate_latest(_Counted(counted))
+                self._metrics = time.monotonic(), text
+        return HTTPStatus.OK, CONTENT_TYPE_LATEST, text
+
+    async def _in_main_loop(self, asked: Coroutine[Any, Any, T]) -> T:
+        """Raises TimeoutError."""
+        future = asyncio.run_coroutine_threadsafe(asked, self._main)
+        async with asyncio.timeout(LOOP_SECONDS):
+            return await asyncio.wrap_future(future)
+
+
+class _Counted(CollectorRegistry):
+    """What was collected already, for `generate_latest`."""
+
+    def __init__(self, counted: list[Metric]) -> None:
+        super().__init__()
+        self._counted = counted
+
+    def collect(self) -> Iterable[Metric]:
+        return self._counted
+
+
+def _plain(status: HTTPStatus) -> Answer:
+    return status, _TEXT, f"{status.phrase}\n".encode()
+
+
+def _told(problems: list[str], notes: list[str]) -> Answer:
+    status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
+    return status, _TEXT, ("\n".join((problems or ["ok"]) + notes) + "\n").encode(errors="replace")
+
+
+def _written(status: HTTPStatus, kind: str, content: bytes, *, body: bool) -> bytes:
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+        f"Content-Type: {kind}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + (content if body else b"")
