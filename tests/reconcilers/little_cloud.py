@@ -27,6 +27,7 @@ from vmferry.cloud.actions import (
     StopServer,
     Unanswered,
 )
+from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.model import (
     CPU,
     ActionEvent,
@@ -82,6 +83,8 @@ class LittleCloud:
     stopping_works: bool = True
     #: services that the shared view still shows as they were, by host; looks are fresh
     old_view: dict[str, Service] = field(default_factory=dict)
+    #: further records of compute services, by the name that they share with a host
+    stray_services: dict[str, Service] = field(default_factory=dict)
     #: whether the evacuated server is to run again
     start_after: bool = False
     _due: dict[str, datetime] = field(default_factory=dict)
@@ -146,10 +149,15 @@ class LittleCloud:
 
     def snapshot(self) -> Snapshot:
         seen = {m.uuid: m for m in self.migrations if self._visible[m.uuid] <= self.now}
+        services = [*(host.service for host in self.hosts.values()), *self.stray_services.values()]
+        doubtful = doubtful_hosts(services, ())
         return Snapshot(
             ports={},
             servers=dict(self.servers),
-            hosts={name: self._with_room(self._as_shown(host)) for name, host in self.hosts.items()},
+            hosts={
+                name: self._with_room(self._as_shown(host)) for name, host in self.hosts.items() if name not in doubtful
+            },
+            doubtful_hosts=doubtful,
             server_groups=tuple(self.groups),
             migrations=seen,
             projects={"p1": "shop"},

@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.build import dead_host, host, migration, server, snapshot
 from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
+from vmferry.cloud.model import DoubtfulHost
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
@@ -427,6 +428,7 @@ def test_the_view_of_the_cloud_is_told_by_counts_only() -> None:
         hosts,
         [migration(moving), migration(moving, 2, status="done")],
         read_at=dict.fromkeys(some, read),
+        doubtful_hosts={"host-f": DoubtfulHost("host-f", "it is listed twice", "delete one")},
     )
     queue: WorkQueue[Key] = WorkQueue()
     queue.add(KEY)
@@ -440,7 +442,8 @@ def test_the_view_of_the_cloud_is_told_by_counts_only() -> None:
     found = named(values(registry))
     states = {name: n for name, n in found.items() if name.startswith("vmferry_hosts")}
     assert states == {
-        f"vmferry_hosts{{state={s}}}": n for s, n in {"up": 2, "down": 1, "in_maintenance": 1, "disabled": 1}.items()
+        f"vmferry_hosts{{state={s}}}": n
+        for s, n in {"up": 2, "down": 1, "in_maintenance": 1, "disabled": 1, "unknown": 1}.items()
     }
     assert found["vmferry_cloud_servers{}"] == 2 and found["vmferry_cloud_open_migrations{}"] == 1
     views = {name: at for name, at in found.items() if name.startswith("vmferry_cloud_view")}

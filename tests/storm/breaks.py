@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
+from vmferry.cloud import observer
 from vmferry.cloud.actions import (
     AbortMigration,
     ConfirmResize,
@@ -25,7 +26,7 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.model import MigrationKind, MigrationStage
-from vmferry.cloud.nova import NovaDoor, act
+from vmferry.cloud.nova import NovaDoor, act, hosts, parse
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.frame import Finding, Question, passed
 from vmferry.prerequisites.words import Name
@@ -456,7 +457,14 @@ def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] =
     return Break(how, frozenset(rules), at)
 
 
+def believes_one_record(stack: ExitStack) -> None:
+    """Of two records of one name the last one is believed."""
+    for module in (observer, parse, hosts):
+        put(stack, module, "doubtful_hosts", lambda *_: {})
+
+
 BREAKS: dict[str, Break] = {
+    "believes one of two records": seen_by(believes_one_record, "I36", at=(6010, 6012)),
     "moves on what the shared view says": seen_by(no_fresh_read, "I2", at=(6001, 6002)),
     "no write-ahead intent": seen_by(no_intent, "lost", "I3", at=(6013,)),
     "sends again after no answer": seen_by(sends_again, "I3", at=(6002, 6004)),

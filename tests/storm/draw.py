@@ -12,7 +12,7 @@ from tests.storm.happening import MIGRATIONS, Happening, a_host, a_server
 from vmferry.runtime.config import Config, parse
 from vmferry.runtime.kinds import Key
 from vmferry.simulator import lifecycle
-from vmferry.simulator.fleet import Fleet
+from vmferry.simulator.fleet import Fleet, StrayServiceEntry, add_stray_service
 
 if TYPE_CHECKING:
     from tests.storm.world import World
@@ -31,6 +31,7 @@ def draw(seed: int) -> Plan:
     fleet = draw_fleet(dice)
     config = draw_config(dice, fleet)
     happenings = [*draw_requests(dice), *draw_happenings(dice), *scenes.draw_scene(Random(f"{seed}/scene"))]
+    happenings += draw_duplicates(Random(f"{seed}/duplicates"))
     return Plan(seed, fleet, config, sorted(happenings, key=lambda one: one.at))
 
 
@@ -473,6 +474,36 @@ def clock_jumps(world: World, dice: Random) -> str | None:
     process.skew = seconds
     world.site.cloud.clock.after(dice.uniform(5, 120), lambda: setattr(process, "skew", 0.0))
     return f"the clock of {process.name} jumps by {seconds:.0f} s"
+
+
+def draw_duplicates(dice: Random) -> list[Happening]:
+    """With dice of its own, so that the storms without it are those that they were before."""
+    if dice.random() < 0.88:
+        return []
+    own, seconds = Random(dice.random()), dice.uniform(110, 200)
+    return [Happening(dice.uniform(2, 180), lambda world: second_record(world, own, seconds))]
+
+
+def second_record(world: World, dice: Random, seconds: float) -> str | None:
+    """Nova lists a second compute service of a host's name, before or after the host's own, for a while."""
+    cloud = world.site.cloud
+    host = dice.choice(list(cloud.hosts.values())[:3])
+    entry = StrayServiceEntry(
+        host=host.name,
+        state=dice.choice(["up", "down"]),
+        status=dice.choice(["enabled", "disabled"]),
+        forced_down=dice.random() < 0.5,
+        first=dice.random() < 0.5,
+    )
+    stray = add_stray_service(cloud, entry)
+
+    def end() -> None:
+        if stray in cloud.stray_services:
+            cloud.stray_services.remove(stray)
+            world.say(f"-- {host.name} is listed once again")
+
+    cloud.clock.after(seconds, end)
+    return f"{host.name} is listed twice for {seconds:.0f} s: {entry}"
 
 
 #: how often each is drawn

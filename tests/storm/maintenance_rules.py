@@ -55,6 +55,10 @@ class Maintenances:
 
     def status_written(self, key: Key, before: Body, body: Body) -> None:
         status = body["status"]
+        if (host := status.get("host")) is not None and self._world.judge.is_doubled(host):
+            for condition in status.get("conditions", []):
+                if condition["type"] in ("Cordoned", "Drained") and condition["status"] == "True":
+                    self._world.wrong(f"I36: {key} says {condition['type']} of {host}, which is listed twice")
         if "admittedAt" in status and "admittedAt" not in before:
             self._admitted(key, status["host"])
         ready = status.get("phase") == MaintenancePhase.IN_MAINTENANCE

@@ -70,6 +70,8 @@ class Judge:
         self.reads: dict[tuple[str, str], float] = {}
         #: what a server is, as far as rules depend on it, and since when
         self.states: dict[str, tuple[tuple[str, bool], float]] = {}
+        #: since when a host is listed twice
+        self.doubled: dict[str, float] = {}
         #: when a host was last marked as dead
         self.marked: dict[str, float] = {}
         #: servers that we evacuated while they ran
@@ -153,6 +155,10 @@ class Judge:
             self._wrong(f"I10: {name} is asked to move, which is locked")
         if body is not None and (against := (self.records[body["metadata"]["uid"]] & self.aborted) - self.abandoned):
             self._wrong(f"I9: somebody has aborted {min(against)}, and {key} moves {name} again")
+        if server.host is not None and self.is_doubled(server.host):
+            self._wrong(f"I36: {name} is asked to move from {server.host}, which is listed twice")
+        if self.is_doubled(target):
+            self._wrong(f"I36: {name} is asked to move to {target}, which is listed twice")
         if type_ == "evacuation" and source is not None:
             self._evacuation(body, server, source, target)
         self._target(server, source, target)
@@ -231,7 +237,13 @@ class Judge:
                 self._wrong(f"I25: {server.name} and {other.name} of {group.name} are in flight together")
 
     def _service(self, key: Key | None, service_id: str, body: Any) -> None:
+        stray = next((one for one in self.cloud.stray_services if one.id == service_id), None)
+        if stray is not None:
+            self._wrong(f"I36: the stray service of {stray.host} is changed: {body}")
+            return
         host = next((h for h in self.cloud.hosts.values() if h.service_uuid == service_id), None)
+        if host is not None and self.is_doubled(host.name):
+            self._wrong(f"I36: {host.name} is {body['status']}, which is listed twice")
         if "forced_down" in body or host is None:
             self._wrong(f"I11: a service is changed: {body}")
             return
@@ -358,8 +370,14 @@ class Judge:
                 self.states[server.id] = state, self._now
         if self.thrown[0] != self._world.api.switch:
             self.thrown = self._world.api.switch, self._now
+        twice = {one.host for one in self.cloud.stray_services}
+        self.doubled = {host: self.doubled.get(host, self._now) for host in twice}
         self.maintenances.see()
         self._groups()
+
+    def is_doubled(self, host: str) -> bool:
+        """Nova lists it twice for so long that whoever acts on it must know."""
+        return self._now - self.doubled.get(host, float("inf")) > VIEW
 
     def _why_bad(self, host: Host) -> str | None:
         if host.forced_down:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from vmferry.cloud.model import Server, Snapshot
+from vmferry.cloud.similar_names import did_you_mean
 
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -57,9 +58,11 @@ def select(selection: Selection, snapshot: Snapshot) -> tuple[list[Server], dict
 
 def _on(text: str, snapshot: Snapshot) -> Collection[str]:
     host = snapshot.find_host(text)
-    name = host.name if host else text
-    if host is None and name not in snapshot.servers_by_host:
-        raise SelectionError(f"the cloud has no host {text} (see `openstack compute service list`)")
+    doubt = None if host else snapshot.find_doubt(text)
+    name = host.name if host else doubt.name if doubt else text
+    if host is None and doubt is None and name not in snapshot.servers_by_host:
+        hint = did_you_mean(text, snapshot.hosts)
+        raise SelectionError(f"the cloud has no host {text}: {hint}see `openstack compute service list`")
     return snapshot.servers_by_host.get(name, ())
 
 
@@ -67,6 +70,9 @@ def _meant(text: str, project: str | None, snapshot: Snapshot) -> Server | str:
     """The server, or why there is none."""
     if is_id(text):
         return snapshot.servers.get(text) or f"the cloud has no server {text}"
+    ambiguous = snapshot.ambiguous_project(project or "")
+    if ambiguous is not None:
+        return ambiguous
     candidates = snapshot.find_servers(text, project or "")
     if len(candidates) == 1:
         return candidates[0]

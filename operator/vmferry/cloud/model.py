@@ -237,6 +237,20 @@ class HostFacts:
     #: whether the host responds to another witness than Nova (I12)
     responding: tuple[Fact[bool], ...] = ()
 
+    def with_those_of(self, other: HostFacts) -> HostFacts:
+        """The facts of both."""
+        return HostFacts(
+            self.operating_system + other.operating_system,
+            self.cpu + other.cpu,
+            self.guest_cpu + other.guest_cpu,
+            self.storage_pool + other.storage_pool,
+            self.responding + other.responding,
+        )
+
+
+#: hypervisor types without guests: one service host has a hypervisor for each of its nodes
+BARE_METAL = frozenset({"ironic"})
+
 
 @dataclass(frozen=True, slots=True)
 class Hypervisor:
@@ -253,6 +267,11 @@ class Hypervisor:
     cpu: CPU | None = None
     #: what the host has, by Placement resource class: no server can have more, whatever the allocation ratio
     whole: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def has_guests(self) -> bool:
+        """Whether it runs servers side by side: an Ironic node is itself the server, and nothing moves to it."""
+        return self.type.lower() not in BARE_METAL
 
     @property
     def version_text(self) -> str:
@@ -287,11 +306,15 @@ class Aggregate:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+#: the policy of what stands for several groups of one server: Nova allows one, so no policy is believed (I36)
+CONTRADICTORY = "contradictory"
+
+
 @dataclass(frozen=True, slots=True)
 class ServerGroup:
     id: str
     name: str
-    #: affinity, anti-affinity, soft-affinity, soft-anti-affinity
+    #: affinity, anti-affinity, soft-affinity, soft-anti-affinity; CONTRADICTORY
     policy: str
     members: frozenset[str]
     #: anti-affinity only: how many members one host may carry
@@ -319,6 +342,26 @@ class Host:
     def answers_to(self, name: str) -> bool:
         """Whether `name` is this host's service name or its hypervisor's UUID."""
         return name == self.name or (self.hypervisor is not None and name == self.hypervisor.id)
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulHost:
+    """A host of which nothing may be concluded (I36): its records contradict each other, or cannot be read.
+
+    It is neither up nor down, neither enabled nor disabled, and never empty: `Snapshot.hosts` does not hold it.
+    """
+
+    name: str
+    #: what is wrong with its records, naming their ids; a sentence without a full stop
+    problem: str
+    #: what a person can do
+    remedy: str
+    #: UUIDs of the hypervisors that name it
+    hypervisors: frozenset[str] = frozenset()
+
+    def answers_to(self, name: str) -> bool:
+        """Whether `name` is this host's service name or a hypervisor's UUID of it."""
+        return name == self.name or name in self.hypervisors
 
 
 class MigrationStage(StrEnum):
@@ -448,6 +491,8 @@ class Snapshot:
 
     servers: Mapping[str, Server] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
+    #: hosts that are in `hosts` only once their records agree, by name (I36)
+    doubtful_hosts: Mapping[str, DoubtfulHost] = field(default_factory=dict)
     server_groups: tuple[ServerGroup, ...] = ()
     #: by server id the types (`binding:vnic_type`) of its ports that are not `normal` ones; None: Neutron does not tell
     ports: Mapping[str, tuple[str, ...]] | None = None
@@ -482,16 +527,30 @@ class Snapshot:
             return found
         return next((host for host in self.hosts.values() if host.answers_to(name)), None)
 
+    def find_doubt(self, name: str) -> DoubtfulHost | None:
+        """The doubtful host of that service name or hypervisor UUID, exactly; None: there is none."""
+        found = self.doubtful_hosts.get(name)
+        if found is not None:
+            return found
+        return next((host for host in self.doubtful_hosts.values() if host.answers_to(name)), None)
+
     def find_servers(self, name: str, project: str) -> list[Server]:
         """All servers of that exact name in the project, which is given by its name or id."""
         projects = {pid for pid, pname in self.projects.items() if project in (pid, pname)} | {project}
         return [s for s in self.servers.values() if s.name == name and s.project_id in projects]
 
+    def ambiguous_project(self, project: str) -> str | None:
+        """Why the project is not known, if several have that name (each domain has names of its own); None: it is."""
+        ids = sorted(pid for pid, name in self.projects.items() if name == project)
+        if project in self.projects or len(ids) < 2:
+            return None
+        return f"{len(ids)} projects are named {project}; give the id of one: {', '.join(ids[:10])}"
+
     def group_of(self, server_id: str) -> ServerGroup | None:
         """The server group that the server is in; Nova allows one."""
         if self.groups_by_server is not None:
             return self.groups_by_server.get(server_id)
-        return next((group for group in self.server_groups if server_id in group.members), None)
+        return index_groups(group for group in self.server_groups if server_id in group.members).get(server_id)
 
     def ports_of(self, server_id: str) -> tuple[str, ...] | None:
         """The types of the server's ports that are not `normal` ones; None: Neutron does not tell."""
@@ -597,8 +656,13 @@ def index_groups(groups: Iterable[ServerGroup]) -> dict[str, ServerGroup]:
     by_server: dict[str, ServerGroup] = {}
     for group in groups:
         for member in group.members:
-            by_server.setdefault(member, group)
+            known = by_server.get(member)
+            by_server[member] = group if known is None or known.id == group.id else _contradictory(known, group)
     return by_server
+
+
+def _contradictory(one: ServerGroup, other: ServerGroup) -> ServerGroup:
+    return ServerGroup(f"{one.id}, {other.id}", f"{one.name}, {other.name}", CONTRADICTORY, one.members | other.members)
 
 
 def index_migrations(migrations: Mapping[str, Migration]) -> dict[str, tuple[Migration, ...]]:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import TypeVar
 
 from vmferry.cloud.actions import Accepted, Action, HostAction, Outcome
+from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.facts.collect import with_facts
 from vmferry.cloud.model import (
@@ -466,9 +467,13 @@ class Observer:
     def _join_hosts(self) -> None:
         joined = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources)
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
-        differs = hosts != self._snapshot.hosts
+        doubtful = doubtful_hosts(self._services, self._hypervisors)
+        differs = hosts != self._snapshot.hosts or doubtful != self._snapshot.doubtful_hosts
+        for name, doubt in doubtful.items():
+            if self._snapshot.doubtful_hosts.get(name) != doubt:
+                log.warning("nothing is done on %s: %s", name, doubt.problem)
         # also when they are equal: the heartbeats are newer, which wakes nobody
-        self._snapshot = replace(self._snapshot, hosts=hosts, services_at=self._services_at)
+        self._snapshot = replace(self._snapshot, hosts=hosts, doubtful_hosts=doubtful, services_at=self._services_at)
         self._tell(hosts_changed=differs)
 
     async def _read_groups(self) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from vmferry.cloud.model import Host
+from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.limits import first_free, in_flight_to_each
-from vmferry.prerequisites import server_group
+from vmferry.prerequisites import server_group, target_host
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.words import Name, Reason, Result
@@ -162,7 +163,7 @@ def assess(
     """
     alone = replace(question, target=None)
     of_server = tuple(p.check(alone) for p in CHAINS[question.kind] if p.about is About.SERVER)
-    outlook = look(question, target, avoid)
+    outlook = look(question, target, avoid) if _source_is_known(question) else _from_an_unknown_host(question)
     findings = _complete(question, of_server + outlook.findings)
     against = tuple(f for f in findings if f.blocks(question.policy))
     return Assessment(
@@ -174,6 +175,18 @@ def assess(
         undecided=bool(against) and outlook.possible and _only_unknown(of_server),
         waits_for=None if any(f.blocks(question.policy) for f in of_server) else outlook.waits_for,
     )
+
+
+def _source_is_known(question: Question) -> bool:
+    """A server on no host is a finding of its own; one on a host that is not listed, or doubtful, is SourceHost's."""
+    return question.source is not None or question.server.host is None
+
+
+def _from_an_unknown_host(question: Question) -> Outlook:
+    """SourceHost says what is unknown; compared with it, every target would be unknown in the same way."""
+    why = f"{question.server.host} is unknown, see SourceHost"
+    findings = tuple(not_applicable(p.name, why) for p in CHAINS[question.kind] if p.about is About.TARGET)
+    return Outlook(findings, eligible=(), ineligible=(), possible=True)
 
 
 def _only_unknown(findings: Iterable[Finding]) -> bool:
@@ -295,19 +308,25 @@ def nowhere(of_all: Iterable[OfAll], groups: Iterable[Group]) -> tuple[Finding, 
 
 
 def _unknown_host(question: Question, target: str) -> Outlook:
-    missing = failed(
-        Name.TARGET_HOST,
-        Reason.HOST_NOT_FOUND,
-        f"the cloud has no host {target}",
-        "name a compute service host (`openstack compute service list`) or a hypervisor's UUID",
-        target,
-    )
+    """The one finding about it; what it makes of the others is not asked."""
+    doubt = question.snapshot.find_doubt(target)
+    if doubt is not None:
+        missing = target_host.in_doubt(doubt)
+    else:
+        missing = failed(
+            Name.TARGET_HOST,
+            Reason.HOST_NOT_FOUND,
+            f"the cloud has no host {target}",
+            did_you_mean(target, question.snapshot.hosts)
+            + "name a compute service host (`openstack compute service list`) or a hypervisor's UUID",
+            target,
+        )
     others = tuple(
-        unknown(p.name, f"{target} is not known", "name a host of the cloud", target)
+        not_applicable(p.name, f"{target} is unknown, see TargetHost")
         for p in CHAINS[question.kind]
         if p.about is About.TARGET and p.name is not Name.TARGET_HOST
     )
-    return Outlook((missing, *others), eligible=(), ineligible=(), possible=False)
+    return Outlook((missing, *others), eligible=(), ineligible=(), possible=doubt is not None)
 
 
 def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

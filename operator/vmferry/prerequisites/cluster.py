@@ -25,6 +25,15 @@ def check(question: Question) -> Finding:
             "check `openstack compute service list`",
             question.server.host,
         )
+    for host in (source, target):
+        zones = sorted({one.availability_zone for one in host.aggregates if one.availability_zone})
+        if len(zones) > 1:
+            return unknown(
+                Name.CLUSTER,
+                f"{host.name} is in aggregates of several zones ({', '.join(zones)}); which one counts is unknown",
+                f"leave {host.name} in the aggregates of one zone only",
+                host.name,
+            )
     if source.zone != target.zone:
         return failed(
             Name.CLUSTER,

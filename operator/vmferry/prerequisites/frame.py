@@ -78,6 +78,10 @@ class Question:
     crossed: Mapping[str, Crossing] = field(default_factory=dict)
 
 
+#: whether a host is alive is never taken for granted, whatever a policy says (I12, I36)
+_ALIVE = (Name.SOURCE_HOST, Name.TARGET_HOST)
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The answer: what was found, where, and what to do about it (R20)."""
@@ -93,7 +97,7 @@ class Finding:
 
     def blocks(self, policy: Policy) -> bool:
         if self.result is Result.UNKNOWN:
-            return self.name not in policy.tolerate_unknown
+            return self.name in _ALIVE or self.name not in policy.tolerate_unknown
         return self.result is Result.FAILED
 
 

@@ -14,8 +14,8 @@ Stricter than Nova: two members of one group are never in flight together.
 
 from __future__ import annotations
 
-from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, ServerGroup
-from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.cloud.model import CONTRADICTORY, NOVA_TYPE, Migration, MigrationKind, MigrationStage, ServerGroup
+from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
 
@@ -28,6 +28,13 @@ def check(question: Question) -> Finding:
     assert target is not None
     if group is None:
         return passed(_NAME, "in no server group", target.name)
+    if group.policy == CONTRADICTORY:
+        return unknown(
+            _NAME,
+            f"Nova lists the server in several server groups ({group.name}); which of them holds is unknown",
+            f"delete the group that is wrong: {group.id}",
+            target.name,
+        )
     if group.policy.startswith("soft-"):
         return passed(_NAME, f"{group.policy} of group {group.name} is a wish: it counts in the rank", target.name)
     if (moving := _in_flight(question, group)) is not None:

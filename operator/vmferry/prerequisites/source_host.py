@@ -21,6 +21,9 @@ def check(question: Question) -> Finding:
             ON_NO_HOST,
             PLACE_IT,
         )
+    doubt = question.snapshot.find_doubt(server.host)
+    if doubt is not None:
+        return unknown(Name.SOURCE_HOST, doubt.problem, doubt.remedy, server.host)
     if source is None:
         return unknown(
             Name.SOURCE_HOST,

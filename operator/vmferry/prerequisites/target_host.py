@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vmferry.cloud.model import Host
-from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.cloud.model import DoubtfulHost, Host
+from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 
@@ -49,6 +49,11 @@ def check(question: Question) -> Finding:
             "check its nova-compute, or choose another host",
         )
     return passed(Name.TARGET_HOST, "up and enabled", target.name)
+
+
+def in_doubt(target: DoubtfulHost) -> Finding:
+    """Of a named target whose records contradict each other or cannot be read (I36)."""
+    return unknown(Name.TARGET_HOST, target.problem, target.remedy, target.name)
 
 
 def _failed(target: Host, reason: Reason, message: str, remedy: str) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -22,6 +23,14 @@ class Name(StrEnum):
     SERVER_LOCK = "ServerLock"
     SERVER_TASK = "ServerTask"
     DEVICES = "Devices"
+
+
+#: prerequisites whose Unknown nobody may tolerate, and why
+NEVER_TOLERATED: Mapping[Name, str] = {
+    Name.STORAGE: "an evacuation might lose data; name sharedStorage instead",
+    Name.SOURCE_HOST: "a host that may be alive is never evacuated",
+    Name.TARGET_HOST: "nothing is moved to a host of which nothing is known",
+}
 
 
 class Result(StrEnum):

@@ -32,6 +32,7 @@ class EventReason(StrEnum):
     CANCELLED = "Cancelled"
 
     HOST_NOT_FOUND = "HostNotFound"
+    FACT_UNKNOWN = "FactUnknown"
     CONFLICT = "Conflict"
     QUEUED = "Queued"
     MAINTENANCE_STARTED = "MaintenanceStarted"
@@ -88,6 +89,7 @@ OF_MIGRATIONS: Mapping[EventReason, str] = {
 
 OF_MAINTENANCES: Mapping[EventReason, str] = {
     _E.HOST_NOT_FOUND: "Nova lists no compute service of that name",
+    _E.FACT_UNKNOWN: "Nova's records of the host contradict each other or cannot be read; nothing is done on it",
     _E.CONFLICT: "Another HostMaintenance, or another operator, has the host",
     _E.QUEUED: "As many hosts of the zone as may be are in maintenance",
     _E.STOPPED: "The kill switch keeps the host from being touched, or further moves from beginning",

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, Outcome, Refused
-from vmferry.cloud.model import HostLook
+from vmferry.cloud.model import DoubtfulHost, HostLook
+from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.drain import DrainPlan, Planned, next_moves
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
@@ -97,14 +98,34 @@ def _find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.host is not None:
         scope.status.host = scope.host.name
         return None
+    if scope.doubt is not None:
+        return _in_doubt(scope, scope.doubt)
     message = f"the cloud has no host {scope.spec.host}"
     _forget_survey(scope)
     scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, Reason.HOST_NOT_FOUND, message)
     scope.stalled(
         Reason.HOST_NOT_FOUND,
-        f"{message}: name a compute service host (`openstack compute service list`) or a hypervisor's UUID",
+        f"{message}: {did_you_mean(scope.spec.host, scope.snapshot.hosts)}name a compute service host (`openstack "
+        "compute service list`) or a hypervisor's UUID",
     )
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _in_doubt(scope: MaintenanceScope, doubt: DoubtfulHost) -> MaintenanceDecision:
+    """Its records contradict each other or cannot be read: it counts as neither cordoned nor empty (I36).
+
+    What a round before has changed stays written down, and is undone once the records agree (I43).
+    """
+    if scope.admitted and (decision := _lease(scope)) is not None:
+        return decision  # it is kept
+    status = scope.status
+    _forget_survey(scope)
+    status.drained_at = status.empty_since = None
+    scope.tell_news(c.READY, EventReason.FACT_UNKNOWN, doubt.problem, warning=True)
+    for condition in (c.PREREQUISITES_MET, CORDONED, DRAINED):
+        scope.conditions.set(condition, None, Reason.FACT_UNKNOWN, doubt.problem)
+    scope.stalled(Reason.FACT_UNKNOWN, f"{doubt.problem}: {doubt.remedy}")
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
@@ -162,7 +183,7 @@ def _budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
     assert scope.host is not None
     limit = scope.policy.maintenance.max_hosts_per_cluster
     zone = scope.host.zone
-    neighbours = [one for one in scope.world.claims if _zone_of(scope, one) == zone]
+    neighbours = [one for one in scope.world.claims if _may_be_in(scope, one, zone)]
     holding = [one for one in neighbours if one.holds]
     first = [one for one in neighbours if one.queued and one.wanted and not one.holds and one.turn < scope.claim.turn]
     if len(holding) + len(first) < limit:
@@ -178,9 +199,10 @@ def _budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
     return scope.decide(MaintenancePhase.QUEUED, requeue_after=scope.policy.recheck)
 
 
-def _zone_of(scope: MaintenanceScope, claim: Claim) -> str | None:
+def _may_be_in(scope: MaintenanceScope, claim: Claim, zone: str) -> bool:
+    """Whether it is about a host of the zone, or of one whose zone is unknown."""
     host = scope.snapshot.find_host(claim.host)
-    return host.zone if host else None
+    return host.zone == zone if host else scope.snapshot.find_doubt(claim.host) is not None
 
 
 def _refused(scope: MaintenanceScope) -> MaintenanceDecision | None:

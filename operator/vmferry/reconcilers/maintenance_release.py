@@ -14,6 +14,7 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
+from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance_report import move_of
 from vmferry.reconcilers.maintenance_scope import (
@@ -66,6 +67,12 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
                 left, message = True, "somebody else has disabled the compute service since, it is left so"
             scope.conditions.set(CORDONED, False, "LeftDisabled" if left else "Released", message)
         return None
+    if scope.doubt is not None:
+        # which of the records carries our cordon is unknown, so it stays owed (I43)
+        scope.tell_news(READY, EventReason.FACT_UNKNOWN, scope.doubt.problem, warning=True)
+        scope.conditions.set(CORDONED, None, Reason.FACT_UNKNOWN, scope.doubt.problem)
+        scope.stalled(Reason.FACT_UNKNOWN, f"{scope.doubt.problem}: {scope.doubt.remedy}")
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     if scope.host is None:
         scope.conditions.set(CORDONED, False, "Released", "the host is gone")
         scope.status.cordon = None

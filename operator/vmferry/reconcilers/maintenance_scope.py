@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import Action
-from vmferry.cloud.model import Host, MigrationKind, Service
+from vmferry.cloud.model import DoubtfulHost, Host, MigrationKind, Service
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
@@ -60,6 +60,8 @@ class MaintenanceScope:
         # once admitted it is about that very host, whatever the spec's word means by now (I1)
         name = self.status.host if self.admitted and self.status.host else self.spec.host
         self.host: Host | None = self.snapshot.find_host(name)
+        #: why nothing may be concluded of the host, None: its records agree, or there is no such host
+        self.doubt: DoubtfulHost | None = None if self.host else self.snapshot.find_doubt(name)
         look = world.look
         self.look = look if look is not None and now - look.read_at <= FRESH else None
 

@@ -158,6 +158,10 @@ def _cancelled(scope: Scope) -> MigrationDecision | None:
 def _find_server(scope: Scope) -> MigrationDecision | None:
     """The server must be there; what is not listed is asked for by itself before it counts as unknown (I4)."""
     ref = scope.spec.server
+    if scope.server_id is None or (not scope.started and ref.id is None):
+        ambiguous = scope.snapshot.ambiguous_project(ref.project or "")
+        if ambiguous is not None:
+            return _not_found(scope, ambiguous)
     if scope.server_id is None:
         if len(scope.candidates) > 1:
             ids = ", ".join(sorted(s.id for s in scope.candidates)[:10])

@@ -28,7 +28,7 @@ from pydantic.alias_generators import to_camel
 from vmferry import policy as rules
 from vmferry.cloud.facts.os_info import operating_system
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.words import NEVER_TOLERATED, Name
 from vmferry.resources.base import Duration, clip, format_duration, shown
 
 _DEFAULTS = rules.Policy()
@@ -274,7 +274,8 @@ class Policy(_Section):
         ),
     ] = _DEFAULTS.bandwidth
     tolerate_unknown: Annotated[
-        list[Name], told("Prerequisites that may pass although nobody tells the facts. Never Storage.")
+        list[Name],
+        told("Prerequisites that may pass although nobody tells the facts. Never Storage, SourceHost or TargetHost."),
     ] = []
     max_view_age: Annotated[
         Span, told("A view of the cloud that is older decides nothing; the resources say CloudViewStale.")
@@ -329,9 +330,10 @@ class Policy(_Section):
     @field_validator("tolerate_unknown")
     @classmethod
     def _no_data_is_risked(cls, names: list[Name]) -> list[Name]:
-        """What Storage does not know is whether an evacuation would lose the disks (I14)."""
-        if Name.STORAGE in names:
-            raise ValueError("Storage cannot be tolerated: an evacuation might lose data; name sharedStorage instead")
+        """What these do not know is whether a server would lose its disks or be started twice (I12, I14)."""
+        for name in names:
+            if name in NEVER_TOLERATED:
+                raise ValueError(f"{name} cannot be tolerated: {NEVER_TOLERATED[name]}")
         return names
 
     _positive = field_validator("max_view_age", "timeout_base", "stop_timeout", "recheck", "progress_every")(_positive)

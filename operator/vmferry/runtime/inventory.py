@@ -58,6 +58,7 @@ class Inventory(Collector):
         ours = self._store.in_maintenance(snapshot)
         states = Counter({"up": 0, "down": 0, "in_maintenance": 0, "disabled": 0})
         states.update(_state(host, ours) for host in snapshot.hosts.values())
+        states["unknown"] = len(snapshot.doubtful_hosts)
         yield metrics.HOSTS, [((state,), number) for state, number in states.items()]
         yield metrics.SERVERS, [((), len(snapshot.servers))]
         yield metrics.OPEN_MIGRATIONS, [((), sum(one.open for one in snapshot.migrations.values()))]

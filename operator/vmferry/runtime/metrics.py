@@ -173,7 +173,8 @@ UNREADABLE = Scraped("vmferry_unreadable_objects", "Objects that are not what th
 
 HOSTS = Scraped(
     "vmferry_hosts",
-    "Compute hosts in the view of the cloud; the first that holds of: down, in_maintenance (ours), disabled, up",
+    "Compute hosts in the view of the cloud; the first that holds of: unknown (several "
+    "records of one name), down, in_maintenance (ours), disabled, up",
     ("state",),
 )
 SERVERS = Scraped("vmferry_cloud_servers", "Servers in the view of the cloud")

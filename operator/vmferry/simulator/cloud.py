@@ -22,6 +22,7 @@ from vmferry.simulator.model import (
     Project,
     Server,
     ServerGroup,
+    StrayService,
     User,
     Volume,
 )
@@ -68,6 +69,7 @@ class Cloud:
         self.projects: dict[str, Project] = {}
         self.users: dict[str, User] = {}
         self.hosts: dict[str, Host] = {}
+        self.stray_services: list[StrayService] = []
         self.flavors: dict[str, Flavor] = {}
         self.images: dict[str, Image] = {}
         self.volumes: dict[str, Volume] = {}

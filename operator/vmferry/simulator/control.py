@@ -5,6 +5,7 @@ POST   /_control/hosts                      add a host (an entry of a fleet file
 DELETE /_control/hosts/{host}               take it away, whatever is on it
 POST   /_control/hosts/{host}/kill | start  its nova-compute
 PUT    /_control/hosts/{host}/knobs         set knobs, null removes one; DELETE /_control/knobs removes all
+POST   /_control/services                   add a stray service record (an entry of a fleet file); DELETE removes all
 POST   /_control/servers                    add a server that already runs (an entry of a fleet file)
 DELETE /_control/servers/{id}               it is gone at once
 POST   /_control/faults                     order a fault; DELETE /_control/faults removes all
@@ -57,6 +58,8 @@ def install(app: web.Application) -> None:
         ("POST", "/hosts/{host}/start", _start),
         ("PUT", "/hosts/{host}/knobs", _knobs),
         ("DELETE", "/knobs", _reset_knobs),
+        ("POST", "/services", _add_service),
+        ("DELETE", "/services", _remove_services),
         ("POST", "/servers", _add_server),
         ("DELETE", "/servers/{id}", _remove_server),
         ("GET", "/faults", _faults),
@@ -187,6 +190,16 @@ def _reset_knobs(_request: web.Request, cloud: Cloud, _body: Any) -> Reply:
     for host in cloud.hosts.values():
         host.knobs = {}
         lifecycle.release_held(cloud, host)
+    return Reply(204)
+
+
+def _add_service(_request: web.Request, cloud: Cloud, body: Any) -> Reply:
+    entry = fleet.StrayServiceEntry.model_validate(body)
+    return Reply(201, {"id": fleet.add_stray_service(cloud, entry).id})
+
+
+def _remove_services(_request: web.Request, cloud: Cloud, _body: Any) -> Reply:
+    cloud.stray_services.clear()
     return Reply(204)
 
 

@@ -40,6 +40,7 @@ from vmferry.simulator.model import (
     Project,
     Server,
     ServerGroup,
+    StrayService,
     User,
     Volume,
 )
@@ -94,6 +95,18 @@ class HostEntry(_Counted):
     disabled_reason: str | None = None
     forced_down: bool = False
     knobs: dict[str, float | bool | str] = {}
+
+
+class StrayServiceEntry(_Entry):
+    """A second service record of a host's name, as a host that was moved to another cell leaves behind."""
+
+    host: str = Field(min_length=1)
+    id: str | None = None
+    state: Literal["up", "down"] = "down"
+    status: Literal["enabled", "disabled"] = "enabled"
+    forced_down: bool = False
+    age_seconds: float = Field(31_536_000, ge=0, description="since its last heartbeat")
+    first: bool = Field(False, description="listed before the hosts' own services, not after them")
 
 
 class AggregateEntry(_Entry):
@@ -171,6 +184,7 @@ class Fleet(_Entry):
         UserEntry(name="operator", project="tenant"),
     ]
     hosts: list[HostEntry] = Field(min_length=1)
+    services: list[StrayServiceEntry] = []
     aggregates: list[AggregateEntry] = []
     flavors: list[FlavorEntry] = Field(min_length=1)
     images: list[ImageEntry] = []
@@ -224,6 +238,8 @@ def build(fleet: Fleet, *, speed: float | None = None, clock: Clock | None = Non
             if name in cloud.hosts:
                 raise FleetError(f"hosts: there are two named {name}")
             add_host(cloud, entry, name)
+    for service in fleet.services:
+        add_stray_service(cloud, service)
     for aggregate in fleet.aggregates:
         _add_aggregate(cloud, aggregate)
     for flavor in fleet.flavors:
@@ -276,6 +292,20 @@ def add_host(cloud: Cloud, entry: HostEntry, name: str) -> Host:
     )
     cloud.add_host(host)
     return host
+
+
+def add_stray_service(cloud: Cloud, entry: StrayServiceEntry) -> StrayService:
+    stray = StrayService(
+        id=entry.id or cloud.new_uuid(),
+        host=entry.host,
+        up=entry.state == "up",
+        forced_down=entry.forced_down,
+        disabled=entry.status == "disabled",
+        updated_at=cloud.now - entry.age_seconds,
+        first=entry.first,
+    )
+    cloud.stray_services.append(stray)
+    return stray
 
 
 def add_server(cloud: Cloud, entry: ServerEntry, name: str, host_name: str | None) -> Server:

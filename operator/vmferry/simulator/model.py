@@ -152,6 +152,21 @@ class Host:
 
 
 @dataclass(slots=True)
+class StrayService:
+    """A record of a nova-compute service that no process stands behind: left in another cell, or discovered twice."""
+
+    id: str
+    host: str
+    up: bool
+    forced_down: bool
+    disabled: bool
+    updated_at: float
+    disabled_reason: str | None = None
+    #: listed before the hosts' own services
+    first: bool = False
+
+
+@dataclass(slots=True)
 class Server:
     id: str
     number: int

@@ -50,7 +50,9 @@ def parse(hosts: Any, clusters: Any, read_at: datetime | None) -> dict[str, Host
     for host in _objects(hosts):
         name = _text(host, "id")
         if name:
-            found[name] = _host(_object(host, "info"), guests.pop(name, ()), read_at)
+            facts = _host(_object(host, "info"), guests.pop(name, ()), read_at)
+            # an id that is listed twice: no entry outvotes the other one, so what differs becomes unknown (I36)
+            found[name] = found[name].with_those_of(facts) if name in found else facts
     return found | {name: HostFacts(guest_cpu=told) for name, told in guests.items()}
 
 

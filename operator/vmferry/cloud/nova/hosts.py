@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TypeVar
 
+from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.model import Aggregate, Host, HostLook, Hypervisor, Migration, Server, Service
 from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import CloudError, parsed, reads
@@ -73,9 +74,16 @@ class HostReads(ServerReads, PlacementReads):
 
     @reads
     def service(self, host: str) -> Service | None:
-        """The nova-compute service of exactly that name; None when Nova lists none."""
+        """The nova-compute service of exactly that name; None when Nova lists none.
+
+        Raises `CloudError` where Nova lists several: none of them is believed (I36).
+        """
         raw = self._must("/os-services", {"binary": "nova-compute", "host": host})
-        return next((parsed(parse.service, one) for one in raw["services"] if one.get("host") == host), None)
+        found = [parsed(parse.service, one) for one in raw["services"] if one.get("host") == host]
+        doubt = doubtful_hosts(found, ()).get(host)
+        if doubt is not None:
+            raise CloudError(doubt.problem)
+        return found[0] if found else None
 
     @reads
     def host_migrations(self, host: str) -> list[Migration]:
@@ -95,7 +103,12 @@ class HostReads(ServerReads, PlacementReads):
         return parsed(parse.hypervisor_servers, raw)
 
     def _hypervisor_of(self, host: str) -> str | None:
-        return next((one.id for one in self.hypervisors() if one.service_host == host), None)
+        """None: there is none. Raises `CloudError` where several hypervisors name the host."""
+        found = [one for one in self.hypervisors() if one.service_host == host]
+        doubt = doubtful_hosts((), found).get(host)
+        if doubt is not None:
+            raise CloudError(doubt.problem)
+        return found[0].id if found else None
 
 
 def _unless_forbidden(read: Callable[[str], T | None], name: str) -> T | None:

@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from vmferry.cloud.actions import OUR_REASON
+from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.model import (
     CPU,
     ActionEvent,
@@ -352,7 +353,12 @@ def join_hosts(
     aggregates: Iterable[Aggregate],
     resources: Mapping[str, Resources] | None,
 ) -> dict[str, Host]:
-    """Hosts by name: service, hypervisor and resources, joined by the service's exact host name (I1)."""
+    """Hosts by name: service, hypervisor and resources, joined by the service's exact host name (I1).
+
+    Hosts whose records contradict each other are left out: see `cloud.contradictions`.
+    """
+    services, hypervisors = list(services), list(hypervisors)
+    doubtful = doubtful_hosts(services, hypervisors)
     by_host = {found.service_host: found for found in hypervisors}
     aggregates_of: dict[str, list[Aggregate]] = {}
     for one in sorted(aggregates, key=lambda found: found.id):
@@ -360,6 +366,8 @@ def join_hosts(
             aggregates_of.setdefault(name, []).append(one)
     hosts: dict[str, Host] = {}
     for found in services:
+        if found.host in doubtful:
+            continue
         its = by_host.get(found.host)
         told = resources.get(its.id) if resources is not None and its is not None else None
         hosts[found.host] = Host(

@@ -11,7 +11,7 @@ from vmferry.simulator import lifecycle
 from vmferry.simulator.clock import database
 from vmferry.simulator.cloud import CONTROLLER
 from vmferry.simulator.errors import BadRequestError, NotFoundError
-from vmferry.simulator.model import Host
+from vmferry.simulator.model import Host, StrayService
 from vmferry.simulator.nova.schema import boolean, check_object, one_of, text
 from vmferry.simulator.web import Call, Reply, Route
 
@@ -27,7 +27,11 @@ def _services(call: Call) -> Reply:
     call.only("host", "binary", since=75)
     binary, host = call.query.get("binary"), call.query.get("host")
     rows = [_controller_service(call, number, name) for number, name in enumerate(("scheduler", "conductor"), start=1)]
-    rows += [_service_view(call, entry) for entry in call.cloud.hosts.values()]
+    own = [_service_view(call, entry) for entry in call.cloud.hosts.values()]
+    strays = call.cloud.stray_services
+    rows += [_stray_view(call, one) for one in strays if one.first]
+    rows += own
+    rows += [_stray_view(call, one) for one in strays if not one.first]
     rows = [row for row in rows if binary in (None, "", row["binary"]) and host in (None, "", row["host"])]
     return Reply(200, {"services": rows})
 
@@ -60,6 +64,24 @@ def _service_view(call: Call, host: Host) -> dict[str, Any]:
     return row | ({"forced_down": host.forced_down} if call.since(11) else {})
 
 
+def _stray_view(call: Call, stray: StrayService) -> dict[str, Any]:
+    row = {
+        "binary": "nova-compute",
+        "host": stray.host,
+        "id": stray.id,
+        "zone": call.cloud.zone_of(stray.host),
+        "status": "disabled" if stray.disabled else "enabled",
+        "state": "up" if stray.up else "down",
+        "updated_at": database(stray.updated_at),
+        "disabled_reason": stray.disabled_reason,
+    }
+    return row | ({"forced_down": stray.forced_down} if call.since(11) else {})
+
+
+def _stray(call: Call) -> StrayService | None:
+    return next((one for one in call.cloud.stray_services if one.id == call.params["id"]), None)
+
+
 def _find_service(call: Call) -> Host:
     service_id = call.params["id"]
     if not _is_uuid(service_id):
@@ -84,6 +106,12 @@ def _update_service(call: Call) -> Reply:
     reason = body.get("disabled_reason")
     if "disabled_reason" in body:
         text("disabled_reason", reason, shortest=1, longest=255)
+    stray = _stray(call)
+    if stray is not None:
+        if "status" in body:
+            stray.disabled, stray.disabled_reason = body["status"] == "disabled", reason
+        stray.forced_down = bool(body.get("forced_down", stray.forced_down))
+        return Reply(200, {"service": _stray_view(call, stray)})
     host = _find_service(call)
     if body.get("status") == "enabled" and reason:
         raise BadRequestError("Specifying 'disabled_reason' with status 'enabled' is invalid.")
@@ -143,6 +171,9 @@ def _update_service_by_name(call: Call) -> Reply:
 
 def _delete_service(call: Call) -> Reply:
     call.require(f"{_SERVICES}:delete")
+    if (stray := _stray(call)) is not None:
+        call.cloud.stray_services.remove(stray)
+        return Reply(204)
     lifecycle.remove_service(call.cloud, _find_service(call))
     return Reply(204)
 
