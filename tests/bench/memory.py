@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from tests.bench.clock import note
-from tests.bench.scene import GROUP, Scene, Wish, scene
+from tests.bench.scene import GROUP, PATH, Scene, Wish, scene
 
 #: of the batch
 HOSTS, SERVERS, REQUESTS = 2_500, 50_000, 1_000
@@ -25,6 +25,8 @@ CHURN_SECONDS = 900
 WARM_UP = 1 / 3
 #: seconds of one round of the churn, and what begins in it
 ROUND, MOVES, BOOTS = 10, 30, 9
+#: rounds after which a request that has not ended is withdrawn
+KEPT = 12
 
 
 @cache
@@ -45,7 +47,7 @@ def batch_mib() -> float:
 @cache
 def churn_mib_an_hour(seconds: float = CHURN_SECONDS) -> float:
     """How fast the operator's memory grows while requests, servers and drains come and go, by least squares."""
-    policy = {**_policy(CHURN_HOSTS), "limits": _limits(30), "ttlAfterFinished": "20s"}
+    policy = {**_policy(CHURN_HOSTS), "limits": _limits(100), "ttlAfterFinished": "20s"}
     policy["maintenance"] = {"maxHostsPerCluster": 10}
     with scene(Scene, _fleet(CHURN_HOSTS, CHURN_SERVERS), policy) as found:
         return _churn(found, seconds)
@@ -74,12 +76,20 @@ def _churn(found: Scene, seconds: float) -> float:
         samples.append((now, found.resident_mib()))
         if now // 60 >= minutes:
             minutes += 1
+            _withdraw(found, rounds - KEPT)
             note(f"{now:5.0f} s: {samples[-1][1]:.1f} MiB, {len(found.statuses())} VMMigrations")
         time.sleep(max(0.0, rounds * ROUND - (time.monotonic() - begun)))
     late = [sample for sample in samples if sample[0] >= seconds * WARM_UP]
     slope = statistics.linear_regression([at for at, _ in late], [mib for _, mib in late]).slope * 3600
     note(f"{rounds} rounds of {MOVES} requests, {BOOTS} servers and a drain: {slope:+.1f} MiB an hour")
     return slope
+
+
+def _withdraw(found: Scene, before: int) -> None:
+    """Delete requests of earlier rounds that have not ended: their servers are gone, or the machine is too slow."""
+    for name, status in found.statuses().items():
+        if int(name.split("-")[1]) < before and "completedAt" not in status:
+            found.call("DELETE", f"{PATH}/{name}")
 
 
 def _drain(found: Scene, host: str, released: str | None) -> None:
