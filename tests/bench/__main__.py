@@ -6,6 +6,7 @@ is one row in `FIGURES` and one line in README.md.
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -70,4 +71,6 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    # what a figure has started is stopped on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main(sys.argv[1:])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import statistics
 import sys
 import time
@@ -130,4 +131,5 @@ def _fleet(hosts: int, servers: int) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     churn_mib_an_hour(float(sys.argv[1]))
