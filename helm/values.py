@@ -50,6 +50,10 @@ class CloudAccess(_Section):
     ca_cert: str
 
 
+class HealthServer(_Section):
+    address: Annotated[str, Field(min_length=1)]
+
+
 class Crds(_Section):
     install: bool
     keep: bool
@@ -103,6 +107,7 @@ class Values(_Section):
     fullname_override: NameOrEmpty
     cloud: CloudAccess
     config: Opaque
+    health: HealthServer
     crds: Crds
     uninstall_check: Switch
     service_account: ServiceAccount

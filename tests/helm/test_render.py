@@ -172,7 +172,7 @@ def test_the_definitions_are_those_of_crds_and_stay(plain: Objects) -> None:
 def test_the_default_configuration_is_the_operators_own(plain: Objects) -> None:
     given = yaml.safe_load(one(plain, "ConfigMap")["data"]["config.yaml"])
     assert given.pop("cloud") == {"name": "openstack", "cloudsFile": "/etc/vmferry/cloud/clouds.yaml"}
-    assert given.pop("health") == {"address": "0.0.0.0", "port": 8080}
+    assert given.pop("health") == {"address": "*", "port": 8080}
     assert parse(given, {"POD_NAMESPACE": NAMESPACE}) == Config()
 
 

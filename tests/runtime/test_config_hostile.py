@@ -169,7 +169,7 @@ def test_a_number_that_python_cannot_print_is_told(field: tuple[str, ...]) -> No
     judged(caught.value, "configuration")
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "fe80::1%eth0", "localhost", "vmferry.example.org"])
+@pytest.mark.parametrize("address", ["*", "0.0.0.0", "::", "fe80::1%eth0", "localhost", "vmferry.example.org"])
 def test_addresses_that_can_be_listened_on(address: str) -> None:
     assert parse({"health": {"address": address}}, {}).health.address == address
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 
 import aiohttp
+import pytest
 
 from vmferry.runtime import metrics
 from vmferry.runtime.config import LogFormat
@@ -29,6 +31,27 @@ def test_a_line_is_json_and_says_what_it_is_about() -> None:
 
 def test_a_line_of_text_says_what_it_is_about() -> None:
     assert line(LogFormat.TEXT).endswith("password=[redacted] told [object=VMMigration/team/web server=1111]")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+async def test_a_pod_of_either_family_can_be_probed(host: str) -> None:
+    if "[" in host and not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6")
+    server = HealthServer(Health(), "*", 0)
+    port = await server.start()
+    try:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{host}:{port}/healthz") as answer:
+            assert await answer.text() == "ok\n"
+    finally:
+        await server.stop()
+
+
+async def test_a_machine_without_ipv6_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
+    server = HealthServer(Health(), "*", 0)
+    port = await server.start()
+    await server.stop()
+    assert port > 0
 
 
 async def test_the_probes_say_why_not() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubernetes.aio.client import Configuration
 
+from vmferry.runtime.access import Access, Keeper
+from vmferry.runtime.connection import Connection
 from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kind
 from vmferry.runtime.kube import Kube, KubeError
 
@@ -29,7 +30,7 @@ class Calls:
 
 @pytest.fixture
 async def calls(monkeypatch: pytest.MonkeyPatch) -> Any:
-    kube = Kube(Configuration())
+    kube = Kube(Connection(Keeper(lambda _: Access("http://127.0.0.1:1"))))
     calls = Calls()
     monkeypatch.setattr(kube, "_objects", calls)
     yield kube, calls

@@ -66,7 +66,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- $own := dict
   "cloud" (dict "name" .Values.cloud.name "cloudsFile" "/etc/vmferry/cloud/clouds.yaml")
-  "health" (dict "address" "0.0.0.0" "port" 8080)
+  "health" (dict "address" .Values.health.address "port" 8080)
   "policy" (dict "maintenance" (dict "namespace" $drains)) -}}
 {{ toYaml (mergeOverwrite (deepCopy .Values.config) $own) }}
 {{- end }}

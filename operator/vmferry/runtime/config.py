@@ -109,6 +109,10 @@ File = Annotated[Path, AfterValidator(_no_nul)]
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{1,45}(%[\w.-]{1,15})?|[0-9A-Za-z_-]{1,63}(\.[0-9A-Za-z_-]{1,63}){0,7}", re.ASCII)
 
 
+#: the same for all of them, of both families
+EVERY_ADDRESS = "*"
+
+
 class Cloud(_Section):
     """Which cloud of which clouds.yaml."""
 
@@ -380,14 +384,16 @@ class Log(_Section):
 class Health(_Section):
     """Where /healthz, /readyz and /metrics are served; loopback unless told otherwise."""
 
-    address: Annotated[str, told("The address to listen on; a Pod needs 0.0.0.0.")] = "127.0.0.1"
+    address: Annotated[str, told("The address to listen on; * is every address, IPv4 and IPv6, as a Pod needs.")] = (
+        "127.0.0.1"
+    )
     port: Annotated[int, Field(ge=0, le=65535), told("The port; 0: a free one, which the log tells.")] = 8080
 
     @field_validator("address")
     @classmethod
     def _can_be_listened_on(cls, text: str) -> str:
-        if _ADDRESS.fullmatch(text) is None:
-            raise ValueError("must be an IP address or the name of a host")
+        if text != EVERY_ADDRESS and _ADDRESS.fullmatch(text) is None:
+            raise ValueError("must be an IP address, the name of a host, or *")
         return text
 
 

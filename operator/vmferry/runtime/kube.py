@@ -1,24 +1,23 @@
 """The few calls to the Kubernetes API, as plain JSON bodies.
 
-`kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), a response of
-`CustomObjectsApi` is the JSON itself, and it knows kubeconfigs, exec plugins and in-cluster tokens. Events and Leases
-go through the same generic door, for it serves any group. What is set by hand: a timeout on every call, and no
-retries, which the work queue does better because it looks again first.
+`kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), and a response of
+`CustomObjectsApi` is the JSON itself. Events and Leases go through the same generic door, for it serves any group.
+What is set by hand: a timeout on every call, and no retries, which the work queue does better because it looks again
+first. How the server is reached, and as whom, is `connection`'s business.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import (
     ApiClient,
     Configuration,
@@ -28,25 +27,44 @@ from kubernetes.aio.client import (
     V1Preconditions,
 )
 from kubernetes.aio.client.exceptions import ApiException
-from kubernetes.aio.config import kube_config
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
+from vmferry.runtime import trouble
+from vmferry.runtime.access import AccessError, Keeper, load
+from vmferry.runtime.connection import Connection
 from vmferry.runtime.kinds import Key, Kind
-from vmferry.runtime.kubeconfig import BROKEN, hide_credentials, keep_keys_in_memory, unusable
 from vmferry.runtime.measures import kubernetes_call
 from vmferry.runtime.store import Body
+from vmferry.runtime.streaks import Streaks
 
 #: seconds for one call, and for one page of a list
 CALL_SECONDS = 15.0
 LIST_SECONDS = 60.0
 PAGE = 500
 FIELD_MANAGER = "vmferry"
+#: seconds that writes may be refused before it counts, and after which it is forgotten when nobody tries any more
+WRITES_PATIENCE = 60.0
+WRITES_SILENCE = 600.0
 #: group and version of Leases
 COORDINATION = ("coordination.k8s.io", "v1")
 
 
 class KubeError(Exception):
-    """A call failed; the message says which and why, in the server's words."""
+    """A call failed; the message says which and why, in the server's words.
+
+    `trouble` says it in words of ours, for those who may not see what the server answers.
+    """
+
+    def __init__(self, message: str, trouble: str | None = None) -> None:
+        super().__init__(message)
+        self._trouble = trouble
+
+    @property
+    def trouble(self) -> str:
+        """Of an error that was raised from another one: that one's."""
+        if self._trouble is None and isinstance(self.__cause__, KubeError):
+            return self.__cause__.trouble
+        return self._trouble or "an answer that is not understood, see the log"
 
 
 class ConflictError(KubeError):
@@ -65,63 +83,37 @@ class InvalidError(KubeError):
     """The server refuses the content (422): a repetition would not help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What kopf needs to log in as the same user."""
-
-    server: str
-    ca_path: str | None
-    insecure: bool
-    token: str | None
-    certificate_path: str | None
-    private_key_path: str | None
-
-
 class Kube:
     """The Kubernetes API for the objects that the operator serves. Close it at the end."""
 
-    def __init__(self, configuration: Configuration) -> None:
-        self._configuration = configuration
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        #: writes that fail again and again; a conflict is none, nor is an Event that is lost
+        self.writes = Streaks(WRITES_PATIENCE, failures=3, silence=WRITES_SILENCE)
+        configuration = Configuration(host=connection.access.server)
+        configuration.retries = None
         self._client = ApiClient(configuration)
+        self._session = connection.session()
+        rest: Any = self._client.rest_client
+        rest.pool_manager = self._session
         self._objects = CustomObjectsApi(self._client)
         self._core = CoreV1Api(self._client)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Kube:
         """By the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's kubeconfig."""
-        configuration = Configuration()
-        path = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG")
-        keep_keys_in_memory(kube_config)
+        path = str(kubeconfig) if kubeconfig else None
         try:
-            if path is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-                kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            else:
-                await kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
-                    config_file=path, client_configuration=configuration
-                )
-        except (kubernetes_config.ConfigException, OSError, *BROKEN) as error:
-            raise KubeError(unusable(error, path)) from error
-        configuration.retries = None
-        hide_credentials(configuration)
-        return cls(configuration)
+            # an exec plug-in may take its time
+            return cls(Connection(await asyncio.to_thread(Keeper, lambda context: load(path, context))))
+        except AccessError as error:
+            raise KubeError(str(error)) from error
 
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def credentials(self) -> Credentials:
-        """As they are now: an in-cluster token is read again once it is old."""
-        header = await self._configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
-        return Credentials(
-            server=self._configuration.host,
-            ca_path=self._configuration.ssl_ca_cert,
-            insecure=not self._configuration.verify_ssl,
-            token=header.split(" ", 1)[-1].strip() if header else None,
-            certificate_path=self._configuration.cert_file,
-            private_key_path=self._configuration.key_file,
-        )
-
     async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
-        async with _told(f"get {key}", "get", kind.plural):
+        async with self._told(f"get {key}", "get", kind.plural):
             return await self._call("get", kind, key.namespace, key.name)
 
     async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
@@ -132,7 +124,7 @@ class Kube:
         for namespace in (namespaces if kind.namespaced else ()) or (None,):
             page: str | None = None
             while True:
-                async with _told(f"list {kind.plural}", "list", kind.plural):
+                async with self._told(f"list {kind.plural}", "list", kind.plural):
                     answer = await self._call(
                         "list", kind, namespace, limit=PAGE, _continue=page, _request_timeout=LIST_SECONDS
                     )
@@ -145,7 +137,7 @@ class Kube:
         """Raises AlreadyExistsError where there is an object of that name."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
-        async with _told(f"create {kind.name} {metadata['name']}", "create", kind.plural):
+        async with self._told(f"create {kind.name} {metadata['name']}", "create", kind.plural):
             return await self._call(
                 "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
             )
@@ -159,7 +151,7 @@ class Kube:
             "metadata": {**place, "name": key.name, "resourceVersion": version},
             "status": status,
         }
-        async with _told(f"write the status of {key}", "update", f"{kind.plural}/status"):
+        async with self._told(f"write the status of {key}", "update", f"{kind.plural}/status"):
             return await self._call(
                 "replace",
                 kind,
@@ -178,7 +170,7 @@ class Kube:
             {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
         ]
         try:
-            async with _told(f"write the finalizers of {key}", "patch", kind.plural):
+            async with self._told(f"write the finalizers of {key}", "patch", kind.plural):
                 return await self._call(
                     "patch",
                     kind,
@@ -199,7 +191,7 @@ class Kube:
         options = V1DeleteOptions(
             preconditions=V1Preconditions(uid=uid, resource_version=version), propagation_policy="Background"
         )
-        async with _told(f"delete {key}", "delete", kind.plural):
+        async with self._told(f"delete {key}", "delete", kind.plural):
             answer = await self._call("delete", kind, key.namespace, key.name, body=options)
         return answer if answer.get("kind") == kind.name else None
 
@@ -214,7 +206,7 @@ class Kube:
         return _body(await call(GROUP, VERSION, *place, kind.plural, *rest, **options))
 
     async def get_lease(self, namespace: str, name: str) -> Body:
-        async with _told(f"get the Lease {name}", "get", "leases"):
+        async with self._told(f"get the Lease {name}", "get", "leases"):
             return _body(
                 await self._objects.get_namespaced_custom_object(
                     *COORDINATION, namespace, "leases", name, _request_timeout=CALL_SECONDS
@@ -226,7 +218,7 @@ class Kube:
         name = body["metadata"]["name"]
         options: dict[str, Any] = {"field_manager": FIELD_MANAGER, "_request_timeout": CALL_SECONDS}
         new = "resourceVersion" not in body["metadata"]
-        async with _told(f"write the Lease {name}", "create" if new else "update", "leases"):
+        async with self._told(f"write the Lease {name}", "create" if new else "update", "leases"):
             if new:
                 created = await self._objects.create_namespaced_custom_object(
                     *COORDINATION, namespace, "leases", body, **options
@@ -241,46 +233,84 @@ class Kube:
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         """Delete the Lease, if it is this one and still at that resourceVersion."""
         options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid, resource_version=version))
-        async with _told(f"delete the Lease {name}", "delete", "leases"):
+        async with self._told(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
             )
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         """Its data."""
-        async with _told(f"get the ConfigMap {name}", "get", "configmaps"):
+        async with self._told(f"get the ConfigMap {name}", "get", "configmaps"):
             found = await self._core.read_namespaced_config_map(name, namespace, _request_timeout=CALL_SECONDS)
         return dict(found.data or {})
 
+    async def document(self, path: str) -> Body:
+        """What the API server tells of itself at this path, such as /openapi/v3."""
+        async with self._told(f"get {path}", "get", path.split("/")[1]):
+            answer = await self._session.request(
+                "GET",
+                f"{self.connection.access.server}{path}",
+                headers={"Accept": "application/json"},
+                timeout=aiohttp.ClientTimeout(CALL_SECONDS),
+            )
+            async with answer:
+                text = await answer.text()
+                if answer.status != HTTPStatus.OK:
+                    raise ApiException(status=answer.status, reason=answer.reason, body=text)
+        try:
+            return _body(json.loads(text))
+        except ValueError as error:
+            raise KubeError(f"cannot get {path}: the answer is no JSON") from error
+
     async def create_event(self, namespace: str, body: Body) -> None:
         """An Event of events.k8s.io/v1."""
-        async with _told("write an event", "create", "events"):
+        async with self._told("write an event", "create", "events"):
             await self._objects.create_namespaced_custom_object(
                 "events.k8s.io", "v1", namespace, "events", body, _request_timeout=CALL_SECONDS
             )
 
+    @asynccontextmanager
+    async def _told(self, what: str, verb: str, resource: str) -> AsyncIterator[None]:
+        """Turn what may go wrong in a call into a KubeError that says what was tried; measure it, and remember it."""
+        code: int | None = None
+        begun = time.monotonic()
+        try:
+            yield
+            code = 200
+        except ApiException as error:
+            code = error.status
+            told = _status(error)
+            wrong = (
+                AlreadyExistsError if told.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
+            )
+            words = str(told.get("message", error.reason))[:1000]
+            raise wrong(f"cannot {what}: {error.status} {words}", trouble.of_status(error.status)) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise KubeError(
+                f"cannot {what}: {type(error).__name__} {error}".rstrip(), trouble.of_error(error)
+            ) from error
+        finally:
+            kubernetes_call(verb, resource, code, time.monotonic() - begun)
+            self._remember(verb, resource, code)
+
+    def _remember(self, verb: str, resource: str, code: int | None) -> None:
+        if verb in ("get", "list") or resource == "events":
+            return
+        if code in _REFUSED or (code == HTTPStatus.NOT_FOUND and verb == "create"):
+            self.writes.bad(f"{verb} {resource}", trouble.of_status(code))
+        elif code is not None and code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            self.writes.good(f"{verb} {resource}")
+
+
+#: what a repetition does not cure
+_REFUSED = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
 
 _ERRORS: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
-
-
-@asynccontextmanager
-async def _told(what: str, verb: str, resource: str) -> AsyncIterator[None]:
-    """Turn what may go wrong in a call into a KubeError that says what was tried; measure it."""
-    code: int | None = None
-    begun = time.monotonic()
-    try:
-        yield
-        code = 200
-    except ApiException as error:
-        code = error.status
-        told = _status(error)
-        wrong = AlreadyExistsError if told.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
-        words = str(told.get("message", error.reason))[:1000]
-        raise wrong(f"cannot {what}: {error.status} {words}") from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise KubeError(f"cannot {what}: {type(error).__name__} {error}".rstrip()) from error
-    finally:
-        kubernetes_call(verb, resource, code, time.monotonic() - begun)
 
 
 def _status(error: ApiException) -> Body:

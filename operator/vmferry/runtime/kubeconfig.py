@@ -57,12 +57,6 @@ def keep_keys_in_memory(module: ModuleType) -> None:
     vars(module)[writes_files] = create
 
 
-def hide_credentials(configuration: Any) -> None:
-    """Take what a client's configuration logs in with out of every log line and message."""
-    SECRETS.add(configuration.password)
-    SECRETS.follow("token of Kubernetes", lambda: [key.rsplit(" ", 1)[-1] for key in configuration.api_key.values()])
-
-
 def _in_memory(data: bytes) -> str:
     # never closed: the clients read it again for each new connection
     number = os.memfd_create("vmferry", os.MFD_CLOEXEC)

@@ -19,13 +19,14 @@ from vmferry.runtime import metrics
 from vmferry.runtime.allocator import limit_arenas
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
+from vmferry.runtime.definitions import Definitions
 from vmferry.runtime.elector import Elector, identity
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.kinds import KINDS, Key, Kinds
-from vmferry.runtime.kube import Kube, KubeError
+from vmferry.runtime.kube import WRITES_SILENCE, Kube, KubeError
 from vmferry.runtime.measures import cloud_call
 from vmferry.runtime.pauses import Pauses
 from vmferry.runtime.probe_server import HealthServer
@@ -34,6 +35,7 @@ from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resync import Resync
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, key_of, version_of
+from vmferry.runtime.streaks import Streaks
 from vmferry.runtime.waking import Waker
 from vmferry.runtime.watch import Watch
 from vmferry.runtime.workers import work
@@ -41,6 +43,8 @@ from vmferry.runtime.workers import work
 #: seconds after which a thread that parses the cloud's answers lets the event loop go on; Python's own 5 ms would be
 #: waited for at each of the dozens of steps of a look
 SWITCH_SECONDS = 0.0005
+#: for how long every reconcile may fail before the operator is not ready
+FAILING_PATIENCE = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +88,7 @@ class Operator:
         )
         self.store = Store(kinds, self._waker)
         self._inventory = Inventory(self.store, self.queue, cloud, self.health)
+        self._failing = Streaks(FAILING_PATIENCE, failures=3, silence=WRITES_SILENCE)
         #: where health is served, once it is
         self.port: int | None = None
 
@@ -104,7 +109,7 @@ class Operator:
         config = self._config
         policy = config.policy.rules()
         resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health)
-        watch = Watch(self._kinds, config.namespaces, kube.credentials, self._on_event)
+        watch = Watch(self._kinds, config.namespaces, kube.connection, self._on_event)
         elector = self._elector(kube)
         fence = Fence(kube, elector.term if elector else lambda: 0)
         switch = StopSwitch(kube, config.namespace, config.stop_switch, self._look_at_all)
@@ -119,7 +124,8 @@ class Operator:
             policy=policy,
             switch=switch,
         )
-        self._check_health(resync, elector)
+        definitions = Definitions(kube.document, lambda: kube.writes.failing)
+        self._check_health(resync, elector, watch, kube, definitions)
         self._cloud.subscribe(self._waker.changed)
         await self._cloud.start()
         listing = asyncio.create_task(resync.run(config.resync), name="resync")
@@ -135,11 +141,16 @@ class Operator:
             if not stop.is_set() and not listing.done():
                 await switch.look()
                 loops.append(asyncio.create_task(switch.run(), name="stop switch"))
+                loops.append(asyncio.create_task(definitions.run(), name="definitions"))
                 watch.start()
                 self.health.alive_if("watch", lambda: None if watch.alive else "it has ended")
                 for number in range(config.workers):
                     name = f"worker {number}"
-                    workers.append(asyncio.create_task(work(name, self.queue, reconciler.look, self.health), name=name))
+                    workers.append(
+                        asyncio.create_task(
+                            work(name, self.queue, reconciler.look, self.health, self._failing), name=name
+                        )
+                    )
                 if elector is not None:
                     loops.append(asyncio.create_task(elector.run(), name="leader election"))
                 parts = [listing, stopping, ending, *workers, *loops]
@@ -211,7 +222,10 @@ class Operator:
         if self.store.freed(self._cloud.snapshot):
             self._waker.freed()
 
-    def _check_health(self, resync: Resync, elector: Elector | None) -> None:
+    def _check_health(
+        self, resync: Resync, elector: Elector | None, watch: Watch, kube: Kube, definitions: Definitions
+    ) -> None:
+        """Ready means that work gets done. No check repeats what somebody else has answered: see `trouble`."""
         if elector is not None:
             self.health.say(elector.standby)
         longest = self._config.policy.max_view_age
@@ -227,7 +241,11 @@ class Operator:
             return f"{seen}: {trouble_class(snapshot.trouble)}"
 
         self.health.ready_if("cloud", view)
-        self.health.ready_if("kubernetes", lambda: "the objects cannot be listed" if resync.trouble else None)
+        self.health.ready_if("kubernetes", lambda: resync.trouble)
+        self.health.ready_if("watch", watch.down.trouble)
+        self.health.ready_if("definitions", lambda: definitions.trouble)
+        self.health.ready_if("writes", kube.writes.trouble)
+        self.health.ready_if("reconciles", self._failing.trouble)
 
     def _verdict(self, stop: asyncio.Event, parts: Sequence[asyncio.Task[Any]]) -> int:
         for part in parts:

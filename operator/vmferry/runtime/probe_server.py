@@ -11,6 +11,7 @@ import asyncio
 import concurrent.futures
 import logging
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Metric, generate_latest
 
+from vmferry.runtime.config import EVERY_ADDRESS
 from vmferry.runtime.health import Health
 
 #: bytes of a request's first line and of its header lines, all together
@@ -99,7 +101,11 @@ class HealthServer:
 
     async def _serve(self) -> None:
         self._loop, self._stopping, self._measuring = asyncio.get_running_loop(), asyncio.Event(), asyncio.Lock()
-        server = await asyncio.start_server(self._connected, self._address, self._port, limit=HEAD_BYTES)
+        every = self._address == EVERY_ADDRESS
+        place: dict[str, Any] = (
+            {"sock": every_address(self._port)} if every else {"host": self._address, "port": self._port}
+        )
+        server = await asyncio.start_server(self._connected, limit=HEAD_BYTES, **place)
         async with server:
             self._bound.set_result(server.sockets[0].getsockname()[1])
             await self._stopping.wait()
@@ -183,6 +189,16 @@ class HealthServer:
         future = asyncio.run_coroutine_threadsafe(asked, self._main)
         async with asyncio.timeout(LOOP_SECONDS):
             return await asyncio.wrap_future(future)
+
+
+def every_address(port: int) -> socket.socket:
+    """One socket for all addresses of both families, so that one port serves a Pod with either, or both.
+
+    Raises OSError when the port is taken.
+    """
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
 
 
 class _Counted(CollectorRegistry):

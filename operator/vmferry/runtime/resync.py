@@ -62,7 +62,7 @@ class Resync:
                     await self.list(kind)
             except KubeError as error:
                 logger.warning("%s", error)
-                self.trouble = str(error)
+                self.trouble = error.trouble
                 await self._rest(RETRY_SECONDS)
             else:
                 self.trouble = None

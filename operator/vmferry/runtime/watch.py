@@ -12,20 +12,26 @@ import asyncio
 import itertools
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import kopf
 
 from vmferry.resources.base import GROUP, VERSION
+from vmferry.runtime import trouble
+from vmferry.runtime.connection import Connection
 from vmferry.runtime.kinds import Kinds
-from vmferry.runtime.kube import PAGE, Credentials
+from vmferry.runtime.kube import PAGE
 from vmferry.runtime.store import Body
+from vmferry.runtime.streaks import Streaks
 
 #: of a kind: what happened (ADDED, MODIFIED, DELETED, None for what was there before) and the body
 OnEvent = Callable[[str, str | None, Body], None]
 
 STOP_SECONDS = 10.0
+#: how long a watch may be down before the operator is not ready; an API server that restarts takes less
+PATIENCE = 30.0
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +71,14 @@ class Watch:
         self,
         kinds: Kinds,
         namespaces: Sequence[str],
-        credentials: Callable[[], Awaitable[Credentials]],
+        connection: Connection,
         on_event: OnEvent,
     ) -> None:
         self._kinds = kinds
         self._namespaces = namespaces
-        self._credentials = credentials
+        self._connection = connection
+        #: watches that were never connected, or are down
+        self.down = Streaks(PATIENCE)
         self._on_event = on_event
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -83,6 +91,8 @@ class Watch:
 
     def start(self) -> None:
         self._loop = asyncio.get_running_loop()
+        for name in self._names():
+            self.down.bad(name, "not connected yet")
         self._thread.start()
 
     async def stop(self) -> None:
@@ -107,6 +117,8 @@ class Watch:
             await kopf.operator(
                 registry=self._registry(),
                 settings=settings(),
+                # only peers would ask for it; by itself kopf asks who the user is, and a container's has no name
+                identity=cast(Any, "vmferry"),
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
@@ -118,22 +130,35 @@ class Watch:
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
-        async def login(**_: Any) -> kopf.ConnectionInfo:
-            ours = await self._credentials()
-            return kopf.ConnectionInfo(
-                server=ours.server,
-                ca_path=ours.ca_path,
-                insecure=ours.insecure,
-                scheme="Bearer" if ours.token else None,
-                token=ours.token,
-                certificate_path=ours.certificate_path,
-                private_key_path=ours.private_key_path,
-            )
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            # lasts as long as the watch: it renews its credentials by itself
+            session: Any = self._connection.session(watching=self._answered)
+            return kopf.AiohttpSession(server=self._connection.access.server, aiohttp_session=session)
 
         kopf.on.login(registry=registry)(login)
         for kind in self._kinds.values():
             kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id="seen", param=kind.name)(self._seen)
         return registry
+
+    def _names(self) -> list[str]:
+        """One for each watch that there should be."""
+        return [
+            _name(kind.plural, namespace)
+            for kind in self._kinds.values()
+            for namespace in ((self._namespaces if kind.namespaced else ()) or (None,))
+        ]
+
+    def _answered(self, url: str, outcome: BaseException | int | None) -> None:
+        """A request of kopf's: one for a watch that is answered ends its trouble, any that fails is one."""
+        place = urlsplit(url)
+        parts = place.path.strip("/").split("/")
+        namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts[:-1] else None
+        name = _name(parts[-1], namespace)
+        if outcome is not None:
+            for one in [name] if name in self._names() else self._names():
+                self.down.bad(one, trouble.describe(outcome))
+        elif "watch" in parse_qs(place.query):
+            self.down.good(name)
 
     async def _seen(self, *, event: Any, param: Any = None, **_: Any) -> None:
         self._hand_over(self._on_event, param, event["type"], event["object"])
@@ -143,6 +168,10 @@ class Watch:
             self._loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
             logger.debug("an event came after the end")
+
+
+def _name(plural: str, namespace: str | None) -> str:
+    return f"watch of {plural}" + (f" in {namespace}" if namespace else "")
 
 
 def _not_about_signals(record: logging.LogRecord) -> bool:

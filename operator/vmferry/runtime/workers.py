@@ -13,17 +13,25 @@ from vmferry.runtime.kinds import Key
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import QueueClosedError, WorkQueue
+from vmferry.runtime.streaks import Streaks
 
 #: seconds between two signs of life of a worker that has nothing to do
 BEAT = 10.0
+
+#: what fails, in `failing`
+RECONCILES = "all reconciles fail"
 
 Look = Callable[[Key], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
 
-async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health) -> None:
-    """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker."""
+async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health, failing: Streaks | None = None) -> None:
+    """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker.
+
+    `failing` is told what becomes of each that reaches Kubernetes, or fails by a fault of ours.
+    """
+    failing = failing or Streaks(0.0)
     while True:
         health.beat(name)
         try:
@@ -38,13 +46,13 @@ async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health) -> 
         failed = True
         try:
             with about({"object": str(key)}), metrics.PASS_SECONDS.labels(key.kind).time():
-                failed = await _failed(look, key)
+                failed = await _failed(look, key, failing)
         finally:
             metrics.PASSES.labels(key.kind, "failed" if failed else "done").inc()
             queue.done(key, failed=failed)
 
 
-async def _failed(look: Look, key: Key) -> bool:
+async def _failed(look: Look, key: Key, failing: Streaks) -> bool:
     try:
         await look(key)
     except CloudError as error:
@@ -52,8 +60,11 @@ async def _failed(look: Look, key: Key) -> bool:
             logger.warning("the look has failed, again later: %s", error)
     except KubeError as error:
         logger.warning("the look has failed, again later: %s", error)
-    except Exception:
+        failing.bad(RECONCILES, error.trouble)
+    except Exception as error:
         logger.exception("the look has failed, again later")
+        failing.bad(RECONCILES, f"an unexpected {type(error).__name__}, see the log")
     else:
+        failing.good(RECONCILES)
         return False
     return True

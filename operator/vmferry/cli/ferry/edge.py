@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import urllib3.exceptions
-from kubernetes import client, config
+from kubernetes import client
 from kubernetes.client.exceptions import ApiException
-from kubernetes.config import kube_config
 
 from vmferry.cli.ferry.kube import (
     FIELD_MANAGER,
@@ -26,12 +23,12 @@ from vmferry.cli.ferry.kube import (
 from vmferry.resources.base import GROUP, VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.runtime.kubeconfig import BROKEN, hide_credentials, keep_keys_in_memory, unusable
+from vmferry.runtime.access import AccessError, Keeper, load
+from vmferry.runtime.socks import SYNCHRONOUS, require
 
 #: seconds for one call
 CALL_SECONDS = 30.0
 PAGE = 500
-_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _KINDS: dict[str, Kind] = {kind.KIND: kind for kind in (VMMigration, HostMaintenance)}
 
 
@@ -111,33 +108,35 @@ class RealKube:
 
 def connect(kubeconfig: str | None, context: str | None) -> RealKube:
     """By --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises FerryError."""
-    configuration = client.Configuration()
-    path = kubeconfig or os.environ.get("KUBECONFIG") or None
-    keep_keys_in_memory(kube_config)
-    default = Path(config.KUBE_CONFIG_DEFAULT_LOCATION).expanduser()
     try:
-        if path is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ and not default.exists():
-            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-            namespace = _POD_NAMESPACE.read_text(encoding="utf-8").strip()
-        else:
-            namespace = _namespace_of(path, context)
-            config.load_kube_config(  # type: ignore[no-untyped-call]
-                config_file=path, context=context, client_configuration=configuration
-            )
-    except (config.ConfigException, OSError, *BROKEN) as error:
-        raise FerryError(unusable(error, path)) from error
+        # the context that is current now is used to the end
+        keeper = Keeper(lambda known: load(kubeconfig, known or context, prefer_pod=False))
+        require(keeper.access, SYNCHRONOUS)
+        return RealKube(_configuration(keeper), keeper.access.namespace)
+    except (AccessError, OSError, ValueError) as error:  # certificates that are none
+        raise FerryError(str(error)) from error
+
+
+def _configuration(keeper: Keeper) -> Any:
+    """As the generated client wants it, with credentials that are read again before they expire."""
+    access = keeper.access
+    configuration: Any = client.Configuration(host=access.server)
+    configuration.ssl_ca_cert = access.ca_path
+    configuration.verify_ssl = not access.insecure
+    configuration.cert_file, configuration.key_file = access.certificate_path, access.private_key_path
+    configuration.tls_server_name = access.server_name
+    # NO_PROXY has been heeded already
+    configuration.proxy, configuration.no_proxy = access.proxy, None
     # ours are few, and each is told at once
     configuration.retries = False
-    hide_credentials(configuration)
-    return RealKube(configuration, namespace)
+    if access.authorization:
 
+        def renew(configuration: Any) -> None:
+            configuration.api_key["BearerToken"] = keeper.fresh().authorization or ""
 
-def _namespace_of(path: str | None, context: str | None) -> str:
-    contexts, active = config.list_kube_config_contexts(config_file=path)  # type: ignore[no-untyped-call]
-    chosen = next((one for one in contexts if one["name"] == context), None) if context else active
-    if chosen is None:
-        raise FerryError(f"the kubeconfig has no context {context}")
-    return str(chosen["context"].get("namespace") or "default")
+        configuration.api_key["BearerToken"] = access.authorization
+        configuration.refresh_api_key_hook = renew
+    return configuration
 
 
 def _kind(body: Body) -> Kind:

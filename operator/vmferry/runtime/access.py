@@ -1,0 +1,226 @@
+"""How this process reaches the Kubernetes API: address, certificates, credentials and proxy, for all of its clients.
+
+One loader for the operator's calls, its watches, `kubectl ferry` and `vmferry uninstall-check`, so that none of them
+takes another way than the others. What it adds to the client library's own loader:
+
+- `tokenFile` wins over `token`, and is read without its newline, as client-go does;
+- an exec plug-in that gives nothing is an error: the library would go on as nobody;
+- the proxy: `proxy-url`, else the environment's, with CIDRs in NO_PROXY as client-go understands them. The API server
+  of the cluster that we run in is never reached through a proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from kubernetes.client import Configuration
+from kubernetes.client.rest import should_bypass_proxies
+from kubernetes.config import ConfigException, incluster_config, kube_config
+
+from vmferry.redaction import SECRETS
+from vmferry.runtime.kubeconfig import BROKEN, keep_keys_in_memory, unusable
+
+keep_keys_in_memory(kube_config)
+
+IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+#: seconds after which a file that somebody else renews is read again
+READ_AGAIN = 60.0
+#: credentials are renewed this many seconds before they expire, but not in the first half of their life
+AHEAD = 60.0
+#: seconds between two attempts to renew: an exec plug-in may be slow, or ask a person
+PAUSE = 5.0
+
+
+class AccessError(Exception):
+    """There is no way to the Kubernetes API; the message says why, in one line without a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the API server is, and how to be let in."""
+
+    server: str
+    ca_path: str | None = None
+    insecure: bool = False
+    #: the header's whole value
+    authorization: str | None = None
+    #: of the credentials, where it is known
+    expires: datetime | None = None
+    certificate_path: str | None = None
+    private_key_path: str | None = None
+    #: the name that the server's certificate must be for, instead of the one in the address
+    server_name: str | None = None
+    proxy: str | None = None
+    #: somebody else renews the credentials in a file: it has to be read again and again
+    in_file: bool = False
+    #: the kubeconfig's context; None in a cluster
+    context: str | None = None
+    namespace: str = "default"
+
+
+class Keeper:
+    """Keeps an `Access` fresh: read again before it expires, or every minute where somebody else renews a file, and
+    when the API server has refused it. Thread-safe; what reads may take as long as an exec plug-in does.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str | None], Access],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`load` is given the context to use, None for the first time, and raises AccessError."""
+        self._load = load
+        self._clock = clock
+        self._now = now
+        self._lock = threading.Lock()
+        self._tried = float("-inf")
+        self._take(load(None))
+        SECRETS.follow("token of Kubernetes", lambda: [(self._access.authorization or "").rsplit(" ", 1)[-1]])
+
+    @property
+    def access(self) -> Access:
+        """As it was read last."""
+        return self._access
+
+    @property
+    def due(self) -> bool:
+        if self._clock() - self._tried < PAUSE:
+            return False
+        if self._access.expires is not None:
+            return (self._access.expires - self._now()).total_seconds() < min(AHEAD, self._life / 2)
+        return self._access.in_file and self._clock() - self._read_at >= READ_AGAIN
+
+    def fresh(self) -> Access:
+        """Read again if that is due. Where it cannot be, the old one: the API server says whether it is still good."""
+        with self._lock:
+            if self.due:
+                with contextlib.suppress(AccessError):
+                    self._read()
+            return self._access
+
+    def other_than(self, refused: Access) -> Access | None:
+        """After the API server has refused that one; None where there is no other. Raises AccessError."""
+        with self._lock:
+            if self._access == refused and self._clock() - self._tried >= PAUSE:
+                self._read()
+            return None if self._access == refused else self._access
+
+    def _read(self) -> None:
+        self._tried = self._clock()
+        found = self._load(self._access.context)
+        if found.server != self._access.server:
+            # a running operator must never go over to another cluster because somebody edits a file
+            raise AccessError(f"the kubeconfig names another API server now: restart to use {found.server}")
+        self._take(found)
+
+    def _take(self, access: Access) -> None:
+        self._read_at = self._clock()
+        self._life = max((access.expires - self._now()).total_seconds(), 0.0) if access.expires else 0.0
+        self._access = access
+
+
+def load(kubeconfig: str | None = None, context: str | None = None, *, prefer_pod: bool = True) -> Access:
+    """By the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's own kubeconfig.
+
+    Without `prefer_pod` the user's own kubeconfig, where there is one, comes before the ServiceAccount, as for kubectl.
+    Raises AccessError.
+    """
+    path = kubeconfig or os.environ.get("KUBECONFIG") or None
+    own = os.path.expanduser("~/.kube/config")  # noqa: PTH111 (Path's raises where the user has no home)
+    try:
+        in_cluster = path is None and context is None and IN_CLUSTER in os.environ
+        if in_cluster and (prefer_pod or not Path(own).exists()):
+            return _of_pod()
+        return _of_kubeconfig(path or own, context)
+    except (ConfigException, OSError, *BROKEN) as error:
+        raise AccessError(unusable(error, path)) from error
+
+
+def _of_pod() -> Access:
+    found = Configuration()
+    incluster_config.load_incluster_config(client_configuration=found, try_refresh_token=False)  # type: ignore[no-untyped-call]
+    folder = Path(incluster_config.SERVICE_TOKEN_FILENAME).parent
+    token = found.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    return Access(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        authorization=f"Bearer {token.split(' ', 1)[-1].strip()}",
+        in_file=True,
+        namespace=(folder / "namespace").read_text(encoding="utf-8").strip()
+        if (folder / "namespace").exists()
+        else "default",
+    )
+
+
+def _of_kubeconfig(path: str, context: str | None) -> Access:
+    found = Configuration()
+    try:
+        loader: Any = kube_config._get_kube_config_loader(  # type: ignore[no-untyped-call]
+            filename=path, active_context=context, persist_config=True
+        )
+    except ConfigException as error:
+        if context is not None and f"Expected object with name {context} in" in str(error):
+            raise ConfigException(f"the kubeconfig has no context {context}") from error
+        raise
+    loader.load_and_set(found)
+    chosen = loader.current_context
+    user = loader._user.value if loader._user is not None else {}
+    cluster = loader._cluster.value
+    header = found.get_api_key_with_prefix("BearerToken", alias="authorization") if found.api_key else None
+    SECRETS.add(user.get("password"))
+    proxy = cluster.get("proxy-url") or proxy_of(found.host, os.environ)
+    SECRETS.add(urlsplit(proxy).password if proxy else None)
+    token_file = user.get("tokenFile")
+    if token_file:
+        text = (Path(loader._get_base_path(loader._user.path)) / token_file).read_text(encoding="utf-8").strip()
+        if not text:
+            raise ConfigException("the tokenFile is empty")
+        header = f"Bearer {text}"
+    if user.get("exec") and not header and not found.cert_file:
+        raise ConfigException("the exec plug-in of the kubeconfig gave no credentials")
+    return Access(
+        server=found.host,
+        ca_path=found.ssl_ca_cert,
+        insecure=not found.verify_ssl,
+        authorization=header.replace("\n", "").strip() if header else None,
+        expires=getattr(loader, "expiry", None),
+        certificate_path=found.cert_file,
+        private_key_path=found.key_file,
+        server_name=found.tls_server_name,
+        proxy=proxy,
+        in_file=bool(token_file),
+        context=chosen["name"],
+        namespace=str(chosen["context"].get("namespace") or "default"),
+    )
+
+
+def proxy_of(server: str, environment: Mapping[str, str]) -> str | None:
+    """The environment's proxy for an address, by the rules of Go's clients. Loopback is never reached through one."""
+    place = urlsplit(server)
+    names = (f"{place.scheme}_proxy".upper(), f"{place.scheme}_proxy")
+    proxy = next((value for name in names if (value := environment.get(name))), None)
+    if proxy is None or _is_loopback(place.hostname or ""):
+        return None
+    exempt = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    if should_bypass_proxies(server, exempt):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
