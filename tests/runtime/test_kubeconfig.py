@@ -72,12 +72,12 @@ if sys.argv[2] == "kubectl ferry":
     client.ApiClient = lambda configuration: configuration
     from vmferry.cli.ferry.edge import connect
     configuration = connect(str(path), None)._objects.api_client
+    names = configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
 else:
-    import asyncio
-    from vmferry.runtime import kube
-    kube.ApiClient = lambda configuration: configuration
-    configuration = asyncio.run(kube.Kube.connect(path))._configuration
-for name in (configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file):
+    from vmferry.runtime.access import Keeper, load
+    keeper = Keeper(lambda context: load(str(path), context))
+    names = keeper.access.ca_path, keeper.access.certificate_path, keeper.access.private_key_path
+for name in names:
     assert pathlib.Path(name).read_text() == sys.argv[4]
     assert pathlib.Path(name).read_text() == sys.argv[4], "each connection reads it again"
 for secret in ("t0k-en-S3CRET", data):
