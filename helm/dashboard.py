@@ -54,6 +54,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Leaders", {"leaders": f"sum(vmferry_leader{{{R}}})"}, stat=True, description="1 is right."),
         Panel("Kill switch", {"stopped": _max("vmferry_stopped")}, stat=True, description="1: new moves are stopped."),
         Panel(
+            "Open breakers",
+            {"{{scope}}": _max("vmferry_open_breakers", "scope")},
+            stat=True,
+            description="Nothing starts from such a host, or in the cloud: attempts failed by a common cause.",
+        ),
+        Panel(
             "Age of the view of the cloud",
             {"oldest part": f"time() - min(vmferry_cloud_view_timestamp_seconds{{{R}}})"},
             "s",

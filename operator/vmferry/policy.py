@@ -62,6 +62,20 @@ class Maintenance:
 
 
 @dataclass(frozen=True, slots=True)
+class Breaker:
+    """When nothing more is started because attempts fail by a common cause (I37)."""
+
+    #: failures in a row from one host that open its breaker; one more, over `hosts`, opens the cloud's
+    attempts: int = 2
+    #: hosts that the failures must be from to open the cloud's
+    hosts: int = 2
+    #: within which these failures must lie
+    window: timedelta = timedelta(hours=1)
+    #: before the first trial move, doubled with each one that fails: each may cost a server
+    pause: timedelta = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules in force."""
 
@@ -69,6 +83,7 @@ class Policy:
     #: hosts in no pool: True says that their ephemeral disks are local, False that nobody knows (R19)
     local_unless_shared: bool = False
     limits: Limits = field(default_factory=Limits)
+    breaker: Breaker = field(default_factory=Breaker)
     maintenance: Maintenance = field(default_factory=Maintenance)
     #: units of copying on one host's management network, see `prerequisites.bandwidth` (R17); None: no limit
     bandwidth: int | None = None

@@ -77,6 +77,8 @@ HEALTHY: Series = {
     'vmferry_blocked{kind="VMMigration",reason="Locked"}': always(0),
     'vmferry_blocked{kind="HostMaintenance",reason="Conflict"}': always(0),
     'vmferry_maintenance_blockers{reason="Locked"}': always(0),
+    'vmferry_open_breakers{scope="host"}': always(0),
+    'vmferry_open_breakers{scope="cloud"}': always(0),
 }
 
 #: English sentence: the alert, what is different, and after how many minutes it does and does not fire
@@ -97,6 +99,7 @@ FIRES: dict[str, tuple[str, Series, int, int]] = {
         2,
     ),
     "the kill switch stays on": ("VmferryStopped", {"vmferry_stopped{}": always(1)}, 61, 59),
+    "the breaker of a host opens": ("VmferryBreakerOpen", {'vmferry_open_breakers{scope="host"}': "0x9 1x200"}, 10, 9),
     "looks fail": (
         "VmferryPassesFail",
         {'vmferry_passes_total{kind="HostMaintenance",result="failed"}': growing(1)},

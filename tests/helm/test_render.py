@@ -156,9 +156,11 @@ def test_without_a_lease_there_are_never_two_operators(tmp_path: Path) -> None:
     assert "topologySpreadConstraints" not in one(objects, "Deployment")["spec"]["template"]["spec"]
 
 
-def test_the_operator_may_read_the_kill_switch_of_another_name(tmp_path: Path) -> None:
-    rules = one(render(tmp_path, {"config": {"stopSwitch": "halt"}}), "Role")["rules"]
-    assert [rule["resourceNames"] for rule in rules if "resourceNames" in rule] == [["halt"]]
+def test_the_operator_may_read_the_kill_switch_and_the_resume_marks_of_another_name(tmp_path: Path) -> None:
+    rendered = render(tmp_path, {"config": {"stopSwitch": "halt", "resumeMarks": "again"}})
+    roles = {role["metadata"]["name"]: role["rules"] for role in rendered if role["kind"] == "Role"}
+    named = {name: [rule.get("resourceNames") for rule in rules] for name, rules in roles.items()}
+    assert named == {"vmferry": [None, ["halt", "again"]], "vmferry-resume": [["again"], None]}
 
 
 def test_the_definitions_are_those_of_crds_and_stay(plain: Objects) -> None:

@@ -21,11 +21,14 @@ from vmferry.reconcilers import hostmaintenance, vmmigration
 from vmferry.reconcilers.children import Child, NewChild, child_of
 from vmferry.reconcilers.claims import claim_of, in_maintenance
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
+from vmferry.reconcilers.ended_attempts import ended_attempts
 from vmferry.reconcilers.scope import planned_move
 from vmferry.resources.base import format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import Phase
+from vmferry.runtime.attempt_history import AttemptHistory
+from vmferry.runtime.kinds import Key
 
 TICK = timedelta(seconds=2)
 #: a Lease that nobody renews for so long is free
@@ -35,6 +38,10 @@ RENEWED = timedelta(seconds=30)
 POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
 
 Body = dict[str, Any]
+
+
+def _key(name: str) -> Key:
+    return Key(VMMigration.KIND, "", name)
 
 
 class ControlPlane(Mortal):
@@ -49,6 +56,7 @@ class ControlPlane(Mortal):
         #: by host: the uid of the holder
         self.leases: dict[str, str] = {}
         self._renewed: dict[str, datetime] = {}
+        self.history = AttemptHistory(policy.breaker)
         self.log: list[str] = []
         self.writes = 0
         #: how long it takes until the operator runs again
@@ -147,6 +155,8 @@ class ControlPlane(Mortal):
         except CrashError:
             self.say("the operator is killed and started again")
             self._due.clear()
+            marks, self.history = self.history.marks, AttemptHistory(self.policy.breaker)
+            self.history.set_marks(marks)
             self.cloud.pass_time(self.down)
         self._count()
         self.cloud.pass_time(TICK)
@@ -200,6 +210,7 @@ class ControlPlane(Mortal):
     def _world(self, key: tuple[str, str], body: Body) -> World:
         snapshot = self.cloud.snapshot()
         moves: list[PlannedMove] = []
+        self._learn()
         for name, other in self.migrations.items():
             move = planned_move(VMMigration.read(other).status, snapshot) if ("vmm", name) != key else None
             if move is not None:
@@ -208,10 +219,18 @@ class ControlPlane(Mortal):
         return World(
             snapshot,
             moves=tuple(moves),
+            breakers=self.history.breakers(),
+            broken=self.history.broken,
             in_maintenance=in_maintenance(claims, snapshot),
             children=tuple(self.children(key[1])) if key[0] == "hm" else (),
             claims=tuple(claim for claim in claims if claim.uid != body["metadata"]["uid"]),
         )
+
+    def _learn(self) -> None:
+        for key in self.history.keys() - {_key(name) for name in self.migrations}:
+            self.history.put(key, ())
+        for name, body in self.migrations.items():
+            self.history.put(_key(name), ended_attempts(VMMigration.read(body)))
 
     def _read(self, key: tuple[str, str], body: Body, world: World, needs: Needs) -> World:
         more: dict[str, Any] = {}

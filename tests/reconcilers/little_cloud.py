@@ -73,6 +73,8 @@ class LittleCloud:
     seconds: float = 10
     #: targets on which Nova's pre-check fails
     bad_targets: set[str] = field(default_factory=set)
+    #: hosts from which every live or cold migration ends with its server in ERROR
+    breaking: set[str] = field(default_factory=set)
     #: answers instead of doing anything, first in first out; None: do it
     answers: list[Outcome | None] = field(default_factory=list)
     #: do it, but lose the answer
@@ -353,6 +355,14 @@ class LittleCloud:
                     power_state=4 if off else 1,
                 )
 
+    def _break(self, record: Migration, server: Server) -> None:
+        """As Nova does when its computes cannot reach each other: the guest runs on, the server is in ERROR."""
+        self._set(record, status="error")
+        event = ActionEvent("compute_live_migration", "Error", record.source_host, f"{server.id}: ssh: cannot connect")
+        at = next(n for n, a in reversed(list(enumerate(self.actions))) if self._about[a.request_id] == server.id)
+        self.actions[at] = replace(self.actions[at], message="Error", events=(event,))
+        self.servers[server.id] = replace(server, task_state=None, vm_state="error", status="ERROR")
+
     def _advance(self, record: Migration) -> None:
         source = self.hosts.get(record.source_host or "")
         stuck = self.never_ends or (record.type != "evacuation" and source is not None and not source.service.up)
@@ -362,6 +372,9 @@ class LittleCloud:
         server = self.servers.get(record.server_id)
         if server is None:
             self._set(record, status="error")
+            return
+        if record.source_host in self.breaking and record.type != "evacuation":
+            self._break(record, server)
             return
         target = record.target_host
         self.moved.append((server.id, record.type, target or ""))

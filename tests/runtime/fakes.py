@@ -46,6 +46,9 @@ class Record:
         self.steps.append(name)
 
 
+MARKS = "vmferry-resume"
+
+
 class FakeKube:
     """Objects with resourceVersions, uids and optimistic locks."""
 
@@ -56,6 +59,8 @@ class FakeKube:
         #: by name
         self.leases: dict[str, Body] = {}
         #: the data of the kill switch, or why it cannot be read
+        #: data of the ConfigMap of the resume marks
+        self.marks: dict[str, str] = {}
         self.switch: dict[str, str] | KubeError = NotFoundError("not found")
         self.version = 100
 
@@ -168,6 +173,8 @@ class FakeKube:
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         await asyncio.sleep(0)
+        if name == MARKS:
+            return dict(self.marks)
         if isinstance(self.switch, Exception):
             raise self.switch
         return dict(self.switch)

@@ -10,7 +10,7 @@ import pytest
 
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.cloud.observer import Pace
-from vmferry.policy import GuestCPUOf, Limits, Maintenance, Policy, StoragePool, SystemOf
+from vmferry.policy import Breaker, GuestCPUOf, Limits, Maintenance, Policy, StoragePool, SystemOf
 from vmferry.runtime.config import ConfigError, load, parse
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,7 @@ def test_every_rule_can_be_set() -> None:
                 "ttlAfterFinished": "10m",
                 "operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["a"]}],
                 "guestCPU": [{"mode": "HostModel", "hosts": ["a"]}],
+                "breaker": {"attempts": 7, "hosts": 8, "window": "13s", "pause": "14s"},
                 "maintenance": {
                     "maxHostsPerCluster": 2,
                     "headroomPercent": 15,
@@ -147,6 +148,7 @@ def test_every_rule_can_be_set() -> None:
         "shared_storage": (StoragePool("nfs", frozenset("a"), frozenset("r")),),
         "local_unless_shared": True,
         "limits": Limits(3, 4, 5),
+        "breaker": Breaker(7, 8, timedelta(seconds=13), timedelta(seconds=14)),
         "bandwidth": 6,
         "tolerate_unknown": frozenset({"CPUModel"}),
         "operating_systems": (SystemOf(OperatingSystem("Ubuntu", "22.04"), frozenset("a")),),

@@ -51,7 +51,7 @@ def test_no_name_is_used_twice() -> None:
 
 #: what a label may be about; a new one needs a bound of its own
 BOUNDED = {"kind", "type", "phase", "outcome", "result", "reason", "state", "part", "check", "action"}
-BOUNDED |= {"service", "operation", "code", "verb", "resource"}
+BOUNDED |= {"service", "operation", "code", "verb", "resource", "scope"}
 
 
 def test_no_label_may_hold_a_name_or_an_id() -> None:

@@ -38,6 +38,8 @@ class Api:
         self.objects: dict[Key, Body] = {}
         self.leases: dict[tuple[str, str], Body] = {}
         #: the data of the kill switch; None: there is none
+        #: resume marks, which close breakers
+        self.marks: dict[str, str] = {}
         self.switch: dict[str, str] | None = None
         #: told to every watch
         self.watchers: list[Callable[[Change], None]] = []
@@ -163,8 +165,10 @@ class Api:
     def holder(self, namespace: str, name: str) -> str | None:
         return (self.leases.get((namespace, name), {}).get("spec") or {}).get("holderIdentity") or None
 
-    def get_config_map(self) -> dict[str, str]:
-        if self.switch is None:
+    def get_config_map(self, name: str) -> dict[str, str]:
+        if name == "vmferry-resume" and self.marks:
+            return dict(self.marks)
+        if name != "vmferry-stop" or self.switch is None:
             raise NotFoundError("the ConfigMap is not found")
         return dict(self.switch)
 

@@ -315,7 +315,7 @@ class Kube:
         await self._call(lambda: self._api.delete_lease(namespace, name, uid, version), effect=True)
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
-        return await self._call(self._api.get_config_map)
+        return await self._call(lambda: self._api.get_config_map(name))
 
     async def create_event(self, namespace: str, body: Body) -> None:
         await self._call(lambda: self._world.event(body))

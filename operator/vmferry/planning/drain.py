@@ -24,7 +24,7 @@ from vmferry.planning.outlooks import Outlooks
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Crossing, Finding, PlannedMove, Question, failed
+from vmferry.prerequisites.frame import About, BrokenServer, Crossing, Finding, PlannedMove, Question, failed
 from vmferry.prerequisites.words import Name, Reason
 
 #: how many placed servers are asked to make room for one that found none
@@ -88,6 +88,7 @@ def plan_drain(
     moves: tuple[PlannedMove, ...],
     in_maintenance: frozenset[str],
     crossed: Mapping[str, Crossing],
+    broken: Mapping[str, BrokenServer] | None = None,
     ignore_headroom: bool = False,
 ) -> DrainPlan:
     """Plan for servers of one host, none of which has an open move of ours. `moves` are everybody's."""
@@ -103,7 +104,15 @@ def plan_drain(
         (
             one,
             one.request.question(
-                one.server, one.kind, view, policy, now, moves=moves, in_maintenance=in_maintenance, crossed=crossed
+                one.server,
+                one.kind,
+                view,
+                policy,
+                now,
+                moves=moves,
+                in_maintenance=in_maintenance,
+                crossed=crossed,
+                broken=broken,
             ),
         )
         for one in sorted(leaving, key=lambda one: (one.server.name, one.server.id))

@@ -9,7 +9,7 @@ from datetime import datetime
 from vmferry.cloud.model import Host, MigrationKind, Server, Snapshot
 from vmferry.planning.kind import Choice, choose_kind
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import Crossing, PlannedMove, Question
+from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove, Question
 from vmferry.resources.words import MigrationType
 
 
@@ -41,6 +41,7 @@ class Request:
         ahead: Sequence[PlannedMove] = (),
         in_maintenance: frozenset[str] = frozenset(),
         crossed: Mapping[str, Crossing] | None = None,
+        broken: Mapping[str, BrokenServer] | None = None,
     ) -> Question:
         """What to ask of every host, or of the named one."""
         return Question(
@@ -60,6 +61,7 @@ class Request:
             os_upgrade=self.os_upgrade,
             in_maintenance=in_maintenance,
             crossed=crossed or {},
+            broken=broken.get(server.id) if broken else None,
         )
 
     def is_met(self, server: Server, kind: MigrationKind, source: Host | None) -> bool:

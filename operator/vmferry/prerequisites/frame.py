@@ -46,6 +46,21 @@ class Crossing:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenServer:
+    """An attempt of ours that left a server in ERROR, and was the last one of that server."""
+
+    #: for people: `VMMigration migrations/web-1`
+    by: str
+    attempt: int
+    kind: MigrationKind
+    source: str
+    target: str
+    at: datetime
+    #: what the cloud said
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """May `server` be moved by `kind` from `source` to `target`?"""
 
@@ -76,6 +91,8 @@ class Question:
     in_maintenance: frozenset[str] = frozenset()
     #: by server id: the furthest crossing of each server that has crossed (R22)
     crossed: Mapping[str, Crossing] = field(default_factory=dict)
+    #: set if an attempt of ours left the server in ERROR
+    broken: BrokenServer | None = None
 
 
 #: whether a host is alive is never taken for granted, whatever a policy says (I12, I36)

@@ -13,6 +13,7 @@ from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationKind, Mig
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.failures import failed_in_nova
 from vmferry.reconcilers.reasons import asked_as, nova_words
 from vmferry.reconcilers.scope import MigrationDecision, Scope
 from vmferry.resources.base import clip
@@ -173,7 +174,10 @@ def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
         message = f"Nova took the request: {witness.request_id}"
     elif witness is not None:
         if witness.message and detail.server.task_state is None and not young:
-            _end(scope, attempt, "failed", nova_words(detail.actions, attempt.request_id, detail.server))
+            words = nova_words(detail.actions, attempt.request_id, detail.server)
+            in_error = detail.server.vm_state == "error"
+            attempt.failure = failed_in_nova(attempt, words, in_error=in_error, server_name=detail.server.name)
+            _end(scope, attempt, "failed", words)
             return None
         message = f"Nova took request {attempt.request_id} and shows no migration yet"
     elif not young and detail.server.task_state is None and attempt.migration_id is None:
@@ -343,6 +347,7 @@ def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     if settling and scope.now < deadline(attempt, server, scope) + scope.policy.timeout_base:
         scope.conditions.progressing("Verifying", f"Nova's record is {record.status}; it is still {server.task_state}")
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
+    by_nova: str | None = None
     if attempt.stop_reason == TIMED_OUT:
         words = "aborted: it was over its deadline"
     elif attempt.stop_reason == DELETED:
@@ -350,8 +355,10 @@ def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     elif ended_by_others(attempt.model_copy(update={"ended_at": scope.now})):
         words = f"{record.status} by somebody else"
     else:
-        words = nova_words(detail.actions, attempt.request_id, server)
-    if server.vm_state == "error":
+        words = by_nova = nova_words(detail.actions, attempt.request_id, server)
+    in_error = server.vm_state == "error"
+    attempt.failure = failed_in_nova(attempt, by_nova, in_error=in_error, server_name=server.name)
+    if in_error:
         words += f"; the server is in ERROR on {server.host}"
     _end(scope, attempt, record.status, words)
     return None

@@ -18,8 +18,9 @@ from typing import Generic, TypeVar
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
+from vmferry.planning.breaker import Breakers
 from vmferry.planning.targets import Look, look_out
-from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove
 from vmferry.reconcilers.children import Child, NewChild
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.stop import Stop
@@ -74,6 +75,10 @@ class World:
     in_maintenance: frozenset[str] = frozenset()
     #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
     crossed: Mapping[str, Crossing] = field(default_factory=dict)
+    #: what keeps moves from being started after common failures (I37)
+    breakers: Breakers = field(default_factory=Breakers)
+    #: by server id: servers that our own attempts left in ERROR
+    broken: Mapping[str, BrokenServer] = field(default_factory=dict)
     #: the resource's host, if it was looked at in this pass
     look: HostLook | None = None
     #: the Lease of its host, if it was asked for in this pass

@@ -11,6 +11,8 @@ class EventReason(StrEnum):
 
     PREREQUISITES_NOT_MET = "PrerequisitesNotMet"
     STOPPED = "Stopped"
+    BREAKER_OPEN = "BreakerOpen"
+    TRIAL_MOVE = "TrialMove"
     STOPPING_SERVER = "StoppingServer"
     STARTING_SERVER = "StartingServer"
     MIGRATING = "Migrating"
@@ -60,6 +62,8 @@ _NOT_DONE = "Nova refused it, gave no answer, or it was not sent; it is looked u
 OF_MIGRATIONS: Mapping[EventReason, str] = {
     _E.PREREQUISITES_NOT_MET: "Something stands in the way; once for each reason",
     _E.STOPPED: "The kill switch keeps it from beginning",
+    _E.BREAKER_OPEN: "Attempts from its host, or in the whole cloud, failed by a common cause: it is not started yet",
+    _E.TRIAL_MOVE: "The breaker lets this one move start; whether it succeeds decides on the others",
     _E.STOPPING_SERVER: "A graceful stop, before a cold migration that asked for it",
     _E.MIGRATING: "An attempt was decided; the request to the cloud comes next",
     _E.REQUEST_ACCEPTED: "Nova took a request; with its request id",
@@ -93,6 +97,7 @@ OF_MAINTENANCES: Mapping[EventReason, str] = {
     _E.CONFLICT: "Another HostMaintenance, or another operator, has the host",
     _E.QUEUED: "As many hosts of the zone as may be are in maintenance",
     _E.STOPPED: "The kill switch keeps the host from being touched, or further moves from beginning",
+    _E.BREAKER_OPEN: "Attempts from the host, or in the whole cloud, failed by a common cause: no move is started",
     _E.MAINTENANCE_STARTED: "The host was let into maintenance",
     _E.DISABLED_BEFORE: "Somebody had disabled the host before; it stays so at the end",
     _E.CORDONED: "Nova took the request to disable the host; with its request id",

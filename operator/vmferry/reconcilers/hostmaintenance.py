@@ -12,8 +12,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, Outcome, Refused
-from vmferry.cloud.model import DoubtfulHost, HostLook
+from vmferry.cloud.model import DoubtfulHost, HostLook, MigrationKind
 from vmferry.cloud.similar_names import did_you_mean
+from vmferry.planning.breaker import Hold
 from vmferry.planning.drain import DrainPlan, Planned, next_moves
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
@@ -35,7 +36,7 @@ from vmferry.reconcilers.maintenance_scope import (
 )
 from vmferry.reconcilers.maintenance_survey import survey
 from vmferry.reconcilers.reasons import asked_as
-from vmferry.reconcilers.stop import STOPPED
+from vmferry.reconcilers.stop import BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.survey import Survey
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import Cordon, HostBefore, HostMaintenance, HostMaintenanceStatus
@@ -345,7 +346,14 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
     scope.status.drained_at = scope.status.empty_since = None
     scope.conditions.set(DRAINED, False, "ServersLeft", f"{seen.outstanding} servers have not left yet")
     held_back = _holds_back(scope)
-    started = () if held_back else _start(scope)
+    hold = None if held_back else _hold(scope)
+    admitted = [] if held_back else _admitted_by_breakers(scope)
+    started = _start(scope, admitted) if admitted else ()
+    if hold is not None and _all_is_held(scope, admitted):
+        scope.tell_news(c.READY, EventReason.BREAKER_OPEN, hold.message, warning=True)
+        scope.stalled(BREAKER_OPEN, hold.message)
+        wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
+        return scope.decide(MaintenancePhase.BLOCKED, requeue_after=max(wait, timedelta(seconds=1)))
     going = len(seen.moving) + len(seen.waiting) + (0 if held_back else len(seen.planned))
     if going == 0 and (blocker := seen.first_blocker()) is not None:
         reason, message = blocker
@@ -360,6 +368,8 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
     if seen.blocked:
         first = seen.blocked[0]
         message += f", {p.blocked} cannot move: {first.server.name}: {first.hindrance.message}"
+    if hold is not None:
+        message += f"; nothing more is started: {hold.message}"
     scope.progressing("Draining", message)
     wait = SOON if started else DRAINING
     if seen.next_try is not None:
@@ -367,12 +377,51 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
     return scope.decide(MaintenancePhase.DRAINING, requeue_after=wait)
 
 
-def _start(scope: MaintenanceScope) -> tuple[Planned, ...]:
+def _hold(scope: MaintenanceScope) -> Hold | None:
+    """The open breaker that keeps servers of this host from leaving it (I37), None: there is none."""
+    seen, host = scope.survey, scope.host
+    assert host is not None
+    kinds = {one.leaving.kind for one in seen.planned}
+    kinds |= {one.child.kind for one in seen.waiting if one.child is not None and one.child.kind is not None}
+    holds = (scope.world.breakers.against(host.name, kind, scope.now, scope.world.moves) for kind in sorted(kinds))
+    return next((hold for hold in holds if hold is not None and hold.open), None)
+
+
+def _admitted_by_breakers(scope: MaintenanceScope) -> list[Planned]:
+    """What the breakers let start: everything, nothing, or one trial move."""
+    assert scope.host is not None
+    breakers, name, now = scope.world.breakers, scope.host.name, scope.now
+    admitted: list[Planned] = []
+    trial = any(
+        child.purpose is Purpose.DRAIN
+        and child.idle
+        and breakers.concerning(name, child.kind or MigrationKind.LIVE, now)
+        for child in scope.open_children()
+    )
+    for one in scope.survey.planned:
+        kind = one.leaving.kind
+        if breakers.against(name, kind, now, scope.world.moves) is not None:
+            continue
+        if breakers.concerning(name, kind, now):
+            if trial:
+                continue  # another one is to be it
+            trial = True
+        admitted.append(one)
+    return admitted
+
+
+def _all_is_held(scope: MaintenanceScope, admitted: list[Planned]) -> bool:
+    """Nothing is on its way or about to be: a further try of a server that has failed waits for the breaker, too."""
+    waiting = [one.child for one in scope.survey.waiting]
+    others = [child for child in waiting if child is None or not (child.over or child.reason == BREAKER_OPEN)]
+    return not (scope.survey.moving or others or admitted)
+
+
+def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, ...]:
     """Create the VMMigrations that the limits admit now (I24); their names make each the only one (R36)."""
-    seen = scope.survey
     busy = sum(child.purpose is Purpose.DRAIN for child in scope.open_children())
     chosen = next_moves(
-        DrainPlan(tuple(seen.planned), ()),
+        DrainPlan(tuple(admitted), ()),
         scope.snapshot,
         moves=scope.moves(),
         ahead=scope.world.ahead,

@@ -13,6 +13,7 @@ from vmferry.planning.targets import assess, blocked
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.event_reasons import EventReason
@@ -25,6 +26,7 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
+from vmferry.reconcilers.stop import BREAKER_OPEN
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
 from vmferry.resources.words import MaintenancePhase, MigrationType, MoveState, Phase, ServiceStatus
 
@@ -115,11 +117,13 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
     """Bring back what is still where we put it and may come back (I28): whether some are on their way, and how many
     stay where they are. One try each."""
     host = scope.host
-    returns = {c.server_id: c for c in scope.this_round() if c.purpose is Purpose.RETURN}
+    returns = {back.server_id: back for back in scope.this_round() if back.purpose is Purpose.RETURN}
     moves: list[Move] = []
     lost = 0
     busy = sum(not child.over for child in returns.values())
     under_way = moving = 0
+    #: why those do not start that a breaker holds
+    held: list[str] = []
     planned = list(scope.moves())
     for child in _moved_away(scope):
         back = returns.get(child.server_id)
@@ -133,6 +137,7 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
                 moves.append(move_of(scope, back, MoveState.FAILED, back.message))
             else:
                 under_way += 1
+                held += [back.message] if back.reason == BREAKER_OPEN else []
                 moves.append(move_of(scope, back, MoveState.RETURNING))
             continue
         server = scope.snapshot.servers.get(child.server_id)
@@ -144,16 +149,23 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
             continue
         why = full(server.host, host.name, scope.snapshot, tuple(planned), scope.world.ahead, scope.policy.limits)
         moving += 1
+        kind = _request(host).kind(server, scope.snapshot.hosts.get(server.host)).kind
+        hold = scope.world.breakers.against(server.host, kind, scope.now, scope.world.moves)
+        if hold is not None:
+            why = hold.message
+            held += [why] if hold.open else []
         if why is None and busy < scope.spec.max_parallel:
             busy += 1
             scope.creates.append(_way_back(scope, server, host))
-            kind = _request(host).kind(server, scope.snapshot.hosts.get(server.host)).kind
             planned.append(PlannedMove(server.id, kind, server.host, host.name, server.needs, scope.now))
             moves.append(move_of(scope, child, MoveState.RETURNING))
         else:
             moves.append(move_of(scope, child, MoveState.WAITING, why or "waits for its turn"))
     scope.status.moves = moves[:MAX_MOVES]
-    if under_way or moving:
+    if held and len(held) == under_way + moving:
+        scope.tell_news(c.READY, EventReason.BREAKER_OPEN, held[0], warning=True)
+        scope.stalled(BREAKER_OPEN, held[0])
+    elif under_way or moving:
         scope.progressing(
             "Returning", f"{under_way} servers are on their way back, {moving} wait, {lost} do not return"
         )
@@ -183,6 +195,7 @@ def _against(scope: MaintenanceScope, server: Server, host: Host, planned: list[
         moves=Moves([move for move in planned if move.server_id != server.id]),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
+        broken=scope.world.broken,
     )
     found = assess(question, host.name)
     return None if not found.against or found.waits_for is not None else blocked(found.against)

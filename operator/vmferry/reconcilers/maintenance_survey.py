@@ -14,6 +14,7 @@ from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
 from vmferry.reconcilers.children import Child, Hindrance, Purpose
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
+from vmferry.reconcilers.stop import BREAKER_OPEN
 from vmferry.reconcilers.survey import Blocked, Survey, Waiting
 from vmferry.reconcilers.wrong_clock import is_ahead
 from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
@@ -51,10 +52,12 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
             seen.waiting.append(Waiting(server, why, child))
             continue
         tries = _tries(scope, server.id)
-        if (given_up := _given_up(scope, tries)) is not None:
+        # that our own attempt broke it is what the plan finds, with the way out of it; no further try is due
+        broken = server.vm_state == "error" and server.id in scope.world.broken
+        if not broken and (given_up := _given_up(scope, tries)) is not None:
             seen.blocked.append(Blocked(server, given_up, tries[-1]))
             continue
-        if tries and (due := _due(scope, tries)) > scope.now:
+        if not broken and tries and (due := _due(scope, tries)) > scope.now:
             seen.next_try = min(due, seen.next_try or due)
             words = f"the last try failed: {tries[-1].message}; the next one is due at {due:%H:%M:%SZ}"
             seen.waiting.append(Waiting(server, words, tries[-1]))
@@ -80,7 +83,8 @@ def _note_moved(scope: MaintenanceScope, seen: Survey, here: set[str]) -> None:
 
 
 def _note_child(seen: Survey, child: Child, server: Server) -> None:
-    if child.started_at is not None or child.deleting:
+    # a server that was stopped for a move that is held runs again: nothing of it is on its way
+    if child.deleting or (child.started_at is not None and child.reason != BREAKER_OPEN):
         seen.moving.append((child, server))
     else:
         seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))
@@ -167,6 +171,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: d
         moves=Moves([move for move in scope.moves() if move.server_id not in ours]),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
+        broken=scope.world.broken,
         ignore_headroom=scope.spec.ignore_headroom,
     )
     seen.too_full = plan.too_full

@@ -19,7 +19,7 @@ from vmferry.cloud.actions import (
     LiveMigrate,
     StopServer,
 )
-from vmferry.cloud.model import Snapshot
+from vmferry.cloud.model import MigrationKind, Snapshot
 from vmferry.resources.base import clip
 
 #: what is stopped; all other actions finish what has begun
@@ -27,6 +27,23 @@ STARTS = (LiveMigrate, ColdMigrate, Evacuate, StopServer, ForceComplete, Disable
 
 #: the reason that conditions and Events give
 STOPPED = "Stopped"
+#: the same of what a breaker holds (`planning.breaker`)
+BREAKER_OPEN = "BreakerOpen"
+#: nor is a move started while the end of another one may open a breaker
+AWAITING_RESULT = "AwaitingResult"
+
+
+#: what a breaker holds, and as which type of migration: the stop is the first step of a cold one
+_HELD: Mapping[type[Action], MigrationKind] = {
+    LiveMigrate: MigrationKind.LIVE,
+    ColdMigrate: MigrationKind.COLD,
+    StopServer: MigrationKind.COLD,
+}
+
+
+def breaker_kind(action: Action) -> MigrationKind | None:
+    """The type of migration that the action begins, None: no breaker holds it."""
+    return _HELD.get(type(action))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from vmferry.cloud.actions import (
     StopServer,
 )
 from vmferry.cloud.model import MigrationKind, Server
+from vmferry.planning.breaker import Hold
 from vmferry.planning.kind import Choice
 from vmferry.planning.limits import full
 from vmferry.planning.request import Request
@@ -50,9 +51,10 @@ from vmferry.reconcilers.attempts import (
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.failures import refused
 from vmferry.reconcilers.reasons import asked_as
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
-from vmferry.reconcilers.stop import STOPPED
+from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.verdicts import write_verdicts
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import (
@@ -100,6 +102,9 @@ def _finished(scope: Scope) -> MigrationDecision | None:
         if scope.server is None:
             return scope.needs()
         return scope.decide(phase, requeue_after=ttl)
+    if scope.world.breakers.rests_on(scope.obj.key, scope.now):
+        # deleted, it would be as if it had not failed
+        return scope.decide(phase, requeue_after=max(ttl, scope.policy.recheck))
     left = done + ttl - scope.now
     return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
 
@@ -189,6 +194,25 @@ def _not_found(scope: Scope, message: str) -> MigrationDecision:
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
+def _starting_again(scope: Scope) -> MigrationDecision | None:
+    """A start that was begun because the move was held is completed before anything else is decided."""
+    stop = scope.status.graceful_stop
+    if stop is None or stop.start_requested_at is None:
+        return None
+    return _release_server(scope)
+
+
+def _release_server(scope: Scope) -> MigrationDecision | None:
+    """Start the server that we stopped for a move that may not start now; None: it runs, and nothing has begun."""
+    owed = _start_again(scope)
+    if isinstance(owed, Decision):
+        return owed
+    scope.status.graceful_stop = None
+    if owed is not None:
+        return _conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, owed)
+    return None
+
+
 def _stopping(scope: Scope) -> MigrationDecision | None:
     """The graceful stop before a cold migration was asked for: wait for it, ask again if it got lost."""
     stop, server = scope.status.graceful_stop, scope.server
@@ -206,7 +230,7 @@ def _stopping(scope: Scope) -> MigrationDecision | None:
     if server.task_state is None and since >= pause:
         if not scope.has_fresh_detail():
             return scope.needs()
-        if scope.world.stopped.against(scope.snapshot, server.host) is not None:
+        if scope.world.stopped.against(scope.snapshot, server.host) is not None or _hold(scope, server) is not None:
             # it runs and nothing stops it: nothing has begun
             scope.status.graceful_stop = None
             return None
@@ -300,6 +324,9 @@ def _wait_for_others(scope: Scope, found: Assessment, target: str) -> MigrationD
     reason = next((f.reason for f in found.against if f.waits), found.against[0].reason) or Reason.FACT_UNKNOWN
     scope.status.target_host = target
     scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
+    # what is held has no turn, and delays nobody
+    if (held := _held(scope)) is not None:
+        return held
     scope.conditions.progressing("Queued", f"waits for its turn: {message}")
     return scope.decide(Phase.QUEUED, requeue_after=_POLL * 5)
 
@@ -330,6 +357,35 @@ def _stopped(scope: Scope) -> MigrationDecision | None:
         scope.tell(EventReason.STOPPED, why)
     scope.conditions.progressing(STOPPED, why)
     return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
+
+
+def _held(scope: Scope) -> MigrationDecision | None:
+    """The breaker (I37): what failed for others of this host by a common cause is not tried on every server."""
+    server = scope.server
+    assert server is not None
+    hold = _hold(scope, server)
+    if hold is None:
+        return None
+    stop = scope.status.graceful_stop
+    if stop is not None and (decision := _release_server(scope)) is not None:
+        return decision
+    wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
+    if hold.open:
+        ready = scope.conditions.get(c.READY)
+        if ready is None or ready.reason != BREAKER_OPEN:
+            scope.tell(EventReason.BREAKER_OPEN, hold.message, warning=True)
+        scope.conditions.progressing(BREAKER_OPEN, hold.message)
+    else:
+        scope.conditions.progressing(AWAITING_RESULT, hold.message)
+        wait = _POLL * 5
+    return scope.decide(Phase.QUEUED, requeue_after=max(wait, timedelta(seconds=1)))
+
+
+def _hold(scope: Scope, server: Server) -> Hold | None:
+    kind = scope.status.type
+    if server.host is None or kind is None:
+        return None
+    return scope.world.breakers.against(server.host, kind, scope.now, scope.world.moves)
 
 
 def _back_off(scope: Scope) -> MigrationDecision | None:
@@ -363,6 +419,9 @@ def _start(scope: Scope) -> MigrationDecision:
         return scope.needs()
     scope.status.started_at = scope.status.started_at or scope.now
     scope.status.progress = None
+    for breaker in scope.world.breakers.concerning(server.host, kind, scope.now):
+        if scope.status.graceful_stop is None:
+            scope.tell(EventReason.TRIAL_MOVE, f"trial move: {breaker.message()}")
     if kind is MigrationKind.COLD and server.vm_state == "active":
         scope.status.graceful_stop = GracefulStop(requested_at=scope.now, asked_at=scope.now)
         scope.tell(EventReason.STOPPING_SERVER, "stopping the server gracefully before its cold migration")
@@ -401,12 +460,14 @@ STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
     _server_gone,
     _cancelled,
     _find_server,
-    _stopping,
     _given_up,
+    _starting_again,
+    _stopping,
     _check,
     _preflight_only,
     _paused,
     _stopped,
+    _held,
     _back_off,
     _queue,
     _start,
@@ -461,6 +522,7 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         ahead=_ahead(scope),
         in_maintenance=scope.world.in_maintenance,
         crossed=scope.world.crossed,
+        broken=scope.world.broken,
     )
     return assess(question, request.target, avoid, scope.world.outlook)
 
@@ -645,6 +707,7 @@ def _settle_move(
         attempt.state = REFUSED
         attempt.ended_at = now
         attempt.message = clip(f"{outcome.code}: {outcome.message}{asked_as(outcome.request_id)}", 2048)
+        attempt.failure = refused(attempt, outcome, status.server.name if status.server else "")
         return status, (Event(EventReason.CLOUD_REFUSED, clip(attempt.message), EventType.WARNING),)
     if isinstance(outcome, Accepted):
         return status, (_taken(action, outcome),)

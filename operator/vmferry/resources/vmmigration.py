@@ -193,7 +193,7 @@ class VMMigrationSpec(Model):
             description="Delete this object that long after it has finished; 0s: at once. Without it the "
             "operator's ttlAfterFinished holds, or it stays. It stays in any case where Argo CD, Flux "
             "or Helm would create it again, and, if it moved its server to a newer operating system, "
-            "as long as the server lives."
+            "as long as the server lives; and while its failure counts for a breaker."
         ),
     ] = None
 
@@ -259,6 +259,22 @@ class OSCrossing(Model):
     target: Annotated[str, Field(max_length=64, description="What the target host ran.")]
 
 
+class AttemptFailure(Model):
+    """What the breaker compares of an attempt that the cloud let fail."""
+
+    left_in_error: Annotated[
+        bool, Field(description="The server was in ERROR when the end of the attempt was seen.")
+    ] = False
+    cause: Annotated[
+        str | None,
+        Field(
+            max_length=256,
+            description="The cloud's words without names, ids and numbers: equal for failures of one cause. Absent "
+            "where the failure says nothing of other servers, like an abort at the deadline.",
+        ),
+    ] = None
+
+
 class Attempt(Model):
     """One request for a migration that was, or was about to be, sent to Nova."""
 
@@ -309,6 +325,10 @@ class Attempt(Model):
         OSCrossing | None, Field(description="Set where source and target run different operating systems.")
     ] = None
     message: Annotated[Message | None, Field(description="The cloud's own words, with the request id.")] = None
+    failure: Annotated[
+        AttemptFailure | None,
+        Field(description="Set where the cloud let it fail; several alike from one host open its breaker."),
+    ] = None
 
     @property
     def open(self) -> bool:

@@ -28,6 +28,7 @@ from pydantic.alias_generators import to_camel
 from vmferry import policy as rules
 from vmferry.cloud.facts.os_info import operating_system
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
+from vmferry.planning.breaker import LONGEST_PAUSE
 from vmferry.prerequisites.words import NEVER_TOLERATED, Name
 from vmferry.resources.base import Duration, clip, format_duration, shown
 
@@ -213,6 +214,41 @@ class Limits(_Section):
     total: Annotated[Count, told("Migrations at once in the whole cloud.")] = _DEFAULTS.limits.total
 
 
+class Breaker(_Section):
+    """When nothing more is started because attempts fail by a common cause: `vmferry.policy.Breaker` as YAML."""
+
+    attempts: Annotated[
+        Count,
+        told(
+            "Failures in a row from one host (servers left in ERROR, or the same failure on different targets) after "
+            "which nothing more starts from it. One more than that, from several hosts, and nothing starts anywhere."
+        ),
+    ] = _DEFAULTS.breaker.attempts
+    hosts: Annotated[
+        Count, told("From how many hosts the failures must be before nothing more starts in the whole cloud.")
+    ] = _DEFAULTS.breaker.hosts
+    window: Annotated[Span, told("Time within which the failures from several hosts must lie.")] = (
+        _DEFAULTS.breaker.window
+    )
+    pause: Annotated[
+        Span,
+        told(
+            "Time before one trial move may start, at most 24h; doubled after each trial that fails, up to 24h. A "
+            "trial may leave one more server in ERROR."
+        ),
+    ] = _DEFAULTS.breaker.pause
+
+    _positive = field_validator("window", "pause")(_positive)
+
+    @field_validator("pause")
+    @classmethod
+    def _ends_before_it_is_forgotten(cls, span: timedelta) -> timedelta:
+        """Failures are forgotten a day after the last one."""
+        if span > LONGEST_PAUSE:
+            raise ValueError(f"must be at most {format_duration(LONGEST_PAUSE)}")
+        return span
+
+
 class Maintenance(_Section):
     """How hosts are drained: `vmferry.policy.Maintenance` as YAML."""
 
@@ -268,6 +304,10 @@ class Policy(_Section):
     limits: Annotated[
         Limits, told("How many migrations may run at once, whoever started them; what is over them is Queued.")
     ] = Limits()
+    breaker: Annotated[
+        Breaker,
+        told("When nothing more is started because attempts fail by a common cause. Evacuations are never held."),
+    ] = Breaker()
     maintenance: Annotated[Maintenance, told("How hosts are drained.")] = Maintenance()
     bandwidth: Annotated[
         Count | None,
@@ -354,6 +394,7 @@ class Policy(_Section):
                     for pool in self.shared_storage
                 ),
                 "limits": rules.Limits(**self.limits.model_dump()),
+                "breaker": rules.Breaker(**dict(self.breaker)),
                 "maintenance": rules.Maintenance(**dict(self.maintenance)),
                 "tolerate_unknown": frozenset(self.tolerate_unknown),
                 "operating_systems": tuple(one.rule() for one in self.operating_systems),
@@ -453,6 +494,13 @@ class Config(_Section):
     stop_switch: Annotated[
         ObjectName, told("The name of the ConfigMap, in the operator's own namespace, that is the kill switch.")
     ] = "vmferry-stop"
+    resume_marks: Annotated[
+        ObjectName,
+        told(
+            "The name of the ConfigMap, in the operator's own namespace, whose marks close breakers: see "
+            "policy.breaker."
+        ),
+    ] = "vmferry-resume"
 
     _positive = field_validator("resync")(_positive)
 

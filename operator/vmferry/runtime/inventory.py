@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Protocol
 
 from prometheus_client.core import GaugeMetricFamily
@@ -44,7 +45,7 @@ class Inventory(Collector):
         samples: dict[Scraped, list[Sample]] = {one: [] for one in metrics.scraped()}
         for gauge, labels, number in self._store.census.sums():
             samples[gauge].append((labels, number))
-        for gauge, found in (*self._of_cloud(), *self._of_queue()):
+        for gauge, found in (*self._of_cloud(), *self._of_breakers(), *self._of_queue()):
             samples[gauge] += found
         samples[metrics.READY] += [((name,), float(ready)) for name, ready in self._health.readiness()]
         for gauge, found in samples.items():
@@ -64,6 +65,11 @@ class Inventory(Collector):
         yield metrics.OPEN_MIGRATIONS, [((), sum(one.open for one in snapshot.migrations.values()))]
         read = snapshot.read_at
         yield metrics.VIEW, [((part.value,), read[part].timestamp() if part in read else 0.0) for part in Part]
+
+    def _of_breakers(self) -> Iterator[tuple[Scraped, list[Sample]]]:
+        found = Counter({"host": 0, "cloud": 0})
+        found.update("host" if one.host else "cloud" for one in self._store.history.breakers().open(datetime.now(UTC)))
+        yield metrics.OPEN_BREAKERS, [((scope,), number) for scope, number in found.items()]
 
     def _of_queue(self) -> Iterator[tuple[Scraped, list[Sample]]]:
         queue = self._queue

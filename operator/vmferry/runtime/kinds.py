@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
+from vmferry.planning.breaker import EndedAttempt
 from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
@@ -19,9 +20,10 @@ from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.crossings import crossing_of
 from vmferry.reconcilers.decision import Decision, Event, World
+from vmferry.reconcilers.ended_attempts import ended_attempts
 from vmferry.reconcilers.news import is_news
 from vmferry.reconcilers.scope import planned_move
-from vmferry.reconcilers.stop import STOPPED
+from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.vmmigration import plan, settle
 from vmferry.resources.base import Metadata, Model
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
@@ -88,6 +90,8 @@ class Kind(Generic[Obj, Status]):
     finished: Callable[[Obj], bool]
     #: the one-way move that it remembers (R22)
     crossing: Callable[[Obj], Crossing | None]
+    #: its attempts that have ended, by which breakers are judged (I37)
+    ended_attempts: Callable[[Obj], tuple[EndedAttempt, ...]]
     #: the uid of the object that owns it, and what the owner reads of it
     child: Callable[[Obj], tuple[str, Child] | None]
     #: what it says about a host
@@ -112,7 +116,7 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
     if status.phase is not Phase.QUEUED or status.server is None or obj.spec.paused:
         return None
     ready = status.condition(READY)
-    if ready is not None and ready.reason == STOPPED:
+    if ready is not None and ready.reason in (STOPPED, BREAKER_OPEN, AWAITING_RESULT):
         return None  # it has no turn, and keeps nobody from theirs
     if status.type is None or status.source_host is None or status.target_host is None:
         return None
@@ -175,6 +179,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     waits=_waits,
     finished=lambda obj: obj.status.completed_at is not None,
     crossing=crossing_of,
+    ended_attempts=ended_attempts,
     child=child_of,
     claim=lambda obj: None,
     describe=_describe,
@@ -211,6 +216,7 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     waits=lambda obj: False,
     finished=_released,
     crossing=lambda obj: None,
+    ended_attempts=lambda obj: (),
     child=lambda obj: None,
     claim=claim_of,
     describe=lambda obj: {"host": obj.status.host or obj.spec.host},

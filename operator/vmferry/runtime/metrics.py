@@ -168,6 +168,11 @@ BLOCKED = Scraped(
     "Unfinished objects that wait for somebody to change something, by the reason of their condition Ready",
     ("kind", "reason"),
 )
+OPEN_BREAKERS = Scraped(
+    "vmferry_open_breakers",
+    "Breakers that keep moves from being started after failures with a common cause: of a host, or of the cloud",
+    ("scope",),
+)
 OBJECTS = Scraped("vmferry_objects", "Objects that this operator knows", ("kind",))
 UNREADABLE = Scraped("vmferry_unreadable_objects", "Objects that are not what their schema says", ("kind",))
 

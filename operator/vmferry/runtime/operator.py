@@ -15,6 +15,7 @@ from typing import Any
 from vmferry import __version__
 from vmferry.cloud.nova import NovaDoor
 from vmferry.cloud.observer import Observer, Pace
+from vmferry.reconcilers.resume import Marks
 from vmferry.runtime import metrics
 from vmferry.runtime.allocator import limit_arenas
 from vmferry.runtime.cloud import Cloud
@@ -32,6 +33,7 @@ from vmferry.runtime.pauses import Pauses
 from vmferry.runtime.probe_server import HealthServer
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.reconcile import Reconciler
+from vmferry.runtime.resume_marks import ResumeMarks
 from vmferry.runtime.resync import Resync
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, key_of, version_of
@@ -80,13 +82,14 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue(
             most_routine=max(1, config.workers // 2), waited=metrics.QUEUE_WAIT.observe
         )
-        limits = config.policy.rules().limits
+        policy = config.policy.rules()
+        limits = policy.limits
         self._waker = Waker(
             self.queue,
             lambda: cloud.snapshot.servers_by_host,
             next_up=lambda: self.store.next_up(cloud.snapshot, limits),
         )
-        self.store = Store(kinds, self._waker)
+        self.store = Store(kinds, self._waker, policy.breaker)
         self._inventory = Inventory(self.store, self.queue, cloud, self.health)
         self._failing = Streaks(FAILING_PATIENCE, failures=3, silence=WRITES_SILENCE)
         #: where health is served, once it is
@@ -113,6 +116,7 @@ class Operator:
         elector = self._elector(kube)
         fence = Fence(kube, elector.term if elector else lambda: 0)
         switch = StopSwitch(kube, config.namespace, config.stop_switch, self._look_at_all)
+        marks = ResumeMarks(kube, config.namespace, config.resume_marks, self._resume)
         reconciler = Reconciler(
             kinds=self._kinds,
             store=self.store,
@@ -140,8 +144,10 @@ class Operator:
             first.cancel()
             if not stop.is_set() and not listing.done():
                 await switch.look()
+                await marks.read()
                 loops.append(asyncio.create_task(switch.run(), name="stop switch"))
                 loops.append(asyncio.create_task(definitions.run(), name="definitions"))
+                loops.append(asyncio.create_task(marks.run(), name="resume marks"))
                 watch.start()
                 self.health.alive_if("watch", lambda: None if watch.alive else "it has ended")
                 for number in range(config.workers):
@@ -204,8 +210,13 @@ class Operator:
         except (KubeError, TimeoutError) as error:
             logger.warning("the Lease is not released and will expire: %s", str(error) or "no answer in time")
 
+    def _resume(self, marks: Marks) -> None:
+        """Somebody has closed a breaker, or taken that back."""
+        self.store.history.set_marks(marks)
+        self._look_at_all()
+
     def _look_at_all(self) -> None:
-        """A term has begun, or the kill switch was turned."""
+        """A term has begun, the kill switch was turned, or a breaker was closed."""
         for kind in self._kinds:
             for key in self.store.keys(kind):
                 self.queue.add(key, Lane.PATIENT if self.store.rests(key) else Lane.ROUTINE)

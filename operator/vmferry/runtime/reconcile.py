@@ -26,6 +26,7 @@ from vmferry.planning.outlooks import Outlooks
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.stop import breaker_kind
 from vmferry.resources.base import API_VERSION, Model
 from vmferry.runtime import metrics
 from vmferry.runtime.children import Children
@@ -36,7 +37,7 @@ from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import Lane, WorkQueue
-from vmferry.runtime.stop_switch import StopSwitch
+from vmferry.runtime.stop_switch import PATIENCE, StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
 from vmferry.runtime.waking import Waker
 
@@ -215,6 +216,8 @@ class Reconciler:
                 moves=self.store.moves_except(key, snapshot),
                 ahead=self.store.ahead_of(key, snapshot),
                 crossed=self.store.crossed(),
+                breakers=self.store.history.breakers(),
+                broken=self.store.history.broken,
                 in_maintenance=self.store.in_maintenance(snapshot),
                 claims=self.store.claims_except(key),
                 children=self.store.children_of(obj.metadata.uid),
@@ -250,10 +253,11 @@ class Reconciler:
     ) -> tuple[Resource, tuple[Event, ...]]:
         name = type(action).__name__
         stopped = self.switch.against(action, lambda: self.cloud.snapshot)
+        held = self._held(key, action)
 
         def forbidden() -> str | None:
             """The switch first, for it takes a while: who was frozen meanwhile must not act."""
-            return stopped() or (None if self.kube.term() == term else "this operator leads no more")
+            return stopped() or held() or (None if self.kube.term() == term else "this operator leads no more")
 
         with about(kind.describe(obj)):
             logger.info("asking the cloud: %s", action)
@@ -262,6 +266,31 @@ class Reconciler:
             with about(asked_as(outcome.request_id)):
                 logger.info("the cloud answered: %s", outcome)
                 return await self._settle(kind, key, obj, action, outcome)
+
+    def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
+        """A question for another thread: which breaker has opened since the move was decided?"""
+        kind = breaker_kind(action)
+        loop = asyncio.get_running_loop()
+
+        async def judge() -> str | None:
+            snapshot = self.cloud.snapshot
+            server = snapshot.servers.get(getattr(action, "server_id", ""))
+            if kind is None or server is None or server.host is None:
+                return None
+            breakers = self.store.history.breakers()
+            moves = self.store.moves_except(key, snapshot)
+            hold = breakers.against(server.host, kind, self.now(), moves)
+            return hold.message if hold is not None else None
+
+        def ask() -> str | None:
+            if kind is None:
+                return None
+            try:
+                return asyncio.run_coroutine_threadsafe(judge(), loop).result(PATIENCE)
+            except TimeoutError:  # the loop is not what it was
+                return "it is not known whether a breaker is open"
+
+        return ask
 
     async def _settle(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome

@@ -16,6 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmferry.cloud.model import Snapshot
+from vmferry.planning.breaker import EndedAttempt
+from vmferry.policy import Breaker as BreakerRules
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Moves
@@ -23,6 +25,7 @@ from vmferry.reconcilers.children import Child
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.crossings import furthest
 from vmferry.runtime import metrics
+from vmferry.runtime.attempt_history import AttemptHistory
 from vmferry.runtime.census import Census
 from vmferry.runtime.kinds import Key, Kinds, Resource
 from vmferry.runtime.move_index import MoveIndex
@@ -61,7 +64,7 @@ class _Entry:
 class Store:
     """By key; belongs to one event loop."""
 
-    def __init__(self, kinds: Kinds, listener: Listener | None = None) -> None:
+    def __init__(self, kinds: Kinds, listener: Listener | None = None, breaker: BreakerRules | None = None) -> None:
         self._kinds = kinds
         #: what the objects add to the gauges
         self.census = Census()
@@ -76,6 +79,8 @@ class Store:
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
         self._moves = MoveIndex(kinds)
+        #: ended attempts of all objects, also of those that are over
+        self.history = AttemptHistory(breaker or BreakerRules())
         #: decided by a pass whose status is not written yet
         self._held_claims: dict[Key, Claim] = {}
 
@@ -96,6 +101,7 @@ class Store:
         held: Resource | bytes | Unreadable
         self._active.pop(key, None)
         crossing = None
+        attempts: tuple[EndedAttempt, ...] = ()
         try:
             obj: Resource = self._kinds[kind].read(body)
         except ValidationError as error:
@@ -103,7 +109,7 @@ class Store:
             self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), ((metrics.UNREADABLE, (kind,)), 1)))
         else:
             row = self._kinds[kind]
-            crossing = row.crossing(obj)
+            crossing, attempts = row.crossing(obj), row.ended_attempts(obj)
             if row.finished(obj):
                 held = json.dumps(body, separators=(",", ":")).encode()
             else:
@@ -111,6 +117,7 @@ class Store:
             self._relations.put(key, row.child(obj), row.claim(obj))
             self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), *row.shares(obj)))
         self._put_crossing(key, crossing)
+        self.history.put(key, attempts)
         self._moves.put(key, self._active.get(key))
         self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
         return True
@@ -126,6 +133,7 @@ class Store:
         self._entries.pop(key, None)
         self._active.pop(key, None)
         self._put_crossing(key, None)
+        self.history.put(key, ())
         self._moves.put(key, None)
         self._relations.remove(key)
         self.census.remove(key)

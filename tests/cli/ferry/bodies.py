@@ -149,6 +149,10 @@ class FakeKube:
             self.bodies[key] = made
         return copy.deepcopy(made)
 
+    def mark(self, body: Body, *, dry_run: bool = False) -> None:
+        self._fail()
+        self.written.append(("mark", body, dry_run))
+
     def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         self._fail()
         self.written.append(("delete", name, False))

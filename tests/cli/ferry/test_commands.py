@@ -258,6 +258,32 @@ def test_cancel_says_what_it_means_and_asks() -> None:
     assert Run("cancel web-1 --yes", kube).status == 0 and not kube.bodies
 
 
+#: command line: the key that is marked, and in which namespace
+RESUMES: dict[str, tuple[str, str, str]] = {
+    "a host": ("resume cmp7", "cmp7", "vmferry-system"),
+    "a HostMaintenance's name means its host": ("resume rack-1", "cmp1", "vmferry-system"),
+    "all of them": ("resume", "cloud", "vmferry-system"),
+    "where the operator runs elsewhere": ("resume cmp1 --operator-namespace ferry", "cmp1", "ferry"),
+}
+
+
+@pytest.mark.parametrize("case", RESUMES)
+def test_resume_marks_the_moment(case: str) -> None:
+    line, key, namespace = RESUMES[case]
+    run = Run(line, FakeKube(hm({}, name="rack-1")))
+    ((verb, body, _),) = run.kube.written
+    assert (run.status, verb, body["kind"]) == (0, "mark", "ConfigMap")
+    assert body["metadata"] == {"name": "vmferry-resume", "namespace": namespace}
+    assert body["data"] == {key: "2026-03-02T12:00:00Z"}
+    assert "configmap/vmferry-resume marked: failures from" in run.said
+
+
+def test_resume_prints_a_manifest_for_a_repository() -> None:
+    run = Run("resume cmp1 --dry-run=client")
+    assert (run.status, run.connected) == (0, None)
+    assert yaml.safe_load(run.said)["data"] == {"cmp1": "2026-03-02T12:00:00Z"}
+
+
 def test_release_deletes_only_if_told_so() -> None:
     kube = FakeKube(hm(DRAINED))
     assert Run("release cmp1 --delete --wait", kube).status == 0
@@ -361,7 +387,7 @@ def test_a_refusal_of_the_cluster_is_no_doubt() -> None:
 
 
 COMPLETIONS: dict[str, tuple[list[str], list[str]]] = {
-    "a command": (["re"], ["release"]),
+    "a command": (["rel"], ["release"]),
     "an option": (["drain", "--re"], ["--reason", "--return-vms"]),
     "an option's word": (["live", "a/b", "--priority", ""], ["High", "Low", "Normal"]),
     "an option's free text": (["live", "a/b", "--host", ""], []),

@@ -234,6 +234,23 @@ def test_watching_in_a_terminal(space: Space) -> None:
     assert "\x1b[32mSucceeded\x1b[0m: Live from cmp1 to cmp2 is complete" in terminal.text.splitlines()[-1]
 
 
+def test_resume_writes_its_own_key_and_no_other(space: Space) -> None:
+    own = ("--operator-namespace", space.namespace)
+    assert space.ferry("resume", "cmp1", *own, "--dry-run=server").returncode == 0
+    assert not space.exists("configmap", "vmferry-resume")
+    for host in ("cmp1", "cmp2"):
+        run = space.ferry("resume", host, *own)
+        assert run.returncode == 0, run.stderr
+    marks = space.get("configmap", "vmferry-resume")["data"]
+    assert marks.keys() == {"cmp1", "cmp2"}
+    space.kubectl("patch", "configmap", "vmferry-resume", "--type=merge", "-p", '{"data": {"cmp1": "before"}}')
+    assert space.ferry("resume", "cmp1", *own).returncode == 0
+    after = space.get("configmap", "vmferry-resume")["data"]
+    assert after["cmp1"].startswith("2") and after["cmp2"] == marks["cmp2"]
+    nowhere = space.ferry("resume", "cmp1", "--operator-namespace", "no-such-namespace")
+    assert nowhere.returncode == 2 and "no-such-namespace" in nowhere.stderr
+
+
 def test_cancelling_in_a_terminal_asks(space: Space) -> None:
     space.ferry("live", WEB, "--name", "web-1")
     terminal = Terminal(space, "cancel", "web-1")

@@ -17,6 +17,9 @@ PROGRAM = "kubectl ferry"
 #: seconds that `targets` waits for the operator's verdict
 VERDICT_SECONDS = 60
 
+#: where the manifests and the documentation install the operator
+OPERATOR_NAMESPACE = "vmferry-system"
+
 EXIT_STATUS = """\
 exit status:
   0    done, asked for, or under way
@@ -124,6 +127,20 @@ def parser() -> argparse.ArgumentParser:
 
     why = add("why", "say what stands against a migration or maintenance, and what to do about it", "", _output())
     why.add_argument("name", metavar="NAME", help="of a VMMigration or HostMaintenance, or a host")
+
+    resume = add(
+        "resume",
+        "close the breaker of a host, or all of them: moves start again at once",
+        "Failures until now count no more. Without HOST: those from any host.\n",
+        _dry_run(),
+    )
+    resume.add_argument("host", metavar="HOST", nargs="?", help="the host, or its HostMaintenance's name")
+    resume.add_argument(
+        "--operator-namespace",
+        default=OPERATOR_NAMESPACE,
+        metavar="NAMESPACE",
+        help=f"where the operator runs (default: {OPERATOR_NAMESPACE})",
+    )
 
     cancel = add("cancel", "delete a VMMigration, after saying what that means")
     cancel.add_argument("name", metavar="NAME")

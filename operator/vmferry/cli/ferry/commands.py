@@ -20,6 +20,7 @@ from vmferry.cli.ferry.screen import Screen, columns_of
 from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
 from vmferry.cli.terminal import Paint, plain, wants_colour
 from vmferry.cli.verdict import ExitStatus
+from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MigrationType, Priority
@@ -150,6 +151,24 @@ class Ferry:
         bodies = self._named(self._args.name)
         self._write(bodies, lambda: _apart(pages.why(read(body), self._paint) for body in bodies))
         return max(pages.stands_against(read(body)) for body in bodies)
+
+    def resume(self) -> ExitStatus:
+        args = self._args
+        now = self._around.now()
+        if args.dry_run == "client":
+            return self._print_manifest(manifests.resume_mark(args.host, now, args.operator_namespace))
+        existing = None
+        if args.host is not None:
+            with suppress(FerryError):  # whoever may not list them names the host itself
+                existing = self._maintenance(args.host)
+        host = manifests.host_of(existing) if existing else args.host
+        body = manifests.resume_mark(host, now, args.operator_namespace)
+        self.kube.mark(body, dry_run=self._dry_run)
+        whose = f"from {host}" if host else "from any host"
+        dry = " (server dry run)" if self._dry_run else ""
+        name = body["metadata"]["name"]
+        self._say(f"configmap/{name} marked{dry}: failures {whose} before {format_time(now)} do not count any more")
+        return ExitStatus.ALL_OK
 
     def cancel(self) -> ExitStatus:
         args = self._args

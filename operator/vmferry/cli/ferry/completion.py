@@ -13,7 +13,7 @@ from vmferry.cli.preflight import preflight
 SHELLS = ("bash", "zsh", "fish")
 NO_FILES = ":4"
 #: commands whose argument is the name of an object or a host
-NAMED = ("status", "why", "cancel", "drain", "release")
+NAMED = ("status", "why", "cancel", "drain", "release", "resume")
 
 _NOTE = """\
 # For `kubectl ferry <TAB>`, put an executable `kubectl_complete-ferry` on the PATH:

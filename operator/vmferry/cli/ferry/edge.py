@@ -16,6 +16,7 @@ from vmferry.cli.ferry.kube import (
     FerryError,
     Kind,
     NoConnectionError,
+    NotFoundError,
     full_name,
     namespaced,
     refusal,
@@ -36,7 +37,9 @@ class RealKube:
     """`Kube`, as the user whom kubectl would be."""
 
     def __init__(self, configuration: Any, namespace: str) -> None:
-        self._objects = client.CustomObjectsApi(client.ApiClient(configuration))
+        api = client.ApiClient(configuration)
+        self._objects = client.CustomObjectsApi(api)
+        self._core = client.CoreV1Api(api)
         self._server = configuration.host
         self._namespace = namespace
 
@@ -80,6 +83,16 @@ class RealKube:
             **_written(dry_run),
         )
 
+    def mark(self, body: Body, *, dry_run: bool = False) -> None:
+        metadata, written = body["metadata"], _written(dry_run)
+        what = f"change {full_name('ConfigMap', metadata)}"
+        name, namespace = metadata["name"], metadata["namespace"]
+        merge = {"_content_type": "application/merge-patch+json", **written}
+        try:
+            self._send(what, self._core.patch_namespaced_config_map, name, namespace, {"data": body["data"]}, **merge)
+        except NotFoundError:
+            self._send(what, self._core.create_namespaced_config_map, namespace, body, **written)
+
     def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         metadata = {"namespace": namespace, "name": name} if namespaced(kind) else {"name": name}
         options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=uid), propagation_policy="Background")
@@ -90,10 +103,13 @@ class RealKube:
         inside = namespaced(kind) and namespace is not None
         call = getattr(self._objects, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object")
         place = (namespace,) if inside else ()
+        return self._send(what, call, GROUP, VERSION, *place, kind.PLURAL, *rest, **options)
+
+    def _send(self, what: str, call: Callable[..., Any], *args: Any, **options: Any) -> Body:
         # not preloaded: the client knows no 201 of a patch, and would drop the object that an apply has created
         options |= {"_preload_content": False, "_request_timeout": CALL_SECONDS}
         try:
-            answer = json.loads(call(GROUP, VERSION, *place, kind.PLURAL, *rest, **options).data)
+            answer = json.loads(call(*args, **options).data)
         except ApiException as error:
             if not error.status:  # the client could not make sense of the connection
                 raise NoConnectionError(f"cannot {what}: no connection to {self._server}: {error.reason}") from error

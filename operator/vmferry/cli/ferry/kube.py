@@ -56,6 +56,9 @@ class Kube(Protocol):
     def apply(self, body: Body, *, dry_run: bool = False, force: bool = False) -> Body:
         """Server-side apply as `FIELD_MANAGER`."""
 
+    def mark(self, body: Body, *, dry_run: bool = False) -> None:
+        """Add the data to that ConfigMap, and create it if there is none."""
+
     def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """Only the object with that uid."""
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
 from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, FerryError, Kind
 from vmferry.cli.select import is_id
-from vmferry.resources.base import API_VERSION, format_duration
+from vmferry.planning.breaker import CLOUD
+from vmferry.resources.base import API_VERSION, format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MigrationType, Priority
 
+#: the operator's `resumeMarks`
+RESUME_MARKS = "vmferry-resume"
 #: of a name that others get a suffix for
 _NAME_LENGTH = 50
 
@@ -144,6 +147,21 @@ def find_maintenance(text: str, bodies: Iterable[Body]) -> Body | None:
 def _status(body: Body) -> Body:
     status = body.get("status")
     return status if isinstance(status, dict) else {}
+
+
+def host_of(body: Body) -> str:
+    """The service host of a HostMaintenance, as its status has it."""
+    return str(_status(body).get("host") or body["spec"]["host"])
+
+
+def resume_mark(host: str | None, now: datetime, namespace: str) -> Body:
+    """The ConfigMap that closes the breaker of a host, or all of them (`vmferry.reconcilers.resume`)."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": RESUME_MARKS, "namespace": namespace},
+        "data": {host or CLOUD: format_time(now)},
+    }
 
 
 def rivals(body: Body, bodies: Iterable[Body]) -> list[str]:

@@ -1,0 +1,290 @@
+"""The breaker (I37): after failures with a common cause nothing more is started from a host, or in the cloud.
+
+A pure function of the attempts that have ended, as the statuses of all VMMigrations record them. A restart, or another
+leader, computes the same answer. For each source host, and for the cloud as a whole:
+
+    closed --(failures in a row)--> open --(pause)--> one trial move --success--> closed
+                                     ^                               --failure--> open, twice the pause
+
+A failure counts if it left its server in ERROR, or if it has a cause that can be compared with that of other failures.
+A success ends the row of its own type (Live or Cold) only: stopped servers that leave a host well say nothing of the
+network that live migrations need. Evacuations are neither counted nor held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from vmferry.cloud.model import MigrationKind
+from vmferry.policy import Breaker as Rules
+from vmferry.prerequisites.frame import PlannedMove
+
+#: what `kubectl ferry resume` without a host, and its mark, are about
+CLOUD = "cloud"
+#: the longest pause before a trial move
+LONGEST_PAUSE = timedelta(days=1)
+#: a row is forgotten this long after its last failure: what is broken may have been repaired, and nobody has tried
+FORGOTTEN = timedelta(days=2)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedAttempt:
+    """An attempt that Nova was asked for and that has ended."""
+
+    #: `namespace/name` of the VMMigration
+    migration: str
+    number: int
+    server_id: str
+    server_name: str
+    kind: MigrationKind
+    source: str
+    target: str
+    started_at: datetime
+    ended_at: datetime
+    succeeded: bool
+    #: the server was in ERROR afterwards
+    left_in_error: bool = False
+    #: the cloud's words without names and numbers, equal for equal causes; None: it says nothing of a common cause
+    cause: str | None = None
+    #: the cloud's words
+    message: str = ""
+
+    @property
+    def counts(self) -> bool:
+        return not self.succeeded and (self.left_in_error or self.cause is not None)
+
+    @property
+    def order(self) -> tuple[datetime, str, int]:
+        return self.ended_at, self.migration, self.number
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBreaker:
+    """Nothing more starts from a host, or in the cloud, until a trial move succeeds or a person closes it."""
+
+    #: None: the cloud
+    host: str | None
+    #: when the last failure of the row ended
+    since: datetime
+    #: from then on one trial move may start
+    trial_at: datetime
+    #: what it rests on, the oldest first
+    failures: tuple[EndedAttempt, ...]
+    #: trial moves that have failed
+    failed_trials: int = 0
+    #: types whose trial succeeded, while that of another type is still due
+    proven: frozenset[MigrationKind] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return self.host or "the cloud"
+
+    def message(self) -> str:
+        """For people; the same for as long as nothing happens."""
+        last = self.failures[-1]
+        hosts = len({one.source for one in self.failures})
+        where = f"from {self.host}" if self.host else f"from {hosts} hosts"
+        broken = sum(one.left_in_error for one in self.failures)
+        harm = f"{broken} of them left the server in ERROR" if broken else "all failed the same way"
+        tried = ""
+        if self.failed_trials:
+            tried = f"trial moves that failed since: {self.failed_trials}. "
+        command = f"kubectl ferry resume {self.host}" if self.host else "kubectl ferry resume"
+        return (
+            f"the breaker of {self.name} is open: {len(self.failures)} attempts in a row {where} failed, {harm}; "
+            f"the last one, {last.server_name} to {last.target}: {last.message or last.cause}. {tried}"
+            f"One trial move may start at {self.trial_at:%Y-%m-%dT%H:%M:%SZ}; "
+            f"`{command}` lets all of them start at once"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a move may not start now."""
+
+    message: str
+    #: when it may change by itself; None: when a move in flight ends
+    until: datetime | None = None
+    #: False: no breaker is open, but the end of a move in flight may open one
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Breakers:
+    """All of them, as the history of attempts has them."""
+
+    cloud: OpenBreaker | None = None
+    #: the open ones by host
+    hosts: Mapping[str, OpenBreaker] = field(default_factory=dict)
+    #: by host: failures in a row that are not enough yet to open its breaker
+    rows: Mapping[str, tuple[EndedAttempt, ...]] = field(default_factory=dict)
+    #: `policy.breaker.attempts`
+    attempts: int = Rules().attempts
+    #: by key of the resume ConfigMap: why its mark cannot be used
+    unusable: Mapping[str, str] = field(default_factory=dict)
+
+    def all(self) -> tuple[OpenBreaker, ...]:
+        """The cloud's first; also those that are forgotten by now."""
+        return (*((self.cloud,) if self.cloud else ()), *self.hosts.values())
+
+    def open(self, now: datetime) -> tuple[OpenBreaker, ...]:
+        """The cloud's first."""
+        return tuple(one for one in self.all() if not _forgotten(one.failures, now))
+
+    def concerning(self, source: str, kind: MigrationKind, now: datetime) -> tuple[OpenBreaker, ...]:
+        """The open ones that a move of this type from this host must pass."""
+        if kind is MigrationKind.EVACUATE:
+            return ()
+        return tuple(one for one in self.open(now) if one.host in (None, source) and kind not in one.proven)
+
+    def against(self, source: str, kind: MigrationKind, now: datetime, moves: Iterable[PlannedMove]) -> Hold | None:
+        """Why a move of this type may not start from this host, None: it may. `moves` are those of others."""
+        if kind is MigrationKind.EVACUATE:
+            return None
+        for breaker in self.concerning(source, kind, now):
+            if now < breaker.trial_at:
+                return Hold(self._message(breaker), breaker.trial_at)
+            trial = _trial(breaker, moves)
+            if trial is not None:
+                where = f"{trial.source_host} to {trial.target_host}"
+                return Hold(f"{self._message(breaker)}. A trial move from {where} is in flight")
+        row = self.rows.get(source, ())
+        errors = sum(one.left_in_error for one in row)
+        if errors and not _forgotten(row, now):
+            flying = sum(move.source_host == source and move.kind is not MigrationKind.EVACUATE for move in moves)
+            if errors + flying >= self.attempts:
+                return Hold(
+                    f"the last attempt from {source} left its server in ERROR: the next move starts when the "
+                    f"{flying} in flight from there have ended",
+                    open=False,
+                )
+        return None
+
+    def rests_on(self, migration: str, now: datetime) -> bool:
+        """Whether a failure that counts is recorded by this VMMigration (`namespace/name`) only."""
+        known = [one.failures for one in self.open(now)]
+        known += [row for row in self.rows.values() if not _forgotten(row, now)]
+        return any(one.migration == migration for failures in known for one in failures)
+
+    def _message(self, breaker: OpenBreaker) -> str:
+        problem = self.unusable.get(breaker.host or CLOUD) or self.unusable.get(CLOUD)
+        return f"{breaker.message()}. {problem}" if problem else breaker.message()
+
+
+def _trial(breaker: OpenBreaker, moves: Iterable[PlannedMove]) -> PlannedMove | None:
+    """The move that was begun while the breaker was open, and is in flight."""
+    return next(
+        (
+            move
+            for move in moves
+            if move.decided_at >= breaker.since
+            and breaker.host in (None, move.source_host)
+            and move.kind is not MigrationKind.EVACUATE
+            and move.kind not in breaker.proven
+        ),
+        None,
+    )
+
+
+def _forgotten(failures: Sequence[EndedAttempt], now: datetime) -> bool:
+    return not failures or now - failures[-1].ended_at > FORGOTTEN
+
+
+# ---- from the history to what is open
+
+
+def judge(attempts: Iterable[EndedAttempt], host: str | None, rules: Rules) -> OpenBreaker | tuple[EndedAttempt, ...]:
+    """What the attempts from one host, or (None) all attempts, come to: an open breaker, or the failures in a row."""
+    state = _State(host, rules)
+    for attempt in sorted(attempts, key=lambda one: one.order):
+        state.take(attempt)
+    return state.result()
+
+
+class _State:
+    """One breaker as the attempts end, one after the other."""
+
+    def __init__(self, host: str | None, rules: Rules) -> None:
+        self._host = host
+        self._rules = rules
+        # the cloud's needs more than a host's, and from several hosts
+        self._needed = rules.attempts if host else rules.attempts + 1
+        self._hosts = 1 if host else rules.hosts
+        self._window = None if host else rules.window
+        self._reset()
+
+    def _reset(self) -> None:
+        #: in a row; while it is open: what it rests on
+        self._failures: list[EndedAttempt] = []
+        #: when it opened, and when its next trial is due
+        self._opened: tuple[datetime, datetime] | None = None
+        self._failed_trials = 0
+        self._types: set[MigrationKind] = set()
+        self._proven: set[MigrationKind] = set()
+
+    def take(self, attempt: EndedAttempt) -> None:
+        if self._failures and attempt.ended_at - self._failures[-1].ended_at > FORGOTTEN:
+            self._reset()
+        if self._opened is None:
+            self._while_closed(attempt)
+        else:
+            self._while_open(attempt, self._opened[0])
+
+    def result(self) -> OpenBreaker | tuple[EndedAttempt, ...]:
+        if self._opened is None:
+            return tuple(self._failures)
+        return OpenBreaker(
+            self._host,
+            *self._opened,
+            tuple(self._failures),
+            self._failed_trials,
+            frozenset(self._proven),
+        )
+
+    def _while_closed(self, attempt: EndedAttempt) -> None:
+        if attempt.succeeded:
+            self._failures = [one for one in self._failures if one.kind is not attempt.kind]
+        elif attempt.counts:
+            self._failures.append(attempt)
+            common = self._common(attempt)
+            if common:
+                self._failures = common
+                self._types = {one.kind for one in common}
+                self._opened = attempt.ended_at, attempt.ended_at + self._rules.pause
+
+    def _while_open(self, attempt: EndedAttempt, since: datetime) -> None:
+        in_flight_before = attempt.started_at < since
+        if attempt.succeeded:
+            # one that began before says nothing: it may have been past what is broken
+            if not in_flight_before:
+                self._proven.add(attempt.kind)
+                if self._types <= self._proven:
+                    self._reset()
+        elif attempt.counts:
+            self._failures.append(attempt)
+            if not in_flight_before:
+                self._proven.discard(attempt.kind)
+                self._failed_trials += 1
+                self._opened = since, attempt.ended_at + self._pause()
+
+    def _pause(self) -> timedelta:
+        # of a second, twenty doublings are longer than the longest
+        doubled: timedelta = self._rules.pause * 2 ** min(self._failed_trials, 20)
+        return min(doubled, LONGEST_PAUSE)
+
+    def _common(self, newest: EndedAttempt) -> list[EndedAttempt]:
+        """Of the failures in a row those that have a cause in common, if they are enough; else none."""
+        recent = [
+            one for one in self._failures if self._window is None or newest.ended_at - one.ended_at <= self._window
+        ]
+        errors = [one for one in recent if one.left_in_error]
+        alike = [one for one in recent if newest.cause is not None and one.cause == newest.cause]
+        several = min(self._needed, 2)
+        if len({one.server_id for one in alike}) < several or len({one.target for one in alike}) < several:
+            alike = []  # one server, or one target, that fails again and again is no common cause
+        for found in (errors, alike):
+            if len(found) >= self._needed and len({one.source for one in found}) >= self._hosts:
+                return found
+        return []

@@ -1,0 +1,49 @@
+"""What a VMMigration's status records of its ended attempts: the history that the breakers are judged by (I37)."""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import MigrationKind
+from vmferry.planning.breaker import EndedAttempt
+from vmferry.prerequisites.frame import BrokenServer
+from vmferry.reconcilers.attempts import NOT_SENT, SERVER_GONE, succeeded
+from vmferry.resources.vmmigration import VMMigration
+
+
+def ended_attempts(obj: VMMigration) -> tuple[EndedAttempt, ...]:
+    """The oldest first; without evacuations, which a breaker neither counts nor holds."""
+    server = obj.status.server
+    if server is None:
+        return ()
+    return tuple(
+        EndedAttempt(
+            migration=obj.key,
+            number=one.number,
+            server_id=server.id,
+            server_name=server.name,
+            kind=one.type,
+            source=one.source_host,
+            target=one.target_host,
+            started_at=one.started_at,
+            ended_at=one.ended_at,
+            succeeded=succeeded(one),
+            left_in_error=one.failure.left_in_error if one.failure else False,
+            cause=one.failure.cause if one.failure else None,
+            message=one.message or "",
+        )
+        for one in obj.status.attempts
+        if one.ended_at is not None
+        and one.type is not MigrationKind.EVACUATE
+        and one.state not in (NOT_SENT, SERVER_GONE)
+    )
+
+
+def broken_server(attempt: EndedAttempt) -> BrokenServer:
+    return BrokenServer(
+        by=f"VMMigration {attempt.migration}",
+        attempt=attempt.number,
+        kind=attempt.kind,
+        source=attempt.source,
+        target=attempt.target,
+        at=attempt.ended_at,
+        message=attempt.message,
+    )

@@ -1,0 +1,66 @@
+"""The resume marks, a ConfigMap in the operator's own namespace: polled, so that GitOps can write it as well as people.
+
+    kubectl create configmap vmferry-resume -n vmferry-system --from-literal=cmp1=2026-01-31T12:00:00Z
+
+What cannot be read changes nothing: a breaker that is open stays open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from vmferry.reconcilers.resume import Marks, parse
+from vmferry.runtime.kube import KubeError, NotFoundError
+from vmferry.runtime.stop_switch import PATIENCE, PAUSE, Door
+
+logger = logging.getLogger(__name__)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ResumeMarks:
+    """Belongs to one event loop; `changed` is called in it with marks that differ from those before."""
+
+    def __init__(
+        self,
+        door: Door,
+        namespace: str,
+        name: str,
+        changed: Callable[[Marks], None],
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        self._door = door
+        self._namespace = namespace
+        self._name = name
+        self._changed = changed
+        self._now = now
+        self._seen = Marks()
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        while True:
+            await self.read()
+            await asyncio.sleep(PAUSE)
+
+    async def read(self) -> None:
+        """Read it once; never raises."""
+        source = f"ConfigMap {self._namespace}/{self._name}"
+        try:
+            async with asyncio.timeout(PATIENCE):
+                data = await self._door.get_config_map(self._namespace, self._name)
+        except NotFoundError:
+            data = {}
+        except (KubeError, TimeoutError):
+            return
+        found = parse(data, source, self._now())
+        if found == self._seen:
+            return
+        for problem in found.unusable.values():
+            logger.warning("%s", problem)
+        self._seen = found
+        self._changed(found)
