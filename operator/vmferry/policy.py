@@ -102,6 +102,9 @@ class Policy:
     recheck: timedelta = timedelta(seconds=30)
     #: pause before the next attempt, doubled with each one
     retry_backoff: timedelta = timedelta(seconds=15)
+    #: what has not changed for this long counts as stuck: an open migration record of an idle server, a server in one
+    #: task, a drain in which nothing moves, a migration past its deadline
+    stuck_after: timedelta = timedelta(minutes=30)
     #: how often the bytes of a running live migration are read, while no more than ten a second are due
     progress_every: timedelta = timedelta(seconds=10)
     #: how long a record of a request may be missing in Nova before other witnesses are heard (I4)

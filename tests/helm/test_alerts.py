@@ -185,6 +185,18 @@ FIRES: dict[str, tuple[str, Series, int, int]] = {
         31,
         29,
     ),
+    "a drain makes no progress": (
+        "VmferryNoProgress",
+        {'vmferry_blocked{kind="HostMaintenance",reason="NoProgress"}': always(1)},
+        6,
+        4,
+    ),
+    "a single migration makes no progress": (
+        "VmferryNoProgress",
+        {'vmferry_blocked{kind="VMMigration",reason="NoProgress"}': always(2)},
+        6,
+        4,
+    ),
     "nothing ends": (
         "VmferryMigrationStuck",
         {
@@ -213,6 +225,9 @@ FIRES: dict[str, tuple[str, Series, int, int]] = {
 
 #: English sentence: what is different, and yet nothing fires after any time
 QUIET: dict[str, Series] = {
+    "a drain made no progress for a moment": {
+        'vmferry_blocked{kind="HostMaintenance",reason="NoProgress"}': f"0x100 1x3 0x{LONG}",
+    },
     "nothing is different": {},
     "nothing is there to be done": {key: "" for key in HEALTHY if "migrations" in key or "actions" in key},
     "it was restarted once": {'process_start_time_seconds{instance="a"}': f"1000x120 8200x{LONG}"},

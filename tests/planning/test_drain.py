@@ -463,7 +463,7 @@ def next_of(
     case: Case, limits: Limits = WIDE, slots: int = 10, ahead: tuple[PlannedMove, ...] = (), **over: Any
 ) -> list[str]:
     facts: dict[str, Any] = {"moves": tuple(case.moves), **over}
-    chosen = next_moves(case.plan(), case.view, ahead=ahead, limits=limits, slots=slots, **facts)
+    chosen = next_moves(case.plan(), case.view, ahead=ahead, limits=limits, slots=slots, **facts).moves
     return [p.leaving.server.name for p in chosen]
 
 
@@ -604,7 +604,7 @@ def test_the_clouds_order_of_hosts_picks_no_example() -> None:
 def test_I25_a_member_that_somebody_moves_since_the_plan_was_made_is_waited_for() -> None:
     since = snapshot(APART.servers, [A, *APART.hosts], [migration(WEB)], server_groups=APART.groups)
     rest = DrainPlan(APART.plan().planned[1:], ())
-    assert next_moves(rest, since, moves=(), ahead=(), limits=WIDE, slots=9) == ()
+    assert next_moves(rest, since, moves=(), ahead=(), limits=WIDE, slots=9).moves == ()
 
 
 def test_every_word_of_the_plan_is_said() -> None:

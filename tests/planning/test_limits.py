@@ -73,23 +73,23 @@ FREE: dict[str, str | None] = {
 WAITS: dict[str, tuple[str | None, str]] = {
     "two leave the source, whoever asked for them (I24)": (
         ask([record(1, "a", "x"), record(2, "a", "y")]),
-        "2 migrations leave a or go first, the limit is 2",
+        "limited by perSource 2 (policy.limits): 2 migrations leave a or go first",
     ),
     "two go to the target, whoever asked for them (I24)": (
         ask([record(1, "x", "b"), record(2, "y", "b")]),
-        "2 migrations go to b or go first, the limit is 2",
+        "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "four are in flight in all (I24)": (
         ask([record(n, f"s{n}", f"t{n}") for n in range(4)]),
-        "4 migrations are in flight and 0 go first, the limit is 4",
+        "limited by total 4 (policy.limits): 4 migrations are in flight and 0 go first",
     ),
     "a decided move without a record counts": (
         ask([record(1, "a", "x")], [planned(2, "a", "y")]),
-        "2 migrations leave a or go first, the limit is 2",
+        "limited by perSource 2 (policy.limits): 2 migrations leave a or go first",
     ),
     "a record without a target yet counts where its move was decided to go": (
         ask([record(1, "x", None, status="accepted"), record(2, "y", "b")], [planned(1, "x", "b")]),
-        "2 migrations go to b or go first, the limit is 2",
+        "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "a stranger's record without a target counts at its source": (
         ask([record(1, "a", None, status="queued"), record(2, "a", None, status="queued")]),
@@ -101,29 +101,29 @@ WAITS: dict[str, tuple[str | None, str]] = {
     ),
     "those ahead of us keep their place at the source": (
         ask([record(1, "a", "x")], ahead=[planned(2, "a", "y")]),
-        "2 migrations leave a or go first, the limit is 2",
+        "limited by perSource 2 (policy.limits): 2 migrations leave a or go first",
     ),
     "those ahead of us keep their place at the target": (
         ask(ahead=[planned(1, "x", "b"), planned(2, "y", "b")]),
-        "2 migrations go to b or go first, the limit is 2",
+        "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "those ahead of us that may start keep their place in the total": (
         ask([record(1, "s", "t"), record(2, "s2", "t2")], ahead=[planned(3, "x", "y"), planned(4, "v", "w")]),
-        "2 migrations are in flight and 2 go first, the limit is 4",
+        "limited by total 4 (policy.limits): 2 migrations are in flight and 2 go first",
     ),
     "those ahead of us that may go there now keep their place, though they could go elsewhere": (
         ask(ahead=[anywhere(1, "x", "b", "c"), anywhere(2, "y", "b", "c")]),
-        "2 migrations go to b or go first, the limit is 2",
+        "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "one ahead of us whose first host is full keeps its place at its second": (
         ask([record(1, "x", "c"), record(2, "y", "c"), record(3, "z", "b")], ahead=[anywhere(4, "w", "c", "b")]),
-        "2 migrations go to b or go first, the limit is 2",
+        "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "one that names the target keeps its place there, though it cannot leave yet": (
         ask([record(1, "x", "b"), record(2, "x", "c")], ahead=[planned(3, "x", "b")]),
-        "2 migrations go to b or go first, the limit is 2",
+        "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
-    "a limit of zero stops all": (ask(limits=Limits(per_source=0)), "the limit is 0"),
+    "a limit of zero stops all": (ask(limits=Limits(per_source=0)), "limited by perSource 0 (policy.limits)"),
 }
 
 
@@ -195,7 +195,10 @@ def test_the_migrations_of_one_view_are_gone_through_once_whoever_asks() -> None
     view = replace(snapshot(), migrations=Counting({"m": record(1, "a", "x"), "n": record(2, "a", "y")}))
     for number in range(50):
         moves = (planned(number + 10, "c", "d"),)
-        assert full("a", "b", view, moves, (), LIMITS) == "2 migrations leave a or go first, the limit is 2"
+        assert (
+            full("a", "b", view, moves, (), LIMITS)
+            == "limited by perSource 2 (policy.limits): 2 migrations leave a or go first"
+        )
         assert full("e", "f", view, moves, (), LIMITS) is None
         assert full("e", "f", view, moves, (), LIMITS, traffic(view, moves)) is None
     assert isinstance(view.migrations, Counting) and view.migrations.scans == 1
@@ -214,7 +217,8 @@ def test_a_queue_behind_a_full_cloud_is_gone_through_no_further_than_need_be() -
     waiting = [Queued(f"q{n}", MigrationKind.LIVE, f"s{n}", f"t{n}", {}, NOW) for n in range(1000)]
     looked_at = 0
     assert (
-        full("a", "b", snapshot(), (), waiting, LIMITS) == "0 migrations are in flight and 4 go first, the limit is 4"
+        full("a", "b", snapshot(), (), waiting, LIMITS)
+        == "limited by total 4 (policy.limits): 0 migrations are in flight and 4 go first"
     )
     assert looked_at <= 3100, "a look at each, and not at each pair"
 

@@ -15,6 +15,7 @@ from typing import Any
 from tests.reconcilers.life import CrashError, Mortal
 from tests.reconcilers.little_cloud import START, LittleCloud
 from vmferry.cloud.actions import Action
+from vmferry.cloud.leftovers import marked
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers import hostmaintenance, vmmigration
@@ -168,7 +169,8 @@ class ControlPlane(Mortal):
         return [(kind, name) for name in names]
 
     def _count(self) -> None:
-        running = [m for m in self.cloud.migrations if m.open and m.status != "finished"]
+        known = marked(self.cloud.migrations, self.cloud.servers, self.cloud.now, self.policy.stuck_after)
+        running = [m for m in known if m.open and m.status != "finished" and not m.leftover]
         for most, end in ((self.most_from, "source_host"), (self.most_to, "target_host")):
             for host in {getattr(m, end) for m in running}:
                 most[host] = max(most.get(host, 0), sum(getattr(m, end) == host for m in running))

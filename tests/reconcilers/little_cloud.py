@@ -28,6 +28,7 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.contradictions import doubtful_hosts
+from vmferry.cloud.leftovers import marked
 from vmferry.cloud.model import (
     CPU,
     ActionEvent,
@@ -51,6 +52,7 @@ from vmferry.cloud.model import (
     index_migrations,
     index_servers,
 )
+from vmferry.policy import Policy
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 US = "user-of-the-operator"
@@ -89,6 +91,8 @@ class LittleCloud:
     stray_services: dict[str, Service] = field(default_factory=dict)
     #: whether the evacuated server is to run again
     start_after: bool = False
+    #: an open record of an idle server that was not changed for so long is a leftover
+    stuck_after: timedelta = Policy().stuck_after
     _due: dict[str, datetime] = field(default_factory=dict)
     #: by request id: the server of an action
     _about: dict[str, str] = field(default_factory=dict)
@@ -150,7 +154,8 @@ class LittleCloud:
     # -- what is read
 
     def snapshot(self) -> Snapshot:
-        seen = {m.uuid: m for m in self.migrations if self._visible[m.uuid] <= self.now}
+        shown = [m for m in self.migrations if self._visible.get(m.uuid, self.now) <= self.now]
+        seen = {m.uuid: m for m in marked(shown, self.servers, self.now, self.stuck_after)}
         services = [*(host.service for host in self.hosts.values()), *self.stray_services.values()]
         doubtful = doubtful_hosts(services, ())
         return Snapshot(
@@ -194,7 +199,8 @@ class LittleCloud:
             servers=here,
             on_hypervisor=here,
             allocated=here | {server for server, on in self.claimed.items() if on == host},
-            migrations=seen,
+            migrations=tuple(marked(seen, self.servers, self.now, self.stuck_after)),
+            evacuated=frozenset(m.server_id for m in self.migrations if m.status == "done" and m.source_host == host),
         )
 
     def detail(self, server_id: str, *, actions: bool = False) -> Detail:

@@ -201,11 +201,15 @@ def test_a_stale_view_decides_nothing_and_says_so() -> None:
     assert again.status.to_json() == decision.status.to_json(), "the message must not change with the age"
 
 
-def test_before_the_first_view_nothing_is_written() -> None:
+def test_before_the_first_view_only_a_new_object_is_written() -> None:
     life = Life(cloud())
     decision = life.look(World(Snapshot()))
-    assert decision.status.to_json() == life.status.to_json()
-    assert decision.requeue_after is not None
+    ready = decision.status.condition("Ready")
+    assert ready is not None and ready.reason == "CloudViewStale" and "for the first time" in ready.message
+    life._write(decision.status)
+    again = life.look(World(Snapshot()))
+    assert again.status.to_json() == life.status.to_json()
+    assert again.requeue_after is not None
 
 
 def test_a_stale_view_does_not_hold_a_deleted_object_that_owes_nothing() -> None:

@@ -118,6 +118,7 @@ def test_every_rule_can_be_set() -> None:
                 "progressEvery": "8m",
                 "recordGrace": "9m",
                 "ttlAfterFinished": "10m",
+                "stuckAfter": "11m",
                 "operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["a"]}],
                 "guestCPU": [{"mode": "HostModel", "hosts": ["a"]}],
                 "breaker": {"attempts": 7, "hosts": 8, "window": "13s", "pause": "14s"},
@@ -143,6 +144,7 @@ def test_every_rule_can_be_set() -> None:
         "progress_every",
         "record_grace",
         "ttl_after_finished",
+        "stuck_after",
     ]
     wanted: dict[str, Any] = {name: timedelta(minutes=n) for n, name in enumerate(spans, start=1)} | {
         "shared_storage": (StoragePool("nfs", frozenset("a"), frozenset("r")),),

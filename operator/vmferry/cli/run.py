@@ -52,7 +52,7 @@ def run(options: Options, environment: Mapping[str, str], out: TextIO, err: Text
     try:
         config = _config(options, environment)
         door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
-        snapshot = asyncio.run(_read(door, options.selection, progress))
+        snapshot = asyncio.run(_read(door, config, options.selection, progress))
         return _judge(options, config, snapshot, environment, out, err, progress)
     except ConfigError as error:
         # it has no values that may be secret; "password: no such key" would look like one
@@ -78,9 +78,9 @@ def _config(options: Options, environment: Mapping[str, str]) -> Config:
     return config.model_copy(update={"cloud": cloud})
 
 
-async def _read(door: NovaDoor, selection: Selection, progress: Progress) -> Snapshot:
+async def _read(door: NovaDoor, config: Config, selection: Selection, progress: Progress) -> Snapshot:
     """The view that the operator begins with. Raises CloudError."""
-    observer = Observer(door)
+    observer = Observer(door, stuck_after=config.policy.stuck_after)
     ticking = asyncio.create_task(_tick(door, progress))
     try:
         snapshot = await observer.read_once()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -374,6 +374,8 @@ class MigrationStage(StrEnum):
     BAD = "bad"
     #: a status word that we do not know: stop and report (I35)
     UNKNOWN = "unknown"
+    #: open, but Nova stopped working on it long ago; see `cloud.leftovers`
+    LEFTOVER = "leftover"
 
 
 _STAGES: Mapping[str, MigrationStage] = {
@@ -423,15 +425,26 @@ class Migration:
     updated_at: str = field(default="", compare=False)
     old_flavor_id: int | None = None
     new_flavor_id: int | None = None
+    #: set by `cloud.leftovers`, never by Nova
+    leftover: bool = False
 
     @property
     def stage(self) -> MigrationStage:
-        return _STAGES.get(self.status, MigrationStage.UNKNOWN)
+        return MigrationStage.LEFTOVER if self.leftover else _STAGES.get(self.status, MigrationStage.UNKNOWN)
 
     @property
     def open(self) -> bool:
         """Nova may still change the server on its behalf (I3); an unknown status counts as open."""
         return self.stage not in (MigrationStage.GOOD, MigrationStage.BAD)
+
+
+def moment(text: str) -> datetime | None:
+    """A time as Nova gives it; None where it cannot be read."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -520,6 +533,10 @@ class Snapshot:
             return None
         return now - min(at for part, at in self.read_at.items() if part is not Part.PROJECTS)
 
+    def cloud_time(self, now: datetime) -> datetime:
+        """The cloud's time at our time `now`: as of the last read of the services, or `now` where it tells none."""
+        return self.services_at or now
+
     def find_host(self, name: str) -> Host | None:
         """By service host name or hypervisor UUID, exactly (I1)."""
         found = self.hosts.get(name)
@@ -590,6 +607,8 @@ class HostLook:
     allocated: frozenset[str] | None = None
     #: open migrations from it or to it
     migrations: tuple[Migration, ...] = ()
+    #: servers whose evacuation from it is `done`: its nova-compute has not removed what is left of them yet
+    evacuated: frozenset[str] = frozenset()
 
 
 def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:

@@ -21,6 +21,7 @@ from vmferry.cloud.actions import Accepted, Action, HostAction, Outcome
 from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.facts.collect import with_facts
+from vmferry.cloud.leftovers import marked
 from vmferry.cloud.model import (
     Aggregate,
     Detail,
@@ -43,6 +44,7 @@ from vmferry.cloud.nova import CloudError, NovaDoor
 from vmferry.cloud.nova.parse import GONE, Resources, join_hosts
 from vmferry.cloud.nova.parse import time as parse_time
 from vmferry.cloud.nova.servers import RECENT
+from vmferry.policy import Policy
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +70,8 @@ AFTER_ACTION = 10.0
 BUSY = 2.0
 #: seconds by which a clock on the wall is set; what is less it may go wrong by
 STEP = 1.0
+#: see `Policy.stuck_after`
+STUCK_AFTER: timedelta = Policy().stuck_after
 #: how many doubtful servers are asked for at once
 CHECKS_AT_ONCE = 4
 
@@ -106,9 +110,17 @@ class Observer:
     """Keeps `snapshot` up to date between `start` and `stop`. Lives in one event loop; the door's calls run in
     threads of its own."""
 
-    def __init__(self, door: NovaDoor, pace: Pace | None = None, *, threads: int = 12) -> None:
+    def __init__(
+        self,
+        door: NovaDoor,
+        pace: Pace | None = None,
+        *,
+        threads: int = 12,
+        stuck_after: timedelta = STUCK_AFTER,
+    ) -> None:
         self.door = door
         self._pace = pace or Pace()
+        self._stuck_after = stuck_after
         self._snapshot = Snapshot()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
         self._tasks: list[asyncio.Task[None]] = []
@@ -208,7 +220,8 @@ class Observer:
         if with_actions or actions is not None:
             found = await self._call(self.door.actions, server_id, actions)
         self._take_in(server_id, server, migrations, begun)
-        return Detail(datetime.now(UTC), server, migrations, found)
+        servers = {} if server is None else {server_id: server}
+        return Detail(datetime.now(UTC), server, tuple(self._marked(migrations, servers)), found)
 
     async def progress(self, server_id: str, migration_id: int) -> Progress | None:
         """How far a live migration's copy is; see `NovaDoor.progress`. Raises `CloudError`."""
@@ -225,7 +238,7 @@ class Observer:
         hypervisor = known.hypervisor.id if known and known.hypervisor else None
         look, servers = await self._call(self.door.host_look, host, hypervisor)
         self._tell(self._merge_servers(servers, (), begun) | self._merge_migrations(look.migrations, (), begun))
-        return look
+        return replace(look, migrations=tuple(self._marked(look.migrations, self._snapshot.servers)))
 
     # -- reading
 
@@ -418,6 +431,7 @@ class Observer:
         found = await self._call(self.door.migrations, self._seen_at[Part.MIGRATIONS])
         self._seen_at[Part.MIGRATIONS] = seen_at
         changed = self._merge_migrations(found, (), begun)
+        changed |= self._find_leftovers(self._snapshot.migrations.values())
         self._mark_read(Part.MIGRATIONS)
         self._tell(changed)
 
@@ -553,6 +567,8 @@ class Observer:
             self._snapshot = replace(self._snapshot, servers=servers, servers_by_host=by_host)
             self._builds = (self._builds - news.keys() - lost) | {s.id for s in news.values() if s.status == BUILD}
             _remember(read, news.keys() | lost, begun, self._remembered_since(begun))
+            its = self._snapshot.migrations_by_server
+            self._find_leftovers([record for server_id in news for record in its.get(server_id, ())])
         # Nova forgets the migrations of a deleted server, and no list of changes tells so
         forgotten = [m for server_id in lost for m in self._snapshot.migrations_by_server.get(server_id, ())]
         if forgotten:
@@ -562,13 +578,27 @@ class Observer:
     def _merge_migrations(self, found: Iterable[Migration], forget: Collection[str], begun: float) -> set[str]:
         """What a read that began at `begun` told of migrations; the ids of the servers whose migrations changed."""
         known, read = self._snapshot.migrations, self._migrations_read
-        news = {m.uuid: m for m in found if known.get(m.uuid) != m and read.get(m.server_id, begun) <= begun}
+        newer = [m for m in self._marked(found, self._snapshot.servers) if read.get(m.server_id, begun) <= begun]
+        news = {m.uuid: m for m in newer if known.get(m.uuid) != m}
         lost = [known[uuid] for uuid in forget if uuid in known and read.get(known[uuid].server_id, begun) <= begun]
         changed = {migration.server_id for migration in (*news.values(), *lost)}
-        if changed:
-            self._change_migrations(news, lost)
+        # a record of which only the time has changed wakes nobody, but that time shows that Nova works on it
+        touched = {m.uuid: m for m in newer if m.uuid not in news and m.open and _minute(m) != _minute(known[m.uuid])}
+        if changed or touched:
+            self._change_migrations(news | touched, lost)
             _remember(read, changed, begun, self._remembered_since(begun))
         return changed
+
+    def _marked(self, records: Iterable[Migration], servers: Mapping[str, Server]) -> list[Migration]:
+        return marked(records, servers, self.door.cloud_time(), self._stuck_after)
+
+    def _find_leftovers(self, records: Iterable[Migration]) -> set[str]:
+        """Mark those of the view's records that became leftovers, and no others; the ids of their servers."""
+        known = self._snapshot.migrations
+        news = {m.uuid: m for m in self._marked(records, self._snapshot.servers) if m is not known.get(m.uuid)}
+        if news:
+            self._change_migrations(news, ())
+        return {m.server_id for m in news.values()}
 
     def _change_migrations(self, news: Mapping[str, Migration], lost: Collection[Migration]) -> None:
         migrations = {**self._snapshot.migrations, **news}
@@ -602,6 +632,11 @@ def _remember(read: OrderedDict[str, float], servers: Iterable[str], begun: floa
         read.move_to_end(server_id)
     while read and next(iter(read.values())) <= since:
         read.popitem(last=False)
+
+
+def _minute(record: Migration) -> str:
+    """When it was last changed, to the minute."""
+    return record.updated_at[:16]
 
 
 def _ended_after(migration: Migration, moment: datetime) -> bool:

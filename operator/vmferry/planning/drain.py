@@ -381,6 +381,17 @@ def _own_blocker(question: Question) -> bool:
     return any(finding.blocks(question.policy) for finding in found)
 
 
+@dataclass(frozen=True, slots=True)
+class NextMoves:
+    """Who of a plan may start now."""
+
+    moves: tuple[Planned, ...]
+    #: by server id: which limit keeps others from it
+    waits: Mapping[str, str]
+    #: they were not asked for: no slot was left
+    rest: tuple[Planned, ...]
+
+
 def next_moves(
     plan: DrainPlan,
     snapshot: Snapshot,
@@ -389,28 +400,32 @@ def next_moves(
     ahead: Sequence[PlannedMove],
     limits: Limits,
     slots: int,
-) -> tuple[Planned, ...]:
+) -> NextMoves:
     """Who of the plan may start now, in order, at most `slots`. One that cannot holds back no other (R30)."""
     chosen: list[Planned] = []
+    waits: dict[str, str] = {}
     decided = {move.server_id for move in moves}
     counted = moves
-    held: set[tuple[str, str]] = set()
-    for planned in plan.planned:
+    held: dict[tuple[str, str], str] = {}
+    for at, planned in enumerate(plan.planned):
         if len(chosen) >= slots:
-            break
+            return NextMoves(tuple(chosen), waits, tuple(plan.planned[at:]))
         server = planned.leaving.server
         pair = (server.host or "", planned.target)
-        if (planned.waits is not None and not planned.behind) or server.id in decided or pair in held:
+        if (planned.waits is not None and not planned.behind) or server.id in decided:
+            continue
+        if pair in held:
+            waits[server.id] = held[pair]
             continue
         group = snapshot.group_of(server.id)
         if group is not None and group.policy in HARD:
             others = group.members - {server.id}
             if not decided.isdisjoint(others) or any(in_flight(snapshot, other) for other in others):
                 continue
-        if full(*pair, snapshot, counted, ahead, limits) is not None:
-            held.add(pair)
+        if (why := full(*pair, snapshot, counted, ahead, limits)) is not None:
+            held[pair] = waits[server.id] = why
             continue
         chosen.append(planned)
         decided.add(server.id)
         counted += (PlannedMove(server.id, planned.leaving.kind, *pair, server.needs, _SOME_TIME),)
-    return tuple(chosen)
+    return NextMoves(tuple(chosen), waits, ())

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
@@ -73,6 +74,13 @@ def in_flight_to_each(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Cou
     return traffic(snapshot, moves).coming
 
 
+def describe(record: Migration, snapshot: Snapshot) -> str:
+    server = snapshot.servers.get(record.server_id)
+    changed = last_change(record)
+    since = f", last changed at {changed:%Y-%m-%dT%H:%MZ}" if changed else ""
+    return f"{record.type} {record.uuid} of {server.name if server else record.server_id} ({record.status}{since})"
+
+
 def full(
     source: str,
     target: str,
@@ -92,14 +100,26 @@ def full(
     now, ahead = in_flight or traffic(snapshot, moves), Ahead.of(ahead)
     leaving = now.leaving[source] + ahead.leaving(source)
     if leaving >= limits.per_source:
-        return f"{leaving} migrations leave {source} or go first, the limit is {limits.per_source}"
+        return f"{limited('perSource', limits.per_source)}: {leaving} migrations leave {source} or go first"
     first = next_up(ahead, now, limits)
     coming = now.coming[target] + ahead.coming(target) + first.taken[target]
     if coming >= limits.per_target:
-        return f"{coming} migrations go to {target} or go first, the limit is {limits.per_target}"
+        return f"{limited('perTarget', limits.per_target)}: {coming} migrations go to {target} or go first"
     if now.total + len(first.moves) >= limits.total:
-        return f"{now.total} migrations are in flight and {len(first.moves)} go first, the limit is {limits.total}"
+        return f"{limited('total', limits.total)}: {now.total} migrations are in flight and {len(first.moves)} go first"
     return None
+
+
+def limited(name: str, limit: int, where: str = "policy.limits") -> str:
+    """Which limit keeps a move from starting, by its name where it is set."""
+    return f"limited by {name} {limit} ({where})"
+
+
+def holders(snapshot: Snapshot, *hosts: str | None) -> list[Migration]:
+    """The records that use up the limits of these hosts, and of the cloud if none is named; the oldest first."""
+    wanted = {host for host in hosts if host}
+    found = [m for m in _running(snapshot.migrations) if not wanted or wanted & {m.source_host, m.target_host}]
+    return sorted(found, key=lambda m: m.id)
 
 
 def first_free(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.moves import Moves
+from vmferry.prerequisites.stuck import stuck
 from vmferry.prerequisites.words import Name, Reason
 
 
@@ -21,6 +22,14 @@ def check(question: Question) -> Finding:
     other = next((m for m in records if m.open and _matters(m, question)), None)
     evacuate = question.kind is MigrationKind.EVACUATE
     pending = server.vm_state == "resized" or (other is not None and other.stage is MigrationStage.FINISHED)
+    found = stuck(
+        server,
+        [m for m in records if m.open and _matters(m, question)],
+        question.snapshot.cloud_time(question.now),
+        question.policy.stuck_after,
+    )
+    if found is not None and (not evacuate or found.reason is Reason.LEFTOVER_RECORD):
+        return _failed(found.reason, found.message, found.remedy, server.host)
     if pending and not evacuate:
         return _failed(
             Reason.RESIZE_PENDING,

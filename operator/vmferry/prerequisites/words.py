@@ -56,6 +56,12 @@ class Reason(StrEnum):
     LOCKED = "Locked"
     TASK_IN_PROGRESS = "TaskInProgress"
     RESIZE_PENDING = "ResizePending"
+    #: Nova has been busy with the server for too long without a change
+    TASK_STUCK = "TaskStuck"
+    #: an open migration record that Nova no longer works on
+    LEFTOVER_RECORD = "LeftoverRecord"
+    #: nothing has moved for too long, whatever the cause
+    NO_PROGRESS = "NoProgress"
     STATE_NOT_MIGRATABLE = "StateNotMigratable"
     DEVICE_ATTACHED = "DeviceAttached"
     HOST_DOWN = "HostDown"

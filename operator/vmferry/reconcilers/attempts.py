@@ -12,6 +12,9 @@ from vmferry.cloud.actions import AbortMigration, ConfirmResize, ForceComplete
 from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationKind, MigrationStage, Server
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
+from vmferry.prerequisites.stuck import left_over
+from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.failures import failed_in_nova
 from vmferry.reconcilers.reasons import asked_as, nova_words
@@ -135,6 +138,18 @@ def follow(scope: Scope) -> MigrationDecision | None:
             message = f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
             scope.conditions.waiting_for_people("FactUnknown", message)
             return scope.decide(Phase.MIGRATING, requeue_after=_ASK_AGAIN)
+        case MigrationStage.LEFTOVER:
+            found = left_over(record)
+            stuck(scope, f"{found.message}; {found.remedy}")
+            return scope.decide(Phase.MIGRATING, requeue_after=_ASK_AGAIN)
+
+
+def stuck(scope: Scope, message: str) -> None:
+    """Report that it does not go on by itself, with an Event the first time."""
+    ready = scope.conditions.get(READY)
+    if ready is None or ready.reason != Reason.NO_PROGRESS:
+        scope.tell(EventReason.NO_PROGRESS, message, warning=True)
+    scope.conditions.waiting_for_people(Reason.NO_PROGRESS, message)
 
 
 def _without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
@@ -222,7 +237,10 @@ def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDe
         message += "; being aborted" if live else "; it cannot be aborted and is seen to its end"
     if late:
         message += f"; over its deadline of {due:%Y-%m-%dT%H:%M:%SZ}"
-    scope.conditions.progressing("Aborting" if attempt.stop_requested_at else "Migrating", message)
+    if late and scope.now - due >= scope.policy.stuck_after:
+        stuck(scope, f"{message}; Nova does not end it: see nova-compute's log on both hosts")
+    else:
+        scope.conditions.progressing("Aborting" if attempt.stop_requested_at else "Migrating", message)
     wait = _progress_pace(scope) if live else _POLL * 5
     if live and not late:
         wait = min(wait, due - scope.now)
@@ -278,7 +296,12 @@ def _confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDeci
         )
         return scope.decide(Phase.VERIFYING, requeue_after=_ASK_AGAIN)
     asked = attempt.confirm_requested_at
-    scope.conditions.progressing("Verifying", f"the server is on {attempt.target_host}; its move is being confirmed")
+    message = f"the server is on {attempt.target_host}; its move is being confirmed"
+    if scope.now - deadline(attempt, scope.server, scope) >= scope.policy.stuck_after:
+        state = f"{scope.server.status}, task {scope.server.task_state}" if scope.server else "not listed"
+        stuck(scope, f"{message}, and Nova does not end that: it is {state}")
+    else:
+        scope.conditions.progressing("Verifying", message)
     if asked is not None and scope.now - asked < _ASK_AGAIN:
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
     if not scope.has_fresh_detail():

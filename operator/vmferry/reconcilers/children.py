@@ -14,7 +14,7 @@ from hashlib import sha256
 
 from vmferry.cloud.model import MigrationKind
 from vmferry.prerequisites.words import Name, Result
-from vmferry.reconcilers.conditions import READY
+from vmferry.reconcilers.conditions import READY, STALLED
 from vmferry.resources.base import GROUP
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority
@@ -67,7 +67,7 @@ class Child:
     #: why it is as it is, the reason and the message of its condition Ready
     reason: str
     message: str
-    #: while it is Blocked
+    #: while it is Blocked or Stalled: it does not go on by itself
     hindrance: Hindrance | None
 
     @property
@@ -78,6 +78,11 @@ class Child:
     def idle(self) -> bool:
         """Nothing is under way, so that it can be given up for nothing; one that has begun may wait again."""
         return self.started_at is None or self.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
+
+    @property
+    def stalled(self) -> bool:
+        """It was decided on, but it needs a person; blocked is what was not begun."""
+        return self.hindrance is not None and self.phase is not Phase.BLOCKED
 
     @property
     def succeeded(self) -> bool:
@@ -149,11 +154,23 @@ def child_of(obj: VMMigration) -> tuple[str, Child] | None:
         deleting=obj.metadata.deletion_timestamp is not None,
         reason=ready.reason if ready else "Pending",
         message=ready.message if ready else "",
-        hindrance=_hindrance(obj) if status.phase is Phase.BLOCKED else None,
+        hindrance=_hindrance(obj),
     )
 
 
-def _hindrance(obj: VMMigration) -> Hindrance:
+def _hindrance(obj: VMMigration) -> Hindrance | None:
+    status = obj.status
+    if status.phase is not Phase.BLOCKED:
+        stalled = status.condition(STALLED)
+        if stalled is None or status.completed_at is not None:
+            return None
+        where = f"{obj.metadata.namespace}/{obj.metadata.name}"
+        return Hindrance(
+            Name.SERVER_TASK.value,
+            stalled.reason,
+            stalled.message,
+            f"this server needs a person: see VMMigration {where} and the run-book stuck-migration",
+        )
     found = next((p for p in obj.status.prerequisites if p.result is Result.FAILED), None) or next(
         (p for p in obj.status.prerequisites if p.result is Result.UNKNOWN), None
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from vmferry.cloud.model import Snapshot
@@ -18,10 +19,33 @@ RECONCILING = "Reconciling"
 STALLED = "Stalled"
 
 
+#: what a failed read means, by a pattern of its text; the first one that is found counts
+_CAUSES = (
+    (r"\b401\b|cannot log in|Unauthorized", "the credentials are refused"),
+    (r"\b403\b|Forbidden", "a right is missing"),
+    (r"\b429\b", "too many requests"),
+    (r"\bHTTP 5\d\d\b|\b50[0-9]\b", "the cloud fails"),
+    (r"[Tt]imed? ?-?out|Timeout", "no answer in time"),
+    (r"[Cc]onnect|[Rr]efused|[Rr]eset|resolve|unreachable|No route", "the cloud is unreachable"),
+)
+
+
+def _cause(trouble: str) -> str:
+    return next((words for pattern, words in _CAUSES if re.search(pattern, trouble)), "the cloud cannot be read")
+
+
 def stale_view(snapshot: Snapshot) -> str:
     """Why nothing is decided, when the shared view is too old."""
+    if snapshot.trouble is None and not snapshot.read_at:
+        return "the cloud is being read for the first time; nothing is decided before that has ended"
     trouble = snapshot.trouble or "it answers too slowly"
-    return f"the view of the cloud is stale, nothing is decided until it is fresh again: {trouble}"
+    why = f"{_cause(trouble)}: {trouble}" if snapshot.trouble else trouble
+    return f"the view of the cloud is stale, nothing is decided until it is fresh again: {why}"
+
+
+def unread(trouble: str) -> str:
+    """Why nothing is decided although the shared view is fresh."""
+    return f"a read of the cloud failed, it is tried again: {_cause(trouble)}: {trouble}"
 
 
 class Conditions:

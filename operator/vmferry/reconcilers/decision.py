@@ -91,6 +91,8 @@ class World:
     stopped: Stop = field(default_factory=Stop)
     #: how targets are judged: `look_out`, or what remembers its answers
     outlook: Look = look_out
+    #: why a read that this pass asked for failed, None: none did; see `reported` of the scopes
+    unread: str | None = None
 
 
 class EventType(StrEnum):

@@ -52,6 +52,8 @@ class EventReason(StrEnum):
     CORDON_LEFT = "CordonLeft"
     RELEASED = "Released"
 
+    NO_PROGRESS = "NoProgress"
+
     UNREADABLE = "Unreadable"
 
 
@@ -88,6 +90,7 @@ OF_MIGRATIONS: Mapping[EventReason, str] = {
     _E.SUCCEEDED: "The server is where it was to go, and as it was",
     _E.FAILED: "It is over without success",
     _E.CANCELLED: "It had begun and was cancelled",
+    _E.NO_PROGRESS: "Nothing has changed for policy.stuckAfter; the message says what it waits for",
     _E.UNREADABLE: "The object is not what its schema says and is left alone",
 }
 
@@ -112,5 +115,6 @@ OF_MAINTENANCES: Mapping[EventReason, str] = {
     _E.NOT_UNCORDONED: _NOT_DONE,
     _E.CORDON_LEFT: "The host stays disabled: the reason in Nova is not ours any more",
     _E.RELEASED: "The host was given back",
+    _E.NO_PROGRESS: "Nothing has moved for policy.stuckAfter; the message says what it waits for",
     _E.UNREADABLE: "The object is not what its schema says and is left alone",
 }

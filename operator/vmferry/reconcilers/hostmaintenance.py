@@ -12,10 +12,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, Outcome, Refused
-from vmferry.cloud.model import DoubtfulHost, HostLook, MigrationKind
+from vmferry.cloud.model import DoubtfulHost, HostLook, Migration, MigrationKind, MigrationStage
 from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.breaker import Hold
 from vmferry.planning.drain import DrainPlan, Planned, next_moves
+from vmferry.planning.limits import describe, holders, limited
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
@@ -25,7 +26,7 @@ from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance_release import release
-from vmferry.reconcilers.maintenance_report import write_survey
+from vmferry.reconcilers.maintenance_report import write_moves, write_survey
 from vmferry.reconcilers.maintenance_scope import (
     CORDONED,
     DRAINED,
@@ -43,6 +44,9 @@ from vmferry.resources.hostmaintenance import Cordon, HostBefore, HostMaintenanc
 from vmferry.resources.words import MaintenancePhase, OnBlockers, ServiceStatus
 
 __all__ = ["plan", "settle"]
+
+#: how many servers, and how many records, a message names
+_NAMED = 3
 
 
 def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
@@ -82,10 +86,18 @@ def _stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
     age = scope.snapshot.age(scope.now)
     if age is not None and age <= scope.policy.max_view_age:
         return None
-    if age is None and scope.snapshot.trouble is None:
+    if age is None and scope.snapshot.trouble is None and scope.reported:
         return Decision(scope.obj.status, finalizer=scope.admitted, requeue_after=SOON)
-    message = c.stale_view(scope.snapshot)
-    scope.progressing("CloudViewStale", message)
+    scope.forget_change()
+    scope.progressing("CloudViewStale", c.stale_view(scope.snapshot))
+    return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)
+
+
+def _unread(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
+    if scope.world.unread is None or scope.reported:
+        return None
+    scope.progressing("CloudViewStale", c.unread(scope.world.unread))
     return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)
 
 
@@ -229,6 +241,7 @@ def _stopped(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.admitted and (decision := _lease(scope)) is not None:
         return decision  # it is kept
     scope.tell_news(c.READY, EventReason.STOPPED, why)
+    scope.forget_change()
     scope.progressing(STOPPED, why)
     if not scope.admitted:
         scope.conditions.set(CORDONED, False, STOPPED, "the host is not touched yet")
@@ -269,6 +282,7 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
         # what was tried in the round before does not count in this one
         scope.survey = survey(scope, scope.host)
         write_survey(scope, scope.survey)
+    scope.note_change()
     scope.tell(EventReason.MAINTENANCE_STARTED, f"{scope.survey.total} servers are on {status.host}")
     return None
 
@@ -307,6 +321,7 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
             f"somebody has enabled {scope.host.name} meanwhile: disabling it again",
             warning=True,
         )
+        scope.note_change()
     # it was open: something may have come to it that nobody sees yet
     status.drained_at = status.empty_since = None
     message = "the compute service is being disabled"
@@ -315,6 +330,8 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if refused and was is not None:
         phase = MaintenancePhase.BLOCKED
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
+    elif scope.no_progress(f"{message}: Nova accepted it, or gave no answer, and {scope.host.name} is still enabled"):
+        phase = MaintenancePhase.BLOCKED
     else:
         phase = MaintenancePhase.DRAINING
         scope.progressing("Cordoning", message)
@@ -342,6 +359,7 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
         return _verify_empty(scope)
     if scope.status.drained_at is not None:
         names = ", ".join(_names(seen)[:3])
+        scope.note_change()
         scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {names}", warning=True)
     scope.status.drained_at = scope.status.empty_since = None
     scope.conditions.set(DRAINED, False, "ServersLeft", f"{seen.outstanding} servers have not left yet")
@@ -364,7 +382,13 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     p = scope.status.progress
     assert p is not None
+    if started:
+        scope.note_change()
+    elif not seen.moving and seen.next_try is None and scope.no_progress(_waits_for(scope, seen)):
+        return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     message = f"{p.moved} of {p.total - p.left} servers have left, {p.moving} are moving, {p.waiting} wait"
+    if p.limited_by:
+        message += f" ({p.limited_by})"
     if seen.blocked:
         first = seen.blocked[0]
         message += f", {p.blocked} cannot move: {first.server.name}: {first.hindrance.message}"
@@ -419,6 +443,7 @@ def _all_is_held(scope: MaintenanceScope, admitted: list[Planned]) -> bool:
 
 def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, ...]:
     """Create the VMMigrations that the limits admit now (I24); their names make each the only one (R36)."""
+    seen = scope.survey
     busy = sum(child.purpose is Purpose.DRAIN for child in scope.open_children())
     chosen = next_moves(
         DrainPlan(tuple(admitted), ()),
@@ -428,8 +453,18 @@ def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, .
         limits=scope.policy.limits,
         slots=max(0, scope.spec.max_parallel - busy),
     )
+    seen.limited = dict(chosen.waits)
+    if chosen.rest:
+        parallel = limited("maxParallel", scope.spec.max_parallel, "spec.maxParallel")
+        seen.limited |= {planned.leaving.server.id: parallel for planned in chosen.rest}
+    if scope.status.progress is not None:
+        # the heads of the reasons only: counts of others' moves would be written again and again
+        first = next(iter(seen.limited.values()), None)
+        scope.status.progress.limited_by = clip(first.partition(": ")[0], 255) if first else None
+    seen.limited = {server: why.partition(": ")[0] for server, why in seen.limited.items()}
+    write_moves(scope, seen)
     settings = scope.spec.migration
-    for planned in chosen:
+    for planned in chosen.moves:
         server, request = planned.leaving.server, planned.leaving.request
         numbers = [child.number for child in scope.this_round() if child.server_id == server.id]
         number = max(numbers, default=0) + 1
@@ -447,7 +482,23 @@ def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, .
                 priority=settings.priority,
             )
         )
-    return chosen
+    return chosen.moves
+
+
+def _waits_for(scope: MaintenanceScope, seen: Survey) -> str:
+    """What those wait for that neither move nor are blocked; never empty."""
+    assert scope.host is not None
+    waits = [(one.server.name, one.message) for one in seen.waiting]
+    waits += [
+        (one.leaving.server.name, one.waits or seen.limited.get(one.leaving.server.id) or "its turn")
+        for one in seen.planned
+    ]
+    text = "; ".join(f"{name}: {why}" for name, why in waits[:_NAMED])
+    text += f"; and {len(waits) - _NAMED} more" if len(waits) > _NAMED else ""
+    records = holders(scope.snapshot, scope.host.name) or holders(scope.snapshot)
+    if records:
+        text += "; under way: " + ", ".join(describe(record, scope.snapshot) for record in records[:_NAMED])
+    return text
 
 
 def _holds_back(scope: MaintenanceScope) -> bool:
@@ -466,9 +517,12 @@ def _verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
     rest = _still_there(scope, scope.look)
     if rest is not None:
         if status.drained_at is not None:
+            scope.note_change()
             scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {rest}", warning=True)
         status.drained_at = status.empty_since = None
         scope.conditions.set(DRAINED, False, "NotEmptyYet", rest)
+        if scope.no_progress(rest):
+            return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
         scope.progressing("NotEmptyYet", rest)
         return scope.decide(MaintenancePhase.DRAINING, requeue_after=SOON)
     rules = scope.policy.maintenance
@@ -484,6 +538,10 @@ def _verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
     if seen.left:
         reason = "ServersStay"
         message = f"all servers that have to leave have left; {len(seen.left)} stay because the spec says so"
+    if (astray := seen.first_astray()) is not None:
+        message += f"; {astray[1]}"
+    if seen.leftovers:
+        message += f"; leftover migration records name it, see leftoverRecords: {seen.leftovers[0].uuid}"
     if status.drained_at is None:
         status.drained_at = scope.now
         scope.tell(EventReason.DRAINED, message)
@@ -498,8 +556,9 @@ def _still_there(scope: MaintenanceScope, look: HostLook) -> str | None:
     here = look.servers - stay
     if here:
         return f"Nova lists {len(here)} servers on it, {_title(scope, min(here))} is one"
-    if look.migrations:
-        one = min(look.migrations, key=lambda m: m.id)
+    migrations = [m for m in look.migrations if not _is_over(scope, m, look.host)]
+    if migrations:
+        one = min(migrations, key=lambda m: m.id)
         return f"{one.type} {one.uuid} from {one.source_host} to {one.target_host} is {one.status}"
     hidden = (look.on_hypervisor or frozenset()) - stay
     if hidden:
@@ -517,6 +576,16 @@ def _still_there(scope: MaintenanceScope, look: HostLook) -> str | None:
         if server.vm_state == "building" or server.task_state is not None:
             return f"{server.name} is on its way to a host and has room of this one already"
     return None
+
+
+def _is_over(scope: MaintenanceScope, record: Migration, host: str) -> bool:
+    """An open record that ties nothing to the host any more: a leftover, or a move that its server's state says was
+    confirmed."""
+    server = scope.snapshot.servers.get(record.server_id)
+    if record.stage is MigrationStage.FINISHED:
+        elsewhere = server is not None and server.host != host and server.task_state is None
+        return elsewhere and server is not None and server.vm_state != "resized"
+    return record.stage is MigrationStage.LEFTOVER and (server is None or server.host != host)
 
 
 def _title(scope: MaintenanceScope, server_id: str) -> str:
@@ -553,6 +622,7 @@ def _see_whether_it_lives(scope: MaintenanceScope) -> None:
 
 def _forget_survey(scope: MaintenanceScope) -> None:
     scope.status.blockers = []
+    scope.status.leftover_records = []
     scope.status.moves = []
     scope.status.progress = None
 
@@ -560,6 +630,7 @@ def _forget_survey(scope: MaintenanceScope) -> None:
 STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     _nothing_to_do,
     _stale_view,
+    _unread,
     _release,
     _find_host,
     _conflict,

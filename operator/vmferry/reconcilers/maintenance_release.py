@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from vmferry.cloud.actions import EnableService
-from vmferry.cloud.model import Host, Server
+from vmferry.cloud.model import Host, HostLook, Server
 from vmferry.planning.limits import full
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, blocked
@@ -38,6 +38,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
         status.release_started_at = scope.now
         scope.tell(EventReason.RELEASING, f"{status.host} is given back")
         why = "the host is being given back"
+        scope.note_change()
         scope.conditions.set(DRAINED, False, "Releasing", why)
     status.drained_at = status.empty_since = None
     scope.conditions.drop("PrerequisitesMet")
@@ -47,6 +48,10 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
     if undone is not None:
         return undone
     running = [child for child in scope.open_children() if child.purpose is Purpose.DRAIN]
+    if running and (stuck := next((child for child in running if child.stalled), None)) is not None:
+        status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
+        scope.stalled(stuck.reason, f"VMMigration {stuck.namespace}/{stuck.name} needs a person: {stuck.message}")
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
     if running:
         status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
         scope.progressing("Releasing", f"{len(running)} moves that had begun are seen to their end")
@@ -97,9 +102,13 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "LeftDisabled", message)
         return None
+    if _waits_for_its_compute(scope, scope.host, scope.look):
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
     if refused and was is not None:
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
+    elif scope.no_progress("Nova accepted to enable the compute service, or gave no answer, and it is still disabled"):
+        pass
     else:
         scope.progressing("Releasing", "the compute service is being enabled")
     if refused or (was is not None and was.reason == "Uncordoning"):
@@ -111,6 +120,23 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     cordon.requested_at = scope.now
     action = EnableService(service.id, scope.host.name)
     return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))
+
+
+def _waits_for_its_compute(scope: MaintenanceScope, host: Host, look: HostLook) -> bool:
+    """Whether servers were evacuated and nova-compute has not removed what is left of them yet (I17). Until it has, a
+    guest may still be there twice, and Nova does not let anybody mark the host up."""
+    if not look.evacuated:
+        return False
+    names = sorted(scope.snapshot.servers[one].name for one in look.evacuated if one in scope.snapshot.servers)
+    down = "its compute service is down, and " if not host.service.up else ""
+    scope.stalled(
+        Reason.HOST_DOWN if not host.service.up else Reason.NO_PROGRESS,
+        f"{host.name} stays disabled: {down}{len(look.evacuated)} evacuated servers ({', '.join(names[:3]) or 'gone'}) "
+        "have not been removed from it yet: start nova-compute there, which removes them and closes their evacuation "
+        f"records; then, if it was marked down, `openstack compute service set --up {host.name} nova-compute`. If "
+        "the host never comes back, delete its compute service",
+    )
+    return True
 
 
 def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
@@ -161,15 +187,24 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
             moves.append(move_of(scope, child, MoveState.RETURNING))
         else:
             moves.append(move_of(scope, child, MoveState.WAITING, why or "waits for its turn"))
+    before = [(move.server, move.state) for move in scope.status.moves]
     scope.status.moves = moves[:MAX_MOVES]
+    if before != [(move.server, move.state) for move in scope.status.moves]:
+        scope.note_change()
+    alive = any(not back.over and not back.idle and not back.stalled for back in returns.values())
     if held and len(held) == under_way + moving:
         scope.tell_news(c.READY, EventReason.BREAKER_OPEN, held[0], warning=True)
         scope.stalled(BREAKER_OPEN, held[0])
-    elif under_way or moving:
+    elif (under_way or moving) and (alive or not scope.no_progress(_first_wait(scope.status.moves))):
         scope.progressing(
             "Returning", f"{under_way} servers are on their way back, {moving} wait, {lost} do not return"
         )
     return bool(under_way or moving), lost
+
+
+def _first_wait(moves: list[Move]) -> str:
+    waiting = next((move for move in moves if move.state in (MoveState.WAITING, MoveState.RETURNING)), None)
+    return f"{waiting.name}: {waiting.message or waiting.migration}" if waiting else "its servers to return"
 
 
 def _moved_away(scope: MaintenanceScope) -> list[Child]:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from vmferry.prerequisites.stuck import left_over
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import Child, Purpose
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
 from vmferry.reconcilers.survey import Survey
 from vmferry.resources.base import clip
-from vmferry.resources.hostmaintenance import MAX_BLOCKERS, MAX_MOVES, Blocker, MaintenanceProgress, Move
+from vmferry.resources.hostmaintenance import (
+    MAX_BLOCKERS,
+    MAX_LEFTOVERS,
+    MAX_MOVES,
+    Blocker,
+    LeftoverRecord,
+    MaintenanceProgress,
+    Move,
+)
 from vmferry.resources.words import MoveState
 
 #: fewer finished moves say nothing about the others
@@ -18,17 +27,20 @@ _ENOUGH = 2
 
 def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
     """Progress, blockers, moves and the condition PrerequisitesMet."""
-    status = scope.status
+    status, before = scope.status, scope.status.progress
     status.progress = MaintenanceProgress(
         total=seen.total,
         moved=len(seen.moved),
         moving=len(seen.moving),
         waiting=len(seen.waiting) + len(seen.planned),
-        blocked=len(seen.blocked),
+        blocked=len(seen.blocked) + len(seen.astray),
         left=len(seen.left),
         percent=len(seen.moved) * 100 // seen.to_leave if seen.to_leave else 100,
         estimated_end=estimated_end(scope, seen),
     )
+    if scope.admitted:
+        same = before is not None and _moved(before) == _moved(status.progress)
+        status.progress.last_change_at = (before.last_change_at if before and same else None) or scope.now
     status.blockers = [
         Blocker(
             server=clip(one.server.id, 64),
@@ -38,13 +50,33 @@ def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
             message=clip(one.hindrance.message, 512),
             remedy=clip(one.hindrance.remedy, 512) if one.hindrance.remedy else None,
         )
-        for one in seen.blocked[:MAX_BLOCKERS]
+        for one in [*seen.blocked, *seen.astray][:MAX_BLOCKERS]
     ]
-    status.moves = _moves(scope, seen)[:MAX_MOVES]
+    status.leftover_records = [
+        LeftoverRecord(
+            migration=clip(record.uuid, 64),
+            server=clip(record.server_id, 64),
+            message=clip(left_over(record).message, 512),
+            remedy=clip(left_over(record).remedy, 512),
+        )
+        for record in seen.leftovers[:MAX_LEFTOVERS]
+    ]
+    write_moves(scope, seen)
     if (blocker := seen.first_blocker()) is not None:
         scope.conditions.set(c.PREREQUISITES_MET, False, *blocker)
     else:
-        scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", "nothing stands against any server's move")
+        scope.conditions.set(
+            c.PREREQUISITES_MET, True, "AllPassed", "every server that has to leave passes its prerequisites"
+        )
+
+
+def _moved(progress: MaintenanceProgress) -> tuple[int, int, int]:
+    """What changes when a server begins to move, or has left."""
+    return progress.moved, progress.moving, progress.total - progress.left
+
+
+def write_moves(scope: MaintenanceScope, seen: Survey) -> None:
+    scope.status.moves = _moves(scope, seen)[:MAX_MOVES]
 
 
 def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
@@ -76,9 +108,10 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
                 type=planned.leaving.kind,
                 target_host=planned.target,
                 state=MoveState.PLANNED,
-                message=clip(planned.waits, 512) if planned.waits else None,
+                message=clip(why, 512) if why else None,
             )
             for planned in seen.planned
+            for why in [planned.waits or seen.limited.get(planned.leaving.server.id)]
         ),
         *(move_of(scope, child, MoveState.MOVED) for child in done),
     ]
@@ -110,7 +143,8 @@ def estimated_end(scope: MaintenanceScope, seen: Survey) -> datetime | None:
         return None
     begun = min(child.started_at for child in done if child.started_at is not None)
     last = max(child.completed_at for child in done if child.completed_at is not None)
-    return last + (last - begun) / len(done) * rest
+    end = last + (last - begun) / len(done) * rest
+    return end if end > scope.now else None
 
 
 def _at(child: Child) -> float:

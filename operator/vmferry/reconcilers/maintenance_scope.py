@@ -10,11 +10,13 @@ from vmferry.cloud.model import DoubtfulHost, Host, MigrationKind, Service
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
+from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import Child, NewChild, Purpose
 from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.survey import Survey
 from vmferry.reconcilers.wrong_clock import set_right
 from vmferry.resources.base import clip
@@ -90,6 +92,11 @@ class MaintenanceScope:
         return self.status.admitted_at is not None
 
     @property
+    def reported(self) -> bool:
+        """The status says something of the spec as it is now."""
+        return self.status.observed_generation == self.obj.metadata.generation and bool(self.status.conditions)
+
+    @property
     def service(self) -> Service | None:
         """The compute service, as freshly as it is known."""
         if self.look is not None:
@@ -133,6 +140,39 @@ class MaintenanceScope:
             decided = child.created_at or self.now
             waiting.append(PlannedMove(server.id, kind, server.host, child.target_host, server.needs, decided))
         return Moves((*self.world.moves, *waiting)) if waiting else self.world.moves
+
+    # ---- whether it goes on
+
+    def note_change(self) -> None:
+        """A step of the maintenance begins or has ended: the time without progress counts from now."""
+        if self.status.progress is not None:
+            self.status.progress.last_change_at = self.now
+
+    def forget_change(self) -> None:
+        """It waits for a reason that people know: that time does not count."""
+        if self.status.progress is not None:
+            self.status.progress.last_change_at = None
+
+    def no_progress_since(self) -> datetime | None:
+        """When it last went on, if that is too long ago; None: it is not."""
+        last = self.status.progress.last_change_at if self.status.progress else None
+        return last if last is not None and self.now - last >= self.policy.stuck_after else None
+
+    def no_progress(self, what: str) -> bool:
+        """Report that nothing went on for too long; `what` it waits for. False: it is not so long."""
+        since = self.no_progress_since()
+        if since is None:
+            return False
+        message = f"nothing has moved since {since:%Y-%m-%dT%H:%M:%SZ}; waits for: {what}"
+        self.tell_news(c.READY, EventReason.NO_PROGRESS, message, warning=True)
+        self.stalled(Reason.NO_PROGRESS, message)
+        met = self.conditions.get(c.PREREQUISITES_MET)
+        if met is not None and met.status == "True":
+            words = "every prerequisite is met, and yet nothing moves: see Stalled"
+            self.conditions.set(c.PREREQUISITES_MET, True, met.reason, words)
+        if self.status.progress is not None:
+            self.status.progress.estimated_end = None
+        return True
 
     # ---- saying things
 

@@ -5,13 +5,16 @@ No server is forgotten, whatever its state and project.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from vmferry.cloud.model import Host, MigrationStage, Server
+from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationKind, MigrationStage, Server
 from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
 from vmferry.planning.request import Request
 from vmferry.prerequisites.moves import Moves
+from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
 from vmferry.prerequisites.words import Name, Reason
+from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.children import Child, Hindrance, Purpose
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
 from vmferry.reconcilers.stop import BREAKER_OPEN
@@ -48,6 +51,10 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
         if child is not None and child.phase is not Phase.BLOCKED:
             _note_child(seen, child, server)
             continue
+        if (found := _stuck(scope, host, server)) is not None:
+            hindrance = Hindrance(Name.SERVER_TASK, found.reason, found.message, found.remedy)
+            seen.blocked.append(Blocked(server, hindrance, child))
+            continue
         if (why := _somebody_is_at_it(scope, server)) is not None:
             seen.waiting.append(Waiting(server, why, child))
             continue
@@ -69,9 +76,14 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
         if child.idle:  # its server is gone, or somebody has moved it away: there is nothing to take from the host
             scope.cancel([child])
             continue
-        # on its last steps: Nova has it on the target already
-        seen.moving.append((child, scope.snapshot.servers.get(child.server_id)))
         seen.moved.pop(child.server_id, None)
+        gone = scope.snapshot.servers.get(child.server_id)
+        if child.stalled and gone is not None and child.hindrance is not None:
+            seen.astray.append(Blocked(gone, child.hindrance, child))
+            continue
+        # on its last steps: Nova has it on the target already
+        seen.moving.append((child, gone))
+    _note_records(scope, host, seen)
     _plan(scope, seen, leaving, held)
     return seen
 
@@ -82,9 +94,51 @@ def _note_moved(scope: MaintenanceScope, seen: Survey, here: set[str]) -> None:
             seen.moved[child.server_id] = child
 
 
+def _note_records(scope: MaintenanceScope, host: Host, seen: Survey) -> None:
+    """Migration records that name the host, of servers that are elsewhere."""
+    ours = {child.server_id for child in scope.open_children()} | Moves.of(scope.world.moves).servers
+    for record in sorted(scope.snapshot.migrations.values(), key=lambda record: record.id):
+        if host.name not in (record.source_host, record.target_host):
+            continue
+        server = scope.snapshot.servers.get(record.server_id)
+        if record.stage is MigrationStage.LEFTOVER:
+            if server is None or server.host != host.name:
+                seen.leftovers.append(record)
+        elif waits_for_confirmation(record, server, host.name) and server is not None and server.id not in ours:
+            hindrance = Hindrance(
+                Name.SERVER_TASK,
+                Reason.RESIZE_PENDING,
+                f"its {record.type} {record.uuid} from {host.name} to {record.target_host} waits for its confirmation: "
+                f"until then its disk on {host.name} is kept for the way back",
+                f"`openstack server resize confirm {server.id}`, or revert it",
+            )
+            seen.blocked.append(Blocked(server, hindrance))
+
+
+def waits_for_confirmation(record: Migration, server: Server | None, source: str) -> bool:
+    """Whether it is a resize or a cold migration that has left `source`, and may still be reverted."""
+    finished = record.stage is MigrationStage.FINISHED and record.source_host == source
+    return finished and server is not None and server.vm_state == "resized" and server.host != source
+
+
+def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
+    """What a dead host was doing has ended with it: there only what nobody ends. A move of another VMMigration has a
+    deadline of its own."""
+    if server.id in Moves.of(scope.world.moves).servers:
+        return None
+    records = scope.snapshot.migrations_by_server.get(server.id, ())
+    evacuation = NOVA_TYPE[MigrationKind.EVACUATE]
+    if not host.service.up and server.vm_state != "building" and server.task_state not in DELETING:
+        records = tuple(m for m in records if m.type == evacuation and m.stage is MigrationStage.LEFTOVER)
+        server = replace(server, task_state=None)
+    return stuck(server, records, scope.snapshot.cloud_time(scope.now), scope.policy.stuck_after)
+
+
 def _note_child(seen: Survey, child: Child, server: Server) -> None:
+    if child.stalled and child.hindrance is not None and child.reason != BREAKER_OPEN:
+        seen.blocked.append(Blocked(server, child.hindrance, child))
     # a server that was stopped for a move that is held runs again: nothing of it is on its way
-    if child.deleting or (child.started_at is not None and child.reason != BREAKER_OPEN):
+    elif child.deleting or (child.started_at is not None and child.reason != BREAKER_OPEN):
         seen.moving.append((child, server))
     else:
         seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))
@@ -140,8 +194,7 @@ def _due(scope: MaintenanceScope, tries: list[Child]) -> datetime:
     ended = tries[-1].completed_at or scope.now
     if is_ahead(ended, scope.now):
         return scope.now
-    pause: timedelta = scope.policy.retry_backoff * 2 ** (len(tries) - 1)
-    return ended + pause
+    return ended + pause_after(len(tries), scope.policy)
 
 
 def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Child]) -> Leaving:
@@ -186,12 +239,12 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: d
             scope.cancel([child])
         hindrance = child.hindrance or Hindrance(Name.SERVER_TASK, child.reason, child.message)
         seen.blocked.append(Blocked(server, hindrance, child))
-    for stuck in plan.stuck:
-        server = stuck.leaving.server
+    for left in plan.stuck:
+        server = left.leaving.server
         child = held.get(server.id)
         if child is not None and _age(scope, child) >= scope.policy.recheck:
             scope.cancel([child])
-        first = stuck.against[0]
+        first = left.against[0]
         hindrance = Hindrance(first.name, first.reason or Reason.FACT_UNKNOWN, first.message, first.remedy)
         seen.blocked.append(Blocked(server, hindrance, child))
     seen.blocked.sort(key=lambda one: (one.server.name, one.server.id))

@@ -65,6 +65,11 @@ class Scope:
         return self.obj.status.started_at is not None
 
     @property
+    def reported(self) -> bool:
+        """The status says something of the spec as it is now."""
+        return self.status.observed_generation == self.obj.metadata.generation and bool(self.status.conditions)
+
+    @property
     def deleting(self) -> bool:
         return self.obj.metadata.deletion_timestamp is not None
 

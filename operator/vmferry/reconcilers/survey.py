@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vmferry.cloud.model import Server
+from vmferry.cloud.model import Migration, Server
 from vmferry.planning.drain import Planned
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.children import Child, Hindrance
@@ -37,12 +37,18 @@ class Survey:
     moving: list[tuple[Child, Server | None]] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
+    #: they have left the host, but their VMMigrations need a person; they do not keep the host from being empty
+    astray: list[Blocked] = field(default_factory=list)
     #: they stay, because the spec says so
     left: list[Server] = field(default_factory=list)
     #: they can go, in the order in which they should start
     planned: list[Planned] = field(default_factory=list)
     #: ids of those that have left with a VMMigration of this round, with it
     moved: dict[str, Child] = field(default_factory=dict)
+    #: by server id: which limit keeps a planned one from starting
+    limited: dict[str, str] = field(default_factory=dict)
+    #: open migration records of this host that Nova no longer works on
+    leftovers: list[Migration] = field(default_factory=list)
     too_full: str | None = None
     #: the next back-off of a failed try ends then
     next_try: datetime | None = None
@@ -53,7 +59,7 @@ class Survey:
 
     @property
     def to_leave(self) -> int:
-        return self.outstanding + len(self.moved)
+        return self.outstanding + len(self.astray) + len(self.moved)
 
     @property
     def total(self) -> int:
@@ -64,7 +70,14 @@ class Survey:
         if self.too_full is not None:
             return Reason.INSUFFICIENT_CAPACITY, self.too_full
         if not self.blocked:
-            return None
+            return self.first_astray()
         first = self.blocked[0]
         how_many = f"{len(self.blocked)} of {self.to_leave} servers cannot move"
+        return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"
+
+    def first_astray(self) -> tuple[str, str] | None:
+        if not self.astray:
+            return None
+        first = self.astray[0]
+        how_many = f"{len(self.astray)} of {self.to_leave} servers have left and need a person"
         return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"

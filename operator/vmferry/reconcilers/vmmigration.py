@@ -26,7 +26,7 @@ from vmferry.cloud.actions import (
 from vmferry.cloud.model import MigrationKind, Server
 from vmferry.planning.breaker import Hold
 from vmferry.planning.kind import Choice
-from vmferry.planning.limits import full
+from vmferry.planning.limits import describe, full, holders
 from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
@@ -34,6 +34,7 @@ from vmferry.policy import Policy
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
+from vmferry.prerequisites.stuck import unchanged_since
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers import declared
@@ -46,8 +47,10 @@ from vmferry.reconcilers.attempts import (
     counts,
     ended_by_others,
     follow,
+    stuck,
     succeeded,
 )
+from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
@@ -116,8 +119,8 @@ def _stale_view(scope: Scope) -> MigrationDecision | None:
         return None
     if scope.deleting and not scope.owes:
         return None
-    if age is None and scope.world.snapshot.trouble is None:
-        # the first view is being read: nothing to say yet
+    if age is None and scope.world.snapshot.trouble is None and scope.reported:
+        # the first view is being read: nothing new to report
         return Decision(
             scope.obj.status,
             finalizer=scope.owes,
@@ -128,6 +131,14 @@ def _stale_view(scope: Scope) -> MigrationDecision | None:
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
         scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
     scope.conditions.progressing("CloudViewStale", message)
+    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
+
+
+def _unread(scope: Scope) -> MigrationDecision | None:
+    """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
+    if scope.world.unread is None or scope.reported or scope.owes:
+        return None
+    scope.conditions.progressing("CloudViewStale", c.unread(scope.world.unread))
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
 
 
@@ -239,6 +250,8 @@ def _stopping(scope: Scope) -> MigrationDecision | None:
         stop.asked_at = scope.now
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL * 5)
     _at_it(scope, stop)
+    if waited >= scope.policy.stop_timeout + scope.policy.stuck_after:
+        stuck(scope, f"the server was to be stopped gracefully: Nova is still {server.task_state}")
     return scope.decide(Phase.MIGRATING, requeue_after=_POLL)
 
 
@@ -327,7 +340,9 @@ def _wait_for_others(scope: Scope, found: Assessment, target: str) -> MigrationD
     # what is held has no turn, and delays nobody
     if (held := _held(scope)) is not None:
         return held
-    scope.conditions.progressing("Queued", f"waits for its turn: {message}")
+    source = scope.server.host if scope.server else None
+    if not _nothing_holds_it_alive(scope, message, source or "", target):
+        scope.conditions.progressing("Queued", f"waits for its turn: {message}")
     return scope.decide(Phase.QUEUED, requeue_after=_POLL * 5)
 
 
@@ -393,7 +408,7 @@ def _back_off(scope: Scope) -> MigrationDecision | None:
     attempts = scope.status.attempts
     if not attempts or attempts[-1].ended_at is None:
         return None
-    due = attempts[-1].ended_at + scope.policy.retry_backoff * 2 ** (len(attempts) - 1)
+    due = attempts[-1].ended_at + pause_after(len(attempts), scope.policy)
     if scope.now >= due:
         return None
     scope.conditions.progressing("Retrying", f"{_last_words(scope)}; next attempt to {scope.status.target_host}")
@@ -407,8 +422,22 @@ def _queue(scope: Scope) -> MigrationDecision | None:
     why = full(server.host, target, scope.snapshot, _moves(scope), _ahead(scope), scope.policy.limits)
     if why is None:
         return None
-    scope.conditions.progressing("Queued", f"waits for its turn: {why}")
+    if not _nothing_holds_it_alive(scope, why, server.host, target):
+        scope.conditions.progressing("Queued", f"waits for its turn: {why}")
     return scope.decide(Phase.QUEUED, requeue_after=_POLL * 5)
+
+
+def _nothing_holds_it_alive(scope: Scope, why: str, source: str, target: str) -> bool:
+    """Whether all that it waits for has not changed for so long that it will not: reported as stalled then."""
+    snapshot, policy = scope.snapshot, scope.policy
+    if any({source, target} & {move.source_host, move.target_host} for move in scope.world.moves):
+        return False  # those have deadlines of their own
+    held = holders(snapshot, source, target) or holders(snapshot)
+    now, servers = snapshot.cloud_time(scope.now), snapshot.servers
+    if not held or any(unchanged_since(servers.get(m.server_id), m, now, policy.stuck_after) is None for m in held):
+        return False
+    stuck(scope, f"waits for its turn: {why}: {', '.join(describe(m, snapshot) for m in held[:3])}")
+    return True
 
 
 def _start(scope: Scope) -> MigrationDecision:
@@ -455,6 +484,7 @@ def _start(scope: Scope) -> MigrationDecision:
 STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
     _finished,
     _stale_view,
+    _unread,
     follow,
     _succeeded,
     _server_gone,
@@ -650,6 +680,8 @@ def _start_again(scope: Scope) -> MigrationDecision | str | None:
     scope.conditions.progressing("StartingServer", "the server is being started again")
     if server.task_state is not None:
         _at_it(scope, stop)
+        if asked is not None and scope.now - asked >= scope.policy.stop_timeout + scope.policy.stuck_after:
+            stuck(scope, f"the server is to be started again: Nova is still {server.task_state}")
         return scope.decide(Phase.VERIFYING, requeue_after=_POLL)
     since = scope.now - (stop.asked_at or asked) if asked is not None else None
     if server.vm_state == "stopped" and since is not None and since < scope.policy.record_grace:

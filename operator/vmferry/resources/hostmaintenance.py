@@ -34,6 +34,7 @@ from vmferry.resources.words import (
 FINALIZER = "vmferry.dev/maintenance"
 MAX_BLOCKERS = 50
 MAX_MOVES = 50
+MAX_LEFTOVERS = 10
 
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
@@ -183,7 +184,23 @@ class MaintenanceProgress(Model):
     percent: Annotated[int, Field(ge=0, le=100, description="How many have moved, of those that do not stay.")] = 0
     estimated_end: Annotated[
         Time | None,
-        Field(description="When all that can move will have, by what the moves so far took; absent until some have."),
+        Field(
+            description="When all that can move will have, by what the moves so far took; absent until some have, and "
+            "once it has passed."
+        ),
+    ] = None
+    limited_by: Annotated[
+        str | None,
+        Field(
+            max_length=255, description="The limit that keeps the next planned server from starting, with its value."
+        ),
+    ] = None
+    last_change_at: Annotated[
+        Time | None,
+        Field(
+            description="When the maintenance last went on: a server began to move or left, or a step of it ended. "
+            "Nothing for policy.stuckAfter and nothing under way: Stalled, reason NoProgress."
+        ),
     ] = None
 
 
@@ -195,6 +212,15 @@ class Blocker(Model):
     prerequisite: Annotated[str, Field(max_length=64, description="The first prerequisite that is not met.")]
     reason: Annotated[str, Field(max_length=64, description="Why, as one word for programs.")]
     message: Annotated[Message, Field(description="What was found and what was expected.")]
+    remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
+
+
+class LeftoverRecord(Model):
+    """An open migration record that Nova no longer works on."""
+
+    migration: Annotated[str, Field(max_length=64, description="The record's UUID.")]
+    server: Annotated[str, Field(max_length=64, description="The UUID of its server, which is elsewhere.")]
+    message: Annotated[Message, Field(description="What was found.")]
     remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
 
 
@@ -241,6 +267,14 @@ class HostMaintenanceStatus(Model):
     progress: Annotated[MaintenanceProgress | None, Field(description="Servers, counted.")] = None
     blockers: Annotated[
         list[Blocker], Field(max_length=MAX_BLOCKERS, description="The first servers that cannot move, by name.")
+    ] = []
+    leftover_records: Annotated[
+        list[LeftoverRecord],
+        Field(
+            max_length=MAX_LEFTOVERS,
+            description="Open migration records of the host whose servers are elsewhere and idle. They use up no limit "
+            "and do not keep the host from being empty; Nova does not delete the compute service while they are open.",
+        ),
     ] = []
     moves: Annotated[
         list[Move],

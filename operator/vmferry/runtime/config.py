@@ -344,6 +344,14 @@ class Policy(_Section):
     retry_backoff: Annotated[Span, told("Between a failed attempt and the next, doubled with each one.")] = (
         _DEFAULTS.retry_backoff
     )
+    stuck_after: Annotated[
+        Span,
+        told(
+            "What has not changed for this long counts as stuck and is reported with its remedy: a server in one task, "
+            "an open migration record whose server is idle (it then uses up no limit), a drain in which nothing moves, "
+            "a migration past its deadline that Nova does not end."
+        ),
+    ] = _DEFAULTS.stuck_after
     progress_every: Annotated[
         Span,
         told(
@@ -380,7 +388,9 @@ class Policy(_Section):
                 raise ValueError(f"{name} cannot be tolerated: {NEVER_TOLERATED[name]}")
         return names
 
-    _positive = field_validator("max_view_age", "timeout_base", "stop_timeout", "recheck", "progress_every")(_positive)
+    _positive = field_validator(
+        "max_view_age", "timeout_base", "stop_timeout", "recheck", "stuck_after", "progress_every"
+    )(_positive)
 
     _within_a_day = field_validator("timeout_per_gib", "retry_backoff")(_within_a_day)
 

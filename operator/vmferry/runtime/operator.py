@@ -62,7 +62,12 @@ async def run(config: Config) -> int:
         loop.add_signal_handler(number, stop.set)
     door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call)
     # requests that hang, one a worker at most, leave threads to the polls
-    observer = Observer(door, Pace(**config.polling.seconds()), threads=config.workers + 8)
+    observer = Observer(
+        door,
+        Pace(**config.polling.seconds()),
+        threads=config.workers + 8,
+        stuck_after=config.policy.stuck_after,
+    )
     return await Operator(config, observer).run(stop)
 
 

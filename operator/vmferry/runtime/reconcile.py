@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Detail, HostLook, Progress
+from vmferry.cloud.nova import CloudError
 from vmferry.planning.outlooks import Outlooks
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
@@ -202,6 +203,7 @@ class Reconciler:
         look: HostLook | None = None
         lease: HostLease | None = None
         asked: list[Needs] = []
+        unread: CloudError | None = None
         while True:
             obj = self.store.get(key)
             if obj is None or isinstance(obj, Unreadable):
@@ -210,6 +212,7 @@ class Reconciler:
             snapshot = self.cloud.snapshot
             world = World(
                 snapshot,
+                unread=str(unread) if unread is not None else None,
                 detail=detail,
                 progress=progress,
                 progress_read=any(needs.progress_of is not None for needs in asked),
@@ -232,6 +235,8 @@ class Reconciler:
                 self.store.hold_move(key, decision.move)
                 self.store.hold_claim(key, kind.claim(kind.with_status(obj, decision.status)))
                 return obj, decision
+            if unread is not None:
+                raise unread
             if needs in asked or len(asked) == MAX_READS:
                 logger.info("not decided, looking again later; still asked for: %s", needs)
                 pause = decision.requeue_after or self.policy.recheck
@@ -239,14 +244,18 @@ class Reconciler:
                 self.waker.note(key, decision.watches, waits=False, host=decision.watches_host)
                 return None
             asked.append(needs)
-            if needs.detail and needs.server_id is not None:
-                detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
-            if needs.host is not None:
-                look = await self.cloud.host_look(needs.host)
-            if needs.lease is not None:
-                lease = await self.leases.take(needs.lease, _holder(key, obj))
-            if needs.progress_of is not None and needs.server_id is not None:
-                progress = await self.cloud.progress(needs.server_id, needs.progress_of)
+            try:
+                if needs.detail and needs.server_id is not None:
+                    detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
+                if needs.host is not None:
+                    look = await self.cloud.host_look(needs.host)
+                if needs.lease is not None:
+                    lease = await self.leases.take(needs.lease, _holder(key, obj))
+                if needs.progress_of is not None and needs.server_id is not None:
+                    progress = await self.cloud.progress(needs.server_id, needs.progress_of)
+            except CloudError as error:
+                # an object that reports nothing yet reports this; all others are tried again
+                unread = error
 
     async def _act(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, term: int

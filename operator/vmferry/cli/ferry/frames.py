@@ -42,7 +42,7 @@ def line(obj: Object) -> str:
 
 def frame(obj: Object, now: datetime) -> list[str]:
     """For a terminal: drawn again and again in the same place."""
-    lines = [f"{title(obj)} {_phase(obj)} {age(obj.metadata.creation_timestamp, now)}"]
+    lines = [f"{title(obj)} {_phase(obj)} {age(_begun(obj), now)}"]
     drawn = [bar(obj.status.progress.percent)] if obj.status.progress else []
     if numbers := [*drawn, *_progress(obj, percent=False)]:
         lines.append("  " + ", ".join(numbers))
@@ -51,6 +51,13 @@ def frame(obj: Object, now: datetime) -> list[str]:
     if said := _said(obj):
         lines.append(f"  {said}")
     return [plain(text) if not text.startswith("  ") else "  " + plain(text) for text in lines]
+
+
+def _begun(obj: Object) -> datetime | None:
+    """A maintenance is switched on and off for years: what counts is when this drain, or this release, began."""
+    if isinstance(obj, HostMaintenance):
+        return obj.status.release_started_at or obj.status.admitted_at or obj.metadata.creation_timestamp
+    return obj.metadata.creation_timestamp
 
 
 def dressed(line: str, paint: Paint) -> str:
@@ -79,7 +86,8 @@ def _progress(obj: Object, *, percent: bool = True) -> list[str]:
             parts.append(f"{size(left)} left")
     elif obj.status.progress is not None:
         m = obj.status.progress
-        parts.append(f"{m.moved} of {m.total - m.left} moved, {m.moving} moving, {m.waiting} waiting")
+        waiting = f"{m.waiting} waiting ({m.limited_by})" if m.limited_by else f"{m.waiting} waiting"
+        parts.append(f"{m.moved} of {m.total - m.left} moved, {m.moving} moving, {waiting}")
         parts += [f"{m.blocked} blocked"] if m.blocked else []
         parts += [f"{m.left} stay"] if m.left else []
         parts += [f"until about {m.estimated_end:%H:%M}Z"] if m.estimated_end else []

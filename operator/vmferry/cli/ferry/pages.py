@@ -57,6 +57,7 @@ def why(obj: Object, paint: Paint) -> list[str]:
     """The refusal as a page: what, where, found, expected, remedy."""
     found = outcome(obj)
     head = [verdict_line(obj, found, paint), *_facts(obj)]
+    leftovers = _leftovers(obj)
     if found.standing is Standing.UNSEEN:
         return [*head, "", "nothing can be told before the operator has looked at it: is it running?"]
     points = _migration_points(obj) if isinstance(obj, VMMigration) else _maintenance_points(obj)
@@ -64,15 +65,26 @@ def why(obj: Object, paint: Paint) -> list[str]:
         points = [[(found.reason, ""), ("found", found.message)]]
     if not points:
         if found.standing is Standing.UNDER_WAY:
-            return [*head, "", f"{NOTHING}; it goes on by itself: {plain(found.message)}"]
-        return [*head, "", NOTHING]
+            return [*head, "", f"{NOTHING}; it goes on by itself: {plain(found.message)}", *leftovers]
+        return [*head, "", NOTHING, *leftovers]
     hosts: list[str] = []
     if isinstance(obj, VMMigration) and obj.status.ineligible_targets:
         where = plain(f"{obj.metadata.name} -n {obj.metadata.namespace}")
         hosts = ["", f"the hosts: kubectl ferry targets --migration {where}"]
     hint = ["", "It is looked at again and again, and goes on by itself once nothing stands against it any more."]
     finished = found.standing in (Standing.DONE, Standing.FAILED)
-    return [*head, *_numbered(points, paint), *hosts, *(hint if not finished else [])]
+    return [*head, *_numbered(points, paint), *hosts, *leftovers, *(hint if not finished else [])]
+
+
+def _leftovers(obj: Object) -> list[str]:
+    """They block nothing, but Nova keeps the compute service of their host for them."""
+    if not isinstance(obj, HostMaintenance):
+        return []
+    lines: list[str] = []
+    for one in obj.status.leftover_records:
+        pairs = _pairs([("found", one.message), ("remedy", one.remedy or "")])
+        lines += ["", plain(f"leftover migration record {one.migration} of server {one.server}"), *pairs]
+    return lines
 
 
 def stands_against(obj: Object) -> ExitStatus:
@@ -106,7 +118,8 @@ def _counts(obj: HostMaintenance) -> str:
     p = obj.status.progress
     if p is None:
         return ""
-    text = f"{p.moved} of {p.total - p.left} have left, {p.moving} moving, {p.waiting} waiting, {p.blocked} blocked"
+    waiting = f"{p.waiting} waiting ({p.limited_by})" if p.limited_by else f"{p.waiting} waiting"
+    text = f"{p.moved} of {p.total - p.left} have left, {p.moving} moving, {waiting}, {p.blocked} blocked"
     return f"{text}, {p.left} stay" if p.left else text
 
 

@@ -8,7 +8,17 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from vmferry.cloud.contradictions import doubtful_hosts
-from vmferry.cloud.model import Aggregate, Host, HostLook, Hypervisor, Migration, Server, Service
+from vmferry.cloud.model import (
+    NOVA_TYPE,
+    Aggregate,
+    Host,
+    HostLook,
+    Hypervisor,
+    Migration,
+    MigrationKind,
+    Server,
+    Service,
+)
 from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import CloudError, parsed, reads
 from vmferry.cloud.nova.placement import PlacementReads
@@ -68,6 +78,11 @@ class HostReads(ServerReads, PlacementReads):
             on_hypervisor=on_hypervisor,
             allocated=allocated,
             migrations=tuple(one for one in migrations if one.open),
+            evacuated=frozenset(
+                one.server_id
+                for one in migrations
+                if one.type == NOVA_TYPE[MigrationKind.EVACUATE] and one.status == "done" and one.source_host == host
+            ),
         )
         # of one that is in both lists the later word counts
         return look, list({one.id: one for one in (*builds, *servers)}.values())
