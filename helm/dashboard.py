@@ -181,6 +181,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             {
                 "written {{kind}}": _rate("vmferry_status_writes_total", "kind"),
                 "seen {{kind}}": _rate("vmferry_watch_events_total", "kind"),
+                "set back in time": f"sum(rate(vmferry_kubernetes_set_back_total{{{R}}}[{RATE}])) > 0",
             },
             "ops",
         ),

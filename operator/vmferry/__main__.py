@@ -38,14 +38,15 @@ def version() -> None:
 @main.command("uninstall-check")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Instead of the Pod's ServiceAccount.")
 @click.option("--namespace", "namespaces", multiple=True, help="Look at the VMMigrations of this one only; repeatable.")
-def uninstall_check(kubeconfig: Path | None, namespaces: tuple[str, ...]) -> None:
+@click.option("--class", "class_", help="Look at the objects of the operator with this class; without: with none.")
+def uninstall_check(kubeconfig: Path | None, namespaces: tuple[str, ...], class_: str | None) -> None:
     """Say whether the operator may go: exit status 0 if it owes nothing, 1 if it does, 2 if that cannot be told."""
     from vmferry.cli import leaving
     from vmferry.cli.ferry.edge import connect
     from vmferry.cli.ferry.kube import FerryError
 
     try:
-        owed = leaving.owed(connect(str(kubeconfig) if kubeconfig else None, None), namespaces)
+        owed = leaving.owed(connect(str(kubeconfig) if kubeconfig else None, None), namespaces, class_)
     except FerryError as error:
         click.echo(f"cannot tell: {error}", err=True)
         sys.exit(2)

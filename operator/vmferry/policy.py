@@ -59,6 +59,9 @@ class Maintenance:
     verify_every: timedelta = timedelta(seconds=60)
     #: the namespace that its VMMigrations are created in
     namespace: str = "vmferry-system"
+    #: that these VMMigrations carry besides our own, as the rules of a cluster may demand
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import ssl
 import subprocess
 import urllib.error
@@ -29,6 +30,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 CONTROLLERS = (
     "garbage-collector-controller",
     "namespace-controller",
+    "resourcequota-controller",
     "serviceaccount-controller",
     "root-ca-certificate-publisher-controller",
 )
@@ -137,7 +139,7 @@ class Cluster:
         )
 
         etcd_url = f"http://127.0.0.1:{etcd_port}"
-        self.supervisor.start(
+        self._run(
             "etcd",
             [
                 binaries / "etcd",
@@ -147,7 +149,7 @@ class Cluster:
                 "--unsafe-no-fsync",
             ],
         )
-        self.supervisor.start(
+        self._run(
             "kube-apiserver",
             [
                 binaries / "kube-apiserver",
@@ -170,7 +172,6 @@ class Cluster:
                 "--shutdown-delay-duration=0s",
                 "--v=1",
             ],
-            cwd=run,
         )
         self._wait_for("/readyz", admin, "the API server to be ready", PROGRAMS[:2])
         # The garbage collector looks for new kinds only every 30 s, so they come before it.
@@ -178,7 +179,7 @@ class Cluster:
             self.kubectl_run("apply", "--filename", crd)
             self.kubectl_run("wait", "--for=condition=Established", "--timeout=30s", "--filename", crd)
         # Only now, because the API server first makes the RBAC roles that the controllers give up without.
-        self.supervisor.start(
+        self._run(
             "kube-controller-manager",
             [
                 binaries / "kube-controller-manager",
@@ -191,10 +192,36 @@ class Cluster:
                 f"--controllers={','.join(CONTROLLERS)}",
                 "--v=1",
             ],
-            cwd=run,
         )
         account = "/api/v1/namespaces/default/serviceaccounts/default"
         self._wait_for(account, admin, "the controllers to make the default ServiceAccount", PROGRAMS)
+
+    def _run(self, name: str, command: Sequence[str | Path]) -> None:
+        """Start a program, and keep its command for `set_back`."""
+        _write_private(self.run_dir / f"{name}.command.json", json.dumps([str(part) for part in command]))
+        self.supervisor.start(name, command, cwd=self.run_dir)
+
+    def snapshot(self, path: Path) -> None:
+        """Copy etcd's data as it is now."""
+        pid = self.supervisor.pid("etcd")
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            shutil.copytree(self.run_dir / "etcd", path)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def set_back(self, path: Path) -> None:
+        """Put etcd's data back to a snapshot, as a restore from a backup does, and start everything anew."""
+        self.stop()
+        shutil.rmtree(self.run_dir / "etcd")
+        shutil.copytree(path, self.run_dir / "etcd")
+        token = json.loads(self.kubeconfig.read_text())["users"][0]["user"]["token"]
+        for name in PROGRAMS:
+            command = json.loads((self.run_dir / f"{name}.command.json").read_text())
+            self.supervisor.start(name, command, cwd=self.run_dir)
+            if name == "kube-apiserver":
+                self._wait_for("/readyz", token, "the API server to be ready again", PROGRAMS[:2])
 
     def _wait_for(self, path: str, token: str, what: str, programs: Sequence[str]) -> None:
         context = ssl.create_default_context(cafile=self.ca_file)

@@ -82,6 +82,10 @@ class FakeDoor(NovaDoor):
         self._answer()
 
     @property
+    def cloud_id(self) -> str | None:
+        return "RegionOne@nova.example.org"
+
+    @property
     def user_id(self) -> str:
         return "user-1"
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers import attempts, conditions, maintenance_scope, stop
+from vmferry.reconcilers import attempts, conditions, maintenance_scope, refusals, stop
+from vmferry.reconcilers.owners import Ownership
 from vmferry.resources.words import MaintenancePhase, Phase
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,9 +23,16 @@ SETTERS = {"set": 2, "progressing": 0, "waiting_for_people": 0, "stalled": 0, "r
 #: where each kind sets its conditions
 OF = {
     "VMMigration": ("vmmigration.py", "attempts.py"),
-    "HostMaintenance": ("hostmaintenance.py", "maintenance_release.py", "maintenance_report.py"),
+    "HostMaintenance": (
+        "hostmaintenance.py",
+        "maintenance_release.py",
+        "maintenance_report.py",
+        "maintenance_refusals.py",
+        "maintenance_scope.py",
+    ),
 }
-CONSTANTS = {**vars(conditions), **vars(attempts), **vars(maintenance_scope), **vars(stop)}
+CONSTANTS = {**vars(conditions), **vars(attempts), **vars(maintenance_scope), **vars(stop), **vars(refusals)}
+ENUMS = {"Reason": Reason, "Ownership": Ownership}
 #: both kinds pass on what was found of a prerequisite: these reasons have a page of their own
 PASSED_ON = {reason.value for reason in Reason}
 
@@ -38,8 +46,8 @@ def words(node: ast.expr) -> Iterator[str]:
         yield from words(node.orelse)
     elif isinstance(node, ast.Name) and isinstance(CONSTANTS.get(node.id), str):
         yield CONSTANTS[node.id]
-    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Reason":
-        yield getattr(Reason, node.attr).value
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in ENUMS:
+        yield getattr(ENUMS[node.value.id], node.attr).value
 
 
 def assigned(tree: ast.AST) -> Iterator[str]:
@@ -89,7 +97,9 @@ def test_the_page_has_each_reason_that_the_reconciler_gives(kind: str) -> None:
             for call in ast.walk(choice)
             if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "Choice"
             if isinstance(call.args[1], ast.Constant) and isinstance(call.args[1].value, str)
-        } | {"Requested", "ServerStopped"}
+        } | {"Requested", "ServerStopped", Ownership.OWNER_MISSING.value, Ownership.FALSE_CLAIM.value}
+    else:
+        found.add(maintenance_scope.FALSE_CLAIM)
     assert len(found) > 15
     told = rows(section(f"{kind}: reasons"))
     assert told == found - PASSED_ON | (told & PASSED_ON)
@@ -104,7 +114,11 @@ def test_the_page_has_each_reason_of_a_prerequisite() -> None:
 def test_the_page_has_each_condition(kind: str) -> None:
     own = {
         "VMMigration": {conditions.SUCCEEDED, conditions.TYPE_RESOLVED},
-        "HostMaintenance": {maintenance_scope.CORDONED, maintenance_scope.DRAINED},
+        "HostMaintenance": {
+            maintenance_scope.CORDONED,
+            maintenance_scope.DRAINED,
+            maintenance_scope.FALSE_CLAIMS,
+        },
     }[kind]
     every = {conditions.PREREQUISITES_MET, conditions.READY, conditions.RECONCILING, conditions.STALLED}
     assert rows(section(kind)) == own | every

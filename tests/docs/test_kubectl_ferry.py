@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "kubectl-ferry.md"
 TEXT = PAGE.read_text()
 PICTURES = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
 #: on every command, and told once
-COMMON = {"-h", "--help", "-n", "--namespace", "--context", "--kubeconfig"}
+COMMON = {"-h", "--help", "-n", "--namespace", "--context", "--kubeconfig", "--class"}
 
 
 def commands() -> dict[str, tuple[argparse.ArgumentParser, str]]:

@@ -23,6 +23,8 @@ from vmferry.reconcilers.children import Child, NewChild, child_of
 from vmferry.reconcilers.claims import claim_of, in_maintenance
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
 from vmferry.reconcilers.ended_attempts import ended_attempts
+from vmferry.reconcilers.owners import Deletion, Owner, owner_of
+from vmferry.reconcilers.refusals import Refusal
 from vmferry.reconcilers.scope import planned_move
 from vmferry.resources.base import format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
@@ -62,6 +64,13 @@ class ControlPlane(Mortal):
         self.writes = 0
         #: how long it takes until the operator runs again
         self.down = timedelta()
+        #: by the uid of the owner and the name: what was refused
+        self.refusals: dict[str, dict[str, Refusal]] = {}
+        #: why Kubernetes refuses to create a VMMigration; None: it does not
+        self.refuses_creates: Callable[[NewChild], str | None] = lambda new: None
+        #: why Kubernetes refuses to write Leases
+        self.lease_refused: str | None = None
+        self.namespace_terminating = False
         self._due: dict[tuple[str, str], datetime] = {}
         self._version = 0
         self._uid = 0
@@ -92,8 +101,16 @@ class ControlPlane(Mortal):
         body["metadata"]["namespace"] = "default"
         body["spec"] = {"server": {"id": server_id}, **spec}
 
-    def delete(self, name: str) -> None:
+    def delete(self, name: str, propagation: str = "Background") -> None:
+        """As `kubectl delete --cascade=` does: Background, Foreground or Orphan."""
         body = self.maintenances[name]
+        uid = body["metadata"]["uid"]
+        for child in list(self.migrations.values()):
+            owners = child["metadata"].get("ownerReferences", [])
+            if propagation == "Orphan":
+                child["metadata"]["ownerReferences"] = [one for one in owners if one["uid"] != uid]
+            elif propagation == "Foreground" and any(one["uid"] == uid for one in owners):
+                self.delete_migration(child["metadata"]["name"])
         self._due.pop(("hm", name), None)
         if body["metadata"].get("finalizers"):
             body["metadata"]["deletionTimestamp"] = format_time(self.cloud.now)
@@ -156,6 +173,7 @@ class ControlPlane(Mortal):
         except CrashError:
             self.say("the operator is killed and started again")
             self._due.clear()
+            self.refusals.clear()
             marks, self.history = self.history.marks, AttemptHistory(self.policy.breaker)
             self.history.set_marks(marks)
             self.cloud.pass_time(self.down)
@@ -226,6 +244,8 @@ class ControlPlane(Mortal):
             in_maintenance=in_maintenance(claims, snapshot),
             children=tuple(self.children(key[1])) if key[0] == "hm" else (),
             claims=tuple(claim for claim in claims if claim.uid != body["metadata"]["uid"]),
+            owner=self._owner(body),
+            refusals=tuple(self.refusals.get(body["metadata"]["uid"], {}).values()),
         )
 
     def _learn(self) -> None:
@@ -233,6 +253,13 @@ class ControlPlane(Mortal):
             self.history.put(key, ())
         for name, body in self.migrations.items():
             self.history.put(_key(name), ended_attempts(VMMigration.read(body)))
+
+    def _owner(self, body: Body) -> Owner | None:
+        for reference in body["metadata"].get("ownerReferences", []):
+            owner = self.maintenances.get(reference["name"])
+            if owner is not None and owner["metadata"]["uid"] == reference["uid"]:
+                return owner_of(HostMaintenance.read(owner).metadata)
+        return None
 
     def _read(self, key: tuple[str, str], body: Body, world: World, needs: Needs) -> World:
         more: dict[str, Any] = {}
@@ -242,7 +269,14 @@ class ControlPlane(Mortal):
             more |= {"progress": self.cloud.progress(), "progress_read": True}
         if needs.host is not None:
             more["look"] = self.cloud.look(needs.host)
-        if needs.lease is not None:
+        if needs.deletion:
+            more["deletion"] = Deletion(self._owner(body), self.namespace_terminating)
+        if needs.trial is not None:
+            self._try(body, needs.trial)
+            more |= {"tried": needs.trial.name, "refusals": self._world(key, body).refusals}
+        if needs.lease is not None and self.lease_refused is not None:
+            more["lease"] = HostLease(needs.lease, None, refused=self.lease_refused)
+        elif needs.lease is not None:
             uid = body["metadata"]["uid"]
             if self.cloud.now - self._renewed.get(needs.lease, self.cloud.now) > LEASE:
                 self.leases.pop(needs.lease, None)
@@ -255,6 +289,25 @@ class ControlPlane(Mortal):
         fields = {name: getattr(world, name) for name in World.__dataclass_fields__}
         return World(**fields | more)
 
+    def _refuse(self, owner: Body, new: NewChild) -> bool:
+        """Whether Kubernetes does not create it; what it said is remembered as the runtime does."""
+        known = self.refusals.setdefault(owner["metadata"]["uid"], {})
+        there = self.migrations.get(new.name)
+        words = self.refuses_creates(new)
+        if words is None and there is not None:
+            owners = [one["uid"] for one in there["metadata"].get("ownerReferences", [])]
+            words = None if owner["metadata"]["uid"] in owners else f"the name {new.name} is another object's"
+        if words is None:
+            return False
+        known[new.name] = Refusal(new.name, words, self.cloud.now, taken=self.refuses_creates(new) is None)
+        return True
+
+    def _try(self, owner: Body, new: NewChild) -> None:
+        if not self._refuse(owner, new):
+            known = self.refusals[owner["metadata"]["uid"]]
+            for name in [name for name, one in known.items() if name == new.name or one.creates]:
+                del known[name]
+
     def _take(self, host: str, uid: str) -> None:
         self.leases[host] = uid
         self._renewed[host] = self.cloud.now
@@ -262,8 +315,11 @@ class ControlPlane(Mortal):
     def _carry_out(self, key: tuple[str, str], body: Body, decision: Decision[Any]) -> None:
         metadata = body["metadata"]
         finalizer = "vmferry.dev/maintenance" if key[0] == "hm" else "vmferry.dev/migration"
-        if decision.finalizer and not metadata.get("finalizers") and "deletionTimestamp" not in metadata:
-            self._effect(lambda: metadata.update(finalizers=[finalizer]))
+        others = [one for one in metadata.get("finalizers", ()) if one != finalizer]
+        has = finalizer in metadata.get("finalizers", ())
+        if decision.finalizer and not has and "deletionTimestamp" not in metadata:
+            self._effect(lambda: metadata.update(finalizers=[*others, finalizer]))
+            has = True
         self._write(key, body, decision.status)
         for event in decision.events:
             self.say(f"{key[1]}: {event.type} {event.reason}: {event.message}")
@@ -273,12 +329,15 @@ class ControlPlane(Mortal):
             self._effect(lambda child=child: self.delete_migration(child.name))  # type: ignore[misc]
             self.say(f"{key[1]}: cancels {child.name}")
         for new in decision.creates:
-            if new.name not in self.migrations:
+            if self._refuse(body, new):
+                self.say(f"{key[1]}: cannot create {new.name}")
+                self._due.pop(key, None)
+            elif new.name not in self.migrations:
                 self._effect(lambda new=new: self._create(body, new))  # type: ignore[misc]
         if decision.release_lease is not None and self.leases.get(decision.release_lease) == metadata["uid"]:
             self._effect(lambda: self.leases.pop(decision.release_lease or ""))
-        if not decision.finalizer and metadata.get("finalizers"):
-            self._effect(lambda: metadata.pop("finalizers"))
+        if not decision.finalizer and has:
+            self._effect(lambda: metadata.update(finalizers=others) if others else metadata.pop("finalizers"))
         if decision.delete:
             self._effect(lambda: self.migrations.pop(key[1], None))
             self.say(f"{key[1]}: has outlived its time")
@@ -307,6 +366,7 @@ class ControlPlane(Mortal):
         body["metadata"] |= {
             "namespace": new.namespace,
             "labels": dict(new.labels),
+            "annotations": dict(new.annotations),
             "ownerReferences": [
                 {
                     "kind": "HostMaintenance",

@@ -13,6 +13,7 @@ from typing import Any
 from tests.reconcilers.little_cloud import SERVER, START, LittleCloud
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.owners import Deletion
 from vmferry.reconcilers.vmmigration import plan, settle
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
@@ -53,6 +54,8 @@ class Life(Mortal):
         self.log: list[str] = []
         self.writes = 0
         self.gone = False
+        #: what is read of who deletes it
+        self.deletion = Deletion()
 
     @property
     def obj(self) -> VMMigration:
@@ -97,6 +100,8 @@ class Life(Mortal):
                 progress_read=world.progress_read or needs.progress_of is not None,
                 moves=world.moves,
                 crossed=world.crossed,
+                owner=world.owner,
+                deletion=self.deletion if needs.deletion else world.deletion,
             )
         raise AssertionError(f"the reconciler never has enough: {decision.needs}")
 

@@ -63,6 +63,8 @@ class FakeKube:
         self.marks: dict[str, str] = {}
         self.switch: dict[str, str] | KubeError = NotFoundError("not found")
         self.version = 100
+        #: namespaces that are being deleted
+        self.terminating: set[str] = set()
 
     def add(self, key: Key = KEY, *, status: Body | None = None, spec: Body | None = None, **metadata: Any) -> Body:
         """Somebody creates an object."""
@@ -131,6 +133,18 @@ class FakeKube:
             raise AlreadyExistsError(f"{key} already exists")
         return self.add(key, spec=body["spec"], **metadata)
 
+    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+        await asyncio.sleep(0)
+        metadata = body["metadata"]
+        key = Key(kind.name, metadata.get("namespace", ""), metadata["name"])
+        self.record.hook(f"try {key.name}")
+        if key in self.objects:
+            raise AlreadyExistsError(f"{key} already exists")
+
+    async def is_terminating(self, namespace: str) -> bool:
+        await asyncio.sleep(0)
+        return namespace in self.terminating
+
     async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         await asyncio.sleep(0)
         self.record.step("delete" if version else f"delete {key.name}")
@@ -186,7 +200,9 @@ class FakeKube:
             raise ConflictError("exists")
         self.events.append(body)
 
-    async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
+    async def pages(
+        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+    ) -> AsyncIterator[tuple[list[Body], int]]:
         found = [body for key, body in self.objects.items() if key.kind == kind.name]
         yield [copy.deepcopy(body) for body in found], self.version
 

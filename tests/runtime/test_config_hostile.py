@@ -30,6 +30,8 @@ def fields(model: type[BaseModel], *path: str) -> list[tuple[str, ...]]:
 
 
 FIELDS = fields(Config)
+#: fields with keys of the user's own
+FREE = ("labels", "annotations")
 TEXT = st.text(st.characters(), max_size=20) | st.sampled_from(
     ["9999999999999h", "999999h999999m999999s", "-1s", "0s", "1e999", "\0", "\ud800", "\x1b[2J\u202e\r\n", "x" * 5000]
 )
@@ -208,7 +210,10 @@ def test_the_value_of_a_secret_looking_key_is_not_told(text: str, tmp_path: Path
 
 
 @CHEAP
-@given(st.sampled_from([*FIELDS, ("x",)]), st.sampled_from(["password", "adminToken", "client_secret"]))
+@given(
+    st.sampled_from([*(path for path in FIELDS if path[-1] not in FREE), ("x",)]),
+    st.sampled_from(["password", "adminToken", "client_secret"]),
+)
 def test_nor_anywhere_in_the_place_of_a_known_key(field: tuple[str, ...], key: str) -> None:
     data: Any = {key: SECRET}
     for name in reversed(field):

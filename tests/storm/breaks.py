@@ -30,7 +30,14 @@ from vmferry.cloud.nova import NovaDoor, act, hosts, parse
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.frame import Finding, Question, passed
 from vmferry.prerequisites.words import Name
-from vmferry.reconcilers import attempts, hostmaintenance, maintenance_release, vmmigration
+from vmferry.reconcilers import (
+    attempts,
+    hostmaintenance,
+    maintenance_refusals,
+    maintenance_release,
+    scope,
+    vmmigration,
+)
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import HostLease
 from vmferry.reconcilers.maintenance_scope import CORDONED, MaintenanceScope
@@ -41,6 +48,7 @@ from vmferry.runtime import kinds, reconcile
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.resync import Resync
 from vmferry.runtime.stop_switch import StopSwitch
 
 
@@ -453,6 +461,24 @@ def forgets(stack: ExitStack) -> None:
     put(stack, WorkQueue, "add_after", lambda self, key, delay, *_: None)
 
 
+# ---- Kubernetes
+
+
+def takes_all_for_wishes(stack: ExitStack) -> None:
+    """Whatever deletes an object, somebody wishes it to be cancelled."""
+    put(stack, scope, "is_a_wish", lambda *_: True)
+
+
+def trusts_what_it_knew(stack: ExitStack) -> None:
+    """A list that is older than what is known is a late one."""
+    put(stack, Resync, "_went_back", staticmethod(lambda *_: False))
+
+
+def refused_for_good(stack: ExitStack) -> None:
+    """What Kubernetes has refused once it will refuse for ever."""
+    put(stack, maintenance_refusals, "_is_fresh", lambda *_: True)
+
+
 def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] = ()) -> Break:
     return Break(how, frozenset(rules), at)
 
@@ -506,5 +532,8 @@ BREAKS: dict[str, Break] = {
     "looks only at what changes": seen_by(forgets, "stuck", at=(6006,)),
     "writes what is written already": seen_by(chatters, "says the same", at=(6000,)),
     "writes when it looked": seen_by(tells_the_time, "small talk", at=(6001,)),
+    "takes the garbage collector for a person": seen_by(takes_all_for_wishes, "I41"),
+    "trusts what it knew of another history": seen_by(trusts_what_it_knew, "I44"),
+    "takes a refusal for good": seen_by(refused_for_good, "stuck"),
     "a look ends in an exception": seen_by(gives_up, "an exception", at=(6001,)),
 }

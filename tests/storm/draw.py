@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.storm import scenes
+from tests.storm import pipelines, scenes
 from tests.storm.faults import Kind, Span
 from tests.storm.happening import MIGRATIONS, Happening, a_host, a_server
 from vmferry.runtime.config import Config, parse
@@ -32,6 +32,7 @@ def draw(seed: int) -> Plan:
     config = draw_config(dice, fleet)
     happenings = [*draw_requests(dice), *draw_happenings(dice), *scenes.draw_scene(Random(f"{seed}/scene"))]
     happenings += draw_duplicates(Random(f"{seed}/duplicates"))
+    happenings += pipelines.draw(Random(f"{seed}/pipeline"))
     return Plan(seed, fleet, config, sorted(happenings, key=lambda one: one.at))
 
 
@@ -255,7 +256,9 @@ def draw_happenings(dice: Random) -> list[Happening]:
 
 
 def fault(dice: Random, at: float) -> Happening:
-    kind, seconds, chance = dice.choice(list(Kind)), dice.uniform(5, 100), dice.choice([0.1, 0.4, 1.0])
+    # what a policy refuses is drawn by `pipelines`
+    kinds = [kind for kind in Kind if kind is not Kind.CREATES_REFUSED]
+    kind, seconds, chance = dice.choice(kinds), dice.uniform(5, 100), dice.choice([0.1, 0.4, 1.0])
     seed = dice.random()
 
     def do(world: World) -> str | None:

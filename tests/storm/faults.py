@@ -27,6 +27,7 @@ class Kind(StrEnum):
     KUBE_LOST = "answers of Kubernetes are lost"
     KUBE_CONFLICT = "others write to the objects"
     STATUS_INVALID = "Kubernetes says 422 to statuses"
+    CREATES_REFUSED = "a policy of Kubernetes refuses new migrations"
     WATCH_AWAY = "the watch is broken"
     WATCH_SLOW = "events come late"
     WATCH_TWICE = "events come twice"

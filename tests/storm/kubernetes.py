@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tests.resources.structural import schema, violations
 from vmferry.resources.base import API_VERSION
@@ -49,6 +50,8 @@ class Api:
         self.gone: Callable[[Key, Body], None] = lambda *_: None
         #: told of what must not be
         self.complain: Callable[[str], None] = lambda _: None
+        #: uids of what the garbage collector has deleted, and nobody else
+        self.collected: set[str] = set()
         self._uid = 0
 
     # -- what everybody may do
@@ -134,7 +137,32 @@ class Api:
         for key, body in list(self.objects.items()):
             owners = body["metadata"].get("ownerReferences", [])
             if owners and all(owner["uid"] not in uids for owner in owners):
-                self.delete(key)
+                self._collect(key)
+
+    def prune(self, key: Key) -> None:
+        """Deleted with foreground propagation: first the owner is marked, then the collector deletes what it owns."""
+        uid = self.objects[key]["metadata"]["uid"]
+        self.delete(key)
+        for other, body in list(self.objects.items()):
+            if any(owner["uid"] == uid for owner in body["metadata"].get("ownerReferences", [])):
+                self._collect(other)
+
+    def _collect(self, key: Key) -> None:
+        metadata = self.objects[key]["metadata"]
+        if "deletionTimestamp" not in metadata:
+            self.collected.add(metadata["uid"])
+        self.delete(key)
+
+    # -- histories
+
+    def kept(self) -> dict[str, Any]:
+        """What a backup of etcd has."""
+        return {"objects": self.objects, "leases": self.leases, "version": self.version}
+
+    def set_back(self, kept: dict[str, Any]) -> None:
+        """Restore a backup: no watch is told."""
+        for name, value in copy.deepcopy(kept).items():
+            setattr(self, name, value)
 
     # -- Leases
 

@@ -22,10 +22,10 @@ from vmferry.reconcilers.stop import STARTS
 from vmferry.runtime import operator
 from vmferry.runtime.config import Config
 from vmferry.runtime.kinds import Key, Kind
-from vmferry.runtime.kube import ConflictError, InvalidError, KubeError
+from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, KubeError
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.stop_switch import StopSwitch
-from vmferry.runtime.store import Body
+from vmferry.runtime.store import Body, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,8 @@ class Process:
             door = Door(self._log_in, lambda: clouds.connected(wires, user))
             view = View(door, Pace(**self.config.polling.seconds()), self)
             self.stop = asyncio.Event()
-            code = await operator.Operator(self.config, view).run(self.stop)
+            self.operator = operator.Operator(self.config, view)
+            code = await self.operator.run(self.stop)
             if self.alive and not self.stop.is_set():
                 self.world.wrong(f"an exception: {self.name} ended by itself with {code}")
 
@@ -281,13 +282,32 @@ class Kube:
     async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
         return await self._call(lambda: self._api.get(key))
 
-    async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
+    async def pages(
+        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+    ) -> AsyncIterator[tuple[list[Body], int]]:
         yield await self._call(lambda: self._api.list(kind.name))
 
     async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
         return await self._call(lambda: self._create(kind.name, body), effect=True)
 
+    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+        await self._call(lambda: self._try_create(kind.name, body))
+
+    async def is_terminating(self, namespace: str) -> bool:
+        return await self._call(lambda: False)
+
+    def _try_create(self, kind: str, body: Body) -> None:
+        self._admit()
+        if key_of(kind, body) in self._api.objects:
+            raise AlreadyExistsError("already exists")
+
+    def _admit(self) -> None:
+        if self._world.on(Fault.CREATES_REFUSED):
+            self._world.faults.struck += 1
+            raise InvalidError("cannot create: 422 denied request: every object needs the label team")
+
     def _create(self, kind: str, body: Body) -> Body:
+        self._admit()
         new = self._api.create(kind, body)
         self._world.judge.created(new)
         return new
@@ -324,7 +344,14 @@ class Kube:
 class Watch:
     """`runtime.watch.Watch`: what kopf hands over, with its delays, losses and doubles."""
 
-    def __init__(self, kinds: object, namespaces: object, credentials: object, on_event: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        kinds: object,
+        namespaces: object,
+        credentials: object,
+        on_event: Callable[..., None],
+        selector: str = "",
+    ) -> None:
         self._on_event = on_event
         self._process = PROCESS.get()
         self._world = self._process.world

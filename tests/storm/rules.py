@@ -14,7 +14,7 @@ from tests.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.prerequisites.words import Reason
 from vmferry.resources.words import MaintenancePhase, Phase
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.kinds import KINDS, Key
 from vmferry.runtime.store import Body
 from vmferry.simulator.model import Host, Migration, Server
 
@@ -48,6 +48,8 @@ class Judge:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        #: etcd was set back: what was done since its snapshot is forgotten
+        self.forgives = False
         self.cloud = world.site.cloud
         self.us = world.site.caller("vmferry").user_id
         #: since when a host is one that nothing may go to, and why
@@ -95,6 +97,7 @@ class Judge:
             self._service(key, parts[1], body)
         elif method == "DELETE" and parts[2:3] == ["migrations"]:
             self._only_ours(parts[3], "an abort")
+            self._is_a_wish(key)
         elif method == "POST" and parts[2:3] == ["migrations"]:
             self._only_ours(parts[3], "a forced completion")
             self._not_stopped("force_complete", self.cloud.servers[parts[1]].host)
@@ -107,6 +110,14 @@ class Judge:
                 self._action(process, key, action, server, body[action])
         else:
             self._wrong(f"I11: {method} {path}")
+
+    def _is_a_wish(self, key: Key | None) -> None:
+        """What only the garbage collector has deleted is not aborted for that (I41); over its deadline it is."""
+        body = self._world.api.objects.get(key) if key else None
+        attempts = body.get("status", {}).get("attempts", []) if body else []
+        stopped = attempts and attempts[-1].get("stopReason") == "Deleted"
+        if body and stopped and body["metadata"]["uid"] in self._world.api.collected:
+            self._wrong(f"I41: {key} is aborted, and nobody wished that: it was deleted with its owner")
 
     def read(self, process: Process, path: str) -> None:
         self.reads[process.name, path] = self._now
@@ -412,6 +423,7 @@ class Judge:
         for key, body in self._world.api.objects.items():
             if (what := self._stuck(key, body)) is not None:
                 yield f"stuck: {key}: {what}"
+        yield from self._other_histories()
         yield from self.maintenances.at_the_end()
         for server_id in self.evacuated - self.touched:
             if (server := self.cloud.servers[server_id]).vm_state == "stopped" and server.deleted_at is None:
@@ -429,6 +441,16 @@ class Judge:
             left = server.vm_state == "stopped" and server.deleted_at is None and server_id not in self.touched
             if left and not self._tells(key):
                 yield f"lost: {server.name} was stopped for {key} and is not started again"
+
+    def _other_histories(self) -> Iterator[str]:
+        """What an operator knows is what Kubernetes has (I44)."""
+        there = {key: int(body["metadata"]["resourceVersion"]) for key, body in self._world.api.objects.items()}
+        for process in self._world.alive():
+            store = process.operator.store
+            known = {key: store.version(key) for kind in KINDS for key in store.keys(kind)}
+            for key in there.keys() | known.keys():
+                if known.get(key) != there.get(key):
+                    yield f"I44: {process.name} knows {key} of version {known.get(key)}, it is of {there.get(key)}"
 
     def _tells(self, key: Key) -> bool:
         """Whether the object is still there and says that it has not come to its end."""

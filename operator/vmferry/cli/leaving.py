@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from vmferry.cli.ferry.kube import Body, Kube, NotInstalledError, full_name
 from vmferry.cli.terminal import plain
+from vmferry.reconcilers.children import CLASS
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import FINALIZER, VMMigration
@@ -18,8 +19,8 @@ from vmferry.resources.vmmigration import FINALIZER, VMMigration
 _NAMED = 20
 
 
-def owed(kube: Kube, namespaces: Sequence[str]) -> list[Body]:
-    """The objects that the operator has to see to their end; VMMigrations of these namespaces, or of all.
+def owed(kube: Kube, namespaces: Sequence[str], class_: str | None = None) -> list[Body]:
+    """The objects of that class that the operator has to see to their end; VMMigrations of these namespaces, or of all.
 
     Raises FerryError. A cluster that does not know our kinds has none.
     """
@@ -29,7 +30,8 @@ def owed(kube: Kube, namespaces: Sequence[str]) -> list[Body]:
         migrations = [body for one in where for body in kube.list(VMMigration, one)]
     except NotInstalledError:
         return []
-    return [*_with(MAINTENANCE_FINALIZER, maintenances), *_with(FINALIZER, migrations)]
+    found = [*_with(MAINTENANCE_FINALIZER, maintenances), *_with(FINALIZER, migrations)]
+    return [body for body in found if (body["metadata"].get("labels") or {}).get(CLASS) == class_]
 
 
 def _with(finalizer: str, bodies: Iterable[Body]) -> list[Body]:

@@ -325,8 +325,8 @@ class Observer:
                 self._refusal, self._refusals = error, self._refusals + 1
                 raise
             self._connected, self._refusal, self._refusals = True, None, 0
-            if self._snapshot.user_id != self.door.user_id:
-                self._snapshot = replace(self._snapshot, user_id=self.door.user_id)
+            if (self._snapshot.user_id, self._snapshot.cloud_id) != (self.door.user_id, self.door.cloud_id):
+                self._snapshot = replace(self._snapshot, user_id=self.door.user_id, cloud_id=self.door.cloud_id)
 
     def _report_trouble(self, part: Part, text: str | None) -> None:
         if text is None:

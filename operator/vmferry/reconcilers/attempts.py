@@ -33,6 +33,9 @@ SERVER_GONE = "ServerGone"
 DELETED = "Deleted"
 TIMED_OUT = "TimedOut"
 
+#: reason of a running migration whose resource is deleted, and which is not aborted
+RUNS_TO_COMPLETION = "RunsToCompletion"
+
 #: Nova's action names (`os-instance-actions`)
 ACTION_NAME = {
     MigrationKind.LIVE: "live-migration",
@@ -221,9 +224,11 @@ def _last_record_before(attempt: Attempt, detail: Detail) -> datetime | None:
 
 def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
     live = attempt.type is MigrationKind.LIVE
+    if live and scope.wish_is_unread:
+        return scope.needs_deletion()
     due = deadline(attempt, scope.server, scope)
     late = scope.now >= due
-    if live and (scope.deleting or late):
+    if live and (scope.withdrawn or late):
         asked = attempt.stop_requested_at
         if asked is None or scope.now - asked >= _ASK_AGAIN:
             return _stop(scope, attempt, record)
@@ -233,27 +238,49 @@ def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDe
         _note_progress(scope)
     where = f"{attempt.source_host} to {attempt.target_host}"
     message = f"{attempt.type} from {where}: Nova's record is {record.status}"
-    if scope.deleting:
-        message += "; being aborted" if live else "; it cannot be aborted and is seen to its end"
+    reason = "Aborting" if attempt.stop_requested_at else "Migrating"
+    if scope.deleting and not (live and scope.withdrawn):
+        reason = RUNS_TO_COMPLETION
+        why = why_it_goes_on(scope) if live else "it cannot be aborted"
+        message += f"; the resource is being deleted, but {why}: it runs to completion"
+        _announce_completion(scope, why)
+    elif scope.deleting:
+        message += "; being aborted"
     if late:
         message += f"; over its deadline of {due:%Y-%m-%dT%H:%M:%SZ}"
     if late and scope.now - due >= scope.policy.stuck_after:
         stuck(scope, f"{message}; Nova does not end it: see nova-compute's log on both hosts")
     else:
-        scope.conditions.progressing("Aborting" if attempt.stop_requested_at else "Migrating", message)
+        scope.conditions.progressing(reason, message)
     wait = _progress_pace(scope) if live else _POLL * 5
     if live and not late:
         wait = min(wait, due - scope.now)
     return scope.decide(Phase.MIGRATING, requeue_after=max(wait, timedelta(seconds=1)))
 
 
+def why_it_goes_on(scope: Scope) -> str:
+    """Why the deletion of this resource is no wish to cancel it."""
+    deletion = scope.world.deletion
+    if deletion is not None and deletion.namespace_terminating:
+        return f"only because its namespace {scope.obj.metadata.namespace} is being deleted"
+    if deletion is None or deletion.owner is None:
+        return "its HostMaintenance is gone"
+    return f"only because its HostMaintenance {deletion.owner.name} is being deleted"
+
+
+def _announce_completion(scope: Scope, why: str) -> None:
+    before = scope.conditions.get(READY)
+    if before is None or before.reason != RUNS_TO_COMPLETION:
+        scope.tell(EventReason.RUNS_TO_COMPLETION, f"the resource is being deleted, but {why}: it runs to completion")
+
+
 def _stop(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
     """Abort, or force, our own live migration (I6, I9): what counts is what its record says afterwards."""
-    force = not scope.deleting and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE and record.status == "running"
+    force = not scope.withdrawn and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE and record.status == "running"
     attempt.stop_requested_at = scope.now
     if not force:
-        attempt.stop_reason = DELETED if scope.deleting else TIMED_OUT
-    why = "the resource is being deleted" if scope.deleting else "the attempt is over its deadline"
+        attempt.stop_reason = DELETED if scope.withdrawn else TIMED_OUT
+    why = "the resource is being deleted" if scope.withdrawn else "the attempt is over its deadline"
     what = "forcing completion of" if force else "aborting"
     reason = EventReason.FORCE_COMPLETE_REQUESTED if force else EventReason.ABORT_REQUESTED
     scope.tell(reason, f"{what} migration {record.uuid}: {why}")

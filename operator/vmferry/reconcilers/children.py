@@ -1,7 +1,9 @@
 """The VMMigrations that a HostMaintenance owns: how it asks for one, and what it reads of each.
 
-A child's name follows from what it is for, so that creating it twice makes one (R36). Its Round tells the drains of one
-resource apart that follow each other as it is toggled.
+The name of an owned migration follows from its owner's uid and from what it is for: creating it twice makes one (R36),
+a resource that was deleted and created again never meets the records of the one before, and an object with another name
+is not ours, whatever its labels say (`made_by`). Its round tells the drains of one resource apart that follow each
+other as it is toggled.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from hashlib import sha256
 from vmferry.cloud.model import MigrationKind
 from vmferry.prerequisites.words import Name, Result
 from vmferry.reconcilers.conditions import READY, STALLED
-from vmferry.resources.base import GROUP
+from vmferry.resources.base import GROUP, OwnerReference
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority
 
@@ -23,6 +25,8 @@ MAINTENANCE = f"{GROUP}/maintenance"
 PURPOSE = f"{GROUP}/purpose"
 ROUND = f"{GROUP}/round"
 TRY = f"{GROUP}/try"
+#: which operator an object is for, where several run in one cluster; owned migrations have that of their owner
+CLASS = f"{GROUP}/class"
 
 
 class Purpose(StrEnum):
@@ -98,11 +102,13 @@ class NewChild:
     labels: tuple[tuple[str, str], ...]
     server_id: str
     type: MigrationType
-    target_host: str
+    #: None only in a trial, which is never created
+    target_host: str | None
     stop_if_running: bool = False
     timeout: timedelta | None = None
     on_timeout: OnTimeout = OnTimeout.ABORT
     priority: Priority = Priority.NORMAL
+    annotations: tuple[tuple[str, str], ...] = ()
 
 
 def label_value(name: str) -> str:
@@ -112,27 +118,50 @@ def label_value(name: str) -> str:
     return f"{name[:54].rstrip('.-')}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def child_name(owner: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
-    """`host-a-9f6c1234-5678-1-2`: the second try of the first round."""
+def child_name(owner: str, uid: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
+    """`host-a-9f6c1234-5678-1-2-1f0e3dad99`: the second try of the first round. The hash covers all that is shortened
+    in the name, and the owner's uid."""
+    seed = "\n".join((uid, server_id, purpose, str(round_), str(number)))
+    return f"{_readable_name(owner, server_id, purpose, round_, number)}-{sha256(seed.encode()).hexdigest()[:10]}"
+
+
+def _readable_name(owner: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
+    """The whole name in version 0.1, whose owned migrations are still recognised."""
     back = "-back" if purpose is Purpose.RETURN else ""
     server = re.sub(r"[^a-z0-9-]", "", server_id.lower())[:13]
     return f"{owner[:200].rstrip('.-')}-{server}{back}-{round_}-{number}"
+
+
+def made_by(child: Child, owner: str, uid: str, namespace: str) -> bool:
+    """Whether the HostMaintenance of that name and uid has created the object, as far as its place and its name prove.
+
+    Labels and ownerReferences prove nothing: whoever may create a VMMigration in any namespace can write them.
+    """
+    of = owner, child.server_id, child.purpose, child.round, child.number
+    names = (_readable_name(*of), child_name(owner, uid, child.server_id, child.purpose, child.round, child.number))
+    return child.namespace == namespace and child.round > 0 and child.number > 0 and child.name in names
 
 
 def labels(owner: str, purpose: Purpose, round_: int, number: int) -> tuple[tuple[str, str], ...]:
     return ((MAINTENANCE, label_value(owner)), (PURPOSE, purpose.value), (ROUND, str(round_)), (TRY, str(number)))
 
 
+def owner_reference(obj: VMMigration) -> OwnerReference | None:
+    """The HostMaintenance that the object says it belongs to."""
+    return next((o for o in obj.metadata.owner_references if o.controller and o.kind == "HostMaintenance"), None)
+
+
 def child_of(obj: VMMigration) -> tuple[str, Child] | None:
-    """The uid of the HostMaintenance that owns the object, and what it reads of it; None for everybody else's."""
-    owner = next((o for o in obj.metadata.owner_references if o.controller and o.kind == "HostMaintenance"), None)
-    marks = obj.metadata.labels
-    if owner is None or obj.spec.server.id is None:
+    """The uid of the HostMaintenance that the object says it belongs to, and what that one reads of it; None for
+    everybody else's. Who reads it asks `made_by` whether it is true."""
+    owner = owner_reference(obj)
+    if owner is None:
         return None
+    marks = obj.metadata.labels
     try:
         purpose, round_, number = Purpose(marks.get(PURPOSE, "")), int(marks[ROUND]), int(marks[TRY])
     except (KeyError, ValueError):
-        return None
+        purpose, round_, number = Purpose.DRAIN, 0, 0  # which no migration of ours has
     status = obj.status
     ready = status.condition(READY)
     return owner.uid, Child(
@@ -140,7 +169,7 @@ def child_of(obj: VMMigration) -> tuple[str, Child] | None:
         name=obj.metadata.name,
         uid=obj.metadata.uid,
         resource_version=obj.metadata.resource_version,
-        server_id=obj.spec.server.id,
+        server_id=obj.spec.server.id or "",
         purpose=purpose,
         round=round_,
         number=number,

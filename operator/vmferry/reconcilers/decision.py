@@ -23,6 +23,8 @@ from vmferry.planning.targets import Look, look_out
 from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove
 from vmferry.reconcilers.children import Child, NewChild
 from vmferry.reconcilers.claims import Claim
+from vmferry.reconcilers.owners import Deletion, Owner
+from vmferry.reconcilers.refusals import Refusal
 from vmferry.reconcilers.stop import Stop
 
 Status = TypeVar("Status")
@@ -46,6 +48,10 @@ class Needs:
     host: str | None = None
     #: take or renew the Lease of this host for this resource (`World.lease`)
     lease: str | None = None
+    #: read who deletes the resource (`World.deletion`)
+    deletion: bool = False
+    #: find out whether this could be created, without creating it (`World.tried`, `World.refusals`)
+    trial: NewChild | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,8 @@ class HostLease:
     host: str
     #: None: it is this resource
     holder: str | None
+    #: why Kubernetes refuses to write the Lease: nobody can have it
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +93,14 @@ class World:
     lease: HostLease | None = None
     #: the VMMigrations that the resource owns
     children: tuple[Child, ...] = ()
+    #: the HostMaintenance that the resource's ownerReference names, if it is there
+    owner: Owner | None = None
+    #: who deletes the resource, if that was read in this pass
+    deletion: Deletion | None = None
+    #: writes for this resource that Kubernetes has refused when they were last tried
+    refusals: tuple[Refusal, ...] = ()
+    #: the name of the owned migration whose trial was asked for in this pass
+    tried: str | None = None
     #: what the other HostMaintenances claim
     claims: tuple[Claim, ...] = ()
     #: the kill switch (I31)

@@ -24,6 +24,7 @@ class EventReason(StrEnum):
     ATTEMPT_FAILED = "AttemptFailed"
     ABORT_REQUESTED = "AbortRequested"
     FORCE_COMPLETE_REQUESTED = "ForceCompleteRequested"
+    RUNS_TO_COMPLETION = "RunsToCompletion"
     STOP_SERVER_NOT_DONE = "StopServerNotDone"
     START_SERVER_NOT_DONE = "StartServerNotDone"
     CONFIRM_RESIZE_NOT_DONE = "ConfirmResizeNotDone"
@@ -53,6 +54,8 @@ class EventReason(StrEnum):
     RELEASED = "Released"
 
     NO_PROGRESS = "NoProgress"
+    FALSE_CLAIM = "FalseClaim"
+    WRITE_REFUSED = "WriteRefused"
 
     UNREADABLE = "Unreadable"
 
@@ -76,6 +79,7 @@ OF_MIGRATIONS: Mapping[EventReason, str] = {
     _E.ATTEMPT_FAILED: "An attempt ended without success, in the cloud's own words; with the request id",
     _E.ABORT_REQUESTED: "A live migration of ours is aborted: over its deadline, or the object is deleted",
     _E.FORCE_COMPLETE_REQUESTED: "A live migration over its deadline is made to converge",
+    _E.RUNS_TO_COMPLETION: "It is deleted with its HostMaintenance or namespace, or cannot be aborted: it goes on",
     _E.STARTING_SERVER: "The start after a cold migration that had stopped the server",
     **dict.fromkeys(
         (
@@ -91,6 +95,7 @@ OF_MIGRATIONS: Mapping[EventReason, str] = {
     _E.FAILED: "It is over without success",
     _E.CANCELLED: "It had begun and was cancelled",
     _E.NO_PROGRESS: "Nothing has changed for policy.stuckAfter; the message says what it waits for",
+    _E.WRITE_REFUSED: "Kubernetes refuses a write: rights, policy, quota, webhook or namespace; in its own words",
     _E.UNREADABLE: "The object is not what its schema says and is left alone",
 }
 
@@ -116,5 +121,7 @@ OF_MAINTENANCES: Mapping[EventReason, str] = {
     _E.CORDON_LEFT: "The host stays disabled: the reason in Nova is not ours any more",
     _E.RELEASED: "The host was given back",
     _E.NO_PROGRESS: "Nothing has moved for policy.stuckAfter; the message says what it waits for",
+    _E.FALSE_CLAIM: "VMMigrations claim to belong to it that it has not created; they are ignored",
+    _E.WRITE_REFUSED: "Kubernetes refuses a write: rights, policy, quota, webhook or namespace; in its own words",
     _E.UNREADABLE: "The object is not what its schema says and is left alone",
 }

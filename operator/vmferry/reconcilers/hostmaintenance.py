@@ -20,11 +20,12 @@ from vmferry.planning.limits import describe, holders, limited
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import NewChild, Purpose, child_name, labels
+from vmferry.reconcilers.children import NewChild, Purpose
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.maintenance_refusals import finalizer_refused, refused_create, report
 from vmferry.reconcilers.maintenance_release import release
 from vmferry.reconcilers.maintenance_report import write_moves, write_survey
 from vmferry.reconcilers.maintenance_scope import (
@@ -35,8 +36,9 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
-from vmferry.reconcilers.maintenance_survey import survey
+from vmferry.reconcilers.maintenance_survey import next_number, survey
 from vmferry.reconcilers.reasons import asked_as
+from vmferry.reconcilers.refusals import WRITE_REFUSED
 from vmferry.reconcilers.stop import BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.survey import Survey
 from vmferry.resources.base import clip
@@ -110,9 +112,13 @@ def _release(scope: MaintenanceScope) -> MaintenanceDecision | None:
 def _find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.host is not None:
         scope.status.host = scope.host.name
+        if scope.admitted:
+            scope.status.cloud = scope.snapshot.cloud_id or scope.status.cloud
         return None
     if scope.doubt is not None:
         return _in_doubt(scope, scope.doubt)
+    if scope.admitted and (decision := _lease(scope)) is not None:
+        return decision  # what is not listed at the moment is still ours (I43)
     message = f"the cloud has no host {scope.spec.host}"
     _forget_survey(scope)
     scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
@@ -171,6 +177,8 @@ def _check(scope: MaintenanceScope) -> MaintenanceDecision | None:
         # every way from here asks for it: sooner, for the plan, which is costly, is then made once
         return _lease(scope)
     scope.survey = survey(scope, scope.host)
+    if scope.survey.retry is not None and scope.world.tried is None:
+        return scope.needs(trial=scope.survey.retry)
     write_survey(scope, scope.survey)
     _see_whether_it_lives(scope)
     return None
@@ -255,10 +263,34 @@ def _lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
     host = scope.status.host or scope.spec.host
     if scope.world.lease is None:
         return scope.needs(lease=host)
+    if scope.world.lease.refused is not None:
+        report(scope, f"the Lease of {host}", scope.world.lease.refused)
+        phase = scope.status.phase if scope.admitted else None
+        return scope.decide(phase or MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     holder = scope.world.lease.holder
     if holder is None:
         return None
     return _in_conflict(scope, f"{holder} has the Lease of {host}: nothing is done until it gives it back")
+
+
+def _writable(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The host is not touched where Kubernetes would refuse what comes next: the finalizer, the VMMigrations."""
+    if scope.admitted:
+        return None
+    refused = finalizer_refused(scope)
+    what = "our finalizer on this object"
+    if refused is None and scope.survey.planned:
+        sample = _move_away(scope, scope.survey.planned[0], scope.status.round + 1)
+        found = refused_create(scope, sample, before=True)
+        if isinstance(found, Decision):
+            return found
+        refused, what = (found.message if found else None), "to create the VMMigrations of this maintenance"
+    if refused is None:
+        return None
+    report(scope, what, refused)
+    scope.conditions.set(CORDONED, False, WRITE_REFUSED, "the host is left as it is")
+    scope.conditions.set(DRAINED, False, WRITE_REFUSED, "nothing was moved")
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
 def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
@@ -271,6 +303,7 @@ def _admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return scope.needs(host=scope.host.name)
     again = scope.admitted
     status.admitted_at = status.admitted_at or scope.now
+    status.cloud = scope.snapshot.cloud_id or status.cloud
     status.round += 1
     status.release_started_at = status.released_at = status.drained_at = status.empty_since = None
     if not again:
@@ -366,7 +399,17 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
     held_back = _holds_back(scope)
     hold = None if held_back else _hold(scope)
     admitted = [] if held_back else _admitted_by_breakers(scope)
-    started = _start(scope, admitted) if admitted else ()
+    started, why_not = _start(scope, admitted) if admitted else (), ""
+    if started:
+        refused = refused_create(scope, scope.creates[0], before=False)
+        if isinstance(refused, Decision):
+            return refused
+        if refused is not None:
+            scope.creates.clear()
+            started, why_not = (), f"; Kubernetes refuses to create more VMMigrations: {refused.message}"
+            if not (seen.moving or seen.waiting):
+                report(scope, "to create the VMMigrations of this maintenance", refused.message)
+                return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     if hold is not None and _all_is_held(scope, admitted):
         scope.tell_news(c.READY, EventReason.BREAKER_OPEN, hold.message, warning=True)
         scope.stalled(BREAKER_OPEN, hold.message)
@@ -394,7 +437,7 @@ def _drain(scope: MaintenanceScope) -> MaintenanceDecision:
         message += f", {p.blocked} cannot move: {first.server.name}: {first.hindrance.message}"
     if hold is not None:
         message += f"; nothing more is started: {hold.message}"
-    scope.progressing("Draining", message)
+    scope.progressing("Draining", message + why_not)
     wait = SOON if started else DRAINING
     if seen.next_try is not None:
         wait = min(wait, max(seen.next_try - scope.now, timedelta(seconds=1)))
@@ -463,25 +506,8 @@ def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, .
         scope.status.progress.limited_by = clip(first.partition(": ")[0], 255) if first else None
     seen.limited = {server: why.partition(": ")[0] for server, why in seen.limited.items()}
     write_moves(scope, seen)
-    settings = scope.spec.migration
     for planned in chosen.moves:
-        server, request = planned.leaving.server, planned.leaving.request
-        numbers = [child.number for child in scope.this_round() if child.server_id == server.id]
-        number = max(numbers, default=0) + 1
-        scope.creates.append(
-            NewChild(
-                namespace=scope.policy.maintenance.namespace,
-                name=child_name(scope.name, server.id, Purpose.DRAIN, scope.status.round, number),
-                labels=labels(scope.name, Purpose.DRAIN, scope.status.round, number),
-                server_id=server.id,
-                type=request.type,
-                target_host=planned.target,
-                stop_if_running=request.stop_if_running,
-                timeout=settings.timeout,
-                on_timeout=settings.on_timeout,
-                priority=settings.priority,
-            )
-        )
+        scope.creates.append(_move_away(scope, planned))
     return chosen.moves
 
 
@@ -499,6 +525,19 @@ def _waits_for(scope: MaintenanceScope, seen: Survey) -> str:
     if records:
         text += "; under way: " + ", ".join(describe(record, scope.snapshot) for record in records[:_NAMED])
     return text
+
+
+def _move_away(scope: MaintenanceScope, planned: Planned, round_: int | None = None) -> NewChild:
+    server, request = planned.leaving.server, planned.leaving.request
+    return scope.new_child(
+        Purpose.DRAIN,
+        server.id,
+        next_number(scope, server.id),
+        request.type,
+        planned.target,
+        stop_if_running=request.stop_if_running,
+        round_=round_,
+    )
 
 
 def _holds_back(scope: MaintenanceScope) -> bool:
@@ -639,6 +678,7 @@ STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     _refused,
     _budget,
     _stopped,
+    _writable,
     _lease,
     _admit,
     _cordon,

@@ -3,6 +3,7 @@ undone if it is still exactly ours, and servers return only if that was asked fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from vmferry.cloud.actions import EnableService
@@ -14,9 +15,11 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import Child, NewChild, Purpose, child_name, labels
+from vmferry.reconcilers.children import Child, NewChild, Purpose
 from vmferry.reconcilers.conditions import READY
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.maintenance_refusals import refused_create, report, taken_name
 from vmferry.reconcilers.maintenance_report import move_of
 from vmferry.reconcilers.maintenance_scope import (
     CORDONED,
@@ -26,9 +29,27 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
+from vmferry.reconcilers.refusals import Refusal
 from vmferry.reconcilers.stop import BREAKER_OPEN
+from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
 from vmferry.resources.words import MaintenancePhase, MigrationType, MoveState, Phase, ServiceStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """How far the way back is."""
+
+    #: None: no server is on its way any more
+    message: str | None = None
+    #: servers that stay where they are
+    lost: int = 0
+    #: what keeps all the others from starting
+    hold: str | None = None
+    #: some of them move
+    alive: bool = False
+    #: a step of it begins or has ended
+    changed: bool = False
 
 
 def release(scope: MaintenanceScope) -> MaintenanceDecision:
@@ -56,10 +77,34 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
         status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
         scope.progressing("Releasing", f"{len(running)} moves that had begun are seen to their end")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
-    waiting, not_returned = _return_servers(scope) if scope.spec.return_vms else (False, 0)
-    if waiting:
+    back = _return_servers(scope) if scope.spec.return_vms else Returning()
+    if scope.creates:
+        refused = refused_create(scope, scope.creates[0], before=False)
+        if isinstance(refused, Decision):
+            return refused
+        if refused is not None:
+            return _returns_are_refused(scope, refused)
+    if back.changed:
+        scope.note_change()
+    if back.message is not None:
+        if back.hold is not None:
+            scope.tell_news(c.READY, EventReason.BREAKER_OPEN, back.hold, warning=True)
+            scope.stalled(BREAKER_OPEN, back.hold)
+        elif back.alive or not scope.no_progress(_first_wait(scope.status.moves)):
+            scope.progressing("Returning", back.message)
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
-    return _released(scope, not_returned)
+    return _released(scope, back.lost)
+
+
+def _returns_are_refused(scope: MaintenanceScope, refused: Refusal) -> MaintenanceDecision:
+    """The host is in service again; those that would return stay where they are until they may."""
+    stopped = {child.server_id for child in scope.creates}
+    scope.creates.clear()
+    for move in scope.status.moves:
+        if move.server in stopped and move.state is MoveState.RETURNING:
+            move.state, move.message = MoveState.WAITING, clip(refused.message, 512)
+    report(scope, "to create the VMMigrations back to the host (set returnVMs to false to do without)", refused.message)
+    return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
 
 
 def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
@@ -80,20 +125,26 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.conditions.set(CORDONED, None, Reason.FACT_UNKNOWN, scope.doubt.problem)
         scope.stalled(Reason.FACT_UNKNOWN, f"{scope.doubt.problem}: {scope.doubt.remedy}")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
-    if scope.host is None:
-        scope.conditions.set(CORDONED, False, "Released", "the host is gone")
-        scope.status.cordon = None
-        return None
+    name = scope.host.name if scope.host is not None else scope.status.host or scope.spec.host
     if scope.look is None:
-        return scope.needs(host=scope.host.name)
+        return scope.needs(host=name)
     service = scope.look.service
-    if service is not None and service.enabled and not scope.host.service.enabled:
+    if service is None and (elsewhere := _in_another_cloud(scope)) is not None:
+        message = (
+            f"this cloud ({scope.snapshot.cloud_id}) has no host {name}, which was let into maintenance in "
+            f"{elsewhere}: what is to be undone there stays written, for the operator of that cloud"
+        )
+        scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
+        scope.stalled(Reason.HOST_NOT_FOUND, message)
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
+    if service is not None and service.enabled and scope.host is not None and not scope.host.service.enabled:
         # what is judged next is judged by the shared view: it must know that the host is enabled
         scope.progressing("Releasing", "the compute service is enabled; the view of the cloud will show it soon")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=timedelta(seconds=1))
     if service is None or service.enabled:
         scope.status.cordon = None
-        scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else "it is gone")
+        gone = f"Nova has no compute service on {name} any more"
+        scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else gone)
         return None
     if service.disabled_reason != cordon.disabled_reason:
         reason = service.disabled_reason or "no reason given"
@@ -102,7 +153,7 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "LeftDisabled", message)
         return None
-    if _waits_for_its_compute(scope, scope.host, scope.look):
+    if scope.host is not None and _waits_for_its_compute(scope, scope.host, scope.look):
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
     if refused and was is not None:
@@ -118,7 +169,7 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if not refused:
         scope.conditions.set(CORDONED, True, "Uncordoning", "the compute service is being enabled")
     cordon.requested_at = scope.now
-    action = EnableService(service.id, scope.host.name)
+    action = EnableService(service.id, name)
     return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))
 
 
@@ -139,9 +190,15 @@ def _waits_for_its_compute(scope: MaintenanceScope, host: Host, look: HostLook) 
     return True
 
 
-def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
-    """Bring back what is still where we put it and may come back (I28): whether some are on their way, and how many
-    stay where they are. One try each."""
+def _in_another_cloud(scope: MaintenanceScope) -> str | None:
+    """The cloud that the host is in, if it is another one than this operator's: that this one does not know the host
+    says nothing about it (I43)."""
+    there, here = scope.status.cloud, scope.snapshot.cloud_id
+    return there if there is not None and here is not None and there != here else None
+
+
+def _return_servers(scope: MaintenanceScope) -> Returning:
+    """Bring back what is still where we put it and may come back (I28). One try each."""
     host = scope.host
     returns = {back.server_id: back for back in scope.this_round() if back.purpose is Purpose.RETURN}
     moves: list[Move] = []
@@ -174,6 +231,10 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
             moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {against}"))
             continue
         why = full(server.host, host.name, scope.snapshot, tuple(planned), scope.world.ahead, scope.policy.limits)
+        if (taken := taken_name(scope, _way_back(scope, server, host).name)) is not None:
+            lost += 1
+            moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {taken.message}"))
+            continue
         moving += 1
         kind = _request(host).kind(server, scope.snapshot.hosts.get(server.host)).kind
         hold = scope.world.breakers.against(server.host, kind, scope.now, scope.world.moves)
@@ -189,17 +250,11 @@ def _return_servers(scope: MaintenanceScope) -> tuple[bool, int]:
             moves.append(move_of(scope, child, MoveState.WAITING, why or "waits for its turn"))
     before = [(move.server, move.state) for move in scope.status.moves]
     scope.status.moves = moves[:MAX_MOVES]
-    if before != [(move.server, move.state) for move in scope.status.moves]:
-        scope.note_change()
+    changed = before != [(move.server, move.state) for move in scope.status.moves]
     alive = any(not back.over and not back.idle and not back.stalled for back in returns.values())
-    if held and len(held) == under_way + moving:
-        scope.tell_news(c.READY, EventReason.BREAKER_OPEN, held[0], warning=True)
-        scope.stalled(BREAKER_OPEN, held[0])
-    elif (under_way or moving) and (alive or not scope.no_progress(_first_wait(scope.status.moves))):
-        scope.progressing(
-            "Returning", f"{under_way} servers are on their way back, {moving} wait, {lost} do not return"
-        )
-    return bool(under_way or moving), lost
+    message = f"{under_way} servers are on their way back, {moving} wait, {lost} do not return"
+    every = held[0] if held and len(held) == under_way + moving else None
+    return Returning(message if under_way or moving else None, lost, every, alive, changed)
 
 
 def _first_wait(moves: list[Move]) -> str:
@@ -237,18 +292,7 @@ def _against(scope: MaintenanceScope, server: Server, host: Host, planned: list[
 
 
 def _way_back(scope: MaintenanceScope, server: Server, host: Host) -> NewChild:
-    settings = scope.spec.migration
-    return NewChild(
-        namespace=scope.policy.maintenance.namespace,
-        name=child_name(scope.name, server.id, Purpose.RETURN, scope.status.round, 1),
-        labels=labels(scope.name, Purpose.RETURN, scope.status.round, 1),
-        server_id=server.id,
-        type=MigrationType.AUTO,
-        target_host=host.name,
-        timeout=settings.timeout,
-        on_timeout=settings.on_timeout,
-        priority=settings.priority,
-    )
+    return scope.new_child(Purpose.RETURN, server.id, 1, MigrationType.AUTO, host.name)
 
 
 def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision:

@@ -12,21 +12,25 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import Child, NewChild, Purpose
+from vmferry.reconcilers.children import CLASS, Child, NewChild, Purpose, child_name, labels, made_by
 from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.refusals import WRITE_REFUSED
 from vmferry.reconcilers.survey import Survey
 from vmferry.reconcilers.wrong_clock import set_right
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
-from vmferry.resources.words import MaintenancePhase
+from vmferry.resources.words import MaintenancePhase, MigrationType
 
 MaintenanceDecision = Decision[HostMaintenanceStatus]
 
 CORDONED = "Cordoned"
 DRAINED = "Drained"
+#: there only while it is True
+FALSE_CLAIMS = "FalseClaims"
+FALSE_CLAIM = "FalseClaim"
 
 #: a host looked at longer ago than this is looked at again before it is changed
 FRESH = timedelta(seconds=5)
@@ -66,6 +70,7 @@ class MaintenanceScope:
         self.doubt: DoubtfulHost | None = None if self.host else self.snapshot.find_doubt(name)
         look = world.look
         self.look = look if look is not None and now - look.read_at <= FRESH else None
+        self._sort_children()
 
     # ---- what is wanted, and how far it is
 
@@ -105,9 +110,27 @@ class MaintenanceScope:
 
     # ---- children
 
-    @property
-    def children(self) -> tuple[Child, ...]:
-        return self.world.children
+    def _sort_children(self) -> None:
+        """Ours are those that this resource has created; what only says so is reported and otherwise ignored."""
+        uid, namespace = self.obj.metadata.uid, self.policy.maintenance.namespace
+        ours: list[Child] = []
+        others: list[Child] = []
+        for child in self.world.children:
+            (ours if made_by(child, self.name, uid, namespace) else others).append(child)
+        self.children: tuple[Child, ...] = tuple(ours)
+        if not others:
+            self.conditions.drop(FALSE_CLAIMS)
+            return
+        names = ", ".join(sorted(f"{child.namespace}/{child.name}" for child in others)[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        message = (
+            f"{names}{more} claim to belong to this HostMaintenance, which has not created them: they are ignored; "
+            "find out who has created them, and delete them"
+        )
+        before = self.conditions.get(FALSE_CLAIMS)
+        if before is None or before.message != clip(message, 2048):
+            self.tell(EventReason.FALSE_CLAIM, message, warning=True)
+        self.conditions.set(FALSE_CLAIMS, True, FALSE_CLAIM, message)
 
     def open_children(self) -> list[Child]:
         """Of every round: what runs is there, whenever it was begun."""
@@ -174,6 +197,37 @@ class MaintenanceScope:
             self.status.progress.estimated_end = None
         return True
 
+    def new_child(
+        self,
+        purpose: Purpose,
+        server_id: str,
+        number: int,
+        type_: MigrationType,
+        target_host: str | None,
+        *,
+        stop_if_running: bool = False,
+        round_: int | None = None,
+    ) -> NewChild:
+        """A VMMigration of this round, or of another one, as the spec and the policy want it."""
+        round_ = self.status.round if round_ is None else round_
+        settings, rules = self.spec.migration, self.policy.maintenance
+        marks = dict(rules.labels) | dict(labels(self.name, purpose, round_, number))
+        if CLASS in self.obj.metadata.labels:
+            marks[CLASS] = self.obj.metadata.labels[CLASS]
+        return NewChild(
+            namespace=rules.namespace,
+            name=child_name(self.name, self.obj.metadata.uid, server_id, purpose, round_, number),
+            labels=tuple(marks.items()),
+            annotations=rules.annotations,
+            server_id=server_id,
+            type=type_,
+            target_host=target_host,
+            stop_if_running=stop_if_running,
+            timeout=settings.timeout,
+            on_timeout=settings.on_timeout,
+            priority=settings.priority,
+        )
+
     # ---- saying things
 
     def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
@@ -209,10 +263,12 @@ class MaintenanceScope:
 
     # ---- ending the pass
 
-    def needs(self, *, host: str | None = None, lease: str | None = None) -> MaintenanceDecision:
+    def needs(
+        self, *, host: str | None = None, lease: str | None = None, trial: NewChild | None = None
+    ) -> MaintenanceDecision:
         return Decision(
             self.obj.status,
-            needs=Needs(detail=False, host=host, lease=lease),
+            needs=Needs(detail=False, host=host, lease=lease, trial=trial),
             requeue_after=SOON,
             finalizer=self.obj.status.admitted_at is not None,
             watches_host=self.host.name if self.host else None,
@@ -230,6 +286,11 @@ class MaintenanceScope:
         action: Action | None = None,
         release_lease: str | None = None,
     ) -> MaintenanceDecision:
+        held = next((one for one in self.world.refusals if one.delete), None)
+        if held is not None and any(child.name == held.subject for child in self.deletes):
+            message = f"Kubernetes refuses to delete the VMMigration {held.subject}: {held.message}"
+            self.tell_news(c.READY, EventReason.WRITE_REFUSED, message, warning=True)
+            self.stalled(WRITE_REFUSED, message)
         self.status.phase = phase
         self.status.observed_generation = self.obj.metadata.generation
         if self.admitted and requeue_after is not None:

@@ -16,6 +16,7 @@ from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
 from vmferry.prerequisites.words import Name, Reason
 from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.children import Child, Hindrance, Purpose
+from vmferry.reconcilers.maintenance_refusals import taken_name
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
 from vmferry.reconcilers.stop import BREAKER_OPEN
 from vmferry.reconcilers.survey import Blocked, Survey, Waiting
@@ -71,6 +72,9 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
             continue
         if child is not None:
             held[server.id] = child
+        elif (taken := _taken(scope, seen, server)) is not None:
+            seen.blocked.append(Blocked(server, taken))
+            continue
         leaving.append(_leaving(scope, host, server, tries))
     for child in ours.values():
         if child.idle:  # its server is gone, or somebody has moved it away: there is nothing to take from the host
@@ -171,6 +175,25 @@ def _tries(scope: MaintenanceScope, server_id: str) -> list[Child]:
         if child.succeeded:
             return mine[at + 1 :]
     return mine
+
+
+def _taken(scope: MaintenanceScope, seen: Survey, server: Server) -> Hindrance | None:
+    """Another object has the name of its next VMMigration."""
+    if not scope.world.refusals:
+        return None
+    move = scope.new_child(Purpose.DRAIN, server.id, next_number(scope, server.id), MigrationType.LIVE, None)
+    found = taken_name(scope, move.name)
+    if found is None:
+        return None
+    if scope.now - found.at >= scope.policy.recheck:
+        seen.retry = move
+    remedy = f"find out who has created it, then delete the VMMigration {move.namespace}/{move.name}"
+    return Hindrance(Name.SERVER_TASK.value, Reason.CONFLICT, found.message, remedy)
+
+
+def next_number(scope: MaintenanceScope, server_id: str) -> int:
+    """Of the server's next try in this round."""
+    return max((child.number for child in scope.this_round() if child.server_id == server_id), default=0) + 1
 
 
 def _given_up(scope: MaintenanceScope, tries: list[Child]) -> Hindrance | None:

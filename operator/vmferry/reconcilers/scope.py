@@ -10,6 +10,7 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.owners import Ownership, is_a_wish, ownership
 from vmferry.reconcilers.wrong_clock import set_right
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
@@ -74,6 +75,21 @@ class Scope:
         return self.obj.metadata.deletion_timestamp is not None
 
     @property
+    def ownership(self) -> Ownership:
+        return ownership(self.obj, self.world.owner, self.policy.maintenance.namespace)
+
+    @property
+    def wish_is_unread(self) -> bool:
+        """Whether it is deleted and nobody has read yet by whom, which decides what becomes of a running migration."""
+        return self.deleting and self.world.deletion is None
+
+    @property
+    def withdrawn(self) -> bool:
+        """Somebody has deleted it to cancel it (I41); not so where another deletion takes it along."""
+        deletion = self.world.deletion
+        return self.deleting and deletion is not None and is_a_wish(self.obj, deletion)
+
+    @property
     def server(self) -> Server | None:
         return self.snapshot.servers.get(self.server_id) if self.server_id else None
 
@@ -104,6 +120,16 @@ class Scope:
         return Decision(
             self.obj.status,
             needs=Needs(self.server_id, actions=actions, events_of=events_of),
+            requeue_after=timedelta(seconds=5),
+            finalizer=self.owes,
+            watches=self.server_id,
+        )
+
+    def needs_deletion(self) -> MigrationDecision:
+        """End the pass: read who deletes the object and look again."""
+        return Decision(
+            self.obj.status,
+            needs=Needs(detail=False, deletion=True),
             requeue_after=timedelta(seconds=5),
             finalizer=self.owes,
             watches=self.server_id,

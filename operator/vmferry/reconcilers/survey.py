@@ -8,7 +8,7 @@ from datetime import datetime
 from vmferry.cloud.model import Migration, Server
 from vmferry.planning.drain import Planned
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers.children import Child, Hindrance
+from vmferry.reconcilers.children import Child, Hindrance, NewChild
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,8 @@ class Survey:
     #: open migration records of this host that Nova no longer works on
     leftovers: list[Migration] = field(default_factory=list)
     too_full: str | None = None
+    #: a move whose name another object has, which was not tried again for a while
+    retry: NewChild | None = None
     #: the next back-off of a failed try ends then
     next_try: datetime | None = None
 

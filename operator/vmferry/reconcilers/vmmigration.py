@@ -51,11 +51,14 @@ from vmferry.reconcilers.attempts import (
     succeeded,
 )
 from vmferry.reconcilers.backoff import pause_after
+from vmferry.reconcilers.children import MAINTENANCE
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.failures import refused
+from vmferry.reconcilers.owners import Ownership
 from vmferry.reconcilers.reasons import asked_as
+from vmferry.reconcilers.refusals import FINALIZER, WRITE_REFUSED
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
 from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.verdicts import write_verdicts
@@ -166,9 +169,47 @@ def _server_gone(scope: Scope) -> MigrationDecision | None:
 
 
 def _cancelled(scope: Scope) -> MigrationDecision | None:
+    """Nothing is in flight, so that nothing is lost, whoever has deleted it."""
     if not scope.deleting:
         return None
-    return _conclude(scope, Phase.CANCELLED, "Cancelled", "the resource was deleted")
+    message = "the resource was deleted"
+    if _used(scope):
+        message = f"{_last_words(scope)}; it is not tried again, for the resource was deleted"
+    return _conclude(scope, Phase.CANCELLED, "Cancelled", message)
+
+
+def _without_owner(scope: Scope) -> MigrationDecision | None:
+    """What a HostMaintenance has created moves nothing without it, nor what only claims to be its own (I42)."""
+    found = scope.ownership
+    if found in (Ownership.NONE, Ownership.OWNED):
+        return None
+    name = scope.obj.metadata.labels.get(MAINTENANCE, "")
+    named = f"HostMaintenance {name}" if name else "a HostMaintenance"
+    if found is Ownership.OWNER_MISSING:
+        message = f"it was created by {named}, which is not there any more: it moves nothing"
+    else:
+        message = f"it claims to belong to {named}, which has not created it: it moves nothing"
+    if scope.status.graceful_stop is not None or scope.status.attempts:
+        last = f"{_last_words(scope)}; " if scope.status.attempts else ""
+        return _conclude(scope, Phase.FAILED, found, f"{last}{message}")
+    remedy = "delete it, or create a VMMigration of your own for this server"
+    _announce_block(scope, found, message)
+    _forget_verdicts(scope)
+    scope.conditions.waiting_for_people(found, f"{message}; {remedy}")
+    return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _finalizer_refused(scope: Scope) -> MigrationDecision | None:
+    """Nothing is begun that a deletion of the object would leave half done."""
+    found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
+    if found is None or scope.owes or scope.now - found.at >= scope.policy.recheck:
+        return None
+    message = f"Kubernetes refuses our finalizer on this object: {found.message}"
+    ready = scope.conditions.get(c.READY)
+    if ready is None or ready.reason != WRITE_REFUSED:
+        scope.tell(EventReason.WRITE_REFUSED, message, warning=True)
+    scope.conditions.waiting_for_people(WRITE_REFUSED, message)
+    return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
 def _find_server(scope: Scope) -> MigrationDecision | None:
@@ -489,6 +530,8 @@ STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
     _succeeded,
     _server_gone,
     _cancelled,
+    _without_owner,
+    _finalizer_refused,
     _find_server,
     _given_up,
     _starting_again,

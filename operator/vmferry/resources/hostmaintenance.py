@@ -282,6 +282,14 @@ class HostMaintenanceStatus(Model):
     ] = []
     host_before: Annotated[HostBefore | None, Field(description="The host as it was before it was cordoned.")] = None
     cordon: Annotated[Cordon | None, Field(description="Set while the host is cordoned by this resource.")] = None
+    cloud: Annotated[
+        str | None,
+        Field(
+            max_length=255,
+            description="Region and address of the cloud that the host was let into maintenance in. Another cloud that "
+            "does not know the host says nothing about it.",
+        ),
+    ] = None
     round: Annotated[int, Field(ge=0, description="How often the maintenance was begun.")] = 0
     admitted_at: Annotated[
         Time | None, Field(description="When the host was let into maintenance; unset once it is released.")

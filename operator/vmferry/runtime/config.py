@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from vmferry import policy as rules
@@ -30,7 +39,7 @@ from vmferry.cloud.facts.os_info import operating_system
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.planning.breaker import LONGEST_PAUSE
 from vmferry.prerequisites.words import NEVER_TOLERATED, Name
-from vmferry.resources.base import Duration, clip, format_duration, shown
+from vmferry.resources.base import GROUP, Duration, clip, format_duration, shown
 
 _DEFAULTS = rules.Policy()
 
@@ -82,6 +91,12 @@ def _in_figures(count: int) -> int:
 
 
 Count = Annotated[int, Field(ge=1), AfterValidator(_in_figures)]
+
+
+#: a label's value, and its key without the prefix
+_MARK = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
+#: the prefix of a label's key, a DNS subdomain
+_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 
 
 class ConfigError(Exception):
@@ -275,7 +290,38 @@ class Maintenance(_Section):
         told("Where the VMMigrations of a maintenance are created. Without it the operator's own namespace."),
     ] = _DEFAULTS.maintenance.namespace
 
+    labels: Annotated[
+        dict[str, str],
+        told(
+            "Labels of these VMMigrations, where the rules of a cluster (Kyverno, Gatekeeper, an admission policy) "
+            "demand some. Those below vmferry.dev/ are the operator's own."
+        ),
+    ] = {}
+    annotations: Annotated[dict[str, str], told("Annotations of these VMMigrations, likewise.")] = {}
+
     _positive = field_validator("settle", "verify_every")(_positive)
+
+    @field_validator("labels", "annotations")
+    @classmethod
+    def _fit_for_metadata(cls, pairs: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        for key, value in pairs.items():
+            prefix, slash, name = key.rpartition("/")
+            if not _MARK.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)) or len(prefix) > 253:
+                raise ValueError(f"{shown(key)} is no key of a label: write team or example.com/team")
+            if prefix == GROUP or prefix.endswith(f".{GROUP}"):
+                raise ValueError(f"{shown(key)} is the operator's own")
+            if info.field_name == "labels" and value and not _MARK.fullmatch(value):
+                raise ValueError(f"{shown(value)} is no value of a label: at most 63 letters, digits, '-', '_' and '.'")
+        return pairs
+
+    def rule(self) -> rules.Maintenance:
+        return rules.Maintenance(
+            **{
+                **dict(self),
+                "labels": tuple(sorted(self.labels.items())),
+                "annotations": tuple(sorted(self.annotations.items())),
+            }
+        )
 
     @field_validator("verify_every")
     @classmethod
@@ -405,7 +451,7 @@ class Policy(_Section):
                 ),
                 "limits": rules.Limits(**self.limits.model_dump()),
                 "breaker": rules.Breaker(**dict(self.breaker)),
-                "maintenance": rules.Maintenance(**dict(self.maintenance)),
+                "maintenance": self.maintenance.rule(),
                 "tolerate_unknown": frozenset(self.tolerate_unknown),
                 "operating_systems": tuple(one.rule() for one in self.operating_systems),
                 "guest_cpu": tuple(one.rule() for one in self.guest_cpu),
@@ -481,6 +527,14 @@ class Config(_Section):
     kubeconfig: Annotated[
         File | None,
         told("The kubeconfig. Without it $KUBECONFIG, the Pod's ServiceAccount or the user's own, in this order."),
+    ] = None
+    class_: Annotated[
+        ObjectName | None,
+        Field(alias="class"),
+        told(
+            "Which objects are this operator's, where several run in one cluster: those with the label "
+            "vmferry.dev/class of this value. Without it those without the label."
+        ),
     ] = None
     namespaces: Annotated[
         list[Namespace],

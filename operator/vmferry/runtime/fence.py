@@ -29,6 +29,8 @@ class NotLeadingError(KubeError):
 class Writer(EventSink, ChildWriter, Protocol):
     """The writes of `kube.Kube`. All raise `KubeError`."""
 
+    async def is_terminating(self, namespace: str) -> bool: ...
+
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body: ...
 
     async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
@@ -63,8 +65,14 @@ class Fence:
     async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
         return await self._kube.get(kind, key)
 
+    async def is_terminating(self, namespace: str) -> bool:
+        return await self._kube.is_terminating(namespace)
+
     async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
         return await self._open().create(kind, body)
+
+    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+        await self._open().try_create(kind, body)
 
     async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         return await self._open().delete(kind, key, uid, version)

@@ -79,7 +79,9 @@ class HostLeases:
         except ConflictError:
             return HostLease(host, await self._who_else(name, holder))
         except NotFoundError as error:
-            raise KubeError(f"is the namespace {self._namespace} there? {error}") from error
+            missing = KubeError(f"is the namespace {self._namespace} there? {error}")
+            missing.code = error.code
+            raise missing from error
         self._seen.note(name, kept["spec"])
         return HostLease(host, None)
 

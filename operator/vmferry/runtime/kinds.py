@@ -15,7 +15,7 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Turn
 from vmferry.reconcilers import hostmaintenance
-from vmferry.reconcilers.children import Child, child_of
+from vmferry.reconcilers.children import Child, child_of, owner_reference
 from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.crossings import crossing_of
@@ -25,7 +25,7 @@ from vmferry.reconcilers.news import is_news
 from vmferry.reconcilers.scope import planned_move
 from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.vmmigration import plan, settle
-from vmferry.resources.base import Metadata, Model
+from vmferry.resources.base import Metadata, Model, OwnerReference
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
@@ -94,6 +94,8 @@ class Kind(Generic[Obj, Status]):
     ended_attempts: Callable[[Obj], tuple[EndedAttempt, ...]]
     #: the uid of the object that owns it, and what the owner reads of it
     child: Callable[[Obj], tuple[str, Child] | None]
+    #: the HostMaintenance that it says it belongs to
+    owner: Callable[[Obj], OwnerReference | None]
     #: what it says about a host
     claim: Callable[[Obj], Claim | None]
     #: for the logs: ids that help to find the lines of one move in Nova's logs
@@ -181,6 +183,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     crossing=crossing_of,
     ended_attempts=ended_attempts,
     child=child_of,
+    owner=owner_reference,
     claim=lambda obj: None,
     describe=_describe,
     count=count_migration,
@@ -218,6 +221,7 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     crossing=lambda obj: None,
     ended_attempts=lambda obj: (),
     child=lambda obj: None,
+    owner=lambda obj: None,
     claim=claim_of,
     describe=lambda obj: {"host": obj.status.host or obj.spec.host},
     count=count_maintenance,

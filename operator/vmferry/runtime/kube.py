@@ -45,6 +45,8 @@ FIELD_MANAGER = "vmferry"
 #: seconds that writes may be refused before it counts, and after which it is forgotten when nobody tries any more
 WRITES_PATIENCE = 60.0
 WRITES_SILENCE = 600.0
+#: statuses that a repetition alone does not change; 401 is cured by a new token, 409 and 429 by time
+REFUSALS = frozenset({400, 403, 404, 405, 413, 422})
 #: group and version of Leases
 COORDINATION = ("coordination.k8s.io", "v1")
 
@@ -66,9 +68,21 @@ class KubeError(Exception):
             return self.__cause__.trouble
         return self._trouble or "an answer that is not understood, see the log"
 
+    #: the HTTP status that the server answered with; None: it gave no answer
+    code: int | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether the server refuses the request, so that the same request is refused again until somebody changes
+        something: the content, a policy, a webhook, a quota, rights, the namespace."""
+        # so the API server reports a webhook that does not answer
+        return self.code in REFUSALS or (self.code == HTTPStatus.INTERNAL_SERVER_ERROR and "webhook" in str(self))
+
 
 class ConflictError(KubeError):
     """The object has changed meanwhile (409)."""
+
+    code = 409
 
 
 class AlreadyExistsError(ConflictError):
@@ -78,9 +92,13 @@ class AlreadyExistsError(ConflictError):
 class NotFoundError(KubeError):
     """The object is gone, or its kind is not installed (404)."""
 
+    code = 404
+
 
 class InvalidError(KubeError):
     """The server refuses the content (422): a repetition would not help."""
+
+    code = 422
 
 
 class Kube:
@@ -116,8 +134,11 @@ class Kube:
         async with self._told(f"get {key}", "get", kind.plural):
             return await self._call("get", kind, key.namespace, key.name)
 
-    async def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]:
-        """All objects, of all namespaces when none is named, page by page, with the resourceVersion of the list.
+    async def pages(
+        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+    ) -> AsyncIterator[tuple[list[Body], int]]:
+        """All objects with these labels, of all namespaces when none is named, page by page, with the resourceVersion
+        of the list.
 
         What lies in no namespace is listed once, whichever are named.
         """
@@ -126,7 +147,13 @@ class Kube:
             while True:
                 async with self._told(f"list {kind.plural}", "list", kind.plural):
                     answer = await self._call(
-                        "list", kind, namespace, limit=PAGE, _continue=page, _request_timeout=LIST_SECONDS
+                        "list",
+                        kind,
+                        namespace,
+                        limit=PAGE,
+                        _continue=page,
+                        _request_timeout=LIST_SECONDS,
+                        **({"label_selector": selector} if selector else {}),
                     )
                 items, version, page = _page(answer)
                 yield items, version
@@ -141,6 +168,24 @@ class Kube:
             return await self._call(
                 "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
             )
+
+    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+        """What `create` would raise, without creating anything (a dry run)."""
+        metadata = body["metadata"]
+        namespace = metadata.get("namespace")
+        async with self._told(f"create {kind.name} {metadata['name']}", "try", kind.plural):
+            await self._call(
+                "create", kind, namespace, body, dry_run="All", field_manager=FIELD_MANAGER, field_validation="Strict"
+            )
+
+    async def is_terminating(self, namespace: str) -> bool:
+        """Whether the namespace is being deleted, or is gone."""
+        try:
+            async with self._told(f"get the namespace {namespace}", "get", "namespaces"):
+                found = await self._core.read_namespace(namespace, _request_timeout=CALL_SECONDS)
+        except NotFoundError:
+            return True
+        return found.metadata is not None and found.metadata.deletion_timestamp is not None
 
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
         """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
@@ -284,7 +329,9 @@ class Kube:
                 AlreadyExistsError if told.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
             )
             words = str(told.get("message", error.reason))[:1000]
-            raise wrong(f"cannot {what}: {error.status} {words}", trouble.of_status(error.status)) from error
+            failed = wrong(f"cannot {what}: {error.status} {words}", trouble.of_status(error.status))
+            failed.code = error.status
+            raise failed from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(
                 f"cannot {what}: {type(error).__name__} {error}".rstrip(), trouble.of_error(error)
@@ -294,7 +341,7 @@ class Kube:
             self._remember(verb, resource, code)
 
     def _remember(self, verb: str, resource: str, code: int | None) -> None:
-        if verb in ("get", "list") or resource == "events":
+        if verb in ("get", "list", "try") or resource == "events":
             return
         if code in _REFUSED or (code == HTTPStatus.NOT_FOUND and verb == "create"):
             self.writes.bad(f"{verb} {resource}", trouble.of_status(code))

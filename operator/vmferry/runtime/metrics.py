@@ -112,6 +112,10 @@ KUBERNETES_SECONDS = Histogram(
     ["verb", "resource"],
     buckets=REQUEST,
 )
+SET_BACK = Counter(
+    "vmferry_kubernetes_set_back_total",
+    "How often the Kubernetes API was found to have been set back in time, and everything was read anew",
+)
 WATCHED = Counter("vmferry_watch_events_total", "What the watches of Kubernetes have shown", ["kind"])
 EVENTS = Counter(
     "vmferry_events_total",

@@ -18,6 +18,7 @@ from vmferry.cloud.observer import Observer, Pace
 from vmferry.reconcilers.resume import Marks
 from vmferry.runtime import metrics
 from vmferry.runtime.allocator import limit_arenas
+from vmferry.runtime.classes import selector
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
 from vmferry.runtime.definitions import Definitions
@@ -116,11 +117,13 @@ class Operator:
     async def _work(self, kube: Kube, stop: asyncio.Event) -> int:
         config = self._config
         policy = config.policy.rules()
-        resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health)
-        watch = Watch(self._kinds, config.namespaces, kube.connection, self._on_event)
+        ours = selector(config.class_)
+        resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health, ours)
+        self._suspect = resync.suspect
+        watch = Watch(self._kinds, config.namespaces, kube.connection, self._on_event, ours)
         elector = self._elector(kube)
         fence = Fence(kube, elector.term if elector else lambda: 0)
-        switch = StopSwitch(kube, config.namespace, config.stop_switch, self._look_at_all)
+        switch = StopSwitch(kube, config.namespace, config.stop_switch, self._look_at_all, resync.soon)
         marks = ResumeMarks(kube, config.namespace, config.resume_marks, self._resume)
         reconciler = Reconciler(
             kinds=self._kinds,
@@ -132,6 +135,7 @@ class Operator:
             waker=self._waker,
             policy=policy,
             switch=switch,
+            suspect=resync.suspect,
         )
         definitions = Definitions(kube.document, lambda: kube.writes.failing)
         self._check_health(resync, elector, watch, kube, definitions)
@@ -229,6 +233,8 @@ class Operator:
     def _on_event(self, kind: str, type_: str | None, body: Body) -> None:
         """What the watch shows: into the store, and on the queue if it is news."""
         key = key_of(kind, body)
+        if type_ is None:  # what was there when the watch began, or began again
+            self._suspect(kind, body)
         if type_ == "DELETED":
             self.store.remove(key, version_of(body))
             self.queue.add(key)

@@ -27,8 +27,12 @@ from vmferry.planning.outlooks import Outlooks
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.owners import Deletion, owner_of
+from vmferry.reconcilers.refusals import FINALIZER
 from vmferry.reconcilers.stop import breaker_kind
-from vmferry.resources.base import API_VERSION, Model
+from vmferry.redaction import redact
+from vmferry.resources.base import API_VERSION, Metadata, Model, clip
+from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.runtime import metrics
 from vmferry.runtime.children import Children
 from vmferry.runtime.cloud import Cloud
@@ -38,6 +42,8 @@ from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import Lane, WorkQueue
+from vmferry.runtime.refusals import LENGTH as REFUSAL_LENGTH
+from vmferry.runtime.refusals import Refusals
 from vmferry.runtime.stop_switch import PATIENCE, StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
 from vmferry.runtime.waking import Waker
@@ -45,7 +51,11 @@ from vmferry.runtime.waking import Waker
 #: how long what is no news waits for a write, of an object that only waits
 QUIET = timedelta(minutes=5)
 #: reads that one look may ask for before it has to decide
-MAX_READS = 3
+MAX_READS = 4
+#: seconds until an object is looked at again while not everything is known
+NOT_WHOLE_PAUSE = 1.0
+#: seconds after which a look reports what was refused after its status was written
+REFUSED_PAUSE = 1.0
 #: tries to write down what came of an action, and the pause before the next one (doubled each time)
 SETTLE_TRIES = 6
 SETTLE_PAUSE = 0.25
@@ -79,6 +89,8 @@ class Reconciler:
     policy: Policy
     switch: StopSwitch
     now: Callable[[], datetime] = _now
+    #: told of what the API server answers when an object is read again
+    suspect: Callable[[str, Body], None] = lambda *_: None
     #: resourceVersions of unreadable objects that were complained about
     _complained: dict[Key, int] = field(default_factory=dict)
     #: thousands of looks judge the same hosts
@@ -86,6 +98,7 @@ class Reconciler:
     #: when a status was last written, or first found to be older than what is known
     _written: dict[Key, datetime] = field(default_factory=dict)
     _recent: Recent = field(default_factory=Recent)
+    _refusals: Refusals = field(default_factory=Refusals)
     #: status writes whose answer was lost, with the object before; they may have come through
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
@@ -97,14 +110,20 @@ class Reconciler:
         known = self.store.get(key)
         if not isinstance(known, Unreadable):
             self._complained.pop(key, None)
+        if known is None and not self.store.whole:
+            return
         if known is None:
             self.waker.forget(key)
             self.queue.forget(key)
             self._unanswered.pop(key, None)
             self._written.pop(key, None)
+            self._refusals.forget(key)
             return
         term = self.kube.term()
         if term is None:
+            return
+        if not self.store.whole:  # part of what is true would be missing
+            self.queue.add_after(key, NOT_WHOLE_PAUSE, Lane.ROUTINE)
             return
         with self.kube.look(term):
             await self._look(key, known, term)
@@ -126,7 +145,9 @@ class Reconciler:
         except NotFoundError:
             await self._read_again(key)
             self.queue.add(key)
-        except KubeError:
+        except KubeError as error:
+            if error.refused:
+                await self._tell_refusal(key, known, error)
             # the write may have come through all the same
             with suppress(KubeError):
                 await self._read_again(key)
@@ -142,11 +163,22 @@ class Reconciler:
         if planned is None:
             return
         obj, decision = planned
-        told = decision.events
         changed = False
         if decision.finalizer and not _has(kind, obj) and obj.metadata.deletion_timestamp is None:
-            obj = await self._put_finalizers(kind, key, obj, [*obj.metadata.finalizers, kind.finalizer])
-            changed = True
+            try:
+                obj = await self._put_finalizers(kind, key, obj, [*obj.metadata.finalizers, kind.finalizer])
+                self._refusals.clear(key, FINALIZER)
+                changed = True
+            except KubeError as error:
+                if not error.refused or isinstance(error, NotFoundError):
+                    raise
+                # nothing is done without it; the status reports why
+                self._refusals.note(key, FINALIZER, error, self.now())
+                planned = await self._plan(key)
+                if planned is None:
+                    return
+                obj, decision = planned
+        told = decision.events
         if not _same(decision.status, obj.status):
             if changed or decision.action is not None or self._is_due(kind, key, obj, decision):
                 obj = await self._put_status(kind, key, obj, decision.status)
@@ -185,12 +217,46 @@ class Reconciler:
 
     async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:
         """Delete and create children, give the Lease back. What is not done here is decided again in the next look."""
-        children = Children(self.kinds, self.store, self.queue, self.kube)
-        await children.delete(decision.deletes)
-        if not await children.create(obj, decision.creates):
-            self.queue.add_after(key, self.policy.recheck.total_seconds(), Lane.ROUTINE)
+        children = self._children()
+        await children.delete(obj, decision.deletes, self.now())
+        if not await children.create(obj, decision.creates, self.now()):
+            self.queue.add_after(key, REFUSED_PAUSE, Lane.ROUTINE)
         if decision.release_lease is not None:
             await self.leases.give_back(decision.release_lease, _holder(key, obj))
+
+    def _children(self) -> Children:
+        return Children(self.kinds, self.store, self.queue, self.kube, self._refusals)
+
+    async def _take_lease(self, host: str, holder: str) -> HostLease:
+        """A Lease that Kubernetes refuses to write is an outcome, which the status reports."""
+        try:
+            return await self.leases.take(host, holder)
+        except KubeError as error:
+            if not error.refused:
+                raise
+            return HostLease(host, None, refused=clip(redact(str(error)), REFUSAL_LENGTH))
+
+    async def _who_deletes(self, key: Key, obj: Resource) -> Deletion:
+        """As it is now: the watch may show a deletion of the owner after that of what it owns."""
+        terminating = False
+        if key.namespace:
+            try:
+                terminating = await self.kube.is_terminating(key.namespace)
+            except KubeError as error:
+                if not error.refused:
+                    raise
+                logger.warning("whether the namespace is being deleted is unknown, so nothing is aborted: %s", error)
+                terminating = True
+        reference = self.kinds[key.kind].owner(obj)
+        if reference is None:
+            return Deletion(None, terminating)
+        kind = self.kinds[HostMaintenance.KIND]
+        try:
+            body = await self.kube.get(kind, Key(kind.name, "", reference.name))
+        except NotFoundError:
+            return Deletion(None, terminating)
+        found = Metadata.model_validate(body["metadata"])
+        return Deletion(owner_of(found) if found.uid == reference.uid else None, terminating)
 
     async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
         """Plan, with as many reads as it needs. None: the object is gone, or a fact is not to be had now.
@@ -202,6 +268,8 @@ class Reconciler:
         progress: Progress | None = None
         look: HostLook | None = None
         lease: HostLease | None = None
+        deletion: Deletion | None = None
+        tried: str | None = None
         asked: list[Needs] = []
         unread: CloudError | None = None
         while True:
@@ -224,6 +292,10 @@ class Reconciler:
                 in_maintenance=self.store.in_maintenance(snapshot),
                 claims=self.store.claims_except(key),
                 children=self.store.children_of(obj.metadata.uid),
+                owner=self.store.owner(obj, key.kind),
+                deletion=deletion,
+                refusals=self._refusals.of(key),
+                tried=tried,
                 look=look,
                 lease=lease,
                 stopped=self.switch.seen,
@@ -250,7 +322,12 @@ class Reconciler:
                 if needs.host is not None:
                     look = await self.cloud.host_look(needs.host)
                 if needs.lease is not None:
-                    lease = await self.leases.take(needs.lease, _holder(key, obj))
+                    lease = await self._take_lease(needs.lease, _holder(key, obj))
+                if needs.deletion:
+                    deletion = await self._who_deletes(key, obj)
+                if needs.trial is not None:
+                    await self._children().try_create(obj, needs.trial, self.now())
+                    tried = needs.trial.name
                 if needs.progress_of is not None and needs.server_id is not None:
                     progress = await self.cloud.progress(needs.server_id, needs.progress_of)
             except CloudError as error:
@@ -332,15 +409,21 @@ class Reconciler:
     async def _put_status(self, kind: Kind[Any, Any], key: Key, obj: Resource, status: Model) -> Resource:
         try:
             body = await self.kube.put_status(kind, key, obj.metadata.resource_version, status.to_json())
-        except (ConflictError, NotFoundError, InvalidError, NotLeadingError):
+        except (ConflictError, NotFoundError, NotLeadingError):
             raise
-        except KubeError:
-            self._unanswered[key] = obj, status
+        except KubeError as error:
+            if not error.refused:
+                self._unanswered[key] = obj, status
             raise
         self._unanswered.pop(key, None)
         self._count(kind, obj, status)
         self._written[key] = self.now()
         return self._take_in(kind, body)
+
+    async def _tell_refusal(self, key: Key, obj: Resource, error: KubeError) -> None:
+        """What cannot be in the status is at least in an Event."""
+        event = Event(EventReason.WRITE_REFUSED, clip(str(error)), EventType.WARNING)
+        await tell(self.kube, self._recent, key, obj.reference(), obj.metadata.resource_version, event, self.now())
 
     def _count(self, kind: Kind[Any, Any], obj: Resource, status: Model) -> None:
         """For the metrics: it is written, over what `obj` says."""
@@ -373,7 +456,9 @@ class Reconciler:
         """The object as the server has it now; None when it is gone."""
         kind = self.kinds[key.kind]
         try:
-            return self._take_in(kind, await self.kube.get(kind, key))
+            body = await self.kube.get(kind, key)
+            self.suspect(kind.name, body)
+            return self._take_in(kind, body)
         except NotFoundError:
             self.store.remove(key)
             return None

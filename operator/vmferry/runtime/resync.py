@@ -8,16 +8,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
+from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.kinds import Key, Kind, Kinds
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.queue import Lane, WorkQueue
-from vmferry.runtime.store import Body, Store, key_of
+from vmferry.runtime.store import Body, Store, key_of, version_of
 
 RETRY_SECONDS = 5.0
+#: how long after a suspicion everything is listed: one list for all that arouse one meanwhile
+SUSPICION_SECONDS = 2.0
+#: no list follows another one sooner for that
+EARLY_SECONDS = 20.0
 BEAT = 10.0
 #: objects that are taken in before others have their turn: to read one takes a millisecond
 AT_A_TIME = 10
@@ -25,10 +31,16 @@ AT_A_TIME = 10
 logger = logging.getLogger(__name__)
 
 
+class SetBackError(Exception):
+    """The API server shows a state from before what was known: its history is another one."""
+
+
 class Lister(Protocol):
     """The reads of `kube.Kube`."""
 
-    def pages(self, kind: Kind[Any, Any], namespaces: Collection[str]) -> AsyncIterator[tuple[list[Body], int]]: ...
+    def pages(
+        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+    ) -> AsyncIterator[tuple[list[Body], int]]: ...
 
 
 class Resync:
@@ -42,6 +54,7 @@ class Resync:
         store: Store,
         queue: WorkQueue[Key],
         health: Health,
+        selector: str = "",
     ) -> None:
         self._kinds = kinds
         self._namespaces = namespaces
@@ -49,6 +62,8 @@ class Resync:
         self._store = store
         self._queue = queue
         self._health = health
+        self._selector = selector
+        self._soon = asyncio.Event()
         #: why the last list failed; None when it did not
         self.trouble: str | None = "the objects were not listed yet"
         #: set once everything was listed
@@ -58,27 +73,64 @@ class Resync:
         """For ever."""
         while True:
             try:
-                for kind in self._kinds.values():
-                    await self.list(kind)
+                await self._list_all()
             except KubeError as error:
                 logger.warning("%s", error)
                 self.trouble = error.trouble
                 await self._rest(RETRY_SECONDS)
             else:
                 self.trouble = None
+                self._store.whole = True
                 self.listed.set()
                 await self._rest(every.total_seconds())
 
+    async def _list_all(self) -> None:
+        """Raises KubeError. In another history everything is forgotten first, and all kinds are listed anew."""
+        while True:
+            try:
+                for kind in self._kinds.values():
+                    await self.list(kind)
+                return
+            except SetBackError as error:
+                metrics.SET_BACK.inc()
+                logger.error(
+                    "the Kubernetes API has been set back in time, as by a restored etcd: %s; everything that was "
+                    "known is forgotten and read anew",
+                    error,
+                )
+                self._store.forget_all()
+
+    def soon(self) -> None:
+        """Kubernetes answers again: it may be another one by now, and the watch goes on as if nothing had happened."""
+        self._soon.set()
+
+    def suspect(self, kind: str, body: Body) -> None:
+        """The API server shows an object that is older than what is known of it: list everything soon, and find out."""
+        if version_of(body) < self._store.version(key_of(kind, body)):
+            self.soon()
+
+    @staticmethod
+    def _went_back(listed: int, known: int) -> bool:
+        """`known` before the list was asked for."""
+        return listed < known
+
     async def list(self, kind: Kind[Any, Any]) -> None:
-        """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError.
+        """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError, and
+        SetBackError: no list is older than what was known before it was asked for.
 
         One that is over and no news was looked at since it came to be so: what is left of it has its timer.
         """
         listed: set[Key] = set()
         versions: list[int] = []
-        async for bodies, version in self._kube.pages(kind, self._namespaces):
+        newest = self._store.newest(kind.name)
+        before = {key: self._store.version(key) for key in self._store.keys(kind.name)}
+        async for bodies, version in self._kube.pages(kind, self._namespaces, self._selector):
+            if self._went_back(version, newest):
+                raise SetBackError(f"the list of {kind.plural} is of version {version}, {newest} was known")
             for number, body in enumerate(bodies, 1):
                 key = key_of(kind.name, body)
+                if self._went_back(version_of(body), before.get(key, 0)):
+                    raise SetBackError(f"{key} is listed with version {version_of(body)}, {before[key]} was known")
                 news = self._store.put(kind.name, body)
                 listed.add(key)
                 if news or not self._store.is_over(key):
@@ -92,7 +144,12 @@ class Resync:
 
     async def _rest(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        begun = loop.time()
+        until = begun + seconds
         while (left := until - loop.time()) > 0:
             self._health.beat("resync")
-            await asyncio.sleep(min(left, BEAT))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(left, BEAT)):
+                    await self._soon.wait()
+                    self._soon.clear()
+                    until = min(until, max(loop.time() + SUSPICION_SECONDS, begun + EARLY_SECONDS))

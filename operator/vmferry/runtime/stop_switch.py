@@ -36,11 +36,20 @@ class Door(Protocol):
 class StopSwitch:
     """Belongs to one event loop; `changed` is called in it when the switch says something else than before."""
 
-    def __init__(self, door: Door, namespace: str, name: str, changed: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        door: Door,
+        namespace: str,
+        name: str,
+        changed: Callable[[], None] = lambda: None,
+        came_back: Callable[[], None] = lambda: None,
+    ) -> None:
         self._door = door
         self._namespace = namespace
         self._name = name
         self._changed = changed
+        #: called when Kubernetes answers again
+        self._came_back = came_back
         self._source = f"ConfigMap {namespace}/{name}"
         self._unreadable = Stop(everywhere=True, message=f"new moves are stopped: {self._source} cannot be read")
         #: the last poll failed
@@ -57,6 +66,8 @@ class StopSwitch:
     async def look(self) -> None:
         """Read it for the statuses."""
         found = await self.read()
+        if self._lost and found != self._unreadable:
+            self._came_back()
         first, self._lost = not self._lost, found == self._unreadable
         if self._lost and first:
             return  # once is no news: each request asks for itself

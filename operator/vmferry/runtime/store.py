@@ -24,6 +24,7 @@ from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.children import Child
 from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.crossings import furthest
+from vmferry.reconcilers.owners import Owner, owner_of
 from vmferry.runtime import metrics
 from vmferry.runtime.attempt_history import AttemptHistory
 from vmferry.runtime.census import Census
@@ -66,6 +67,8 @@ class Store:
 
     def __init__(self, kinds: Kinds, listener: Listener | None = None, breaker: BreakerRules | None = None) -> None:
         self._kinds = kinds
+        #: everything was listed since the store was made, or since `forget_all`
+        self.whole = True
         #: what the objects add to the gauges
         self.census = Census()
         self._entries: dict[Key, _Entry] = {}
@@ -148,6 +151,24 @@ class Store:
         self._deleted = {k: v for k, v in self._deleted.items() if k.kind != kind or v > list_version}
         return ghosts
 
+    def newest(self, kind: str) -> int:
+        """The greatest resourceVersion that is known of the kind; 0: none."""
+        known = (entry.version for key, entry in self._entries.items() if key.kind == kind)
+        deleted = (version for key, version in self._deleted.items() if key.kind == kind)
+        return max((*known, *deleted), default=0)
+
+    def version(self, key: Key) -> int:
+        """The resourceVersion that the object was last seen with; 0: it is not known."""
+        entry = self._entries.get(key)
+        return entry.version if entry is not None else 0
+
+    def forget_all(self) -> None:
+        """Nothing that was known is true any more: until everything is listed anew (`whole`) nobody may plan."""
+        self.whole = False
+        for key in list(self._entries):
+            self.remove(key)
+        self._deleted.clear()
+
     def get(self, key: Key) -> Resource | Unreadable | None:
         """The object as last seen. It is shared: never change it."""
         entry = self._entries.get(key)
@@ -186,6 +207,20 @@ class Store:
     def children_of(self, uid: str) -> tuple[Child, ...]:
         """What the object with that uid owns, by name."""
         return self._relations.children_of(uid)
+
+    def owner(self, obj: Resource, kind: str) -> Owner | None:
+        """The object that owns it, as last seen; None: there is none of that name and uid."""
+        reference = self._kinds[kind].owner(obj)
+        if reference is None:
+            return None
+        key = Key(reference.kind, "", reference.name)
+        entry = self._entries.get(key)
+        found = self.get(key)
+        if entry is None or found is None or entry.uid != reference.uid:
+            return None
+        if isinstance(found, Unreadable):
+            return Owner(reference.name, reference.uid, "deletionTimestamp" in found.body["metadata"])
+        return owner_of(found.metadata)
 
     def claims_except(self, key: Key) -> tuple[Claim, ...]:
         """What all other objects say about hosts, with what passes under way have decided that they will say."""

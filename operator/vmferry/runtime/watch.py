@@ -73,6 +73,7 @@ class Watch:
         namespaces: Sequence[str],
         connection: Connection,
         on_event: OnEvent,
+        selector: str = "",
     ) -> None:
         self._kinds = kinds
         self._namespaces = namespaces
@@ -80,6 +81,7 @@ class Watch:
         #: watches that were never connected, or are down
         self.down = Streaks(PATIENCE)
         self._on_event = on_event
+        self._selector = selector
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         #: set, in the starter's loop, when the thread has ended for whatever reason
@@ -116,7 +118,7 @@ class Watch:
         try:
             await kopf.operator(
                 registry=self._registry(),
-                settings=settings(),
+                settings=self._settings(),
                 # only peers would ask for it; by itself kopf asks who the user is, and a container's has no name
                 identity=cast(Any, "vmferry"),
                 standalone=True,
@@ -126,6 +128,12 @@ class Watch:
             )
         finally:
             self._stop.set()  # a thread of this loop waits for it, and the loop's end for that thread
+
+    def _settings(self) -> kopf.OperatorSettings:
+        chosen = settings()
+        for kind in self._kinds.values() if self._selector else ():
+            chosen.watching.label_selectors[GROUP, VERSION, kind.plural] = self._selector
+        return chosen
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -116,11 +117,12 @@ def test_a_release_keeps_what_we_said_or_nothing_would_return() -> None:
     assert manifests.release("cmp1")["spec"] == {"host": "cmp1", "enabled": False}
 
 
+UUID = "3f0f4c5a-9b5e-4a51-8f3a-5c1f0f5c2b11"
 OLD, NEW = "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"
 FOUND: dict[str, tuple[list[Any], str | None]] = {
     "the one for the host": ([hm(name="a", spec={"host": "cmp2"}), hm(name="b")], "b"),
     "the one that found the host by its UUID": ([hm({"host": "cmp1"}, name="a", spec={"host": "0a-uuid"})], "a"),
-    "the one of that name": ([hm(name="cmp1", spec={"host": "0a-uuid"})], "cmp1"),
+    "the one of that name, whose host nobody has found yet": ([hm(name="cmp1", spec={"host": UUID})], "cmp1"),
     "the one for the host rather than one that only has its name": (
         [hm(name="cmp1", spec={"host": "cmp2"}), hm(name="b")],
         "b",
@@ -134,14 +136,73 @@ FOUND: dict[str, tuple[list[Any], str | None]] = {
         "cmp1",
     ),
     "none": ([hm(name="a", spec={"host": "cmp2"})], None),
+    "that of the class which was named": (
+        [hm(name="a"), hm(name="b", labels={"vmferry.dev/class": "two"})],
+        "b",
+    ),
+}
+REFUSED_FINDS: dict[str, tuple[list[Any], str]] = {
+    "one of that name for another host": ([hm(name="cmp1", spec={"host": "cmp2"})], "is for the host cmp2"),
+    "one of that name that found another host by its UUID": (
+        [hm({"host": "cmp2"}, name="cmp1", spec={"host": "0a-uuid"})],
+        "is for the host cmp2",
+    ),
+    "those of two operators": (
+        [hm(name="a"), hm(name="b", labels={"vmferry.dev/class": "two"})],
+        "name one with --class",
+    ),
 }
 
 
 @pytest.mark.parametrize("sentence", FOUND)
 def test_of_the_maintenances_it_finds(sentence: str) -> None:
     bodies, expected = FOUND[sentence]
-    found = manifests.find_maintenance("cmp1", bodies)
+    found = manifests.find_maintenance("cmp1", bodies, "two" if "class" in sentence else None)
     assert (found["metadata"]["name"] if found else None) == expected
+
+
+@pytest.mark.parametrize("sentence", REFUSED_FINDS)
+def test_it_never_takes(sentence: str) -> None:
+    bodies, words = REFUSED_FINDS[sentence]
+    with pytest.raises(FerryError, match=words):
+        manifests.find_maintenance("cmp1", bodies)
+
+
+HOSTS = {
+    "a plain one": "cmp1",
+    "with an underscore": "rack_1",
+    "which it folds to": "rack-1",
+    "in capitals": "CMP-1",
+    "capitalised": "Cmp_1",
+    "small": "cmp-1",
+    "55 characters, the first": "prod-openstack-frankfurt-zone-a-compute-hypervisor-0001",
+    "55 characters, the second": "prod-openstack-frankfurt-zone-a-compute-hypervisor-0002",
+    "255 characters": "h" * 255,
+    "255 others": "h" * 254 + "i",
+    "fully qualified": "cmp1.az1.example.org",
+    "two dots": "cmp1..example",
+    "no letter that fits": "日本",
+}
+
+
+def test_no_two_hosts_share_the_name_of_a_maintenance() -> None:
+    names = {manifests.maintenance_name(host, class_) for host in HOSTS.values() for class_ in (None, "two")}
+    assert len(names) == 2 * len(HOSTS)
+    for name in names:
+        assert len(name) <= 253
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name), name
+    assert manifests.maintenance_name("cmp1.az1.example.org") == "cmp1.az1.example.org"
+
+
+def test_what_is_made_for_a_class_carries_its_label_and_a_release_keeps_it() -> None:
+    body = manifests.maintenance(Drain("cmp1", class_="two"))
+    assert body["metadata"] == {"name": "cmp1-two", "labels": {"vmferry.dev/class": "two"}}
+    again = manifests.release("cmp1", {**body, "metadata": {**body["metadata"], "managedFields": []}})
+    assert again["metadata"] == body["metadata"]
+    move = manifests.migration(
+        manifests.Move("p/web-1", MigrationType.LIVE, class_="two"), name=None, namespace="n", suffix="x"
+    )
+    assert move["metadata"]["labels"] == {"vmferry.dev/class": "two"}
 
 
 def test_what_no_server_would_take_is_not_even_printed() -> None:

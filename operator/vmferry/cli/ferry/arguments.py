@@ -117,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
     _force(drain)
 
     release = add("release", "give a host back", "", _output(), _dry_run(), _waiting())
-    release.add_argument("host", metavar="HOST", help="the host, or its HostMaintenance's name")
+    release.add_argument("host", metavar="HOST", help="the host, as its HostMaintenance names it")
     release.add_argument("--delete", action="store_true", help="delete the HostMaintenance instead of switching it off")
     _force(release)
 
@@ -157,6 +157,12 @@ def _connection(default: Any) -> argparse.ArgumentParser:
     group.add_argument("-n", "--namespace", default=default, help="namespace of VMMigrations (default: the context's)")
     group.add_argument("--context", default=default, help="context of the kubeconfig")
     group.add_argument("--kubeconfig", default=default, help="path of the kubeconfig")
+    group.add_argument(
+        "--class",
+        dest="class_",
+        default=default,
+        help="the operator that objects are for, where several run in the cluster (default: $VMFERRY_CLASS)",
+    )
     return group
 
 

@@ -90,11 +90,25 @@ class Ferry:
         self._check_waiting()
         args = self._args
         wish = manifests.Drain(
-            args.host, args.reason, args.target, args.max_parallel, args.return_vms, args.preflight_only
+            args.host,
+            args.reason,
+            args.target,
+            args.max_parallel,
+            args.return_vms,
+            args.preflight_only,
+            self._class,
         )
         if args.dry_run == "client":
             return self._print_manifest(manifests.maintenance(wish))
-        body = manifests.maintenance(wish, self._maintenance(args.host))
+        listed = self._list(HostMaintenance, None)
+        existing = manifests.find_maintenance(args.host, listed, self._class)
+        body = manifests.maintenance(wish, existing)
+        taken = manifests.find_named(body["metadata"]["name"], listed) if existing is None else None
+        if taken is not None:
+            raise FerryError(
+                f"HostMaintenance {taken['metadata']['name']} is there already, for the host "
+                f"{manifests.host_of(taken)}: delete it, or apply a manifest with another name"
+            )
         return self._see_through(self._apply(body), HostMaintenance, _APPLIED)
 
     def release(self) -> ExitStatus:
@@ -103,10 +117,10 @@ class Ferry:
         if args.dry_run == "client":
             if args.delete:
                 raise FerryError("--delete has no manifest: --dry-run=client does not go with it")
-            return self._print_manifest(manifests.release(args.host))
-        existing = self._maintenance(args.host)
+            return self._print_manifest(manifests.release(args.host, class_=self._class))
+        existing = manifests.find_maintenance(args.host, self._list(HostMaintenance, None), self._class)
         if existing is None:
-            raise NotFoundError(f"no HostMaintenance is for the host {args.host}, and none has that name")
+            raise NotFoundError(f"no HostMaintenance is for the host {args.host}")
         for name in manifests.rivals(existing, self._list(HostMaintenance, None)):
             self._note(f"HostMaintenance {name} is for the same host, and is on")
         if not args.delete:
@@ -160,7 +174,9 @@ class Ferry:
         existing = None
         if args.host is not None:
             with suppress(FerryError):  # whoever may not list them names the host itself
-                existing = self._maintenance(args.host)
+                listed = self._list(HostMaintenance, None)
+                existing = manifests.find_named(args.host, listed)
+                existing = existing or manifests.find_maintenance(args.host, listed, self._class)
         host = manifests.host_of(existing) if existing else args.host
         body = manifests.resume_mark(host, now, args.operator_namespace)
         self.kube.mark(body, dry_run=self._dry_run)
@@ -221,6 +237,7 @@ class Ferry:
             priority=Priority(priority) if priority else None,
             os_upgrade=args.os_upgrade,
             preflight_only=preflight_only,
+            class_=self._class,
         )
 
     def _ask_the_operator(self, wish: manifests.Move) -> Body:
@@ -242,12 +259,15 @@ class Ferry:
     def _apply(self, body: Body) -> Body:
         return self.kube.apply(body, dry_run=self._dry_run, force=self._args.force_conflicts)
 
-    def _maintenance(self, text: str) -> Body | None:
-        return manifests.find_maintenance(text, self._list(HostMaintenance, None))
+    @property
+    def _class(self) -> str | None:
+        found: str | None = self._args.class_ or self._around.environment.get("VMFERRY_CLASS") or None
+        return found
 
     def _named(self, text: str) -> list[Body]:
         """The maintenance of that host or name, and the migration of that name. Raises NotFoundError."""
-        found = [self._maintenance(text)]
+        listed = self._list(HostMaintenance, None)
+        found = [manifests.find_named(text, listed) or manifests.find_maintenance(text, listed)]
         with suppress(NotFoundError):
             found.append(self.kube.get(VMMigration, self.namespace, text))
         bodies = [body for body in found if body is not None]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, FerryError, Kind
 from vmferry.cli.select import is_id
 from vmferry.planning.breaker import CLOUD
+from vmferry.reconcilers.children import CLASS
 from vmferry.resources.base import API_VERSION, format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -22,6 +24,9 @@ from vmferry.resources.words import MigrationType, Priority
 RESUME_MARKS = "vmferry-resume"
 #: of a name that others get a suffix for
 _NAME_LENGTH = 50
+#: of a host whose name is taken as it is; Kubernetes takes 253 characters
+_HOST_LENGTH = 200
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class Move:
     priority: Priority | None = None
     os_upgrade: bool = False
     preflight_only: bool = False
+    #: which operator it is for
+    class_: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class Drain:
     max_parallel: int | None = None
     return_vms: bool | None = None
     preflight_only: bool = False
+    #: which operator it is for
+    class_: str | None = None
 
 
 def server_ref(text: str, project: str | None) -> dict[str, str]:
@@ -78,6 +87,14 @@ def dns_name(text: str) -> str:
     return ".".join(label for label in labels if label) or "unnamed"
 
 
+def maintenance_name(host: str, class_: str | None = None) -> str:
+    """The host's own name, where Kubernetes takes it; else with a hash: `rack_1` and `rack-1` are two hosts."""
+    fits = _SUBDOMAIN.fullmatch(host) and len(host) <= _HOST_LENGTH
+    digest = sha256(host.encode(errors="surrogatepass")).hexdigest()[:10]
+    name = host if fits else f"{dns_name(host)}-{digest}"
+    return f"{name}-{class_}" if class_ else name
+
+
 def migration(wish: Move, *, name: str | None, namespace: str | None, suffix: str) -> Body:
     """A VMMigration with the fields that were asked for and no others. Raises FerryError."""
     ref = server_ref(wish.server, wish.project)
@@ -94,7 +111,9 @@ def migration(wish: Move, *, name: str | None, namespace: str | None, suffix: st
         spec["priority"] = str(wish.priority)
     if wish.os_upgrade:
         spec["osUpgrade"] = True
-    metadata = {"name": name or migration_name(ref, wish.type, suffix)}
+    metadata: Body = {"name": name or migration_name(ref, wish.type, suffix)}
+    if wish.class_ is not None:
+        metadata["labels"] = {CLASS: wish.class_}
     if namespace is not None:
         metadata["namespace"] = namespace
     return _checked(VMMigration, metadata, spec)
@@ -119,29 +138,60 @@ def maintenance(wish: Drain, existing: Body | None = None) -> Body:
         spec["preflightOnly"] = False
     if wish.return_vms is not None:
         spec["returnVMs"] = wish.return_vms
-    return _checked(HostMaintenance, {"name": _name(wish.host, existing)}, spec)
+    return _checked(HostMaintenance, _metadata(wish.host, wish.class_, existing), spec)
 
 
-def release(host: str, existing: Body | None = None) -> Body:
+def release(host: str, existing: Body | None = None, class_: str | None = None) -> Body:
     """The same HostMaintenance, switched off: what we said before stays, or `returnVMs` would be lost just now."""
     spec = owned_spec(existing) if existing else {}
     spec |= {"host": existing["spec"]["host"] if existing else host, "enabled": False}
-    return _checked(HostMaintenance, {"name": _name(host, existing)}, spec)
+    return _checked(HostMaintenance, _metadata(host, class_, existing), spec)
 
 
-def _name(host: str, existing: Body | None) -> str:
-    return str(existing["metadata"]["name"]) if existing else dns_name(host)
+def _metadata(host: str, class_: str | None, existing: Body | None) -> Body:
+    if existing is not None:
+        name, class_ = str(existing["metadata"]["name"]), class_of(existing)
+    else:
+        name = maintenance_name(host, class_)
+    return {"name": name, **({"labels": {CLASS: class_}} if class_ else {})}
 
 
-def find_maintenance(text: str, bodies: Iterable[Body]) -> Body | None:
-    """The one for the host, else the one of that name. Of several for one host: of that name, else the oldest, who
-    wins in the operator's eyes, too."""
+def class_of(body: Body) -> str | None:
+    """Which operator an object is for."""
+    found: str | None = (body["metadata"].get("labels") or {}).get(CLASS)
+    return found
+
+
+def find_maintenance(host: str, bodies: Iterable[Body], class_: str | None = None) -> Body | None:
+    """The one for the host. Of several: of that name, else the oldest, who wins in the operator's eyes, too.
+
+    Raises FerryError where it is not known which is meant: those of several operators, or one that has the host's name
+    and is for another host.
+    """
     listed = sorted(bodies, key=lambda body: (body["metadata"].get("creationTimestamp", ""), body["metadata"]["name"]))
-    named = next((body for body in listed if body["metadata"]["name"] == text), None)
-    mine = [body for body in listed if text in (body["spec"]["host"], _status(body).get("host"))]
-    if named is not None and (named in mine or not mine):
-        return named
-    return mine[0] if mine else None
+    if class_ is not None:
+        listed = [body for body in listed if class_of(body) == class_]
+    named = next((body for body in listed if body["metadata"]["name"] == host), None)
+    mine = [body for body in listed if host in (body["spec"]["host"], _status(body).get("host"))]
+    if len(classes := {class_of(body) or "" for body in mine}) > 1:
+        words = ", ".join(sorted(filter(None, classes)))
+        raise FerryError(
+            f"several operators have a HostMaintenance for the host {host}: name one with --class ({words})"
+        )
+    if mine:
+        return named if named in mine else mine[0]
+    if named is None:
+        return None
+    if is_id(named["spec"]["host"].lower()) and "host" not in _status(named):
+        return named  # whose UUID it is, nobody has found out yet
+    raise FerryError(
+        f"HostMaintenance {host} is for the host {host_of(named)}: say {host_of(named)} if you mean that one"
+    )
+
+
+def find_named(name: str, bodies: Iterable[Body]) -> Body | None:
+    """The one of that name, to be read only."""
+    return next((body for body in bodies if body["metadata"]["name"] == name), None)
 
 
 def _status(body: Body) -> Body:
@@ -195,7 +245,7 @@ def _owned(fields: Body, value: Body) -> Body:
     return found
 
 
-def _checked(kind: Kind, metadata: dict[str, str], spec: dict[str, Any]) -> Body:
+def _checked(kind: Kind, metadata: Body, spec: dict[str, Any]) -> Body:
     """What the models refuse need not go to the server, and must not go into a repository."""
     body = {"apiVersion": API_VERSION, "kind": kind.KIND, "metadata": metadata, "spec": spec}
     try:

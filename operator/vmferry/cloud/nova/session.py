@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import openstack
 from keystoneauth1.adapter import Adapter
@@ -25,6 +26,7 @@ from vmferry.cloud.nova.clouds_yaml import Login
 from vmferry.cloud.nova.not_now import Pauses, retry_after
 from vmferry.cloud.nova.transport import DEADLINE
 from vmferry.redaction import SECRETS
+from vmferry.resources.base import clip
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,7 @@ class Session:
                 resource_manager=_unversioned(connection.session, config, "resmgr"),
                 user_id=user_id,
                 maximum=_microversions(endpoint),
+                cloud_id=_cloud_id(config.get_region_name("compute"), endpoint),
             )
             self._announce(login)
         except CloudError:
@@ -137,6 +140,11 @@ class Session:
     def user_id(self) -> str:
         """Our own user: migrations that carry it are ours (2.80)."""
         return self._open().user_id
+
+    @property
+    def cloud_id(self) -> str | None:
+        """Region and address of Nova: two clouds never have the same."""
+        return self._open().cloud_id
 
     @property
     def maximum(self) -> tuple[int, int]:
@@ -218,6 +226,7 @@ class Connected:
         resource_manager: Adapter | None,
         user_id: str,
         maximum: tuple[int, int],
+        cloud_id: str | None = None,
     ) -> None:
         self.compute = compute
         self.identity = identity
@@ -229,6 +238,7 @@ class Connected:
         self.resource_manager = resource_manager
         self.user_id = user_id
         self.maximum = maximum
+        self.cloud_id = cloud_id
 
 
 def _token(session: Any) -> tuple[object, ...]:
@@ -267,6 +277,12 @@ def _unversioned(session: Any, config: Any, service_type: str) -> Adapter | None
     # the catalog may name one of its versions: we name it ourselves
     adapter.endpoint_override = re.sub(r"/v\d+(\.\d+)?/?$", "", endpoint.rstrip("/"))
     return adapter
+
+
+def _cloud_id(region: str | None, endpoint: Any) -> str | None:
+    """`RegionOne@nova.example.org:8774`"""
+    address = urlsplit(str(getattr(endpoint, "url", None) or "")).netloc.rpartition("@")[2]
+    return clip(f"{region or ''}@{address}", 255) if address else None
 
 
 def _microversions(endpoint: Any) -> tuple[int, int]:

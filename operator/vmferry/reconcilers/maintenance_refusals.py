@@ -1,0 +1,51 @@
+"""What a HostMaintenance does about writes that Kubernetes refuses: it finds out before the host is touched, starts
+nothing that cannot be created, asks again now and then, and reports the API server's own words."""
+
+from __future__ import annotations
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.children import NewChild
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.maintenance_scope import MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.refusals import FINALIZER, WRITE_REFUSED, Refusal
+
+
+def refused_create(scope: MaintenanceScope, sample: NewChild, *, before: bool) -> MaintenanceDecision | Refusal | None:
+    """Why no VMMigration like `sample` can be created now; None: nothing is known to keep it from that.
+
+    A decision asks for a trial: `before` anything was created, when the last refusal is old, and after a restart of the
+    operator, which has forgotten what the status reports.
+    """
+    known = next((one for one in scope.world.refusals if one.creates), None)
+    if known is not None and _is_fresh(scope, known):
+        return known
+    ready = scope.obj.status.condition(c.READY)
+    reported = ready is not None and ready.reason == WRITE_REFUSED
+    if scope.world.tried is None and (before or known is not None or reported):
+        return scope.needs(trial=sample)
+    return None
+
+
+def report(scope: MaintenanceScope, what: str, refusal: str) -> None:
+    """Stalled with the server's words, and an Event the first time."""
+    message = f"Kubernetes refuses {what}: {refusal}"
+    ready = scope.obj.status.condition(c.READY)
+    if ready is None or ready.reason != WRITE_REFUSED:
+        scope.tell(EventReason.WRITE_REFUSED, message, warning=True)
+    scope.stalled(WRITE_REFUSED, message)
+
+
+def finalizer_refused(scope: MaintenanceScope) -> str | None:
+    """Why our finalizer cannot be put on the object, without which the host is not touched."""
+    found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
+    return found.message if found is not None and _is_fresh(scope, found) else None
+
+
+def _is_fresh(scope: MaintenanceScope, refusal: Refusal) -> bool:
+    """Whether it need not be tried again yet."""
+    return scope.now - refusal.at < scope.policy.recheck
+
+
+def taken_name(scope: MaintenanceScope, name: str) -> Refusal | None:
+    """That an object which is not ours has this name."""
+    return next((one for one in scope.world.refusals if one.taken and one.subject == name), None)
