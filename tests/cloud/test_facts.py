@@ -7,13 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.build import JAMMY, NOBLE, NOW, SKYLAKE, host, hypervisor
 from tests.cloud.samples import HYPERVISOR
 from vmferry.cloud.facts import marks, resource_manager
 from vmferry.cloud.facts.collect import with_facts
 from vmferry.cloud.facts.guest_cpu import guest_cpu
-from vmferry.cloud.facts.os_info import operating_system
+from vmferry.cloud.facts.os_info import operating_system, unreadable
 from vmferry.cloud.model import CPU, Aggregate, Fact, GuestCPU, GuestCPUMode, HostFacts, OperatingSystem, agree
 from vmferry.cloud.nova import parse
 
@@ -37,14 +39,25 @@ OS_INFO: dict[str, str | None] = {
     "AlmaLinux 9.3": "AlmaLinux 9.3",
     "Oracle Linux Server 8.10": "Oracle Linux 8.10",
     "openEuler 22.03 (LTS-SP3)": "openEuler 22.03",
-    # a version that is not whole, a kernel, a version of nothing: nothing is guessed
+    # systems without known steps: their text, to be compared for equality
+    "Garden Linux 1592.4": "Garden Linux 1592.4",
+    " Garden  Linux 1592.4 ": "Garden Linux 1592.4",
+    "SLES 15.5": "SLES 15.5",
+    "openSUSE Leap 15.5": "openSUSE Leap 15.5",
+    "RHEL CoreOS": "RHEL CoreOS",
+    "Debian bookworm": "Debian bookworm",
+    "Rocky Linux 9": "Rocky Linux 9",
+    "Ubuntu 22": "Ubuntu 22",
+    "jammy": "jammy",
+    "Kubuntu 22.04": "Kubuntu 22.04",
+    "Windows Server 2022": "Windows Server 2022",
+    # a name without a version, a kernel, a version of nothing, several systems: nothing is guessed
     "Ubuntu": None,
-    "Ubuntu 22": None,
-    "jammy": None,
+    "Rocky Linux": None,
+    "RHEL": None,
     "22.04": None,
+    "Linux": None,
     "Linux 5.15.0-91-generic": None,
-    "Kubuntu 22.04": None,
-    "Windows Server 2022": None,
     "Ubuntu 22.04 or Ubuntu 24.04": None,
     "Ubuntu 22.04, Debian 12": None,
     "": None,
@@ -65,6 +78,28 @@ def test_versions_compare_as_numbers_and_only_within_a_distribution() -> None:
     assert OperatingSystem("Rocky Linux", "9.4").older_than(OperatingSystem("Rocky Linux", "9.10"))
     assert JAMMY.older_than(NOBLE) and not NOBLE.older_than(JAMMY) and not JAMMY.older_than(JAMMY)
     assert not OperatingSystem("Debian", "12").older_than(JAMMY)
+
+
+def test_R13_other_systems_are_equal_to_their_own_text_only_and_have_no_order() -> None:
+    texts = ["Garden Linux 1592.4", "Garden Linux 1592.5", "SLES 15.5", "Rocky Linux 9", "Rocky Linux 9.4", "jammy"]
+    systems = [operating_system(text) for text in texts]
+    assert None not in systems and len(set(systems)) == len(texts)
+    for one in systems:
+        for other in systems:
+            assert one is not None and other is not None
+            assert not one.older_than(other), f"{one} < {other}"
+    assert operating_system("garden linux  1592.4") == operating_system("Garden Linux 1592.4")
+    assert hash(operating_system("SLES 15.5")) == hash(operating_system("sles 15.5"))
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_R13_any_text_is_a_system_or_has_a_reason_not_to_be(one: str, other: str) -> None:
+    first, second = operating_system(one), operating_system(other)
+    assert (first is None) == (unreadable(one) is not None)
+    if first is not None and second is not None:
+        assert not (first.older_than(second) and second.older_than(first))
+        assert not (first == second and first.older_than(second))
+        assert operating_system(str(first)) == first, "a text in a configuration means what it was written for"
 
 
 # ---- Nova's cpu_info
@@ -96,7 +131,8 @@ def aggregate(name: str = "rack-1", **metadata: str) -> Aggregate:
 
 
 def said(facts: HostFacts) -> list[str]:
-    return [str(f) for f in (*facts.operating_system, *facts.guest_cpu, *facts.storage_pool)]
+    read = [str(f) for f in (*facts.operating_system, *facts.guest_cpu, *facts.storage_pool)]
+    return read + [one.message for one in facts.unreadable]
 
 
 MARKS: dict[str, tuple[dict[str, str], list[str]]] = {
@@ -113,16 +149,62 @@ MARKS: dict[str, tuple[dict[str, str], list[str]]] = {
         {"os_version": "Debian 12", "vmferry__os_version": "Ubuntu 22.04"},
         ["Ubuntu 22.04 (aggregate rack-1, vmferry:os_version)"],
     ),
-    "a version without its distribution": ({"os_version": "22.04"}, []),
+    "a version without its distribution": (
+        {"os_version": "22.04"},
+        ["aggregate rack-1 has os_version='22.04': it names no distribution"],
+    ),
+    "a distribution without its version": (
+        {"vmferry__os_distro": "ubuntu"},
+        ["aggregate rack-1 has vmferry:os_distro='ubuntu': it names no version"],
+    ),
+    "another system, meant of the hosts": (
+        {"vmferry__os_version": "Garden Linux 1592.4"},
+        ["Garden Linux 1592.4 (aggregate rack-1, vmferry:os_version)"],
+    ),
+    "another system in two keys": (
+        {"vmferry__os_distro": "sles", "vmferry__os_version": "15.5"},
+        ["sles 15.5 (aggregate rack-1, vmferry:os_version)"],
+    ),
+    "another system in a plain key may be the guests'": (
+        {"os_version": "Windows 2022"},
+        [
+            "aggregate rack-1 has os_version='Windows 2022': not a system that is known here; if it is the host's, "
+            "write it as vmferry:os_version"
+        ],
+    ),
+    "several systems": (
+        {"vmferry__os_version": "Ubuntu 22.04, Debian 12"},
+        [
+            "aggregate rack-1 has vmferry:os_version='Ubuntu 22.04, Debian 12': it names several systems: Debian 12, "
+            "Ubuntu 22.04"
+        ],
+    ),
     "a custom CPU": (
         {"cpu_mode": "custom", "cpu_model": "Haswell"},
         ["Custom Haswell (aggregate rack-1, cpu_mode)"],
     ),
     "a CPU model alone is a custom one": ({"cpu_model": "Haswell"}, ["Custom Haswell (aggregate rack-1, cpu_mode)"]),
     "the hosts' own CPU": ({"vmferry__cpu_mode": "host-model"}, ["HostModel (aggregate rack-1, vmferry:cpu_mode)"]),
-    "a custom CPU without its model": ({"cpu_mode": "custom"}, []),
+    "a custom CPU without its model": (
+        {"cpu_mode": "custom"},
+        ["aggregate rack-1 has cpu_mode='custom': cpu_model is missing"],
+    ),
+    "a CPU mode that Nova does not have": (
+        {"cpu_mode": "none-such"},
+        ["aggregate rack-1 has cpu_mode='none-such': host-model, host-passthrough or custom is expected"],
+    ),
+    "a CPU model that goes with another mode": (
+        {"cpu_mode": "host-model", "cpu_model": "Haswell"},
+        [
+            "HostModel (aggregate rack-1, cpu_mode)",
+            "aggregate rack-1 has cpu_model='Haswell': it goes with cpu_mode=custom, and cpu_mode is host-model",
+        ],
+    ),
     "a shared storage": ({"shared_storage": "nfs-1"}, ["nfs-1 (aggregate rack-1, shared_storage)"]),
-    "that some storage is shared names none": ({"shared_storage": "True"}, []),
+    "that some storage is shared names none": (
+        {"shared_storage": "True"},
+        ["aggregate rack-1 has shared_storage='True': give the storage a name, equal for hosts that share it"],
+    ),
     "other keys": ({"availability_zone": "cluster1", "ssd": "true"}, []),
 }
 
@@ -137,7 +219,7 @@ TRAITS = {
     "CUSTOM_OS_UBUNTU_22_04": "Ubuntu 22.04",
     "CUSTOM_OS_ROCKY_LINUX_9_4": "Rocky Linux 9.4",
     "CUSTOM_OS_DEBIAN_12": "Debian 12",
-    "CUSTOM_OS_UBUNTU": None,
+    "CUSTOM_OS_GARDEN_LINUX_1592_4": "GARDEN LINUX 1592.4",
     "CUSTOM_UBUNTU_22_04": None,
     "HW_CPU_X86_AVX": None,
 }
@@ -146,6 +228,12 @@ TRAITS = {
 @pytest.mark.parametrize(("trait", "system"), TRAITS.items())
 def test_custom_traits(trait: str, system: str | None) -> None:
     assert said(marks.facts((), {trait}, NOW)) == ([f"{system} (trait {trait})"] if system else [])
+
+
+@pytest.mark.parametrize("trait", ["CUSTOM_OS_UBUNTU", "CUSTOM_OS_DISK_SSD", "CUSTOM_OS_22_04"])
+def test_a_trait_that_names_no_system_is_not_silently_ignored(trait: str) -> None:
+    (message,) = said(marks.facts((), {trait}, NOW))
+    assert trait in message and "it names no" in message
 
 
 @pytest.mark.parametrize("word", ["", "none", "host", "maximum"])

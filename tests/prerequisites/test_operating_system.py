@@ -9,6 +9,8 @@ import pytest
 
 from tests.build import JAMMY, NOBLE, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from vmferry.cloud.facts import marks
+from vmferry.cloud.facts.os_info import operating_system as read
 from vmferry.cloud.model import Aggregate, Fact, Host, MigrationKind, OperatingSystem
 from vmferry.policy import Policy, SystemOf
 from vmferry.prerequisites import operating_system
@@ -55,6 +57,29 @@ def test_R22_a_server_that_has_crossed_is_not_returnable_whatever_is_told_of_its
     for source in (JAMMY, NOBLE, None):
         finding = operating_system.check(ask(source, JAMMY, kind=kind, os_upgrade=planned, crossed=CROSSED))
         assert (finding.result, finding.reason) == (Result.FAILED, Reason.NOT_RETURNABLE)
+
+
+OTHERS = ("Garden Linux 1592.4", "Garden Linux 1592.5", "SLES 15.5", "Rocky Linux 9", "RHEL CoreOS", "Debian bookworm")
+
+
+@pytest.mark.parametrize("planned", [False, True])
+@pytest.mark.parametrize(("old", "new"), list(product(OTHERS, OTHERS)))
+def test_R13_systems_without_known_steps_are_equal_or_other_ones(old: str, new: str, planned: bool) -> None:
+    source, target = read(old), read(new)
+    assert source is not None and target is not None
+    finding = operating_system.check(ask(source, target, os_upgrade=planned))
+    assert finding.result is (Result.PASSED if old == new else Result.FAILED)
+    if old != new:
+        assert finding.reason is Reason.OS_MISMATCH and old in finding.message and new in finding.message
+        assert "older" not in finding.message and "osUpgrade" not in (finding.remedy or "")
+
+
+def test_R19_a_mark_that_cannot_be_understood_is_named_where_it_is_missed() -> None:
+    marked = marks.facts([Aggregate(1, "rack-1", None, frozenset(), {"vmferry:os_version": "Ubuntu"})], (), None)
+    hosts = [host("host-a", facts=marked), runs("host-b", JAMMY)]
+    finding = operating_system.check(question(server(), view=snapshot(hosts=hosts)))
+    assert finding.result is Result.UNKNOWN
+    assert "rack-1" in finding.message and "names no version" in finding.message
 
 
 CASES: dict[str, Case] = {

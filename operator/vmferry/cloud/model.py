@@ -158,25 +158,43 @@ def agree(facts: Iterable[Fact[Value]]) -> Told[Value]:
     return Told(kept, kept[0].value if same else None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class OperatingSystem:
-    """Distribution and version as far as they decide (R13): point releases are left out."""
+    """Distribution and version as far as they decide (R13): point releases are left out.
+
+    A system that is no step of a distribution known here is its whole text, with an empty version: it is equal to the
+    same text, whatever its case, and neither older nor newer than anything.
+    """
 
     #: as its makers write it: Ubuntu, Debian, Rocky Linux
     distribution: str
     #: 22.04
     version: str
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OperatingSystem):
+            return NotImplemented
+        return self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return self.distribution.casefold(), self.version
+
     def __str__(self) -> str:
-        return f"{self.distribution} {self.version}"
+        return f"{self.distribution} {self.version}".rstrip()
 
     @property
     def number(self) -> tuple[int, ...]:
-        """The version, to be compared with others of the same distribution."""
-        return tuple(int(part) for part in self.version.split("."))
+        """The version, to be compared with others of the same distribution; empty where it is not known."""
+        return tuple(int(part) for part in self.version.split(".")) if self.version else ()
 
     def older_than(self, other: OperatingSystem) -> bool:
-        return self.distribution == other.distribution and self.number < other.number
+        """Only where both are known steps of one distribution."""
+        both = bool(self.version and other.version) and self.distribution == other.distribution
+        return both and self.number < other.number
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +243,23 @@ class GuestCPU:
         return f"{self.mode} {self.model}".rstrip()
 
 
+class FactKind(StrEnum):
+    """What a source tells of a host."""
+
+    OPERATING_SYSTEM = "operating system"
+    GUEST_CPU = "guest CPU"
+    STORAGE_POOL = "shared storage"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What somebody wrote of a host and cannot be understood: it counts for nothing, and findings name it."""
+
+    about: FactKind
+    #: a sentence: who says what, and what is wrong with it
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class HostFacts:
     """What Nova's services and hypervisors do not say of a host, of every source that says something."""
@@ -236,6 +271,7 @@ class HostFacts:
     storage_pool: tuple[Fact[str], ...] = ()
     #: whether the host responds to another witness than Nova (I12)
     responding: tuple[Fact[bool], ...] = ()
+    unreadable: tuple[Unreadable, ...] = ()
 
     def with_those_of(self, other: HostFacts) -> HostFacts:
         """The facts of both."""
@@ -245,6 +281,7 @@ class HostFacts:
             self.guest_cpu + other.guest_cpu,
             self.storage_pool + other.storage_pool,
             self.responding + other.responding,
+            self.unreadable + other.unreadable,
         )
 
 

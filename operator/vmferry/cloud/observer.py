@@ -483,6 +483,9 @@ class Observer:
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
         doubtful = doubtful_hosts(self._services, self._hypervisors)
         differs = hosts != self._snapshot.hosts or doubtful != self._snapshot.doubtful_hosts
+        known = {one for host in self._snapshot.hosts.values() for one in host.facts.unreadable}
+        for unread in {one for host in hosts.values() for one in host.facts.unreadable} - known:
+            log.warning("a fact of hosts cannot be understood, it counts for nothing: %s", unread.message)
         for name, doubt in doubtful.items():
             if self._snapshot.doubtful_hosts.get(name) != doubt:
                 log.warning("nothing is done on %s: %s", name, doubt.problem)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from vmferry.cloud.model import CPU, GuestCPU, GuestCPUMode, Host
+from vmferry.cloud.model import CPU, FactKind, GuestCPU, GuestCPUMode, Host
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
@@ -42,13 +42,27 @@ def check(question: Question) -> Finding:
         name = question.server.host
         return unknown(_NAME, f"the CPU of {name} is not known", "check `openstack compute service list`", name)
     old, new = told.cpu(source), told.cpu(target)
-    for host, cpu in ((source, old), (target, new)):
-        if cpu.value is None:
-            found = f"what is told of its CPU is contradictory: {cpu}" if cpu.facts else "nobody tells its CPU"
-            return unknown(
-                _NAME, f"{host.name}: {found}", f"check nova-compute on {host.name} and its cpu_info", host.name
-            )
     seen, offered = told.guest_cpu(source, policy), told.guest_cpu(target, policy)
+    custom = _custom_model(seen.value)
+    common = custom is not None and custom == _custom_model(offered.value)
+    for host, cpu in ((source, old), (target, new)):
+        if cpu.facts and cpu.value is None:
+            return unknown(
+                _NAME,
+                f"the sources contradict each other about the CPU of {host.name}: {cpu}",
+                f"correct the source of {host.name} that is wrong",
+                host.name,
+            )
+        if not cpu.facts and not common:
+            note = told.unreadable(host, FactKind.GUEST_CPU)
+            return unknown(
+                _NAME,
+                f"the CPU model of {host.name} is unknown: Nova reports no cpu_info{note}",
+                f"check nova-compute on {host.name} and its cpu_info; where the guests see a common model, set "
+                "guestCPU (mode Custom) for both in the operator's configuration; or tolerateUnknown: [CPUModel], "
+                "and Nova decides alone",
+                host.name,
+            )
     for host, guests in ((source, seen), (target, offered)):
         if guests.contradictory:
             return unknown(
@@ -57,8 +71,7 @@ def check(question: Question) -> Finding:
                 "correct the source that is wrong",
                 host.name,
             )
-    assert old.value is not None and new.value is not None
-    return _compare(source, target, old.value, new.value, seen.value, offered.value)
+    return _compare(source, target, old.value or CPU(), new.value or CPU(), seen.value, offered.value)
 
 
 def _compare(

@@ -7,7 +7,7 @@ VMMigration that moved it across remembers it (`Crossing`).
 
 from __future__ import annotations
 
-from vmferry.cloud.model import Host, OperatingSystem, Told
+from vmferry.cloud.model import FactKind, Host, OperatingSystem, Told
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Crossing, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
@@ -91,7 +91,7 @@ def _not_told(host: Host, system: Told[OperatingSystem]) -> Finding:
         )
     return unknown(
         _NAME,
-        f"nobody tells which operating system {host.name} runs",
+        f"the operating system of {host.name} is unknown{told.unreadable(host, FactKind.OPERATING_SYSTEM)}",
         "say it: operatingSystems in the operator's configuration, or the metadata vmferry:os_version="
         '"Ubuntu 22.04" of its aggregate; tolerateUnknown: [OperatingSystem] moves servers without knowing it',
         host.name,

@@ -6,7 +6,7 @@ that comes from the operator's configuration (`sharedStorage`) or from an aggreg
 
 from __future__ import annotations
 
-from vmferry.cloud.model import MigrationKind, Server
+from vmferry.cloud.model import FactKind, MigrationKind, Server
 from vmferry.prerequisites import told
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
@@ -73,8 +73,8 @@ def check(question: Question) -> Finding:
         )
     return unknown(
         _NAME,
-        f"the cloud does not tell whether the disks on {server.host} are shared; if they are local, "
-        "evacuation would lose the data",
+        f"whether the disks on {server.host} are shared is unknown; if they are local, evacuation would lose the data"
+        f"{told.unreadable(question.source, FactKind.STORAGE_POOL) if question.source else ''}",
         "name the shared storage and its hosts in the operator's configuration (sharedStorage), or in the metadata "
         "of their aggregate (vmferry:shared_storage)",
         server.host,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from vmferry.cloud.model import CPU, Fact, GuestCPU, Host, OperatingSystem, Told, agree
+from vmferry.cloud.model import CPU, Fact, FactKind, GuestCPU, Host, OperatingSystem, Told, agree
 from vmferry.policy import Policy
 
 CONFIGURATION = "the operator's configuration"
@@ -25,6 +25,11 @@ class _OfHosts(Protocol):
 def operating_system(host: Host, policy: Policy) -> Told[OperatingSystem]:
     configured = (Fact(one.system, CONFIGURATION) for one in policy.operating_systems if _is_about(one, host))
     return agree((*host.facts.operating_system, *configured))
+
+
+def unreadable(host: Host, about: FactKind) -> str:
+    """What somebody wrote of the host and cannot be understood, to go on a sentence; empty: nothing."""
+    return "".join(f"; {one.message}" for one in host.facts.unreadable if one.about is about)
 
 
 def guest_cpu(host: Host, policy: Policy) -> Told[GuestCPU]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vmferry.cloud.facts.os_info import operating_system
+from vmferry.cloud.facts.os_info import known_system
 from vmferry.cloud.model import OperatingSystem
 from vmferry.prerequisites.frame import Crossing
 from vmferry.reconcilers.attempts import succeeded
@@ -20,8 +20,8 @@ from vmferry.resources.vmmigration import OSCrossing, VMMigration
 
 def between(source: OperatingSystem | None, target: OperatingSystem | None) -> OSCrossing | None:
     """What an attempt's status says of a move between hosts that run these."""
-    if source is None or target is None or source == target:
-        return None
+    if source is None or target is None or not source.older_than(target):
+        return None  # other systems are never crossed to, and have no order
     return OSCrossing(source=str(source), target=str(target))
 
 
@@ -31,7 +31,7 @@ def crossing_of(obj: VMMigration) -> Crossing | None:
     for attempt in reversed(obj.status.attempts):
         if attempt.crossing is None or server is None or not succeeded(attempt):
             continue
-        source, target = operating_system(attempt.crossing.source), operating_system(attempt.crossing.target)
+        source, target = known_system(attempt.crossing.source), known_system(attempt.crossing.target)
         if source is not None and target is not None:
             return Crossing(server.id, source, target, f"{obj.KIND} {obj.key}")
     return None

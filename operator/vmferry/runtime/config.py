@@ -35,7 +35,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from vmferry import policy as rules
-from vmferry.cloud.facts.os_info import operating_system
+from vmferry.cloud.facts.os_info import operating_system, unreadable
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.planning.breaker import LONGEST_PAUSE
 from vmferry.prerequisites.words import NEVER_TOLERATED, Name
@@ -190,13 +190,19 @@ class _OfHosts(_Section):
 class OperatingSystems(_OfHosts):
     """Hosts that run one operating system."""
 
-    system: Annotated[str, told("Distribution and version, like Ubuntu 22.04.")]
+    system: Annotated[
+        str,
+        told(
+            "Distribution and version, like Ubuntu 22.04. Any text will do; what is not a known step of a distribution "
+            "is only compared for equality."
+        ),
+    ]
 
     @field_validator("system")
     @classmethod
     def _is_known(cls, text: str) -> str:
-        if operating_system(text) is None:
-            raise ValueError(f"{shown(text)} is no distribution with its version, like Ubuntu 22.04")
+        if (why := unreadable(text)) is not None:
+            raise ValueError(f"{shown(text)} is no distribution with its version, like Ubuntu 22.04: {why}")
         return text
 
     def rule(self) -> rules.SystemOf:

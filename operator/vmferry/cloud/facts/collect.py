@@ -30,4 +30,5 @@ def _facts(host: Host, managed: HostFacts, read_at: datetime | None) -> HostFact
         guest_cpu=managed.guest_cpu + marked.guest_cpu,
         storage_pool=managed.storage_pool + marked.storage_pool,
         responding=managed.responding,
+        unreadable=managed.unreadable + marked.unreadable,
     )

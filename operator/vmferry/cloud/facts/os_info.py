@@ -3,6 +3,7 @@
 Ubuntu 22.04.5 LTS                       -> Ubuntu 22.04
 ('Ubuntu', '22.04', 'jammy')             -> Ubuntu 22.04
 Red Hat Enterprise Linux 9.4 (Plow)      -> Red Hat Enterprise Linux 9.4
+Garden Linux 1592.4                      -> Garden Linux 1592.4, equal to nothing but the same text
 """
 
 from __future__ import annotations
@@ -39,13 +40,56 @@ _FOUND = tuple(
 _NOISE = re.compile(r"[\s\"'(),:=]+")
 
 
+_KERNEL = re.compile(r"(?:gnu/)?linux(?: (?:kernel )?\d.*)?")
+#: a name and nothing else
+_NAMES = re.compile("|".join(f"(?:{pattern})(?: linux)?" for pattern, _, _ in _DISTRIBUTIONS))
+
+
 def operating_system(text: str | None) -> OperatingSystem | None:
-    """None: the text names no distribution that we know, no version, or more than one distribution."""
-    clean = _NOISE.sub(" ", (text or "").lower()).strip()
+    """The system that the text names. None: it names none, or more than one, see `unreadable`.
+
+    A distribution that is known here comes with its version as far as that decides. Any other text is the name of a
+    system as well, which is only ever equal to itself: `OperatingSystem.version` is empty then.
+    """
+    found = _known(text)
+    if len(found) == 1:
+        return found.pop()
+    if found or unreadable(text) is not None:
+        return None
+    return OperatingSystem(" ".join((text or "").split()), "")
+
+
+def known_system(text: str | None) -> OperatingSystem | None:
+    """The same, but only a distribution that is known here."""
+    found = _known(text)
+    return found.pop() if len(found) == 1 else None
+
+
+def unreadable(text: str | None) -> str | None:
+    """Why the text names no operating system; None: it names one."""
+    found = _known(text)
+    clean = _clean(text)
+    if len(found) > 1:
+        return f"it names several systems: {', '.join(sorted(map(str, found)))}"
+    if not found and not any(letter.isalpha() for letter in clean):
+        return "it names no distribution" if clean else "it is empty"
+    if not found and _KERNEL.fullmatch(clean):
+        return "it names a kernel, no distribution"
+    if not found and _NAMES.fullmatch(clean):
+        return "it names no version"
+    return None
+
+
+def _known(text: str | None) -> set[OperatingSystem]:
+    clean = _clean(text)
     found: set[OperatingSystem] = set()
     for pattern, name, parts in _FOUND:
         for match in pattern.finditer(clean):
             numbers = match[1].split(".")
             if len(numbers) >= parts:
                 found.add(OperatingSystem(name, ".".join(numbers[:parts])))
-    return found.pop() if len(found) == 1 else None
+    return found
+
+
+def _clean(text: str | None) -> str:
+    return _NOISE.sub(" ", (text or "").lower()).strip()

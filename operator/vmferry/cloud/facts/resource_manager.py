@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from vmferry.cloud.facts.guest_cpu import guest_cpu
-from vmferry.cloud.facts.os_info import operating_system
-from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, HostFacts
+from vmferry.cloud.facts.os_info import operating_system, unreadable
+from vmferry.cloud.model import CPU, Fact, FactKind, GuestCPU, GuestCPUMode, HostFacts, Unreadable
 
 ORIGIN = "resource manager"
 HOSTS = "/v2/hosts"
@@ -57,7 +57,9 @@ def parse(hosts: Any, clusters: Any, read_at: datetime | None) -> dict[str, Host
 
 
 def _host(info: Mapping[str, Any], guests: tuple[Fact[GuestCPU], ...], read_at: datetime | None) -> HostFacts:
-    system = operating_system(_text(info, "os_info"))
+    text = _text(info, "os_info")
+    system = operating_system(text)
+    why = unreadable(text) if text and system is None else None
     cpu = _cpu(info)
     responding = info.get("responding")
     return HostFacts(
@@ -65,6 +67,7 @@ def _host(info: Mapping[str, Any], guests: tuple[Fact[GuestCPU], ...], read_at: 
         cpu=(Fact(cpu, ORIGIN, read_at),) if cpu != CPU() else (),
         guest_cpu=guests,
         responding=(Fact(responding, ORIGIN, read_at),) if isinstance(responding, bool) else (),
+        unreadable=(Unreadable(FactKind.OPERATING_SYSTEM, f"the {ORIGIN} reports {text!r}: {why}"),) if why else (),
     )
 
 
