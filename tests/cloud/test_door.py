@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -33,7 +33,8 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.model import Inventory
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaDoor
+from vmferry.reconcilers.reasons import nova_words
 
 COMPUTE = "/compute/v2.1"
 ACTION = f"POST {COMPUTE}/servers/s1/action"
@@ -251,11 +252,100 @@ def test_changes_since_is_asked_in_utc_and_brings_deleted_ids(cloud: Stub, door:
     assert "changes-since=2026-01-02T03%3A04%3A05Z" in cloud.requests[-1]
 
 
-def test_a_server_of_an_unreachable_cell_fails_the_read(cloud: Stub, door: NovaDoor) -> None:
+UNREACHABLE = {"id": "a", "status": "UNKNOWN", "tenant_id": "p"}
+
+
+def test_a_server_of_an_unreachable_cell_is_neither_there_nor_gone_and_the_others_are_read(
+    cloud: Stub, door: NovaDoor
+) -> None:
     """I4, I35."""
-    cloud.answers[SERVERS] = Answer(body={"servers": [{"id": "a", "status": "UNKNOWN", "tenant_id": "p"}]})
-    with pytest.raises(CloudError, match="cannot reach the cell of server a"):
-        door.servers()
+    cloud.answers[SERVERS] = Answer(body={"servers": [UNREACHABLE, {**SERVER, "id": "b"}]})
+    found, gone = door.servers()
+    assert [one.id for one in found] == ["b"] and not gone
+    cloud.answers["GET /compute/v2.1/servers/a"] = Answer(body={"server": UNREACHABLE})
+    with pytest.raises(CellUnreachableError, match="cannot reach the cell of server a"):
+        door.server("a")
+
+
+def test_a_host_of_an_unreachable_cell_is_named_and_the_others_are_read(cloud: Stub, door: NovaDoor) -> None:
+    hidden = {"binary": "nova-compute", "host": "cmp9", "status": "UNKNOWN"}
+    cloud.answers["GET /compute/v2.1/os-services"] = Answer(body={"services": [hidden, SERVICE]})
+    found, unreachable = door.services_and_unreachable()
+    assert [one.host for one in found] == [SERVICE["host"]] and unreachable == {"cmp9"}
+    with pytest.raises(CellUnreachableError, match="cmp9"):
+        door.service("cmp9")
+
+
+def without(raw: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: value for key, value in raw.items() if key not in keys}
+
+
+#: what Nova or Neutron hides, and the policy that the error names
+HIDDEN: dict[str, tuple[str, dict[str, Any], Callable[[NovaDoor], object], str]] = {
+    "the host of a server in a list": (
+        "/compute/v2.1/servers/detail",
+        {"servers": [without(SERVER, "OS-EXT-SRV-ATTR:host")]},
+        lambda door: door.servers(),
+        "os_compute_api:os-extended-server-attributes",
+    ),
+    "the host of one server": (
+        "/compute/v2.1/servers/a",
+        {"server": without(SERVER, "OS-EXT-SRV-ATTR:host")},
+        lambda door: door.server("a"),
+        "os_compute_api:os-extended-server-attributes",
+    ),
+    "the hosts of migrations": (
+        "/compute/v2.1/os-migrations",
+        {"migrations": [{**MIGRATION, "source_compute": None, "dest_compute": None, "source_node": None}]},
+        lambda door: door.server_migrations("a"),
+        "os_compute_api:os-migrations:index:host",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", HIDDEN)
+def test_R20_what_a_policy_hides_is_named_by_its_policy(sentence: str, cloud: Stub, door: NovaDoor) -> None:
+    path, body, read, policy = HIDDEN[sentence]
+    cloud.answers[f"GET {path}"] = Answer(body=body)
+    with pytest.raises(CloudError) as caught:
+        read(door)
+    assert policy in str(caught.value) and "KeyError" not in str(caught.value)
+
+
+def test_R20_the_reason_of_a_failed_step_that_a_policy_hides(cloud: Stub, door: NovaDoor) -> None:
+    action = {"request_id": "req-1", "action": "live-migration", "message": "Error", "user_id": "u", "start_time": None}
+    path = "GET /compute/v2.1/servers/a/os-instance-actions"
+    cloud.answers[path] = Answer(body={"instanceActions": [action]})
+    for events, policy in (
+        ([{"event": "conductor_live_migrate_instance", "result": "Error", "host": None}], "events:details"),
+        (None, "os-instance-actions:events"),
+    ):
+        told = action if events is None else {**action, "events": events}
+        cloud.answers[f"{path}/req-1"] = Answer(body={"instanceAction": told})
+        assert policy in nova_words(door.actions("a", "req-1"), "req-1", None)
+
+
+def test_I20_a_filter_that_nova_drops_makes_no_host_empty(host: Stub, door: NovaDoor) -> None:
+    """Without `servers:allow_all_filters` Nova lists the servers of all hosts."""
+    other = {**SERVER, "id": "elsewhere", "OS-EXT-SRV-ATTR:host": "cmp7"}
+    host.answers["GET /compute/v2.1/servers/detail"] = Answer(body={"servers": [other]})
+    with pytest.raises(CloudError, match="os_compute_api:servers:allow_all_filters"):
+        door.host_look("cmp1", "h1")
+
+
+def test_bare_metal_nodes_cost_no_requests_to_placement(cloud: Stub, door: NovaDoor) -> None:
+    nodes = [{**HYPERVISOR, "id": f"node-{n}", "hypervisor_type": "ironic", "vcpus": 0} for n in range(40)]
+    for node in nodes:
+        node["service"] = {"host": "ctl-ironic", "id": "s", "disabled_reason": None}
+    cloud.answers["GET /compute/v2.1/os-hypervisors/detail"] = Answer(body={"hypervisors": [*nodes, HYPERVISOR]})
+    services = [{**SERVICE, "host": name, "id": name} for name in ("ctl-ironic", "cmp1")]
+    cloud.answers["GET /compute/v2.1/os-services"] = Answer(body={"services": services})
+    cloud.answers["GET /compute/v2.1/os-aggregates"] = Answer(body={"aggregates": []})
+    cloud.answers["GET /placement/allocation_candidates"] = Answer(body={"provider_summaries": {}})
+    found = door.hosts()
+    assert set(found) == {"ctl-ironic", "cmp1"} and found["ctl-ironic"].inventories is None
+    assert not [one for one in cloud.requests if "node-" in one]
+    assert sum("/placement/" in one for one in cloud.requests) < 8
 
 
 def test_one_server_is_missing_only_if_nova_says_so(cloud: Stub, door: NovaDoor) -> None:
@@ -500,6 +590,12 @@ PORTS = "GET /network/v2.0/ports"
 
 def port(number: int, server: str, kind: str | None) -> dict[str, Any]:
     return {"id": f"p{number}", "device_id": server} | ({"binding:vnic_type": kind} if kind else {})
+
+
+def test_R19_ports_whose_types_a_policy_hides_are_not_ordinary_ones(cloud: Stub, networked: NovaDoor) -> None:
+    cloud.answers[PORTS] = Answer(body={"ports": [port(1, "s1", None), port(2, "s2", None)]})
+    with pytest.raises(CloudError, match="get_port:binding:vnic_type"):
+        networked.ports()
 
 
 def test_R18_ports_are_read_page_by_page_and_ordinary_ones_left_out(cloud: Stub, networked: NovaDoor) -> None:

@@ -28,7 +28,7 @@ from vmferry.cloud.model import (
     Service,
     Snapshot,
 )
-from vmferry.cloud.nova import CloudError, NovaDoor, parse
+from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaDoor, parse
 from vmferry.cloud.observer import OVERLAP, Observer, Pace
 
 FAST = Pace(poll=0.02, full=1000, hosts=0.02, resources=0.02, groups=0.02, projects=0.02)
@@ -70,6 +70,8 @@ class FakeDoor(NovaDoor):
         #: cleared: complete lists of servers do not answer
         self.lists_answer = threading.Event()
         self.lists_answer.set()
+        #: hosts in cells that Nova cannot reach
+        self.unreachable: set[str] = set()
         #: called by `servers` before it answers, to let something happen meanwhile
         self.meanwhile: Callable[[], None] = lambda: None
 
@@ -109,6 +111,9 @@ class FakeDoor(NovaDoor):
 
     def server(self, server_id: str) -> Server | None:
         self._answer()
+        found = self.all.get(server_id)
+        if found is not None and found.host in self.unreachable:
+            raise CellUnreachableError(f"Nova cannot reach the cell of server {server_id}")
         self.looked_at.append(server_id)
         return self.all.get(server_id)
 
@@ -127,6 +132,9 @@ class FakeDoor(NovaDoor):
 
     def progress(self, server_id: str, migration_id: int) -> Progress | None:
         return Progress(100, 10, 0, 0)
+
+    def services_and_unreachable(self) -> tuple[list[Service], frozenset[str]]:
+        return self.services(), frozenset(self.unreachable)
 
     def services(self) -> list[Service]:
         self._answer()
@@ -211,6 +219,38 @@ async def test_the_first_view_is_whole() -> None:
         assert view.projects == {"project-1": "shop"}
         assert view.user_id == "user-1"
         assert view.trouble is None
+
+
+def hide_cell(door: FakeDoor, host: str) -> None:
+    """As Nova does with a list that has a limit: nothing of the cell is in it, and nothing says so."""
+    door.unreachable = {host}
+    door.hidden = {one.id for one in door.all.values() if one.host == host}
+    door.hidden_records = {one.uuid for one in door.records if host in (one.source_host, one.target_host)}
+
+
+async def test_a_cell_that_cannot_be_reached_leaves_the_view_of_the_others_fresh() -> None:
+    door = FakeDoor()
+    door.records = [migration()]
+    async with watching(door, replace(FAST, full=0.02)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        uuid = observer.snapshot.hosts["cmp1"].hypervisor
+        hide_cell(door, "cmp1")
+        await until(lambda: "cmp1" in observer.snapshot.doubtful_hosts, "a doubtful host")
+        door.looked_at.clear()
+        await reads(door, 6)
+        view = observer.snapshot
+        assert view.trouble is None and "cmp1" not in view.hosts
+        assert view.doubtful_hosts["cmp1"].unreachable
+        assert uuid is not None and view.find_doubt(uuid.id) is view.doubtful_hosts["cmp1"]
+        assert "s1" in view.servers and migration().uuid in view.migrations, "what was known of them stays (I4)"
+        assert not door.looked_at, "a cell of thousands of servers is not asked for them one by one"
+        with pytest.raises(CellUnreachableError):
+            await observer.detail("s1")
+        assert observer.snapshot.unreachable_servers == {"s1"}
+        door.unreachable, door.hidden, door.hidden_records = set(), set(), set()
+        await until(lambda: "cmp1" in observer.snapshot.hosts, "the host again")
+        await until(lambda: not observer.snapshot.unreachable_servers, "the server again")
+        assert not observer.snapshot.doubtful_hosts
 
 
 async def test_R19_what_neutron_does_not_tell_is_unknown_and_leaves_the_view_fresh() -> None:

@@ -89,6 +89,8 @@ class LittleCloud:
     old_view: dict[str, Service] = field(default_factory=dict)
     #: further records of compute services, by the name that they share with a host
     stray_services: dict[str, Service] = field(default_factory=dict)
+    #: hosts in cells that do not answer
+    unreachable: set[str] = field(default_factory=set)
     #: whether the evacuated server is to run again
     start_after: bool = False
     #: an open record of an idle server that was not changed for so long is a leftover
@@ -157,7 +159,7 @@ class LittleCloud:
         shown = [m for m in self.migrations if self._visible.get(m.uuid, self.now) <= self.now]
         seen = {m.uuid: m for m in marked(shown, self.servers, self.now, self.stuck_after)}
         services = [*(host.service for host in self.hosts.values()), *self.stray_services.values()]
-        doubtful = doubtful_hosts(services, ())
+        doubtful = doubtful_hosts(services, (), self.unreachable)
         return Snapshot(
             ports={},
             servers=dict(self.servers),
@@ -205,6 +207,8 @@ class LittleCloud:
 
     def detail(self, server_id: str, *, actions: bool = False) -> Detail:
         snapshot = self.snapshot()
+        found = self.servers.get(server_id)
+        assert found is None or found.host not in self.unreachable, "Nova does not show that server"
         return Detail(
             read_at=self.now,
             server=self.servers.get(server_id),

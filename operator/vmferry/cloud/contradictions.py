@@ -19,15 +19,17 @@ from vmferry.cloud.model import DoubtfulHost, Hypervisor, Service
 Record = TypeVar("Record", Service, Hypervisor)
 
 
-def doubtful_hosts(services: Iterable[Service], hypervisors: Iterable[Hypervisor]) -> dict[str, DoubtfulHost]:
-    """The hosts whose records contradict each other, by service host name."""
+def doubtful_hosts(
+    services: Iterable[Service], hypervisors: Iterable[Hypervisor], unreachable: Iterable[str] = ()
+) -> dict[str, DoubtfulHost]:
+    """The hosts whose records contradict each other, and the unreachable ones, by service host name."""
     of_guests = [one for one in hypervisors if one.has_guests]
     by_host = _by_key((one.host, one) for one in services)
     nodes = _by_key((one.service_host, one) for one in of_guests)
     claimed: dict[str, set[str]] = {}
     for one in of_guests:
         claimed.setdefault(one.id, set()).add(one.service_host)
-    found: dict[str, DoubtfulHost] = {}
+    found = {host: _unreachable(host, nodes) for host in unreachable}
     # the more serious contradiction is named: whether the host is alive, then what it is
     for uuid, hosts in sorted(claimed.items()):
         if len(hosts) > 1:
@@ -40,6 +42,16 @@ def doubtful_hosts(services: Iterable[Service], hypervisors: Iterable[Hypervisor
         if len(its_services) > 1:
             found[host] = _several_services(host, its_services, nodes)
     return found
+
+
+def _unreachable(host: str, nodes: Mapping[str, Mapping[str, Hypervisor]]) -> DoubtfulHost:
+    return DoubtfulHost(
+        host,
+        f"Nova cannot reach the cell of {host}: whether it is up, and what is on it, is unknown",
+        "bring the database of that cell back (`nova-manage cell_v2 list_cells`); other cells are not affected",
+        frozenset(nodes.get(host, ())),
+        unreachable=True,
+    )
 
 
 def _by_key(pairs: Iterable[tuple[str, Record]]) -> dict[str, dict[str, Record]]:

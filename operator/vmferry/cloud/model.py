@@ -395,6 +395,8 @@ class DoubtfulHost:
     remedy: str
     #: UUIDs of the hypervisors that name it
     hypervisors: frozenset[str] = frozenset()
+    #: its cell cannot be reached: Nova shows nothing of it but its name, and nothing of its servers
+    unreachable: bool = False
 
     def answers_to(self, name: str) -> bool:
         """Whether `name` is this host's service name or a hypervisor's UUID of it."""
@@ -543,6 +545,8 @@ class Snapshot:
     hosts: Mapping[str, Host] = field(default_factory=dict)
     #: hosts that are in `hosts` only once their records agree, by name (I36)
     doubtful_hosts: Mapping[str, DoubtfulHost] = field(default_factory=dict)
+    #: servers of which Nova shows only that they exist, because their cell cannot be reached
+    unreachable_servers: frozenset[str] = frozenset()
     server_groups: tuple[ServerGroup, ...] = ()
     #: by server id the types (`binding:vnic_type`) of its ports that are not `normal` ones; None: Neutron does not tell
     ports: Mapping[str, tuple[str, ...]] | None = None
@@ -589,6 +593,12 @@ class Snapshot:
         if found is not None:
             return found
         return next((host for host in self.doubtful_hosts.values() if host.answers_to(name)), None)
+
+    def hides(self, server_ids: Iterable[str]) -> frozenset[str]:
+        """Those of the servers that may be on a host of a cell that cannot be reached, nobody knows on which."""
+        if not any(host.unreachable for host in self.doubtful_hosts.values()):
+            return frozenset()
+        return frozenset(one for one in server_ids if one not in self.servers)
 
     def find_servers(self, name: str, project: str) -> list[Server]:
         """All servers of that exact name in the project, which is given by its name or id."""

@@ -40,7 +40,7 @@ from vmferry.cloud.model import (
     reindex_migrations,
     reindex_servers,
 )
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaDoor
 from vmferry.cloud.nova.parse import GONE, Resources, join_hosts
 from vmferry.cloud.nova.parse import time as parse_time
 from vmferry.cloud.nova.servers import RECENT
@@ -143,6 +143,8 @@ class Observer:
         self._full_reads: dict[Part, _FullRead] = {}
         self._seen_at: dict[Part, datetime] = {}
         self._services: list[Service] = []
+        #: hosts in cells that Nova cannot reach
+        self._unreachable: frozenset[str] = frozenset()
         #: when they were asked for, by the cloud's clock
         self._services_at: datetime | None = None
         #: when the read of them began
@@ -214,7 +216,12 @@ class Observer:
         begun = time.monotonic()
         # The server first: what begins or ends in between then shows as a record without its effect, which is
         # looked at again, and never as an effect without its record.
-        server = await self._call(self.door.server, server_id)
+        try:
+            server = await self._call(self.door.server, server_id)
+        except CellUnreachableError:
+            unreachable = self._snapshot.unreachable_servers | {server_id}
+            self._snapshot = replace(self._snapshot, unreachable_servers=unreachable)
+            raise
         migrations = await self._call(self.door.server_migrations, server_id)
         found: tuple[InstanceAction, ...] | None = None
         if with_actions or actions is not None:
@@ -393,7 +400,7 @@ class Observer:
     async def _read_all_servers(self) -> None:
         begun, seen_at = time.monotonic(), self._cloud_now()
         found, _ = await self._call(self.door.servers, None)
-        missing = self._snapshot.servers.keys() - {server.id for server in found}
+        missing = self._snapshot.servers.keys() - {server.id for server in found} - self._in_unreachable_cells()
         # a server that was read after this list began is missing because it is newer than the list
         gone = await self._really_gone({one for one in missing if self._server_read.get(one, begun) <= begun})
         changed = self._merge_servers(found, gone, begun)
@@ -402,6 +409,11 @@ class Observer:
             self._mark_read(Part.SERVERS)
         self._full_at[Part.SERVERS] = begun
         self._tell(changed)
+
+    def _in_unreachable_cells(self) -> set[str]:
+        """Servers that no list shows at the moment: what was last known of them stays, and they are not asked for."""
+        by_host = self._snapshot.servers_by_host
+        return {server_id for host in self._unreachable for server_id in by_host.get(host, ())}
 
     async def _really_gone(self, missing: Collection[str]) -> set[str]:
         """Those of the servers missing in a full list that Nova, asked for each alone, does not know (I4).
@@ -449,7 +461,12 @@ class Observer:
     async def _without_ended(self, found: list[Migration]) -> tuple[list[Migration], set[str]]:
         """What a full read brought, and the UUIDs to forget: ended long ago, or open here but unknown to Nova."""
         listed = {migration.uuid for migration in found}
-        missing = {m.uuid: m for m in self._snapshot.migrations.values() if m.uuid not in listed}
+        missing = {
+            m.uuid: m
+            for m in self._snapshot.migrations.values()
+            # of a cell that cannot be reached none is listed, ended or not
+            if m.uuid not in listed and self._unreachable.isdisjoint((m.source_host, m.target_host))
+        }
         forget = set(missing)
         for server_id in {migration.server_id for migration in missing.values() if migration.open}:
             told = await self._call(self.door.server_migrations, server_id)
@@ -468,20 +485,30 @@ class Observer:
     async def _read_services(self) -> None:
         """A poll that began before an action must not undo what was read after it."""
         begun, at = time.monotonic(), self.door.cloud_time() if self.door.tells_time else None
-        services = await self._call(self.door.services)
+        services, unreachable = await self._call(self.door.services_and_unreachable)
         if begun >= self._services_read:
             self._services, self._services_read, self._services_at = services, begun, at
+            self._unreachable = unreachable
 
     async def _read_resources(self) -> None:
         hypervisors = self._hypervisors or await self._call(self.door.hypervisors)
-        self._resources = await self._call(self.door.resources, [hypervisor.id for hypervisor in hypervisors])
+        # a bare-metal node is nobody's target: its room is not asked for, one by one
+        wanted = [hypervisor.id for hypervisor in hypervisors if hypervisor.has_guests]
+        self._resources = await self._call(self.door.resources, wanted)
         self._join_hosts()
         self._mark_read(Part.RESOURCES)
 
     def _join_hosts(self) -> None:
-        joined = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources)
+        doubtful = doubtful_hosts(self._services, self._hypervisors, self._unreachable)
+        services = [one for one in self._services if one.host not in doubtful]
+        joined = join_hosts(services, self._hypervisors, self._aggregates, self._resources)
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
-        doubtful = doubtful_hosts(self._services, self._hypervisors)
+        for name in self._unreachable:
+            # the hypervisors of its cell are not listed either, and still name it
+            before = self._snapshot.doubtful_hosts.get(name)
+            host = self._snapshot.hosts.get(name)
+            ids = before.hypervisors if before else frozenset({host.hypervisor.id} if host and host.hypervisor else ())
+            doubtful[name] = replace(doubtful[name], hypervisors=doubtful[name].hypervisors | ids)
         differs = hosts != self._snapshot.hosts or doubtful != self._snapshot.doubtful_hosts
         known = {one for host in self._snapshot.hosts.values() for one in host.facts.unreadable}
         for unread in {one for host in hosts.values() for one in host.facts.unreadable} - known:
@@ -559,6 +586,10 @@ class Observer:
     def _merge_servers(self, found: Iterable[Server], gone: Iterable[str], begun: float) -> set[str]:
         """What a read that began at `begun` told of servers; the ids of those that it changed."""
         known, read = self._snapshot.servers, self._server_read
+        if self._snapshot.unreachable_servers:
+            found = list(found)
+            unreachable = self._snapshot.unreachable_servers - {s.id for s in found} - set(gone)
+            self._snapshot = replace(self._snapshot, unreachable_servers=unreachable)
         news = {s.id: s for s in found if known.get(s.id) != s and read.get(s.id, begun) <= begun}
         lost = {server_id for server_id in gone if server_id in known and read.get(server_id, begun) <= begun}
         if news or lost:

@@ -37,6 +37,15 @@ def check(question: Question) -> Finding:
         )
     if group.policy.startswith("soft-"):
         return passed(_NAME, f"{group.policy} of group {group.name} is a wish: it counts in the rank", target.name)
+    hidden = question.snapshot.hides(group.members)
+    if hidden:
+        return unknown(
+            _NAME,
+            f"{len(hidden)} members of the {group.policy} group {group.name} are in a cell that Nova cannot reach: "
+            "where they are is unknown",
+            "bring that cell back; or tolerateUnknown: [ServerGroup], and Nova decides alone",
+            target.name,
+        )
     if (moving := _in_flight(question, group)) is not None:
         return failed(
             _NAME,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import Action
-from vmferry.cloud.model import Host, Server, Snapshot, overlay
+from vmferry.cloud.model import DoubtfulHost, Host, Server, Snapshot, overlay
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.conditions import Conditions
@@ -97,6 +97,12 @@ class Scope:
     def source(self) -> Host | None:
         server = self.server
         return self.snapshot.hosts.get(server.host) if server and server.host else None
+
+    @property
+    def doubt(self) -> DoubtfulHost | None:
+        """Why nothing is known of the host that the server was last seen on."""
+        server = self.server
+        return self.snapshot.find_doubt(server.host) if server and server.host else None
 
     def has_fresh_detail(self) -> bool:
         detail = self.world.detail

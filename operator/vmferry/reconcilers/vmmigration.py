@@ -227,6 +227,11 @@ def _find_server(scope: Scope) -> MigrationDecision | None:
                 f"{len(scope.candidates)} servers are named {ref.name} in {ref.project}; give one id of: {ids}",
             )
         return _not_found(scope, f"no server is named {ref.name} in project {ref.project}")
+    if scope.server is None and scope.server_id in scope.snapshot.unreachable_servers:
+        message = f"Nova cannot reach the cell of server {scope.server_id}: where and how it is, is unknown"
+        _announce_block(scope, Reason.FACT_UNKNOWN, message)
+        scope.conditions.waiting_for_people(Reason.FACT_UNKNOWN, message)
+        return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
     if scope.server is None:
         if not scope.has_fresh_detail():
             return scope.needs()
@@ -348,7 +353,8 @@ def _check(scope: Scope) -> MigrationDecision | None:
         return _wait_for_others(scope, found, found.waits_for)
     first = found.against[0] if found.against else None
     reason = (first.reason if first else None) or Reason.FACT_UNKNOWN
-    if first and _is_news(scope, reason) and not scope.has_fresh_detail():
+    unreachable = scope.doubt is not None and scope.doubt.unreachable
+    if first and _is_news(scope, reason) and not scope.has_fresh_detail() and not unreachable:
         # the shared view may be some seconds old: nobody is refused for what was true then
         return scope.needs()
     write_verdicts(scope.status, found)

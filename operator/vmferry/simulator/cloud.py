@@ -119,6 +119,11 @@ class Cloud:
             return False
         return self.now - self.last_seen(host) <= self.settings.nova.service_down_time
 
+    def is_unreachable(self, server: Server) -> bool:
+        """Whether the cell of its host does not answer."""
+        host = self.hosts.get(server.host or "")
+        return host is not None and host.unreachable
+
     def set_disabled(self, host: Host, disabled: bool, reason: str | None) -> None:
         host.disabled, host.disabled_reason = disabled, reason
         if host.alive:

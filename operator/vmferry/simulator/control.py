@@ -4,6 +4,7 @@ GET    /_control/state                      everything, in short
 POST   /_control/hosts                      add a host (an entry of a fleet file)
 DELETE /_control/hosts/{host}               take it away, whatever is on it
 POST   /_control/hosts/{host}/kill | start  its nova-compute
+PUT    /_control/hosts/{host}/cell          {"down": true}: the database of its cell does not answer
 PUT    /_control/hosts/{host}/knobs         set knobs, null removes one; DELETE /_control/knobs removes all
 POST   /_control/services                   add a stray service record (an entry of a fleet file); DELETE removes all
 POST   /_control/servers                    add a server that already runs (an entry of a fleet file)
@@ -56,6 +57,7 @@ def install(app: web.Application) -> None:
         ("DELETE", "/hosts/{host}", _remove_host),
         ("POST", "/hosts/{host}/kill", _kill),
         ("POST", "/hosts/{host}/start", _start),
+        ("PUT", "/hosts/{host}/cell", _cell),
         ("PUT", "/hosts/{host}/knobs", _knobs),
         ("DELETE", "/knobs", _reset_knobs),
         ("POST", "/services", _add_service),
@@ -175,6 +177,16 @@ def _knobs(request: web.Request, cloud: Cloud, body: Any) -> Reply:
     host.knobs = {name: value for name, value in kept.items() if value is not None}
     lifecycle.release_held(cloud, host)
     return Reply(200, host.knobs)
+
+
+class _CellOrder(BaseModel, extra="forbid"):
+    down: bool
+
+
+def _cell(request: web.Request, cloud: Cloud, body: Any) -> Reply:
+    host = _host(request, cloud)
+    host.unreachable = _CellOrder.model_validate(body or {}).down
+    return Reply(204)
 
 
 def check_knob(name: str, value: Any) -> None:

@@ -143,6 +143,8 @@ class Host:
     disabled_reason: str | None = None
     forced_down: bool = False
     knobs: dict[str, Any] = field(default_factory=dict)
+    #: the database of its cell does not answer: Nova shows its name and nothing else
+    unreachable: bool = False
     #: casts that wait for the dead nova-compute, as they would in its message queue
     mailbox: list[Callable[[], None]] = field(default_factory=list)
     #: builds that a knob holds where they are

@@ -1,6 +1,6 @@
 """The one door to OpenStack."""
 
-from vmferry.cloud.nova.answers import CloudError
+from vmferry.cloud.nova.answers import CellUnreachableError, CloudError
 from vmferry.cloud.nova.door import NovaDoor
 
-__all__ = ["CloudError", "NovaDoor"]
+__all__ = ["CellUnreachableError", "CloudError", "NovaDoor"]

@@ -50,6 +50,10 @@ class CloudError(Exception):
         self.request_id = request_id
 
 
+class CellUnreachableError(CloudError):
+    """Nova answered, but cannot reach the cell in which the record lies."""
+
+
 def reads(method: Callable[P, T]) -> Callable[P, T]:
     """A read of the cloud: whatever its answers hold, it brings what it promises or raises `CloudError`."""
 
@@ -74,6 +78,8 @@ def parsed(parser: Callable[[parse.Json], T], raw: parse.Json) -> T:
         well_typed.check(found)
         return found
     except parse.PartialAnswerError as error:
+        raise CellUnreachableError(str(error)) from None
+    except parse.HiddenFieldError as error:
         raise CloudError(str(error)) from None
     except ODD as error:
         raise CloudError(f"cannot read a {parser.__name__}: {type(error).__name__} {short(error)}") from None

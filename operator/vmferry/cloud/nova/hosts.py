@@ -20,7 +20,8 @@ from vmferry.cloud.model import (
     Service,
 )
 from vmferry.cloud.nova import parse
-from vmferry.cloud.nova.answers import CloudError, parsed, reads
+from vmferry.cloud.nova.answers import CellUnreachableError, CloudError, parsed, reads
+from vmferry.cloud.nova.parse import policy_missing
 from vmferry.cloud.nova.placement import PlacementReads
 from vmferry.cloud.nova.servers import ServerReads
 
@@ -32,9 +33,21 @@ class HostReads(ServerReads, PlacementReads):
 
     @reads
     def services(self) -> list[Service]:
-        """Every nova-compute service."""
+        """Every nova-compute service of the cells that Nova can reach."""
+        return self.services_and_unreachable()[0]
+
+    @reads
+    def services_and_unreachable(self) -> tuple[list[Service], frozenset[str]]:
+        """Every nova-compute service, and the names of the hosts in cells that Nova cannot reach."""
         raw = self._must("/os-services", {"binary": "nova-compute"})
-        return [parsed(parse.service, one) for one in raw["services"]]
+        found: list[Service] = []
+        unreachable: set[str] = set()
+        for one in raw["services"]:
+            try:
+                found.append(parsed(parse.service, one))
+            except CellUnreachableError:
+                unreachable.add(str(one["host"]))
+        return found, frozenset(unreachable)
 
     @reads
     def hypervisors(self) -> list[Hypervisor]:
@@ -51,7 +64,7 @@ class HostReads(ServerReads, PlacementReads):
     def hosts(self) -> dict[str, Host]:
         """Every compute host by its name."""
         hypervisors = self.hypervisors()
-        resources = self.resources([hypervisor.id for hypervisor in hypervisors])
+        resources = self.resources([hypervisor.id for hypervisor in hypervisors if hypervisor.has_guests])
         return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
 
     @reads
@@ -69,6 +82,8 @@ class HostReads(ServerReads, PlacementReads):
         migrations = self.host_migrations(host)
         builds = self.builds()
         servers = [parsed(parse.server, raw) for raw in self._server_pages({"host": host})]
+        if any(one.host != host for one in servers):
+            raise CloudError(hidden_filter("host"))
         service = self.service(host)
         look = HostLook(
             host=host,
@@ -124,6 +139,11 @@ class HostReads(ServerReads, PlacementReads):
         if doubt is not None:
             raise CloudError(doubt.problem)
         return found[0].id if found else None
+
+
+def hidden_filter(name: str) -> str:
+    """Nova drops a filter that the user may not use, without a word, and lists everything."""
+    return f"Nova ignores the filter {name}: {policy_missing('os_compute_api:servers:allow_all_filters')}"
 
 
 def _unless_forbidden(read: Callable[[str], T | None], name: str) -> T | None:

@@ -39,6 +39,25 @@ class PartialAnswerError(ValueError):
     """Nova could not reach one of its cells and tells only the names of what lies there (2.69)."""
 
 
+class HiddenFieldError(ValueError):
+    """A field is missing that Nova shows only to whom a policy allows it; the message names the policy."""
+
+
+def policy_missing(rule: str) -> str:
+    """What a person has to do about a policy that hides something from us."""
+    return f"the operator's user lacks the policy {rule}"
+
+
+#: fields that a policy hides, by whom they are missed. Nova leaves the fields of a server out, and sets those of a
+#: migration to null (`_output` in nova/api/openstack/compute/migrations.py)
+_SERVER_HOST = "OS-EXT-SRV-ATTR:host"
+SERVER_ATTRIBUTES = "os_compute_api:os-extended-server-attributes"
+MIGRATION_HOSTS = "os_compute_api:os-migrations:index:host"
+ACTION_EVENTS = "os_compute_api:os-instance-actions:events"
+EVENT_DETAILS = "os_compute_api:os-instance-actions:events:details"
+PORT_TYPES = "get_port:binding:vnic_type"
+
+
 @dataclass(frozen=True, slots=True)
 class Resources:
     """What Placement tells of a compute host: its tree of resource providers as one."""
@@ -74,6 +93,8 @@ def server(raw: Json) -> Server:
     """One entry of `GET /servers/detail` or `GET /servers/{id}`. Raises `PartialAnswerError`."""
     if "name" not in raw or raw["status"] == "UNKNOWN":
         raise PartialAnswerError(f"Nova cannot reach the cell of server {raw['id']}")
+    if _SERVER_HOST not in raw and "OS-EXT-STS:vm_state" in raw:
+        raise HiddenFieldError(f"Nova hides on which host a server is: {policy_missing(SERVER_ATTRIBUTES)}")
     flavor = raw["flavor"]
     specs = flavor.get("extra_specs")
     image = raw.get("image")
@@ -122,6 +143,8 @@ def _reason(text: str | None) -> str | None:
 
 def migration(raw: Json) -> Migration:
     """One entry of `GET /os-migrations`."""
+    if raw["source_compute"] is None and raw["dest_compute"] is None and raw.get("source_node", "") is None:
+        raise HiddenFieldError(f"Nova hides the hosts of migrations: {policy_missing(MIGRATION_HOSTS)}")
     return Migration(
         raw["id"],
         raw["uuid"],
@@ -141,7 +164,7 @@ def migration(raw: Json) -> Migration:
 def action(raw: Json) -> InstanceAction:
     """One entry of `GET /servers/{id}/os-instance-actions`, or one of them alone with its events."""
     events = tuple(
-        ActionEvent(event["event"], event.get("result"), event.get("host"), _words(event.get("details")))
+        ActionEvent(event["event"], event.get("result"), event.get("host"), _details(event))
         for event in raw.get("events") or ()
     )
     return InstanceAction(
@@ -152,6 +175,21 @@ def action(raw: Json) -> InstanceAction:
         time(raw.get("start_time")),
         events,
     )
+
+
+def with_hidden_events(raw: Json) -> Json:
+    """One action alone: where a policy hides its steps, a step that says so, for whoever looks for a reason."""
+    if "events" in raw or raw.get("message") != "Error":
+        return raw
+    hidden = f"Nova hides what failed: {policy_missing(ACTION_EVENTS)}"
+    return {**raw, "events": [{"event": "hidden", "result": "Error", "details": hidden}]}
+
+
+def _details(event: Json) -> str | None:
+    """The reason of a failed step; where Nova hides it, by which policy."""
+    if "details" not in event and event.get("result") == "Error":
+        return f"Nova hides the reason: {policy_missing(EVENT_DETAILS)}"
+    return _words(event.get("details"))
 
 
 def progress(raw: Json) -> Progress:
@@ -255,6 +293,8 @@ def server_group(raw: Json) -> ServerGroup:
 
 def ports(raw: Json) -> list[tuple[str, str]]:
     """`GET /v2.0/ports` of Neutron: what each port is of, and its type."""
+    if raw["ports"] and not any("binding:vnic_type" in port for port in raw["ports"]):
+        raise HiddenFieldError(f"Neutron hides the types of ports: {policy_missing(PORT_TYPES)}")
     return [(port["device_id"], port.get("binding:vnic_type") or "normal") for port in raw["ports"]]
 
 

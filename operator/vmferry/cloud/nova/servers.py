@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from vmferry.cloud.model import OPEN_STATUSES, InstanceAction, Migration, Progress, Server, ServerGroup
 from vmferry.cloud.nova import parse
-from vmferry.cloud.nova.answers import CloudError, dotted, parsed, reads
+from vmferry.cloud.nova.answers import CellUnreachableError, CloudError, dotted, parsed, reads
 from vmferry.cloud.nova.http import Bounds, Http
 
 #: shows the zone that a server was asked for (2.96) and its image's properties (2.98)
@@ -36,8 +36,11 @@ class ServerReads(Http):
         for raw in self._server_pages(changed_since(changes_since)):
             if raw["status"] in parse.GONE:
                 gone.add(raw["id"])
-            else:
+                continue
+            try:
                 found[raw["id"]] = parsed(parse.server, raw)
+            except CellUnreachableError:
+                continue  # as in a list with a filter or a limit, where Nova leaves it out
         return [one for one in found.values() if one.id not in gone], gone
 
     @reads
@@ -92,7 +95,7 @@ class ServerReads(Http):
         if any(one.request_id == wanted for one in found):
             told = self._compute(f"{path}/{wanted}", route="/servers/{id}/os-instance-actions/{request}")
             if told is not None:
-                full = parsed(parse.action, told["instanceAction"])
+                full = parsed(parse.action, parse.with_hidden_events(told["instanceAction"]))
                 found = [full if one.request_id == wanted else one for one in found]
         return tuple(found)
 

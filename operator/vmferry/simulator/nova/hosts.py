@@ -51,6 +51,8 @@ def _controller_service(call: Call, number: int, name: str) -> dict[str, Any]:
 
 
 def _service_view(call: Call, host: Host) -> dict[str, Any]:
+    if host.unreachable:  # 2.69
+        return {"binary": "nova-compute", "host": host.name, "status": "UNKNOWN"}
     row = {
         "binary": "nova-compute",
         "host": host.name,
@@ -193,7 +195,7 @@ def _hypervisors_detail(call: Call) -> Reply:
 
 def _hypervisor_page(call: Call, *, detail: bool) -> Reply:
     call.only("hypervisor_hostname_pattern", "limit", "marker", "with_servers", since=53)
-    hosts = list(call.cloud.hosts.values())
+    hosts = [host for host in call.cloud.hosts.values() if not host.unreachable]
     pattern = call.query.get("hypervisor_hostname_pattern") if call.since(53) else None
     if pattern is not None:
         if "limit" in call.query or "marker" in call.query:

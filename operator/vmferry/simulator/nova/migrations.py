@@ -73,6 +73,7 @@ def _filtered(call: Call) -> list[Migration]:
     rows = cloud.migrations_of(query["instance_uuid"]) if "instance_uuid" in query else cloud.migrations.values()
     # Nova deletes the migrations of a deleted server with it.
     tests.append(lambda migration: cloud.servers[migration.server_id].deleted_at is None)
+    tests.append(lambda migration: not cloud.is_unreachable(cloud.servers[migration.server_id]))
     return [migration for migration in rows if all(test(migration) for test in tests)]
 
 

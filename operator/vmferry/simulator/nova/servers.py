@@ -126,6 +126,8 @@ def _filtered(call: Call) -> list[Server]:
             return []
         tests.append(lambda server: server.status in known)
     tests += _administrators_filters(call) + _everyones_filters(call)
+    # with a limit, a marker or a filter Nova leaves out the servers of a cell that it cannot reach
+    tests.append(lambda server: not cloud.is_unreachable(server))
     return [server for server in cloud.servers_newest_first() if all(test(server) for test in tests)]
 
 
@@ -196,6 +198,10 @@ def _instant(call: Call, name: str) -> float | None:
 
 def _show(call: Call) -> Reply:
     server = call.cloud.find_server(call.params["id"], call.caller)
+    if call.cloud.is_unreachable(server):  # 2.69
+        return Reply(
+            200, {"server": {"id": server.id, "tenant_id": server.project_id, "status": "UNKNOWN", "links": []}}
+        )
     return Reply(200, {"server": full(call, server, single=True)})
 
 
