@@ -65,12 +65,11 @@ def a_server_in_that_cell() -> LittleCloud:
 def test_a_server_of_that_cell_waits_and_says_why() -> None:
     life = Life(a_server_in_that_cell())
     life.run(seconds=120)
-    assert life.status.phase is Phase.BLOCKED and not life.cloud.migrations
+    assert life.status.phase == Phase.BLOCKED and not life.cloud.migrations
     ready = life.status.condition("Ready")
     assert ready is not None and ready.reason == "FactUnknown" and "cannot reach the cell of cmp1" in ready.message
     life.cloud.unreachable.clear()
-    life.run(seconds=120)
-    assert life.status.phase is Phase.SUCCEEDED
+    assert life.run(seconds=120).phase == Phase.SUCCEEDED
 
 
 def test_I4_a_server_that_no_list_has_shown_yet_is_not_taken_for_gone() -> None:
