@@ -34,6 +34,22 @@ def test_R9_R21_every_state_for_every_kind(state: str, kind: MigrationKind) -> N
     assert finding.remedy and finding.host == "host-a"
 
 
+@pytest.mark.parametrize("kind", MigrationKind)
+@pytest.mark.parametrize("power", [0, 1, 3, 4, 6, 7, 42])
+@pytest.mark.parametrize("state", ["active", "paused", "stopped", "error"])
+def test_R9_R21_what_the_hypervisor_says_of_the_guest(state: str, power: int, kind: MigrationKind) -> None:
+    finding = power_state.check(question(server(vm_state=state, power_state=power), kind, target=None))
+    fits = kind in FITS[state] and (kind is EVACUATE or (power in (1, 3) if kind is LIVE else power not in (1, 3)))
+    assert (finding.result is Result.PASSED) == fits, finding
+    if kind in FITS[state] and not fits:
+        assert finding.reason is Reason.STATE_NOT_MIGRATABLE and f"power_state {power}" in finding.message
+
+
+def test_R5_a_guest_that_is_off_behind_an_active_server_goes_cold_after_a_stop() -> None:
+    asked = server(power_state=4)
+    assert power_state.check(question(asked, COLD, target=None, stop_if_running=True)).result is Result.PASSED
+
+
 def test_I35_a_state_that_nobody_knows_is_refused() -> None:
     finding = power_state.check(question(server(vm_state="transmogrified"), target=None))
     assert finding.result is Result.FAILED and "transmogrified" in finding.message

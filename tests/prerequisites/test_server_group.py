@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,6 +42,8 @@ def ask(
 DB = member("db", "host-b")
 FAR = member("far", "host-c")
 NEAR = member("near", "host-a")
+LEFT_COLD = migration(FAR, type="migration", status="finished", source_host="host-b", target_host="host-c")
+FAR_RESIZED = replace(FAR, vm_state="resized", status="VERIFY_RESIZE")
 
 CASES: dict[str, Case] = {
     "a server in no group goes where it likes": passes(question(), "no server group"),
@@ -77,13 +80,22 @@ CASES: dict[str, Case] = {
     "apart: a member that left cold and may still be reverted counts where it was, as in Nova": fails(
         ask(
             "anti-affinity",
-            FAR,
-            records=(migration(FAR, type="migration", status="finished", source_host="host-b", target_host="host-c"),),
+            FAR_RESIZED,
+            records=(
+                migration(FAR_RESIZED, type="migration", status="finished", source_host="host-b", target_host="host-c"),
+            ),
         ),
         Reason.AFFINITY_CONFLICT,
         ("far",),
         (),
         "host-b",
+    ),
+    "apart: a record that nothing will come of does not": passes(
+        ask(
+            "anti-affinity",
+            FAR,
+            records=(migration(FAR, type="migration", status="finished", source_host="host-b", target_host="host-c"),),
+        )
     ),
     "apart: once it is confirmed it does not": passes(
         ask(

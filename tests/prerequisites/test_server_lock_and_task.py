@@ -95,6 +95,17 @@ TASK: dict[str, Case] = {
     "a resize that is being confirmed is a task, nothing to decide": fails(
         ask(WEB, COLD, resize("confirming")), Reason.TASK_IN_PROGRESS, ("resize", "confirming"), ("wait",)
     ),
+    "a record that waits for a confirmation which the idle server does not": passes(ask(WEB, LIVE, resize()), "idle"),
+    "Nova would confirm that record instead of a new cold migration's": fails(
+        ask(server(vm_state="stopped"), COLD, resize(uuid="m-old")),
+        Reason.LEFTOVER_RECORD,
+        ("m-old", "finished", "SHUTOFF"),
+        ("Live", "Nova's database"),
+        "host-a",
+    ),
+    "the same record while the server is busy is no leftover": fails(
+        ask(server(task_state="resize_finish"), LIVE, resize()), Reason.RESIZE_PENDING, ("confirmation",), ()
+    ),
     "an evacuation while another one is going on: Nova would not notice (I15)": fails(
         ask(WEB, EVACUATE, migration(WEB, type="evacuation", status="accepted")),
         Reason.TASK_IN_PROGRESS,
@@ -127,7 +138,8 @@ OPEN = ["accepted", "queued", "pre-migrating", "preparing", "running", "post-mig
     ("status", "kind", "type_"), list(product(OPEN, [LIVE, COLD], ["live-migration", "migration"]))
 )
 def test_I3_no_open_migration_is_overtaken(status: str, kind: MigrationKind, type_: str) -> None:
-    finding = server_task.check(ask(WEB, kind, migration(WEB, status=status, type=type_)))
+    of = RESIZED if status == "finished" else WEB
+    finding = server_task.check(ask(of, kind, migration(of, status=status, type=type_)))
     assert finding.result is Result.FAILED
 
 

@@ -143,7 +143,7 @@ class LittleCloud:
             "status": status,
             "vm_state": vm_state,
             "task_state": None,
-            "power_state": 1 if vm_state == "active" else 4,
+            "power_state": {"active": 1, "paused": 3}.get(vm_state, 4),
             "host": host,
             "availability_zone": "cluster1",
             "flavor": Flavor("m1.small", 1, 1024, 10),

@@ -486,6 +486,13 @@ def moment(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def nothing_to_confirm(migration: Migration, server: Server | None) -> bool:
+    """Whether nothing will ever come of a record that waits for its confirmation: its server is idle, and there is no
+    resize to confirm. Nova answers 409 to both confirming and reverting it, and has no call that ends it."""
+    waits = migration.stage is MigrationStage.FINISHED
+    return waits and server is not None and server.vm_state != "resized" and server.task_state is None
+
+
 @dataclass(frozen=True, slots=True)
 class ActionEvent:
     """One step of an instance action; `details` holds the reason of a failure (2.84)."""

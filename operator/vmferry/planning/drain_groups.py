@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage, ServerGroup, Snapshot
+from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage, ServerGroup, Snapshot, nothing_to_confirm
 from vmferry.prerequisites.frame import PlannedMove
 
 AFFINITY, ANTI_AFFINITY = "affinity", "anti-affinity"
@@ -73,7 +73,7 @@ def _places(member: str, snapshot: Snapshot, decided: dict[str, PlannedMove], po
     """
     server = snapshot.servers.get(member)
     here = {server.host} if server is not None and server.host else set()
-    records = [m for m in snapshot.migrations_by_server.get(member, ()) if m.open]
+    records = [m for m in snapshot.migrations_by_server.get(member, ()) if m.open and not nothing_to_confirm(m, server)]
     if policy not in HARD:
         going = {decided[member].target_host} if member in decided else set()
         return here | going | {m.target_host for m in records if m.target_host}

@@ -35,10 +35,15 @@ _REMEDY = {
 }
 
 
+#: what the hypervisor last said of the guest, as Nova's numbers (`nova/compute/power_state.py`)
+_GUEST = {0: "in no state", 1: "running", 3: "paused", 4: "shut down", 6: "crashed", 7: "suspended"}
+_RUNS = (1, 3)
+
+
 def check(question: Question) -> Finding:
     server, kind = question.server, question.kind
     if server.vm_state in _ALLOWED[kind]:
-        return passed(Name.POWER_STATE, f"{server.status} fits {kind}")
+        return _guest(question) or passed(Name.POWER_STATE, f"{server.status} fits {kind}")
     if kind is MigrationKind.COLD and server.vm_state == "active" and question.stop_if_running:
         return passed(Name.POWER_STATE, "ACTIVE: it will be stopped gracefully first and started afterwards")
     if server.vm_state == "error" and question.broken is not None:
@@ -65,6 +70,34 @@ def _broken_by_us(question: Question, broken: BrokenServer) -> Finding:
         f"the guest may still run: check it and reset the server's state as {RUNBOOK} describes",
         question.server.host,
     )
+
+
+def _guest(question: Question) -> Finding | None:
+    """What the hypervisor says of the guest, where that stands against the kind though Nova's state does not.
+
+    Nova's conductor live-migrates running and paused guests only (`_check_instance_is_active`). A cold migration powers
+    off whatever runs: a guest that runs behind a stopped server would be stopped without being asked (R5).
+    """
+    server, kind = question.server, question.kind
+    guest = f"{_GUEST.get(server.power_state, 'unknown')} (power_state {server.power_state})"
+    if kind is MigrationKind.LIVE and server.power_state not in _RUNS:
+        return failed(
+            Name.POWER_STATE,
+            Reason.STATE_NOT_MIGRATABLE,
+            f"the server is {server.status}, but its guest is {guest}; Nova live-migrates running and paused ones only",
+            f"start its guest (`openstack server reboot --hard {server.id}`), or stop it and ask for type Cold",
+            server.host,
+        )
+    if kind is MigrationKind.COLD and server.power_state in _RUNS:
+        return failed(
+            Name.POWER_STATE,
+            Reason.STATE_NOT_MIGRATABLE,
+            f"the server is {server.status}, but its guest is {guest}; a cold migration would power it off",
+            f"`openstack server start {server.id}`, then ask for type Live; or shut the guest down and wait until Nova "
+            "has seen it",
+            server.host,
+        )
+    return None
 
 
 def _remedy(question: Question, wanted: str) -> str:

@@ -14,7 +14,15 @@ Stricter than Nova: two members of one group are never in flight together.
 
 from __future__ import annotations
 
-from vmferry.cloud.model import CONTRADICTORY, NOVA_TYPE, Migration, MigrationKind, MigrationStage, ServerGroup
+from vmferry.cloud.model import (
+    CONTRADICTORY,
+    NOVA_TYPE,
+    Migration,
+    MigrationKind,
+    MigrationStage,
+    ServerGroup,
+    nothing_to_confirm,
+)
 from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Name, Reason
@@ -134,7 +142,9 @@ def _alive(question: Question, migration: Migration) -> bool:
 
 
 def _open(question: Question, server_id: str) -> list[Migration]:
-    return [m for m in question.snapshot.migrations_by_server.get(server_id, ()) if m.open]
+    snapshot = question.snapshot
+    server = snapshot.servers.get(server_id)
+    return [m for m in snapshot.migrations_by_server.get(server_id, ()) if m.open and not nothing_to_confirm(m, server)]
 
 
 def _title(question: Question, server_id: str) -> str:

@@ -5,7 +5,7 @@ Evacuation looks only for another evacuation: whatever the dead host was doing h
 
 from __future__ import annotations
 
-from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage
+from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, nothing_to_confirm
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import stuck
@@ -19,8 +19,18 @@ def _failed(reason: Reason, message: str, remedy: str, host: str | None) -> Find
 def check(question: Question) -> Finding:
     server = question.server
     records = question.snapshot.migrations_by_server.get(server.id, ())
-    other = next((m for m in records if m.open and _matters(m, question)), None)
+    other = next((m for m in records if m.open and _matters(m, question) and not nothing_to_confirm(m, server)), None)
     evacuate = question.kind is MigrationKind.EVACUATE
+    leftover = next((m for m in records if nothing_to_confirm(m, server)), None)
+    if leftover is not None and question.kind is MigrationKind.COLD:
+        # Nova confirms the first record it finds in this status (`migration_get_by_instance_and_status`)
+        return _failed(
+            Reason.LEFTOVER_RECORD,
+            f"{leftover.type} {leftover.uuid} of this server was never ended ({leftover.status}, but the server is "
+            f"{server.status}); Nova would confirm it instead of a new cold migration",
+            "ask for type Live; or set the status of that record to error in Nova's database, which has no call for it",
+            server.host,
+        )
     pending = server.vm_state == "resized" or (other is not None and other.stage is MigrationStage.FINISHED)
     found = stuck(
         server,

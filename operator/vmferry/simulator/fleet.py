@@ -162,6 +162,7 @@ class ServerEntry(_Counted):
     volume: str | None = Field(None, description="a volume's name, or `new`; then it boots from it")
     data_volumes: list[str] = []
     state: Literal["active", "stopped", "paused", "suspended", "error"] = "active"
+    power_state: int | None = Field(None, description="of its guest, where it is not what goes with its state")
     metadata: dict[str, str] = {}
     group: str | None = None
     zone: str | None = None
@@ -349,6 +350,8 @@ def add_server(cloud: Cloud, entry: ServerEntry, name: str, host_name: str | Non
         server.vm_state = entry.state
         power = {"stopped": SHUTDOWN, "paused": PAUSED, "suspended": SUSPENDED}
         server.power_state = power.get(entry.state, server.power_state)
+    if entry.power_state is not None:
+        server.power_state = entry.power_state
     if entry.locked:
         server.locked_by, server.locked_reason = "admin", entry.locked_reason
     return server

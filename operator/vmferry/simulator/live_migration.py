@@ -18,7 +18,20 @@ from vmferry.simulator.errors import (
     RefusalError,
 )
 from vmferry.simulator.guards import require_state, require_unlocked
-from vmferry.simulator.model import RUNNING, Caller, Copy, Host, InstanceAction, Migration, Server
+from vmferry.simulator.model import (
+    CRASHED,
+    NO_STATE,
+    PAUSED,
+    RUNNING,
+    SHUTDOWN,
+    SUSPENDED,
+    Caller,
+    Copy,
+    Host,
+    InstanceAction,
+    Migration,
+    Server,
+)
 from vmferry.simulator.scheduling import Wish, select
 
 _CHECK_DESTINATION = "compute_check_can_live_migrate_destination"
@@ -163,6 +176,12 @@ def _top_event(order: Order) -> str:
 
 
 def _find_destination(cloud: Cloud, server: Server, migration: Migration, order: Order, action: InstanceAction) -> Host:
+    if server.power_state not in (RUNNING, PAUSED):
+        state = {NO_STATE: "pending", SHUTDOWN: "shutdown", CRASHED: "crashed", SUSPENDED: "suspended"}
+        raise RefusalError(
+            f"Instance {server.id} in power_state {state.get(server.power_state, 'unknown')}. Cannot live migrate "
+            "while the instance is in this state."
+        )
     source = cloud.hosts[migration.source]
     _require_up(cloud, source)
     cloud.ledger.hand_over(server.id, migration.uuid)

@@ -12,7 +12,7 @@ from vmferry.simulator.clock import Event
 from vmferry.simulator.cpu import Cpu
 
 #: Nova's power states
-NO_STATE, RUNNING, PAUSED, SHUTDOWN, SUSPENDED = 0, 1, 3, 4, 7
+NO_STATE, RUNNING, PAUSED, SHUTDOWN, CRASHED, SUSPENDED = 0, 1, 3, 4, 6, 7
 
 #: `status` by (vm_state, task_state); the entry with None holds for every other task
 _STATUS: dict[str, dict[str | None, str]] = {
