@@ -109,9 +109,12 @@ class Drain(ControlPlane):
         do()
 
     def server(self, name: str, **change: Any) -> None:
+        guest = {"power_state": {"active": 1, "paused": 3}.get(change["vm_state"], 4)} if "vm_state" in change else {}
         self.people(
             f"{name}: " + ", ".join(f"{key} {value}" for key, value in change.items()),
-            lambda: self.cloud.servers.update({ident(name): replace(self.cloud.servers[ident(name)], **change)}),
+            lambda: self.cloud.servers.update(
+                {ident(name): replace(self.cloud.servers[ident(name)], **{**guest, **change})}
+            ),
         )
 
     def service(self, host: str, **change: Any) -> None:
