@@ -99,7 +99,8 @@ class Policy:
     #: an attempt's deadline where the resource names none: `timeout_base` + `timeout_per_gib` * GiB to copy
     timeout_base: timedelta = timedelta(minutes=10)
     timeout_per_gib: timedelta = timedelta(seconds=60)
-    #: how long a graceful stop may take before the request fails
+    #: how long a graceful stop may take before the request fails; and how long a server that was stopped for its move
+    #: may wait for it before it is started again
     stop_timeout: timedelta = timedelta(minutes=5)
     #: how often a blocked request is looked at again when nothing else wakes it
     recheck: timedelta = timedelta(seconds=30)
@@ -115,6 +116,8 @@ class Policy:
     #: finished resources are deleted after this long where they name no time themselves; None: never. What was applied
     #: stays (`reconcilers.declared`)
     ttl_after_finished: timedelta | None = None
+    #: a request that has not started this long after it was made ends as Expired; 0: it waits without an end
+    expire_after: timedelta = timedelta(hours=24)
     #: what the cloud does not tell of its hosts
     operating_systems: tuple[SystemOf, ...] = ()
     guest_cpu: tuple[GuestCPUOf, ...] = ()

@@ -53,6 +53,12 @@ FREE: dict[str, str | None] = {
     "a cold migration that waits for its confirmation copies nothing": ask(
         [record(n, "a", "b", type="migration", status="finished") for n in range(5)]
     ),
+    "Nova queues at another host": ask([record(1, "x", "y"), record(2, "x", "z", status="queued")]),
+    "those ahead of us at a host where Nova queues keep nothing of the total from us": ask(
+        [record(1, "x", "y", status="queued")],
+        ahead=[planned(n, "x", f"t{n}") for n in range(9)],
+        limits=Limits(9, 2, 3),
+    ),
     "a decided move that Nova shows already counts once": ask([record(1, "a", "b")], [planned(1, "a", "b")]),
     "those ahead of us from other hosts leave us our place": ask(ahead=[planned(1, "x", "y"), planned(2, "x", "y")]),
     "those ahead of us that a host holds back do not keep the total from us": ask(
@@ -92,7 +98,7 @@ WAITS: dict[str, tuple[str | None, str]] = {
         "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "a stranger's record without a target counts at its source": (
-        ask([record(1, "a", None, status="queued"), record(2, "a", None, status="queued")]),
+        ask([record(1, "a", None, status="accepted"), record(2, "a", None, status="accepted")]),
         "2 migrations leave a",
     ),
     "a status word that nobody knows counts as in flight (I35)": (
@@ -122,6 +128,10 @@ WAITS: dict[str, tuple[str | None, str]] = {
     "one that names the target keeps its place there, though it cannot leave yet": (
         ask([record(1, "x", "b"), record(2, "x", "c")], ahead=[planned(3, "x", "b")]),
         "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
+    ),
+    "Nova keeps one that leaves the source in its own queue, whosever it is, though our limit is higher": (
+        ask([record(1, "a", "x"), record(2, "a", "y", status="queued")], limits=Limits(9, 9, 9)),
+        "limited by Nova's max_concurrent_live_migrations: 1 live migrations from a are queued",
     ),
     "a limit of zero stops all": (ask(limits=Limits(per_source=0)), "limited by perSource 0 (policy.limits)"),
 }

@@ -100,7 +100,7 @@ def questions(draw: st.DrawFn) -> Question:
         ports=view.ports_of(asked.id),
         moves=tuple(others),
         stop_if_running=draw(st.booleans()),
-        attested=draw(st.booleans()),
+        attested="host-a" if draw(st.booleans()) else None,
         os_upgrade=draw(st.booleans()),
         in_maintenance=frozenset(draw(st.sets(HOST, max_size=2))),
     )

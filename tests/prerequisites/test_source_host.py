@@ -22,7 +22,7 @@ LIVE, COLD, EVACUATE = MigrationKind
 def ask(
     kind: MigrationKind,
     *,
-    attested: bool = False,
+    attested: str | None = None,
     policy: Policy | None = None,
     read_ago: timedelta = timedelta(),
     services_at: datetime | None = None,
@@ -42,16 +42,17 @@ def silent(seconds: float) -> dict[str, Any]:
     ("up", "is_silent", "forced_down", "attested"),
     [
         pytest.param(*row, id="up={} silent={} forced_down={} attested={}".format(*row))
-        for row in product([True, False], repeat=4)
+        for row in product([True, False], [True, False], [True, False], ["host-a", "host-b", None])
     ],
 )
-def test_I12_evacuate_needs_a_host_that_is_down_and_silent_and_attested(
-    up: bool, is_silent: bool, forced_down: bool, attested: bool
+def test_I12_I38_evacuate_needs_a_host_that_is_down_and_silent_and_attested_itself(
+    up: bool, is_silent: bool, forced_down: bool, attested: str | None
 ) -> None:
     last_seen = NOW - timedelta(seconds=300 if is_silent else 5)
     asked = ask(EVACUATE, attested=attested, up=up, forced_down=forced_down, last_seen=last_seen)
     finding = source_host.check(asked)
-    dead = not up and is_silent and (forced_down or attested)
+    proven = attested == "host-a" or (attested is None and forced_down)
+    dead = not up and is_silent and proven
     assert finding.result is (Result.PASSED if dead else Result.FAILED), finding
     if not dead:
         assert finding.reason is Reason.HOST_NOT_FAILED
@@ -66,15 +67,22 @@ RESPONDS = (Fact(True, "resource manager"),)
 SILENT = (Fact(False, "resource manager"),)
 
 CASES: dict[str, Case] = {
+    "what is attested of another host proves nothing of this one, even if it is marked down by force (I38)": fails(
+        ask(EVACUATE, attested="host-b", forced_down=True, **silent(600)),
+        Reason.HOST_NOT_FAILED,
+        ("attests that host-b is dead", "the server is on host-a"),
+        ("host-a is powered off", "another request"),
+        "host-a",
+    ),
     "dead for Nova, but the resource manager hears of it: never evacuated (I12)": fails(
-        ask(EVACUATE, attested=True, facts=facts(responding=RESPONDS), **silent(600)),
+        ask(EVACUATE, attested="host-a", facts=facts(responding=RESPONDS), **silent(600)),
         Reason.HOST_NOT_FAILED,
         ("host-a", "responds", "resource manager"),
         ("never evacuated",),
         "host-a",
     ),
     "dead for both witnesses": passes(
-        ask(EVACUATE, attested=True, facts=facts(responding=SILENT), **silent(600)), "failed"
+        ask(EVACUATE, attested="host-a", facts=facts(responding=SILENT), **silent(600)), "failed"
     ),
     "Live needs the source up (R10)": passes(ask(LIVE)),
     "Cold needs the source up (R10)": passes(ask(COLD)),
@@ -86,25 +94,25 @@ CASES: dict[str, Case] = {
         ask(COLD, **silent(300)), Reason.HOST_DOWN, ("host-a", "down", "Cold needs it up"), ("Evacuate",), "host-a"
     ),
     "nothing is evacuated from a host that is up (I12)": fails(
-        ask(EVACUATE, attested=True),
+        ask(EVACUATE, attested="host-a"),
         Reason.HOST_NOT_FAILED,
         ("host-a", "up", "only for a failed host"),
         ("Live or Cold",),
         "host-a",
     ),
     "a host forced down that still sends heartbeats is alive: Nova would evacuate from it (I12)": fails(
-        ask(EVACUATE, attested=True, forced_down=True, up=False, last_seen=NOW - timedelta(seconds=3)),
+        ask(EVACUATE, attested="host-a", forced_down=True, up=False, last_seen=NOW - timedelta(seconds=3)),
         Reason.HOST_NOT_FAILED,
         ("host-a", "by force", "less than 60 s ago", "alive"),
         ("silent for 60 s",),
         "host-a",
     ),
     "one second less than the time of silence is too little (I12)": fails(
-        ask(EVACUATE, attested=True, **silent(59)), Reason.HOST_NOT_FAILED, ("less than 60 s",), ("60 s",), "host-a"
+        ask(EVACUATE, attested="host-a", **silent(59)), Reason.HOST_NOT_FAILED, ("less than 60 s",), ("60 s",), "host-a"
     ),
-    "the time of silence is enough (I12)": passes(ask(EVACUATE, attested=True, **silent(60)), "silent for 60 s"),
+    "the time of silence is enough (I12)": passes(ask(EVACUATE, attested="host-a", **silent(60)), "silent for 60 s"),
     "a host is not silent for as long as nobody looks (I12, I13)": fails(
-        ask(EVACUATE, attested=True, forced_down=True, read_ago=timedelta(seconds=58), **silent(62)),
+        ask(EVACUATE, attested="host-a", forced_down=True, read_ago=timedelta(seconds=58), **silent(62)),
         Reason.HOST_NOT_FAILED,
         ("by force", "less than 60 s"),
         ("60 s",),
@@ -113,7 +121,7 @@ CASES: dict[str, Case] = {
     "a clock of ours that is an hour ahead makes no living host silent (I12)": fails(
         ask(
             EVACUATE,
-            attested=True,
+            attested="host-a",
             forced_down=True,
             services_at=NOW - timedelta(hours=1),
             **silent(3605),
@@ -124,16 +132,16 @@ CASES: dict[str, Case] = {
         "host-a",
     ),
     "a clock of ours that is behind keeps no dead host from being evacuated": passes(
-        ask(EVACUATE, attested=True, services_at=NOW + timedelta(hours=1), **silent(-3500)), "silent for 60 s"
+        ask(EVACUATE, attested="host-a", services_at=NOW + timedelta(hours=1), **silent(-3500)), "silent for 60 s"
     ),
     "the time of silence is policy (I12)": fails(
-        ask(EVACUATE, attested=True, policy=Policy(host_down_for=timedelta(minutes=10)), **silent(300)),
+        ask(EVACUATE, attested="host-a", policy=Policy(host_down_for=timedelta(minutes=10)), **silent(300)),
         Reason.HOST_NOT_FAILED,
         ("less than 600 s",),
         ("600 s",),
     ),
     "a heartbeat from the future is no silence (I12, I13)": fails(
-        ask(EVACUATE, attested=True, **silent(-3600)), Reason.HOST_NOT_FAILED, ("alive",), ("silent for 60 s",)
+        ask(EVACUATE, attested="host-a", **silent(-3600)), Reason.HOST_NOT_FAILED, ("alive",), ("silent for 60 s",)
     ),
     "silence alone proves nothing (I12)": fails(
         ask(EVACUATE, **silent(300)),
@@ -143,7 +151,7 @@ CASES: dict[str, Case] = {
         "host-a",
     ),
     "a host that never reported cannot be called dead (R19, I12)": cannot_tell(
-        ask(EVACUATE, attested=True, forced_down=True, up=False, last_seen=None),
+        ask(EVACUATE, attested="host-a", forced_down=True, up=False, last_seen=None),
         ("host-a", "last seen"),
         ("never reported",),
         "host-a",
@@ -155,7 +163,7 @@ CASES: dict[str, Case] = {
         ("unshelve",),
     ),
     "a host that the cloud does not list is unknown, never dead (R19, I4)": cannot_tell(
-        question(GONE, EVACUATE, snapshot([GONE]), target=None, attested=True),
+        question(GONE, EVACUATE, snapshot([GONE]), target=None, attested="host-a"),
         ("no compute service of host-z",),
         ("openstack compute service list",),
         "host-z",
@@ -170,5 +178,5 @@ def test_it_says(sentence: str) -> None:
 
 
 def test_R20_no_remedy_promises_that_fencing_shortens_the_silence() -> None:
-    finding = source_host.check(ask(EVACUATE, attested=True, **silent(10)))
+    finding = source_host.check(ask(EVACUATE, attested="host-a", **silent(10)))
     assert "fence" not in (finding.remedy or ""), "a fenced host must be silent for as long as any other"

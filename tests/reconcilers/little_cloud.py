@@ -83,6 +83,8 @@ class LittleCloud:
     lose_answers: int = 0
     #: how long the record of a migration stays invisible
     late_record: float = 0
+    #: how long a live migration waits in Nova's own queue before it runs
+    queued: float = 0
     never_ends: bool = False
     stopping_works: bool = True
     #: services that the shared view still shows as they were, by host; looks are fresh
@@ -374,6 +376,12 @@ class LittleCloud:
         self.servers[server.id] = replace(server, task_state=None, vm_state="error", status="ERROR")
 
     def _advance(self, record: Migration) -> None:
+        if record.type == "live-migration" and (waits := self.queued) and record.status in ("accepted", "queued"):
+            begun = datetime.fromisoformat(record.created_at) + timedelta(seconds=waits)
+            if self.now < begun:
+                self._set(record, status="queued")
+                return
+            self._due[record.uuid] = begun + timedelta(seconds=self.seconds)
         source = self.hosts.get(record.source_host or "")
         stuck = self.never_ends or (record.type != "evacuation" and source is not None and not source.service.up)
         if self.now < self._due[record.uuid] or stuck:

@@ -90,7 +90,6 @@ def test_it_starts(sentence: str) -> None:
 
 
 BLOCKED: dict[str, tuple[Callable[[], LittleCloud], dict[str, object], str, str]] = {
-    "an unknown server": (LittleCloud, {}, "ServerNotFound", "no server"),
     "an unknown name": (cloud, {"server": {"name": "nope", "project": "shop"}}, "ServerNotFound", "named nope"),
     "an unknown project": (cloud, {"server": {"name": "web-1", "project": "nope"}}, "ServerNotFound", "project nope"),
     "an unknown host": (cloud, {"target": {"host": "nope"}}, "HostNotFound", "no host nope"),
@@ -101,7 +100,6 @@ BLOCKED: dict[str, tuple[Callable[[], LittleCloud], dict[str, object], str, str]
         "StateNotMigratable",
         "SHUTOFF",
     ),
-    "Evacuate from a host that is up (I12)": (cloud, {"type": "Evacuate"}, "HostNotFailed", "is up"),
     "Auto on a silent host without a proof of death (I12)": (
         lambda: dead_source(cloud()),
         {},

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from tests.build import ident
-from tests.reconcilers.control_plane import POLICY
+from tests.reconcilers.control_plane import POLICY, Body
 from tests.reconcilers.drains import Drain, a_cloud, add, moves_of, where
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 from vmferry.policy import Limits
@@ -35,7 +35,7 @@ def test_a_server_that_is_deleted_while_its_move_waits_holds_up_nothing() -> Non
     d = queued_child()
     del d.cloud.servers[ident("web-1")]
     d.in_maintenance(seconds=120)
-    assert not d.migrations
+    assert not d.cloud.moved and all("completedAt" in body["status"] for body in d.migrations.values())
 
 
 def test_a_server_that_somebody_moves_away_while_its_move_waits_is_not_moved_again() -> None:
@@ -307,3 +307,52 @@ def test_the_records_of_maintenances_long_past_do_not_pile_up() -> None:
         d.apply("cmp1", enabled=False)
         d.released()
     assert {child.round for child in d.children("cmp1")} == {3, 4}
+
+
+def paused_once_its_server_is_off() -> tuple[Drain, Body]:
+    """The server of a drain's VMMigration was stopped for its move when somebody pauses that."""
+    cloud = a_cloud("web-1", seconds=10)
+    d = Drain(cloud)
+    d.apply("cmp1", running="ColdMigrate")
+    d.run(lambda: cloud.servers[ident("web-1")].vm_state == "stopped")
+    (body,) = d.migrations.values()
+    body["spec"]["paused"] = True
+    return d, body
+
+
+def test_a_move_that_is_paused_after_its_server_was_stopped_is_reported_in_both_objects_and_ends() -> None:
+    d, body = paused_once_its_server_is_off()
+    cloud = d.cloud
+    d.run(lambda: d.phase() == "Blocked", seconds=60)
+    (blocker,) = d.maintenance("cmp1").status.blockers
+    assert blocker.reason == "Paused" and "is started again" in blocker.message
+    assert blocker.remedy is not None and "spec.paused" in blocker.remedy
+    assert d.condition("cmp1", "Stalled") == ("True", "Paused")
+    assert body["status"]["phase"] == "Pending"
+    d.run(lambda: cloud.servers[ident("web-1")].vm_state == "active", seconds=POLICY.stop_timeout.total_seconds() + 60)
+    d.run(lambda: "completedAt" in body["status"], seconds=60)
+    stops = [line for line in d.log if "StopServer" in line]
+    d.rest(1200)
+    assert [line for line in d.log if "StopServer" in line] == stops, (
+        "a person paused it: the server is not stopped again"
+    )
+    (blocker,) = d.maintenance("cmp1").status.blockers
+    assert blocker.reason == "Conflict" and d.phase() == "Blocked" and cloud.moved == []
+
+
+def test_a_move_that_is_paused_after_its_server_was_stopped_holds_up_no_release() -> None:
+    d, _ = paused_once_its_server_is_off()
+    d.run(lambda: d.phase() == "Blocked", seconds=60)
+    d.apply("cmp1", enabled=False)
+    d.released(seconds=120)
+    assert d.cloud.servers[ident("web-1")].vm_state == "active" and not d.migrations
+
+
+def test_a_move_that_is_paused_before_it_began_is_a_blocker_and_goes_on_once_it_may() -> None:
+    d = queued_child()
+    (body,) = [one for one in d.migrations.values() if "startedAt" not in one.get("status", {})]
+    body["spec"]["paused"] = True
+    d.run(lambda: d.phase() == "Blocked", seconds=300)
+    assert d.condition("cmp1", "Stalled") == ("True", "Paused")
+    body["spec"]["paused"] = False
+    d.in_maintenance()

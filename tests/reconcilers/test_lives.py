@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from tests.reconcilers.little_cloud import SERVER, START, LittleCloud
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
+from vmferry.resources.base import format_time
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -102,6 +104,28 @@ def the_request_is_lost() -> Life:
     return Life(made, {"type": "Live"})
 
 
+def an_evacuation_of_a_host_that_is_up() -> Life:
+    return Life(cloud(), {"type": "Evacuate"})
+
+
+def a_locked_server_until_its_time_is_over() -> Life:
+    until = format_time(START + timedelta(minutes=5))
+    return Life(cloud(locked=True, locked_reason="payroll run"), {"type": "Live", "startBefore": until})
+
+
+def paused_after_the_server_was_stopped() -> Life:
+    life = Life(cloud(), {"type": "Cold", "stopIfRunning": True})
+    life.one_pass()
+    life.body["spec"]["paused"] = True
+    return life
+
+
+def in_novas_own_queue_for_longer_than_its_deadline() -> Life:
+    made = cloud()
+    made.queued = 60
+    return Life(made, {"type": "Live", "timeout": "20s"})
+
+
 LIVES: tuple[Callable[[], Life], ...] = (
     live_without_target,
     cold_of_a_powered_off_server,
@@ -116,6 +140,10 @@ LIVES: tuple[Callable[[], Life], ...] = (
     refused_by_the_cloud,
     the_answer_is_lost_but_nova_took_it,
     the_request_is_lost,
+    an_evacuation_of_a_host_that_is_up,
+    a_locked_server_until_its_time_is_over,
+    paused_after_the_server_was_stopped,
+    in_novas_own_queue_for_longer_than_its_deadline,
 )
 
 
@@ -151,6 +179,7 @@ EXPECTED_MOVES = {
     over_the_deadline_and_forced: 1,
     the_answer_is_lost_but_nova_took_it: 1,
     the_request_is_lost: 1,
+    in_novas_own_queue_for_longer_than_its_deadline: 1,
 }
 
 

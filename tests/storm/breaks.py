@@ -284,7 +284,9 @@ def evacuates_the_living(stack: ExitStack) -> None:
 
 def needs_no_proof(stack: ExitStack) -> None:
     """A host that is silent for long is dead: neither a mark nor a word of a person is asked for."""
-    checks(stack, lambda check: lambda question: check(replace(question, attested=True)), Name.SOURCE_HOST)
+    checks(
+        stack, lambda check: lambda question: check(replace(question, attested=question.server.host)), Name.SOURCE_HOST
+    )
 
 
 def needs_no_silence(stack: ExitStack) -> None:

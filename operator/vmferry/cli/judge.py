@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from vmferry.cli.verdict import Answer, Verdict
@@ -33,6 +34,8 @@ def judge(
 ) -> Verdict:
     """What a VMMigration with this request would find out about its server."""
     source = source_of(server, snapshot)
+    # whoever asks about an evacuation supposes that the host is dead
+    request = replace(request, attested=server.host)
     choice = request.kind(server, source)
     status = VMMigrationStatus(
         type=choice.kind,

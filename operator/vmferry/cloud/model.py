@@ -444,6 +444,15 @@ OPEN_STATUSES = tuple(
 )
 
 
+#: Nova has not begun to work on it: it waits for the conductor, for a slot of the source's nova-compute
+#: (`max_concurrent_live_migrations`), or for the target to prepare. An evacuation is `pre-migrating` while it is done
+_WAITING: Mapping[str, frozenset[str]] = {
+    "live-migration": frozenset({"accepted", "queued", "preparing", "pre-migrating"}),
+    "migration": frozenset({"accepted", "queued", "pre-migrating"}),
+    "evacuation": frozenset({"accepted", "queued"}),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Migration:
     """One record of `GET /os-migrations`."""
@@ -470,6 +479,11 @@ class Migration:
     @property
     def stage(self) -> MigrationStage:
         return MigrationStage.LEFTOVER if self.leftover else _STAGES.get(self.status, MigrationStage.UNKNOWN)
+
+    @property
+    def waits(self) -> bool:
+        """Nova has accepted it and has not begun to work on it."""
+        return self.status in _WAITING.get(self.type, ())
 
     @property
     def open(self) -> bool:

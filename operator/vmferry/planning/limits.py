@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
@@ -20,6 +20,13 @@ class Traffic:
     leaving: Counter[str]
     coming: Counter[str]
     total: int
+    #: by source: live migrations that Nova has accepted and keeps in its own queue, for others run there
+    queued: Counter[str] = field(default_factory=Counter)
+
+    def left_at(self, source: str, limits: Limits) -> int:
+        """How many more may leave a host. None while Nova queues there: it takes as many at once as its own
+        configuration allows, which no API tells."""
+        return 0 if self.queued[source] else limits.per_source - self.leaving[source]
 
 
 def traffic(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
@@ -48,7 +55,12 @@ def _count(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
     decided = {m.server_id: m.target_host for m in moves}
     pairs = [(m.source_host or "", m.target_host or decided.get(m.server_id, "")) for m in running]
     pairs += [(m.source_host, m.target_host) for m in moves if m.server_id not in known]
-    return Traffic(Counter(source for source, _ in pairs), Counter(target for _, target in pairs), len(pairs))
+    return Traffic(
+        Counter(source for source, _ in pairs),
+        Counter(target for _, target in pairs),
+        len(pairs),
+        Counter(m.source_host or "" for m in running if m.status == "queued"),
+    )
 
 
 class _LastLook:
@@ -99,6 +111,11 @@ def full(
     """
     now, ahead = in_flight or traffic(snapshot, moves), Ahead.of(ahead)
     leaving = now.leaving[source] + ahead.leaving(source)
+    if queued := now.queued[source]:
+        return (
+            f"limited by Nova's max_concurrent_live_migrations: {queued} live migrations from {source} are queued "
+            "there, for others run"
+        )
     if leaving >= limits.per_source:
         return f"{limited('perSource', limits.per_source)}: {leaving} migrations leave {source} or go first"
     first = next_up(ahead, now, limits)
@@ -132,7 +149,7 @@ def first_free(
 ) -> str | None:
     """The first of `targets` for which `full` would say None; None: it waits, whichever it takes."""
     now, ahead = traffic(snapshot, moves), Ahead.of(ahead)
-    if now.leaving[source] + ahead.leaving(source) >= limits.per_source:
+    if now.left_at(source, limits) <= ahead.leaving(source):
         return None
     first = next_up(ahead, now, limits)
     if now.total + len(first.moves) >= limits.total:
@@ -168,11 +185,11 @@ class _LastLine:
 def _next_up(line: Ahead, now: Traffic, limits: Limits) -> NextUp:
     found: list[PlannedMove] = []
     taken: Counter[str] = Counter()
-    leaving, coming, left = now.leaving, now.coming, limits.total - now.total
+    coming, left = now.coming, limits.total - now.total
     if left <= 0:
         return NextUp((), taken)
     # who is further back at the same source waits for those before it, whatever holds these up
-    room = {host: limits.per_source - leaving.get(host, 0) for host in line.sources}
+    room = {host: now.left_at(host, limits) for host in line.sources}
     # a host without room has none for those further back either
     shut: set[str] = set()
     for turn, move in line.first_of({host: most for host, most in room.items() if most > 0}):

@@ -22,6 +22,8 @@ class Request:
     target: str | None = None
     stop_if_running: bool = False
     os_upgrade: bool = False
+    #: Evacuate: the one host whose death the request attests (I38). No type attests a host by itself
+    attested: str | None = None
 
     def kind(self, server: Server, source: Host | None) -> Choice:
         """The kind in force for the server as it is now (R7)."""
@@ -57,7 +59,7 @@ class Request:
             moves=moves,
             ahead=ahead,
             stop_if_running=self.stop_if_running,
-            attested=self.type is MigrationType.EVACUATE,
+            attested=self.attested if self.type is MigrationType.EVACUATE else None,
             os_upgrade=self.os_upgrade,
             in_maintenance=in_maintenance,
             crossed=crossed or {},

@@ -83,8 +83,8 @@ class Question:
     ahead: Sequence[PlannedMove] = ()
     #: Cold: the request asks for a graceful stop first (R5)
     stop_if_running: bool = False
-    #: Evacuate was asked for by name, which attests that the host is dead (I12)
-    attested: bool = False
+    #: the host whose death the request attests, None: it attests none (I12, I38)
+    attested: str | None = None
     #: this move may cross to a newer version (R22)
     os_upgrade: bool = False
     #: hosts in, entering or queued for maintenance (I18)

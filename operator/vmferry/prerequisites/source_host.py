@@ -1,8 +1,8 @@
 """SourceHost (R10, I12): up for live and cold, failed for evacuate.
 
-A host counts as failed when its service is down, silent for `hostDownFor`, and its death is attested: by
-`type: Evacuate` in the request, or by `forced_down`, which whoever fenced it sets. A host that still sends
-heartbeats is alive whatever its flags say; Nova itself would evacuate from it.
+A host counts as failed when its service is down, silent for `hostDownFor`, and its death is attested: by a request of
+`type: Evacuate`, for the one host that it was made about (I38), or by `forced_down`, which whoever fenced it sets. A
+host that still sends heartbeats is alive whatever its flags say; Nova itself would evacuate from it.
 """
 
 from __future__ import annotations
@@ -46,12 +46,20 @@ def check(question: Question) -> Finding:
 
 def _failed_host(question: Question, source: Host) -> Finding:
     service = source.service
+    if question.attested not in (None, source.name):
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_NOT_FAILED,
+            f"the request attests that {question.attested} is dead, and the server is on {source.name}",
+            f"make certain that {source.name} is powered off, then create another request",
+            source.name,
+        )
     if service.up:
         return failed(
             Name.SOURCE_HOST,
             Reason.HOST_NOT_FAILED,
             f"the compute service of {source.name} is up; Evacuate is only for a failed host",
-            "ask for type Live or Cold",
+            "ask for type Live or Cold; if the host is dead all the same, wait until Nova shows its service as down",
             source.name,
         )
     if service.last_seen is None:
@@ -83,7 +91,7 @@ def _failed_host(question: Question, source: Host) -> Finding:
             "find out which of them is wrong; a host that may be alive is never evacuated",
             source.name,
         )
-    if not (question.attested or service.forced_down):
+    if not (question.attested == source.name or service.forced_down):
         return failed(
             Name.SOURCE_HOST,
             Reason.HOST_NOT_FAILED,

@@ -77,5 +77,9 @@ class Reason(StrEnum):
     CONFLICT = "Conflict"
     SERVER_NOT_FOUND = "ServerNotFound"
     HOST_NOT_FOUND = "HostNotFound"
+    #: the request did not start in time
+    EXPIRED = "Expired"
+    #: a person set `spec.paused`
+    PAUSED = "Paused"
     #: the target is the host that the server is on already
     SAME_HOST = "SameHost"

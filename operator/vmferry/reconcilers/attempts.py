@@ -19,7 +19,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.failures import failed_in_nova
 from vmferry.reconcilers.reasons import asked_as, nova_words
 from vmferry.reconcilers.scope import MigrationDecision, Scope
-from vmferry.resources.base import clip
+from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import Attempt, ProgressView
 from vmferry.resources.words import OnTimeout, Phase, StorageClass
 
@@ -73,8 +73,10 @@ def ended_by_others(attempt: Attempt) -> bool:
 
 
 def deadline(attempt: Attempt, server: Server | None, scope: Scope) -> datetime:
-    """When the attempt counts as stuck; by default it grows with the bytes to copy."""
-    return attempt.started_at + (scope.spec.timeout or default_timeout(attempt, server, scope))
+    """When the attempt counts as stuck; by default it grows with the bytes to copy. Nova's own queue does not count."""
+    return (attempt.running_since or attempt.started_at) + (
+        scope.spec.timeout or default_timeout(attempt, server, scope)
+    )
 
 
 def default_timeout(attempt: Attempt, server: Server | None, scope: Scope) -> timedelta:
@@ -125,6 +127,8 @@ def follow(scope: Scope) -> MigrationDecision | None:
             what = f"{attempt.type} migration {record.uuid} to {attempt.target_host}"
             scope.tell(EventReason.MIGRATION_STARTED, f"{what} is {record.status}{asked_as(attempt.request_id)}")
     attempt.state = clip(record.status, 64)
+    if attempt.running_since is None and not record.waits:
+        attempt.running_since = scope.now
     if record.target_host:
         attempt.target_host = record.target_host
         scope.status.target_host = record.target_host
@@ -226,8 +230,10 @@ def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDe
     live = attempt.type is MigrationKind.LIVE
     if live and scope.wish_is_unread:
         return scope.needs_deletion()
+    if record.waits and not (live and scope.withdrawn):
+        return _waits_for_nova(scope, attempt, record)
     due = deadline(attempt, scope.server, scope)
-    late = scope.now >= due
+    late = scope.now >= due and not record.waits
     if live and (scope.withdrawn or late):
         asked = attempt.stop_requested_at
         if asked is None or scope.now - asked >= _ASK_AGAIN:
@@ -272,6 +278,30 @@ def _announce_completion(scope: Scope, why: str) -> None:
     before = scope.conditions.get(READY)
     if before is None or before.reason != RUNS_TO_COMPLETION:
         scope.tell(EventReason.RUNS_TO_COMPLETION, f"the resource is being deleted, but {why}: it runs to completion")
+
+
+def _waits_for_nova(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+    """Nova has not begun: no deadline counts, nothing is aborted, and no target is at fault. What lasts is reported."""
+    since = f"since {format_time(attempt.started_at)}"
+    message = (
+        f"Nova has accepted the migration and has not started it: its record is {record.status}, asked for {since}"
+    )
+    if record.status == "queued":
+        message += (
+            f"; nova-compute on {attempt.source_host} runs other live migrations first (max_concurrent_live_migrations)"
+        )
+    reason = "Migrating"
+    if scope.deleting:
+        reason = RUNS_TO_COMPLETION
+        why = why_it_goes_on(scope) if attempt.type is MigrationKind.LIVE else "it cannot be aborted"
+        message += f"; the resource is being deleted, but {why}: it runs to completion"
+        _announce_completion(scope, why)
+    if scope.now - attempt.started_at >= scope.policy.stuck_after:
+        remedy = f"check nova-compute on {attempt.source_host} and nova-conductor; deleting this object aborts it"
+        scope.conditions.waiting_for_people("WaitingForNova", f"{message}; {remedy}")
+    else:
+        scope.conditions.progressing(reason, message)
+    return scope.decide(Phase.MIGRATING, requeue_after=_POLL * 5)
 
 
 def _stop(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from vmferry.cloud.model import MigrationKind
-from vmferry.prerequisites.words import Name, Result
+from vmferry.prerequisites.words import Name, Reason, Result
 from vmferry.reconcilers.conditions import READY, STALLED
 from vmferry.resources.base import GROUP, OwnerReference
 from vmferry.resources.vmmigration import VMMigration
@@ -87,6 +87,11 @@ class Child:
     def stalled(self) -> bool:
         """It was decided on, but it needs a person; blocked is what was not begun."""
         return self.hindrance is not None and self.phase is not Phase.BLOCKED
+
+    @property
+    def paused(self) -> bool:
+        """It waits for the person who paused it."""
+        return not self.over and self.reason == Reason.PAUSED
 
     @property
     def succeeded(self) -> bool:

@@ -79,6 +79,12 @@ class Conditions:
     def drop(self, *types: str) -> None:
         self._list[:] = [c for c in self._list if c.type not in types]
 
+    def add(self, message: str) -> None:
+        """One more sentence to what is reported of the state."""
+        for old in [c for c in self._list if c.type in (SUCCEEDED, READY, RECONCILING, STALLED)]:
+            status = {"True": True, "False": False}.get(old.status)
+            self.set(old.type, status, old.reason, f"{old.message}; {message}")
+
     def progressing(self, reason: str, message: str) -> None:
         """On its way: nobody has to do anything."""
         self.set(SUCCEEDED, None, reason, message)

@@ -32,6 +32,7 @@ class EventReason(StrEnum):
     FORCE_COMPLETE_NOT_DONE = "ForceCompleteNotDone"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
+    EXPIRED = "Expired"
     CANCELLED = "Cancelled"
 
     HOST_NOT_FOUND = "HostNotFound"
@@ -93,6 +94,7 @@ OF_MIGRATIONS: Mapping[EventReason, str] = {
     ),
     _E.SUCCEEDED: "The server is where it was to go, and as it was",
     _E.FAILED: "It is over without success",
+    _E.EXPIRED: "It did not start before its `startBefore`, or within `policy.expireAfter`; with what blocked it",
     _E.CANCELLED: "It had begun and was cancelled",
     _E.NO_PROGRESS: "Nothing has changed for policy.stuckAfter; the message says what it waits for",
     _E.WRITE_REFUSED: "Kubernetes refuses a write: rights, policy, quota, webhook or namespace; in its own words",

@@ -214,7 +214,9 @@ def _return_servers(scope: MaintenanceScope) -> Returning:
             if back.over:
                 lost += not back.succeeded
                 moves.append(move_of(scope, back, MoveState.RETURNED if back.succeeded else MoveState.FAILED))
-            elif back.phase is Phase.BLOCKED and scope.now - (back.created_at or scope.now) >= scope.policy.recheck:
+            elif (back.phase is Phase.BLOCKED or back.paused) and scope.now - (
+                back.created_at or scope.now
+            ) >= scope.policy.recheck:
                 lost += 1
                 busy -= 1
                 moves.append(move_of(scope, back, MoveState.FAILED, back.message))

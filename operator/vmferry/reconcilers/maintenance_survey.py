@@ -49,6 +49,9 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
             if child is not None:
                 scope.cancel([child])
             continue
+        if child is not None and child.paused and not child.deleting:
+            seen.blocked.append(Blocked(server, _paused(child), child))
+            continue
         if child is not None and child.phase is not Phase.BLOCKED:
             _note_child(seen, child, server)
             continue
@@ -146,6 +149,17 @@ def _note_child(seen: Survey, child: Child, server: Server) -> None:
         seen.moving.append((child, server))
     else:
         seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))
+
+
+def _paused(child: Child) -> Hindrance:
+    """Somebody has paused its VMMigration: it does not go on by itself."""
+    name = f"{child.namespace}/{child.name}"
+    return Hindrance(
+        Name.SERVER_TASK.value,
+        Reason.PAUSED,
+        f"its VMMigration {name} is paused: {child.message}",
+        f"set spec.paused of VMMigration {name} to false, or delete it to have another one created",
+    )
 
 
 def _stays(scope: MaintenanceScope, server: Server) -> bool:

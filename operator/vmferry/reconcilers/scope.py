@@ -12,7 +12,7 @@ from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.reconcilers.owners import Ownership, is_a_wish, ownership
 from vmferry.reconcilers.wrong_clock import set_right
-from vmferry.resources.base import clip
+from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 
@@ -44,11 +44,12 @@ class Scope:
 
     def _set_times_right(self) -> None:
         status, now = self.status, self.now
-        set_right(status, ("started_at", "completed_at"), now)
+        set_right(status, ("requested_at", "started_at", "completed_at"), now)
+        set_right(status.attestation, ("at",), now)
         set_right(status.progress, ("updated_at",), now)
-        set_right(status.graceful_stop, ("requested_at", "start_requested_at", "asked_at"), now)
+        set_right(status.graceful_stop, ("requested_at", "start_requested_at", "asked_at", "stopped_at"), now)
         if status.attempts:
-            times = ("started_at", "ended_at", "stop_requested_at", "confirm_requested_at")
+            times = ("started_at", "running_since", "ended_at", "stop_requested_at", "confirm_requested_at")
             set_right(status.attempts[-1], times, now)
 
     def _resolve(self, snapshot: Snapshot) -> str | None:
@@ -88,6 +89,17 @@ class Scope:
         """Somebody has deleted it to cancel it (I41); not so where another deletion takes it along."""
         deletion = self.world.deletion
         return self.deleting and deletion is not None and is_a_wish(self.obj, deletion)
+
+    @property
+    def seen_before(self) -> bool:
+        """Whether an earlier reconcile has written its status."""
+        return (self.obj.status.observed_generation or NOT_SEEN) > NOT_SEEN
+
+    @property
+    def owned_by_maintenance(self) -> bool:
+        """A HostMaintenance has made it, and decides how long it is wanted."""
+        owners = self.obj.metadata.owner_references
+        return any(owner.controller and owner.kind == "HostMaintenance" for owner in owners)
 
     @property
     def server(self) -> Server | None:

@@ -50,11 +50,13 @@ from vmferry.reconcilers.attempts import (
     stuck,
     succeeded,
 )
+from vmferry.reconcilers.attestation import attests_unseen, contradiction
 from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.children import MAINTENANCE
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.expiry import expired
 from vmferry.reconcilers.failures import refused
 from vmferry.reconcilers.owners import Ownership
 from vmferry.reconcilers.reasons import asked_as
@@ -62,7 +64,7 @@ from vmferry.reconcilers.refusals import FINALIZER, WRITE_REFUSED
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
 from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.verdicts import write_verdicts
-from vmferry.resources.base import clip
+from vmferry.resources.base import clip, format_duration, format_time
 from vmferry.resources.vmmigration import (
     MAX_ATTEMPTS,
     Attempt,
@@ -84,7 +86,7 @@ def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Migra
     for step in STEPS:
         decision = step(scope)
         if decision is not None:
-            return decision
+            return _not_off_for_good(scope, decision)
     raise AssertionError("the last step always decides")
 
 
@@ -113,6 +115,11 @@ def _finished(scope: Scope) -> MigrationDecision | None:
         return scope.decide(phase, requeue_after=max(ttl, scope.policy.recheck))
     left = done + ttl - scope.now
     return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
+
+
+def _expired(scope: Scope) -> MigrationDecision | None:
+    why = expired(scope)
+    return _conclude(scope, Phase.FAILED, Reason.EXPIRED, why) if why is not None else None
 
 
 def _stale_view(scope: Scope) -> MigrationDecision | None:
@@ -238,13 +245,18 @@ def _find_server(scope: Scope) -> MigrationDecision | None:
         if scope.started:
             scope.status.graceful_stop = None
             return _conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, "the server was deleted meanwhile")
-        return _not_found(scope, f"the cloud has no server {scope.server_id}")
+        # Nova never gives an id to another server, so it cannot appear later
+        return _conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, f"the cloud has no server {scope.server_id}")
     scope.see_server()
     scope.status.source_host = scope.server.host
     return None
 
 
 def _not_found(scope: Scope, message: str) -> MigrationDecision:
+    """A server of that name may still be created, so the request waits until it expires."""
+    if attests_unseen(scope) and not scope.spec.preflight_only:
+        message += ", so the request attests no host to be dead"
+        return _conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, message)
     _announce_block(scope, Reason.SERVER_NOT_FOUND, message)
     _forget_verdicts(scope)
     scope.conditions.waiting_for_people(Reason.SERVER_NOT_FOUND, message)
@@ -270,10 +282,31 @@ def _release_server(scope: Scope) -> MigrationDecision | None:
     return None
 
 
+def _attested(scope: Scope) -> MigrationDecision | None:
+    """An Evacuate is for the one host that it attests to be dead; what contradicts that ends it (I38)."""
+    found = contradiction(scope)
+    if not isinstance(found, str):
+        return found
+    message = f"{found}; once it is certain that the host is powered off, create another request"
+    if scope.status.attempts:
+        message = f"{_last_words(scope)}; {message}"
+    return _conclude(scope, Phase.FAILED, Reason.HOST_NOT_FAILED, message)
+
+
+def _giving_up(scope: Scope) -> MigrationDecision | None:
+    """The move could not start in time after the server was stopped for it: the server is started again."""
+    stop = scope.status.graceful_stop
+    if stop is None or stop.reason is None:
+        return None
+    return _conclude(scope, Phase.FAILED, stop.reason, stop.message or stop.reason)
+
+
 def _stopping(scope: Scope) -> MigrationDecision | None:
     """The graceful stop before a cold migration was asked for: wait for it, ask again if it got lost."""
     stop, server = scope.status.graceful_stop, scope.server
     assert server is not None
+    if stop is not None and server.vm_state == "stopped":
+        stop.stopped_at = stop.stopped_at or scope.now
     if stop is None or server.vm_state != "active" or _used(scope):
         return None
     waited = scope.now - stop.requested_at
@@ -404,7 +437,11 @@ def _preflight_only(scope: Scope) -> MigrationDecision | None:
 def _paused(scope: Scope) -> MigrationDecision | None:
     if not scope.spec.paused:
         return None
-    scope.conditions.progressing("Paused", "spec.paused is true: nothing new is started")
+    message = "spec.paused is true: nothing new is started"
+    if scope.status.graceful_stop is not None:
+        scope.conditions.waiting_for_people(Reason.PAUSED, message)
+    else:
+        scope.conditions.progressing(Reason.PAUSED, message)
     return scope.decide(Phase.PENDING, requeue_after=scope.policy.recheck)
 
 
@@ -530,6 +567,7 @@ def _start(scope: Scope) -> MigrationDecision:
 
 STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
     _finished,
+    _expired,
     _stale_view,
     _unread,
     follow,
@@ -539,6 +577,8 @@ STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
     _without_owner,
     _finalizer_refused,
     _find_server,
+    _attested,
+    _giving_up,
     _given_up,
     _starting_again,
     _stopping,
@@ -554,6 +594,40 @@ STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
 
 
 # ---- what the steps share
+
+#: reasons for which a move waits, and the reason for which it fails if that lasts while its server is off
+_WAITS = {
+    Reason.PAUSED: Reason.CONFLICT,
+    "Queued": TIMED_OUT,
+    "Retrying": Reason.CLOUD_REFUSED,
+}
+
+
+def _not_off_for_good(scope: Scope, decision: MigrationDecision) -> MigrationDecision:
+    """A server that was stopped for its move waits for it no longer than `stopTimeout`: then it is started again."""
+    stop, server, ready = scope.status.graceful_stop, scope.server, scope.conditions.get(c.READY)
+    waits = decision.status is scope.status and scope.status.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
+    if not waits or stop is None or stop.stopped_at is None or ready is None or ready.reason == "CloudViewStale":
+        return decision
+    if server is None or server.vm_state != "stopped" or scope.status.open_attempt is not None:
+        return decision
+    ends = [a.ended_at for a in scope.status.attempts if a.ended_at is not None]
+    since = max([stop.stopped_at, *ends])
+    due = since + scope.policy.stop_timeout
+    if scope.now < due:
+        scope.conditions.add(
+            f"the server is off for this move since {format_time(since)}; unless it starts before {format_time(due)}, "
+            "the server is started again and this request fails"
+        )
+        wait = min(decision.requeue_after or _POLL, max(due - scope.now, timedelta(seconds=1)))
+        return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=wait)
+    stop.reason = _WAITS.get(ready.reason, ready.reason)
+    stop.message = clip(
+        f"the move did not start within {format_duration(scope.policy.stop_timeout)} after the server was stopped for "
+        f"it: {ready.message}",
+        2048,
+    )
+    return _conclude(scope, Phase.FAILED, stop.reason, stop.message)
 
 
 def _used(scope: Scope) -> int:
@@ -575,11 +649,15 @@ def _last_words(scope: Scope) -> str:
 
 def _request(scope: Scope) -> Request:
     spec = scope.spec
+    kept = scope.status.attestation
+    # a preflight supposes that the host is dead
+    here = scope.server.host if scope.server is not None and spec.preflight_only else None
     return Request(
         type=spec.type,
         target=spec.target.host if spec.target else None,
         stop_if_running=spec.stop_if_running,
         os_upgrade=spec.os_upgrade,
+        attested=kept.host if kept is not None else here,
     )
 
 
@@ -677,11 +755,8 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
         scope.status.progress.percent = 100
         scope.status.progress.memory_remaining_bytes = scope.status.progress.disk_remaining_bytes = 0
     if phase is not Phase.CANCELLED or scope.started:
-        scope.tell(
-            _ENDS.get(phase, EventReason.FAILED),
-            message,
-            warning=not good,
-        )
+        reason_told = EventReason.EXPIRED if reason == Reason.EXPIRED else _ENDS.get(phase, EventReason.FAILED)
+        scope.tell(reason_told, message, warning=not good)
     return scope.decide(phase, requeue_after=_ttl(scope))
 
 
@@ -691,8 +766,7 @@ def _ttl(scope: Scope) -> timedelta | None:
     metadata = scope.obj.metadata
     if declared.owner_of(metadata) is not None:
         return None
-    owned = any(owner.controller and owner.kind == "HostMaintenance" for owner in metadata.owner_references)
-    stays = owned or declared.applied(metadata)
+    stays = scope.owned_by_maintenance or declared.applied(metadata)
     own = scope.spec.ttl_after_finished
     # 0s is a wish, too: at once
     return own if own is not None or stays else scope.policy.ttl_after_finished

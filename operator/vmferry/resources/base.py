@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel as pydantic_camel
 
 GROUP = "vmferry.dev"
@@ -75,6 +75,15 @@ ObservedGeneration = Annotated[
 ]
 
 Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
+
+
+def _with_a_zone(moment: datetime) -> datetime:
+    """The API server accepts a time without a zone; it is UTC."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+#: a time that a person writes
+Moment = Annotated[Time, AfterValidator(_with_a_zone)]
 
 
 def to_camel(name: str) -> str:

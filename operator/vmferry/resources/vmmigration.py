@@ -17,6 +17,7 @@ from vmferry.resources.base import (
     Duration,
     Metadata,
     Model,
+    Moment,
     ObservedGeneration,
     Time,
     to_camel,
@@ -109,6 +110,29 @@ class TargetRef(Model):
     ]
 
 
+class Attestation(Model):
+    """A person's word that a host is dead (I38)."""
+
+    host: Annotated[
+        HostName,
+        Field(
+            description="The host that is powered off: its name, as `openstack compute service list` shows it, or the "
+            "hypervisor's UUID. The server must be on it."
+        ),
+    ]
+    by: Annotated[str | None, Field(max_length=255, description="Who made certain of it.")] = None
+    at: Annotated[
+        Moment | None,
+        Field(
+            description="When. A host that has reported since then is not dead, and ends the request. Without it: when "
+            "this object was created. It must not lie in the future."
+        ),
+    ] = None
+    statement: Annotated[str | None, Field(max_length=1024, description="How, like: powered off through its BMC.")] = (
+        None
+    )
+
+
 class VMMigrationSpec(Model):
     """What is wanted. Immutable once the migration has started, save paused, priority and ttlAfterFinished."""
 
@@ -130,9 +154,10 @@ class VMMigrationSpec(Model):
         MigrationType,
         Field(
             description="Live keeps the server running; Cold needs it powered off; Evacuate rebuilds it from a "
-            "failed host, and asking for it by name attests that the host is dead; Auto is Evacuate "
-            "where the host's service is down, Cold where the server is powered off, and otherwise "
-            "Live."
+            "failed host, and asking for it by name attests that the host on which the server is at that moment is "
+            "dead: it ends as Failed when the server is on another host, or when that host's service is up; Auto is "
+            "Evacuate where the host's service is down and somebody has marked it as forced down, Cold where the "
+            "server is powered off, and otherwise Live."
         ),
     ] = MigrationType.AUTO
     target: Annotated[
@@ -142,11 +167,26 @@ class VMMigrationSpec(Model):
             "Without it the best eligible host is picked, and another one for each further attempt."
         ),
     ] = None
+    attestation: Annotated[
+        Attestation | None,
+        Field(
+            description="Type Evacuate: which host is dead, and who says so. Without it, it is the host on which the "
+            "operator finds the server when it first reconciles this object."
+        ),
+    ] = None
+    start_before: Annotated[
+        Moment | None,
+        Field(
+            description="Start no attempt after this time: if none has begun, this object ends as Failed with the "
+            "reason Expired. Without it, the operator's expireAfter counts from its creation."
+        ),
+    ] = None
     stop_if_running: Annotated[
         bool,
         Field(
             description="Type Cold: stop a running server gracefully first and start it afterwards, whatever came "
-            "of the move. One that does not stop within the operator's stopTimeout is not moved. "
+            "of the move. One that does not stop within the operator's stopTimeout is not moved, and one whose move "
+            "cannot start within that time after it has stopped is started again and not moved. "
             "Under Auto it does nothing: a running server is moved live."
         ),
     ] = False
@@ -171,7 +211,10 @@ class VMMigrationSpec(Model):
     ] = False
     paused: Annotated[
         bool,
-        Field(description="Start nothing new, neither a first nor a further attempt; what runs is seen to its end."),
+        Field(
+            description="Start nothing new, neither a first nor a further attempt; what runs is seen to its end. It "
+            "still expires, and a server that was stopped for it is started again after the operator's stopTimeout."
+        ),
     ] = False
     priority: Annotated[
         Priority,
@@ -311,6 +354,13 @@ class Attempt(Model):
         ),
     ] = None
     started_at: Annotated[Time, Field(description="When the intent was written, before Nova was asked.")]
+    running_since: Annotated[
+        Time | None,
+        Field(
+            description="When Nova was first seen working on it. Until then it waits in Nova's own queue, and its "
+            "deadline does not count."
+        ),
+    ] = None
     ended_at: Annotated[Time | None, Field(description="When the end was seen; absent while it is open.")] = None
     stop_requested_at: Annotated[
         Time | None, Field(description="When an abort or a forced completion was last asked for.")
@@ -348,6 +398,19 @@ class GracefulStop(Model):
         Time | None,
         Field(description="When the stop, or the start, was last asked for, or the cloud last seen to be at it."),
     ] = None
+    stopped_at: Annotated[Time | None, Field(description="When the server was first seen powered off for it.")] = None
+    reason: Annotated[
+        str | None,
+        Field(max_length=64, description="Set once the move is given up because it could not start in time: why."),
+    ] = None
+    message: Annotated[Message | None, Field(description="The same, for people.")] = None
+
+
+class AttestationView(Model):
+    """What an Evacuate attests: one host, and one moment."""
+
+    host: Annotated[str, Field(max_length=255, description="The only host from which this request evacuates.")]
+    at: Annotated[Time, Field(description="A host that has reported since then is not dead.")]
 
 
 class VMMigrationStatus(Model):
@@ -376,6 +439,10 @@ class VMMigrationStatus(Model):
             "shared."
         ),
     ] = None
+    attestation: Annotated[
+        AttestationView | None,
+        Field(description="Type Evacuate: the host whose death is attested. It does not follow the server."),
+    ] = None
     source_host: Annotated[str | None, Field(max_length=255, description="Where it is, or was.")] = None
     target_host: Annotated[str | None, Field(max_length=255, description="Where it goes, or went.")] = None
     prerequisites: Annotated[
@@ -400,6 +467,9 @@ class VMMigrationStatus(Model):
     attempts: Annotated[
         list[Attempt], Field(max_length=MAX_ATTEMPTS + 5, description="Every attempt, the oldest first.")
     ] = []
+    requested_at: Annotated[
+        Time | None, Field(description="From when expireAfter counts: its creation, or the end of preflightOnly.")
+    ] = None
     started_at: Annotated[
         Time | None, Field(description="When the first change was decided; from then on the spec is fixed.")
     ] = None
@@ -447,6 +517,11 @@ class VMMigration(Model):
                 rule(
                     "self.spec.onTimeout != 'ForceComplete' || self.spec.type in ['Live', 'Auto']",
                     "onTimeout: ForceComplete goes with type Live or Auto only",
+                ),
+                rule(
+                    "!has(self.spec.attestation) || self.spec.type == 'Evacuate'",
+                    "attestation goes with type Evacuate only",
+                    ".spec.attestation",
                 ),
                 *_immutable_once_started(),
             ]

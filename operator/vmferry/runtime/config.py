@@ -388,7 +388,12 @@ class Policy(_Section):
         told("What each GiB of memory and local disk to copy adds to timeoutBase."),
     ] = _DEFAULTS.timeout_per_gib
     stop_timeout: Annotated[
-        Span, told("How long a graceful stop, and the start after it, may take; then the migration has failed.")
+        Span,
+        told(
+            "How long a graceful stop, and the start after it, may take; then the migration has failed. And how long "
+            "a server that was stopped for its move may wait for it (paused, blocked, kill switch): then it is started "
+            "again, and the migration has failed."
+        ),
     ] = _DEFAULTS.stop_timeout
     recheck: Annotated[
         Span, told("How often what is blocked or paused is looked at again, if no change in the cloud wakes it.")
@@ -422,6 +427,14 @@ class Policy(_Section):
             "with it, and what was applied (kubectl apply, a pipeline) stays. Without it all stay."
         ),
     ] = _DEFAULTS.ttl_after_finished
+    expire_after: Annotated[
+        Span,
+        told(
+            "A VMMigration that has not started this long after its creation ends as Failed with the reason Expired, "
+            "also while it is paused or the kill switch is on; its startBefore takes precedence. Those of a "
+            "HostMaintenance do not expire. 0s: never."
+        ),
+    ] = _DEFAULTS.expire_after
     operating_systems: Annotated[
         list[OperatingSystems], told("Which operating system hosts run, where the cloud does not tell.")
     ] = []

@@ -37,6 +37,7 @@ _Handler = Callable[[web.Request, Cloud, Any], Reply]
 #: what a host's `knobs` may hold, and of what kind
 KNOBS: dict[str, tuple[type, ...]] = {
     "live_seconds": (int, float),
+    "live_seconds_per_gib": (int, float),
     "fail_live_at": (int, float),
     "never_converge": (bool,),
     "fail_pre_live": (bool, str),

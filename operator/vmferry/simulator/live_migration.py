@@ -364,6 +364,7 @@ def _start_copy(cloud: Cloud, server: Server, migration: Migration) -> None:
     fails_at = source.knobs.get("fail_live_at")
     stuck = bool(source.knobs.get("never_converge"))
     seconds = float(source.knobs.get("live_seconds", cloud.settings.durations.live_copy))
+    seconds += float(source.knobs.get("live_seconds_per_gib", 0)) * server.flavor.ram_mb / 1024
     ceiling = 0.9 if stuck else 1.0
     if fails_at is not None:
         ceiling = min(ceiling, float(fails_at))

@@ -12,7 +12,7 @@ from typing import Any
 from tests.build import NOW, ident
 from vmferry.cli.ferry.arguments import parser
 from vmferry.cli.ferry.commands import Ferry, Surroundings
-from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, FerryError, Kind, Kube, NotFoundError
+from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, ChangedError, FerryError, Kind, Kube, NotFoundError
 from vmferry.cli.verdict import ExitStatus
 from vmferry.resources.base import API_VERSION
 
@@ -56,7 +56,13 @@ def failed(reason: str, message: str = "it failed") -> list[Body]:
 
 
 def _object(kind: str, metadata: Body, spec: Body, status: Body | None) -> Body:
-    whole = {"uid": f"uid-{metadata['name']}", "generation": 1, "creationTimestamp": "2026-03-02T11:59:53Z", **metadata}
+    whole = {
+        "uid": f"uid-{metadata['name']}",
+        "generation": 1,
+        "resourceVersion": "7",
+        "creationTimestamp": "2026-03-02T11:59:53Z",
+        **metadata,
+    }
     body: Body = {"apiVersion": API_VERSION, "kind": kind, "metadata": whole, "spec": spec}
     if status is not None:
         body["status"] = {"observedGeneration": whole["generation"], **status}
@@ -105,6 +111,8 @@ class FakeKube:
         self.written: list[tuple[str, Any, bool]] = []
         #: what happens at the next looks: a status, an error, or None for nothing
         self.script: list[Body | FerryError | None] = []
+        #: what the operator writes right before a deletion that names a resourceVersion
+        self.changes: list[Body] = []
         self.error: FerryError | None = None
 
     def get(self, kind: Kind, namespace: str, name: str) -> Body:
@@ -153,10 +161,14 @@ class FakeKube:
         self._fail()
         self.written.append(("mark", body, dry_run))
 
-    def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
         self._fail()
+        key = (kind.KIND, namespace if kind.KIND == "VMMigration" else "", name)
+        if version is not None and self.changes:
+            self.bodies[key]["status"] = {**self.bodies[key]["status"], **self.changes.pop(0)}
+            raise ChangedError(f"cannot delete {name}: the ResourceVersion in the precondition does not match")
         self.written.append(("delete", name, False))
-        del self.bodies[kind.KIND, namespace if kind.KIND == "VMMigration" else "", name]
+        del self.bodies[key]
 
     def _fail(self) -> None:
         if self.error is not None:

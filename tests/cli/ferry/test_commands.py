@@ -75,7 +75,18 @@ MOVES: dict[str, tuple[str, dict[str, Any]]] = {
             "osUpgrade": True,
         },
     ),
-    "evacuate": ("evacuate web-1 --project shop", {"server": {"name": "web-1", "project": "shop"}, "type": "Evacuate"}),
+    "evacuate": (
+        "evacuate web-1 --project shop --from cmp1 --yes",
+        {
+            "server": {"name": "web-1", "project": "shop"},
+            "type": "Evacuate",
+            "attestation": {"host": "cmp1", "at": "2026-03-02T12:00:00Z"},
+        },
+    ),
+    "with a time": (
+        "live shop/web-1 --start-before 2026-12-01T07:00:00+01:00",
+        {"server": {"name": "web-1", "project": "shop"}, "type": "Live", "startBefore": "2026-12-01T06:00:00Z"},
+    ),
     "move": ("move shop/web-1", {"server": {"name": "web-1", "project": "shop"}, "type": "Auto"}),
 }
 
@@ -93,7 +104,14 @@ def test_a_move_becomes_a_migration(command: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["live shop/web-1", "cold shop/web-1", "drain cmp1 --reason x --return-vms", "release cmp1"],
+    [
+        "live shop/web-1",
+        "cold shop/web-1",
+        "evacuate shop/web-1",
+        "evacuate shop/web-1 --from cmp1",
+        "drain cmp1 --reason x --return-vms",
+        "release cmp1",
+    ],
 )
 def test_dry_run_client_prints_a_manifest_and_asks_no_cluster(line: str) -> None:
     run = Run(f"{line} --dry-run=client")
@@ -158,6 +176,8 @@ def test_it_gives_up_in_time_and_says_whether_anybody_was_there() -> None:
     kube.script = [HALF]
     slow = Run("live shop/web-1 --wait --wait-timeout 40s", kube)
     assert slow.status == 2 and "is not done in time: it goes on; it goes on in the cluster" in slow.error
+    for run in (silent, slow):
+        assert run.error.endswith(f"Withdraw it: kubectl ferry cancel web-1-live-x7k2p -n {NAMESPACE}")
 
 
 def test_a_cluster_that_stays_away_is_no_cluster() -> None:
@@ -186,8 +206,124 @@ def test_an_interruption_leaves_it_and_says_so() -> None:
     clock.interrupt_at = 3
     run = Run("live shop/web-1 --watch", clock=clock)
     assert run.status == ExitStatus.INTERRUPTED
-    assert run.error == f"VMMigration {NAMESPACE}/web-1-live-x7k2p stays as it is and goes on in the cluster"
+    assert run.error == (
+        f"VMMigration {NAMESPACE}/web-1-live-x7k2p stays as it is and goes on in the cluster. "
+        f"Withdraw it: kubectl ferry cancel web-1-live-x7k2p -n {NAMESPACE}"
+    )
     assert [verb for verb, _, _ in run.kube.written] == ["create"]
+
+
+HELD = {**LOCKED, "startedAt": "2026-03-02T12:00:00Z"}
+PREFLIGHT = {"phase": "Checked", "conditions": stalled("HostDown", "it is down")}
+
+#: the command, what the operator does, whether the request is withdrawn, what is printed of that
+WITHDRAWALS: dict[str, tuple[str, list[Any], bool, str]] = {
+    "a blocked request is withdrawn": ("live shop/web-1 --wait", [HALF, LOCKED], True, "The request was withdrawn"),
+    "one that cannot be judged is, too": ("live shop/web-1 --watch", [UNTOLD], True, "The request was withdrawn"),
+    "--keep keeps it, and says how to withdraw it": (
+        "live shop/web-1 --wait --keep",
+        [LOCKED],
+        False,
+        f"Withdraw it: kubectl ferry cancel web-1-live-x7k2p -n {NAMESPACE}",
+    ),
+    "what has begun is never withdrawn": (
+        "cold shop/web-1 --stop-if-running --wait",
+        [HELD],
+        False,
+        f"Withdraw it: kubectl ferry cancel web-1-cold-x7k2p -n {NAMESPACE}",
+    ),
+    "what has failed stays as the record of it": (
+        "live shop/web-1 --wait",
+        [{"conditions": failed("CloudRefused", "Nova says no")}],
+        False,
+        "Nova says no",
+    ),
+    "a drain stays, and says how to release the host": (
+        "drain cmp1 --wait",
+        [{**LOCKED, "blockers": [], "prerequisites": []}],
+        False,
+        "Withdraw it: kubectl ferry release cmp1",
+    ),
+    "a drain that only checks starts nothing later": (
+        "drain cmp1 --preflight-only --wait",
+        [PREFLIGHT],
+        False,
+        "HostDown",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", WITHDRAWALS)
+def test_I39_a_command_that_ends_blocked_leaves_nothing_armed(sentence: str) -> None:
+    line, script, withdrawn, words = WITHDRAWALS[sentence]
+    kube = FakeKube()
+    kube.script = [*script]
+    run = Run(line, kube)
+    assert run.status in (1, 2) and (not kube.bodies) == withdrawn
+    assert words in run.said
+    assert ("starts by itself as soon as" in run.said) == ("Withdraw it" in words)
+
+
+def test_I39_what_starts_in_the_moment_of_its_withdrawal_is_seen_to_its_end() -> None:
+    kube = FakeKube()
+    kube.script = [LOCKED, None, MOVED]
+    kube.changes = [{"phase": "Migrating", "conditions": under_way("Migrating"), "startedAt": "2026-03-02T12:00:00Z"}]
+    run = Run("live shop/web-1 --wait", kube)
+    assert run.status == 0 and "Succeeded: Live from cmp1 to cmp2" in run.said
+    assert [verb for verb, _, _ in kube.written] == ["create"], "it is not aborted"
+
+
+DEAD = {
+    "phase": "Succeeded",
+    "conditions": ready("PreflightPassed", "the server can go to cmp2"),
+    "sourceHost": "cmp1",
+    "prerequisites": [prerequisite("SourceHost", "Passed", host="cmp1")],
+}
+ALIVE = {
+    "phase": "Blocked",
+    "conditions": stalled("HostNotFailed", "cmp1 is up"),
+    "sourceHost": "cmp1",
+    "prerequisites": [prerequisite("SourceHost", reason="HostNotFailed", host="cmp1", remedy="ask for type Live")],
+}
+
+
+def test_I38_evacuate_names_the_host_and_asks() -> None:
+    asked: list[str] = []
+
+    def answer(yes: bool) -> Any:
+        return lambda question: [yes, asked.append(question)][0]  # type: ignore[func-returns-value]
+
+    kube = FakeKube()
+    kube.script = [DEAD]
+    refused = Run("evacuate shop/web-1", kube, ask=answer(False))
+    assert refused.status == 1 and "nothing was done" in refused.said and not kube.bodies
+    assert asked == ["cmp1 is dead: evacuate shop/web-1 from it? [y/N] "]
+    kube.script = [DEAD]
+    kube.written.clear()
+    agreed = Run("evacuate shop/web-1", kube, ask=answer(True))
+    (_, question, _), _, (_, made, _) = kube.written
+    assert agreed.status == 0 and question["spec"]["preflightOnly"] is True
+    assert made["spec"]["attestation"] == {"host": "cmp1", "at": "2026-03-02T12:00:01Z"}
+    assert list(kube.bodies) == [("VMMigration", NAMESPACE, made["metadata"]["name"])]
+
+
+@pytest.mark.parametrize("how", ["", " --yes"])
+def test_I38_evacuate_from_a_host_that_is_up_creates_nothing(how: str) -> None:
+    kube = FakeKube()
+    kube.script = [ALIVE]
+    run = Run(f"evacuate shop/web-1{how}", kube, ask=lambda question: pytest.fail("nobody need be asked"))
+    assert run.status == 1 and not kube.bodies
+    assert "SourceHost: HostNotFailed" in run.said and "nothing was created" in run.said
+    assert "starts by itself" not in run.said
+
+
+def test_I38_a_script_says_that_it_is_certain_and_may_name_the_host() -> None:
+    alone = Run("evacuate shop/web-1")
+    assert alone.status == 2 and "use --yes once the host is powered off for certain" in alone.error
+    assert not alone.kube.written
+    named = Run("evacuate shop/web-1 --from cmp1 --yes")
+    ((_, made, _),) = named.kube.written
+    assert named.status == 0 and made["spec"]["attestation"]["host"] == "cmp1"
 
 
 def test_data_is_alone_in_its_stream() -> None:

@@ -150,7 +150,8 @@ def test_why_of_a_refusal_says_what_where_expected_and_remedy() -> None:
             "    found     what was found of CPUModel",
             "    expected  a host that offers what the guest uses of its CPU",
             "",
-            "It is looked at again and again, and goes on by itself once nothing stands against it any more.",
+            "The request stays, and starts by itself as soon as nothing blocks it any more.",
+            "Withdraw it: kubectl ferry cancel web-1 -n migrations",
         ]
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from vmferry.cli.ferry.completion import SHELLS
@@ -42,8 +42,9 @@ MOVES: dict[str, tuple[MigrationType, str, str]] = {
     "evacuate": (
         MigrationType.EVACUATE,
         "rebuild a server of a dead host elsewhere",
-        "By asking for it you say that you made certain that the host is dead. It is still refused while the host's "
-        "compute service is up or was heard of lately, and where disks would be lost.\n",
+        "It names the host on which the server is, and asks whether that host is dead. Your answer is about that host "
+        "and this moment: the request fails if the server is on another host, or if the host reports again. It is "
+        "refused while the host's compute service is up or reported lately, and where disks would be lost.\n",
     ),
     "move": (MigrationType.AUTO, "move a server in the way that fits its state", ""),
 }
@@ -85,6 +86,19 @@ def parser() -> argparse.ArgumentParser:
         move.add_argument("--name", help="name of the VMMigration; else one is made up of the server's name")
         move.add_argument("--timeout", type=_duration, help="deadline of an attempt, like 30m")
         move.add_argument("--priority", type=_word(Priority), choices=_values(Priority), help="who goes first")
+        move.add_argument(
+            "--start-before", type=_moment, metavar="TIME", help="start nothing after it, like 2026-12-01T06:00:00Z"
+        )
+        move.add_argument(
+            "--keep",
+            action="store_true",
+            help="with --wait or --watch: leave a request that is blocked where it is; it starts by itself later",
+        )
+        if kind is MigrationType.EVACUATE:
+            move.add_argument("--from", dest="source", metavar="HOST", help="the dead host; else the operator is asked")
+            move.add_argument(
+                "-y", "--yes", action="store_true", help="do not ask: the host is powered off for certain"
+            )
 
     targets = add("targets", "say where a server may go, and why not elsewhere; move nothing", "", _output())
     _server(targets, stoppable=True, optional=True)
@@ -211,6 +225,16 @@ def _force(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--force-conflicts", action="store_true", help="take over fields that somebody else has written"
     )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time with its zone, like 2026-12-01T06:00:00Z")
+    return moment
 
 
 def _duration(text: str) -> timedelta:

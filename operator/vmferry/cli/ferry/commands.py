@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
-from functools import cached_property
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import TextIO
 
 from vmferry.cli.ferry import completion, frames, manifests, overview, pages
-from vmferry.cli.ferry.arguments import MOVES
+from vmferry.cli.ferry.arguments import MOVES, VERDICT_SECONDS
 from vmferry.cli.ferry.folding import fold
-from vmferry.cli.ferry.kube import Body, FerryError, Kind, Kube, NotFoundError, full_name
-from vmferry.cli.ferry.outcome import Object, cancelling, outcome, read
+from vmferry.cli.ferry.kube import Body, ChangedError, FerryError, Kind, Kube, NotFoundError, full_name
+from vmferry.cli.ferry.outcome import Object, Standing, cancelling, outcome, read
 from vmferry.cli.ferry.output import Output, printed, short
 from vmferry.cli.ferry.screen import Screen, columns_of
 from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
 from vmferry.cli.terminal import Paint, plain, wants_colour
 from vmferry.cli.verdict import ExitStatus
+from vmferry.prerequisites.words import Name, Result
 from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -79,12 +80,46 @@ class Ferry:
         wish = self._wish(kind, preflight_only=False)
         manifests.server_ref(wish.server, wish.project)  # what is wrong with it is said before any cluster is asked
         client = self._args.dry_run == "client"
+        if kind is MigrationType.EVACUATE:
+            attested = self._attest(wish)
+            if isinstance(attested, ExitStatus):
+                return attested
+            wish = replace(wish, attestation=attested)
         # as kubectl has it, a manifest names the namespace only if the command line does
         namespace = self._args.namespace if client else self.namespace
         body = manifests.migration(wish, name=self._args.name, namespace=namespace, suffix=self._around.suffix())
         if client:
             return self._print_manifest(body)
         return self._see_through(self.kube.create(body, dry_run=self._dry_run), VMMigration, "created")
+
+    def _attest(self, wish: manifests.Move) -> manifests.Attested | ExitStatus | None:
+        """Which host the person says is dead; None: a dry run that names none; an exit status: it ends here."""
+        args, around = self._args, self._around
+        host: str | None = args.source
+        if args.dry_run == "none":
+            if not args.yes and around.ask is None:
+                raise FerryError("no terminal for a confirmation: use --yes once the host is powered off for certain")
+            if host is None:
+                body = self._ask_the_operator(replace(wish, preflight_only=True))
+                obj = read(body)
+                assert isinstance(obj, VMMigration)
+                views = [view for view in obj.status.prerequisites if view.name == Name.SOURCE_HOST]
+                host = obj.status.source_host
+                if host is None or any(view.result is not Result.PASSED for view in views):
+                    self._write([body], lambda: [*pages.why(obj, self._paint, stays=False), "", "nothing was created"])
+                    return max(outcome(obj).standing.exit_status, ExitStatus.BLOCKED)
+            if not args.yes:
+                assert around.ask is not None
+                self._say(
+                    f"{wish.server} is on {host}. Two hosts that write to its disks destroy them: go on only if {host} "
+                    "is powered off for certain."
+                )
+                if not around.ask(f"{host} is dead: evacuate {wish.server} from it? [y/N] "):
+                    self._say("nothing was done")
+                    return ExitStatus.BLOCKED
+        if host is None:
+            return None
+        return manifests.Attested(host, around.now(), around.environment.get("USER") or None)
 
     def drain(self) -> ExitStatus:
         self._check_waiting()
@@ -238,6 +273,7 @@ class Ferry:
             os_upgrade=args.os_upgrade,
             preflight_only=preflight_only,
             class_=self._class,
+            start_before=getattr(args, "start_before", None),
         )
 
     def _ask_the_operator(self, wish: manifests.Move) -> Body:
@@ -246,7 +282,9 @@ class Ferry:
         body = manifests.migration(wish, name=f"{name}-{self._around.suffix()}", namespace=self.namespace, suffix="")
         made = self.kube.create(body)
         try:
-            return wait(lambda: self._again(made, VMMigration), made, self._waiting(screen=None))
+            limit = timedelta(seconds=VERDICT_SECONDS)
+            how = replace(self._waiting(screen=None), timeout=self._args.wait_timeout or limit)
+            return wait(lambda: self._again(made, VMMigration), made, how)
         finally:
             metadata = made["metadata"]
             try:
@@ -301,16 +339,40 @@ class Ferry:
             self._write([body], lambda: [f"{short(body)} {verb}{dry}"])
             return ExitStatus.ALL_OK
         self._say(f"{short(body)} {verb}")
-        self.left_behind = f"{full_name(kind.KIND, body['metadata'])} stays as it is and goes on in the cluster"
-        last = wait(lambda: self._again(body, kind), body, self._waiting(self._screen()))
+        stays = f"{full_name(kind.KIND, body['metadata'])} stays as it is and goes on in the cluster"
+        self.left_behind = stays + pages.withdrawal(read(body), before=". ")
+        last, withdrawn = self._wait_or_withdraw(body, kind)
         obj = read(last)
         found = outcome(obj)
-        good = found.standing.exit_status is ExitStatus.ALL_OK
-        self._write(
-            [last],
-            lambda: [pages.verdict_line(obj, found, self._paint)] if good else pages.why(obj, self._paint),
-        )
+        if found.standing.exit_status is ExitStatus.ALL_OK:
+            self._write([last], lambda: [pages.verdict_line(obj, found, self._paint)])
+            return found.standing.exit_status
+        page = pages.why(obj, self._paint, stays=not withdrawn)
+        if withdrawn:
+            page += [
+                "",
+                "The request was withdrawn: nothing of it has begun. With --keep it stays and starts by itself.",
+            ]
+        self._write([last], lambda: page)
         return found.standing.exit_status
+
+    def _wait_or_withdraw(self, body: Body, kind: Kind) -> tuple[Body, bool]:
+        """The object at its end; and whether it was a request that is blocked, and was withdrawn therefore."""
+        while True:
+            last = wait(partial(self._again, body, kind), body, self._waiting(self._screen()))
+            if kind is not VMMigration or self._args.keep or not _is_blocked(read(last)):
+                return last, False
+            metadata = last["metadata"]
+            try:
+                version = metadata["resourceVersion"]
+                self.kube.delete(kind, metadata["namespace"], metadata["name"], metadata["uid"], version)
+            except NotFoundError:
+                pass
+            except ChangedError:  # the operator may have started it in this moment
+                self._around.sleep(1.0)
+                body = self._again(body, kind)
+                continue
+            return last, True
 
     def _delete(self, body: Body, kind: Kind) -> ExitStatus:
         args, metadata = self._args, body["metadata"]
@@ -359,6 +421,12 @@ class Ferry:
             folded = fold(lines, columns_of(out)) if out.isatty() and not as_list else lines
             out.write("\n".join(folded) + "\n")
         out.flush()
+
+
+def _is_blocked(obj: Object) -> bool:
+    """A request that waits for somebody, and of which nothing was sent."""
+    blocked = outcome(obj).standing in (Standing.BLOCKED, Standing.CANNOT_TELL)
+    return blocked and isinstance(obj, VMMigration) and obj.status.started_at is None
 
 
 def _apart(parts: Iterable[list[str]]) -> list[str]:

@@ -93,9 +93,10 @@ class RealKube:
         except NotFoundError:
             self._send(what, self._core.create_namespaced_config_map, namespace, body, **written)
 
-    def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+    def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
         metadata = {"namespace": namespace, "name": name} if namespaced(kind) else {"name": name}
-        options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid=uid), propagation_policy="Background")
+        only = client.V1Preconditions(uid=uid, resource_version=version)
+        options = client.V1DeleteOptions(preconditions=only, propagation_policy="Background")
         self._call("delete", f"delete {full_name(kind.KIND, metadata)}", kind, namespace, name, body=options)
 
     def _call(self, verb: str, what: str, kind: Kind, namespace: str | None, *rest: Any, **options: Any) -> Body:

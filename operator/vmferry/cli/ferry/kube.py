@@ -39,6 +39,10 @@ class NoConnectionError(FerryError):
     """No answer, or none that counts: it may work a moment later."""
 
 
+class ChangedError(FerryError):
+    """The object is not of the resourceVersion that was named."""
+
+
 class Kube(Protocol):
     """The Kubernetes API; bodies are its JSON. Every method raises FerryError."""
 
@@ -59,8 +63,8 @@ class Kube(Protocol):
     def mark(self, body: Body, *, dry_run: bool = False) -> None:
         """Add the data to that ConfigMap, and create it if there is none."""
 
-    def delete(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """Only the object with that uid."""
+    def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
+        """Only the object with that uid, and only while it is of that resourceVersion: else ChangedError."""
 
 
 def namespaced(kind: Kind) -> bool:
@@ -102,6 +106,8 @@ def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
                 f"cannot {what}: {_owners(causes)}; change it there, or take it over with --force-conflicts",
                 _REFUSED,
             )
+        case 409 if "the ResourceVersion in the precondition" in words:
+            return ChangedError(f"cannot {what}: {words}", _REFUSED)
         case 400 | 409 | 422:
             return FerryError(f"cannot {what}: {words}", _REFUSED)
         case 429 | 500 | 502 | 503 | 504:

@@ -30,6 +30,15 @@ _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-
 
 
 @dataclass(frozen=True, slots=True)
+class Attested:
+    """Whose word it is that a host is dead, and since when."""
+
+    host: str
+    at: datetime
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """What a VMMigration shall say; None is what its default says."""
 
@@ -44,6 +53,8 @@ class Move:
     preflight_only: bool = False
     #: which operator it is for
     class_: str | None = None
+    start_before: datetime | None = None
+    attestation: Attested | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,11 @@ def migration(wish: Move, *, name: str | None, namespace: str | None, suffix: st
         spec["priority"] = str(wish.priority)
     if wish.os_upgrade:
         spec["osUpgrade"] = True
+    if wish.start_before is not None:
+        spec["startBefore"] = format_time(wish.start_before)
+    if wish.attestation is not None:
+        by = {"by": wish.attestation.by} if wish.attestation.by else {}
+        spec["attestation"] = {"host": wish.attestation.host, **by, "at": format_time(wish.attestation.at)}
     metadata: Body = {"name": name or migration_name(ref, wish.type, suffix)}
     if wish.class_ is not None:
         metadata["labels"] = {CLASS: wish.class_}

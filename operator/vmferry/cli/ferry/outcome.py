@@ -82,7 +82,8 @@ def _standing(obj: Object, ready: Condition) -> Standing:
         return Standing.DONE
     succeeded = obj.status.condition(c.SUCCEEDED)
     if succeeded is not None and succeeded.status == "False":
-        return Standing.FAILED
+        begun = isinstance(obj, VMMigration) and obj.status.started_at is not None
+        return Standing.CANNOT_TELL if ready.reason in _NOT_FOUND and not begun else Standing.FAILED
     stalled = obj.status.condition(c.STALLED)
     if stalled is None or stalled.status != "True":
         return Standing.UNDER_WAY

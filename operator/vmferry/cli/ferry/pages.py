@@ -53,8 +53,18 @@ def verdict_line(obj: Object, found: Outcome, paint: Paint) -> str:
     return f"{title(obj)}: {paint(plain(word), COLOURS[found.standing])}: {plain(found.message)}"
 
 
-def why(obj: Object, paint: Paint) -> list[str]:
-    """The refusal as a page: what, where, found, expected, remedy."""
+def withdrawal(obj: Object, before: str = "") -> str:
+    """How to take a request back, after `before`; empty for one that only checks, of which nothing starts."""
+    if obj.spec.preflight_only:
+        return ""
+    name = plain(obj.metadata.name)
+    if isinstance(obj, HostMaintenance):
+        return f"{before}Withdraw it: kubectl ferry release {name}"
+    return f"{before}Withdraw it: kubectl ferry cancel {name} -n {plain(obj.metadata.namespace)}"
+
+
+def why(obj: Object, paint: Paint, *, stays: bool = True) -> list[str]:
+    """The refusal as a page: what, where, found, expected, remedy; and if the object stays, what becomes of it."""
     found = outcome(obj)
     head = [verdict_line(obj, found, paint), *_facts(obj)]
     leftovers = _leftovers(obj)
@@ -71,9 +81,14 @@ def why(obj: Object, paint: Paint) -> list[str]:
     if isinstance(obj, VMMigration) and obj.status.ineligible_targets:
         where = plain(f"{obj.metadata.name} -n {obj.metadata.namespace}")
         hosts = ["", f"the hosts: kubectl ferry targets --migration {where}"]
-    hint = ["", "It is looked at again and again, and goes on by itself once nothing stands against it any more."]
-    finished = found.standing in (Standing.DONE, Standing.FAILED)
-    return [*head, *_numbered(points, paint), *hosts, *leftovers, *(hint if not finished else [])]
+    return [*head, *_numbered(points, paint), *hosts, *leftovers, *(_stays(obj, found) if stays else [])]
+
+
+def _stays(obj: Object, found: Outcome) -> list[str]:
+    over = isinstance(obj, VMMigration) and obj.status.completed_at is not None
+    if over or found.standing in (Standing.DONE, Standing.FAILED) or obj.spec.preflight_only:
+        return []
+    return ["", "The request stays, and starts by itself as soon as nothing blocks it any more.", withdrawal(obj)]
 
 
 def _leftovers(obj: Object) -> list[str]:

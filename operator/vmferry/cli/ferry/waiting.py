@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from vmferry.cli.ferry import frames
 from vmferry.cli.ferry.kube import Body, FerryError, NoConnectionError, NotFoundError
 from vmferry.cli.ferry.outcome import Object, Standing, outcome, read
-from vmferry.cli.ferry.pages import title
+from vmferry.cli.ferry.pages import title, withdrawal
 from vmferry.cli.ferry.screen import Screen
 from vmferry.cli.verdict import ExitStatus
 
@@ -96,6 +96,8 @@ def wait_until_gone(get: Callable[[], Body], first: Body, how: Waiting) -> None:
 
 
 def _in_vain(obj: Object, standing: Standing) -> str:
+    stays = withdrawal(obj, before=". ")
     if standing is Standing.UNSEEN:
-        return f"{title(obj)}: the operator has not looked at it in time: is it running?"
-    return f"{title(obj)} is not done in time: {outcome(obj).message or obj.status.phase}; it goes on in the cluster"
+        return f"{title(obj)}: the operator has not looked at it in time: is it running?{stays}"
+    why = outcome(obj).message or obj.status.phase
+    return f"{title(obj)} is not done in time: {why}; it goes on in the cluster{stays}"

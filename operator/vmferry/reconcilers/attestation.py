@@ -1,0 +1,129 @@
+"""`type: Evacuate` attests that one host is dead, at one moment (I12, I38).
+
+The host is the one that the spec names, or else the one on which the server is when the operator first reconciles the
+request. It is kept in the status and does not follow the server. Whatever contradicts the attestation ends the request:
+a server that is elsewhere, or a host that is alive, or that was alive after that moment. So no request ever waits for a
+host to die.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from vmferry.cloud.model import Detail, Host
+from vmferry.reconcilers.scope import MigrationDecision, Scope
+from vmferry.reconcilers.wrong_clock import TOLERANCE, is_ahead
+from vmferry.resources.base import clip, format_time
+from vmferry.resources.vmmigration import AttestationView
+from vmferry.resources.words import MigrationType
+
+#: a request that is first reconciled later than this after its creation may have been made about another host
+_AT_ONCE = timedelta(seconds=60)
+#: Nova's names of the actions after which a server may be on another host
+_RELOCATES = frozenset({"create", "evacuate", "live-migration", "migrate", "resize", "revertResize", "unshelve"})
+
+
+def attests_unseen(scope: Scope) -> bool:
+    """An Evacuate that names no host and has none in its status: all that it attests is where its server is now."""
+    spec = scope.spec
+    return spec.type is MigrationType.EVACUATE and spec.attestation is None and scope.status.attestation is None
+
+
+def contradiction(scope: Scope) -> MigrationDecision | str | None:
+    """What contradicts the attestation, None: nothing does; or a decision that reads what has to be known first.
+
+    Keeps the attestation in the status. A preflight attests nothing for later.
+    """
+    if scope.spec.type is not MigrationType.EVACUATE or scope.spec.preflight_only:
+        scope.status.attestation = None
+        return None
+    server = scope.server
+    assert server is not None
+    problem = _keep(scope)
+    if problem is not None:
+        return problem
+    kept = scope.status.attestation
+    assert kept is not None
+    if server.host != kept.host:
+        where = f"on {server.host}" if server.host else "on no host"
+        return f"the request attests that {kept.host} is dead, and the server is {where}"
+    return _alive(scope.source, kept) if scope.source is not None else None
+
+
+def _keep(scope: Scope) -> MigrationDecision | str | None:
+    """The attestation into the status, once; a text says why there is none."""
+    named, kept = scope.spec.attestation, scope.status.attestation
+    if named is not None:
+        if named.at is not None and is_ahead(named.at, scope.now):
+            return f"spec.attestation.at lies in the future: {format_time(named.at)}"
+        found = scope.snapshot.find_host(named.host)
+        name = found.name if found else clip(named.host, 255)
+        moment = named.at or (kept.at if kept is not None and kept.host == name else _moment(scope))
+        scope.status.attestation = AttestationView(host=name, at=moment)
+        return None
+    if kept is not None:
+        return None
+    server = scope.server
+    assert server is not None
+    if server.host is None:
+        return "the server is on no host, so the request attests no host to be dead"
+    late = _seen_too_late(scope, server.host)
+    if late is None:
+        scope.status.attestation = AttestationView(host=clip(server.host, 255), at=_moment(scope))
+    return late
+
+
+def _moment(scope: Scope) -> datetime:
+    """When the attestation was made: with the object; of one that became an Evacuate later, now."""
+    created = scope.obj.metadata.creation_timestamp
+    return min(created, scope.now) if created is not None and not scope.seen_before else scope.now
+
+
+def _seen_too_late(scope: Scope, host: str) -> MigrationDecision | str | None:
+    """Whether the server may have been on another host when the request was made."""
+    if scope.seen_before:
+        before = scope.obj.status.source_host
+        return f"the server was on {before} when it was last checked, and is on {host}" if before != host else None
+    created = scope.obj.metadata.creation_timestamp
+    if created is None or scope.now - created <= _AT_ONCE:
+        return None
+    detail = scope.world.detail
+    if detail is None or detail.actions is None or not scope.has_fresh_detail():
+        return scope.needs(actions=True)
+    if not _may_have_moved(detail, created - TOLERANCE):
+        return None
+    return (
+        f"the request was made at {format_time(created)} and is first reconciled now; the server may have been on "
+        "another host then"
+    )
+
+
+def _may_have_moved(detail: Detail, since: datetime) -> bool:
+    acted = any(
+        action.action in _RELOCATES and (action.started_at is None or action.started_at >= since)
+        for action in detail.actions or ()
+    )
+    return acted or any(_touched(m.updated_at or m.created_at, since) for m in detail.migrations)
+
+
+def _touched(text: str, since: datetime) -> bool:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return True
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) >= since
+
+
+def _alive(host: Host, kept: AttestationView) -> str | None:
+    service = host.service
+    if service.up:
+        return f"{host.name} is not dead: its compute service is up"
+    witness = next((fact for fact in host.facts.responding if fact.value), None)
+    if witness is not None:
+        return f"{host.name} may not be dead: it responds, according to {witness.origin}"
+    if service.last_seen is not None and service.last_seen - kept.at > TOLERANCE:
+        return (
+            f"{host.name} was attested dead at {format_time(kept.at)}, and its compute service reported after that, at "
+            f"{format_time(service.last_seen)}"
+        )
+    return None
