@@ -73,6 +73,10 @@ pictures: setup ## docs/pictures: kubectl ferry in a real terminal, at work
 dist: setup ## all that a release hands out, in dist/: wheel, source, chart, install.yaml, plug-in, bill of materials, checksums
 	@$(PY) -u -m release.dist
 
+.PHONY: image
+image: setup ## build the Dockerfile without Docker, run the image as the chart does, report its size; needs root
+	@$(PY) -u -m testbed.image
+
 .PHONY: audit
 audit: setup ## what the project depends on: pins, licences, imports and, where it is told, known vulnerabilities
 	@$(PY) -u -m release.audit

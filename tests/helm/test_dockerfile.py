@@ -33,10 +33,17 @@ def test_what_builds_stays_out_of_the_image() -> None:
 
 
 def test_both_stages_have_the_same_pinned_python() -> None:
-    bases = {rest.split()[0] for rest in of("FROM")}
-    assert len(bases) == 1
-    (base,) = bases
-    assert re.fullmatch(r"python:3\.11[\w.-]*(@sha256:[0-9a-f]{64})?", base)
+    """Both are arguments, so that a base can be named by its digest; left alone they are one and the same."""
+    assert [rest.split()[0] for rest in of("FROM")] == ["${BUILDER}", "${BASE}"]
+    arguments = dict(rest.split("=", 1) for rest in of("ARG"))
+    assert arguments.keys() == {"BASE", "BUILDER"} and arguments["BUILDER"] == "${BASE}"
+    assert re.fullmatch(r"python:3\.11[\w.-]*(@sha256:[0-9a-f]{64})?", arguments["BASE"])
+
+
+def test_what_production_does_not_need_is_left_out() -> None:
+    (stripping,) = [run for run in of("RUN") if "rm -r" in run]
+    assert "vmferry/simulator" in stripping and "--without-pip" in stripping
+    assert "MALLOC_ARENA_MAX=2" in " ".join(rest for word, rest in LAST if word == "ENV")
 
 
 def test_it_runs_as_the_user_of_the_chart_and_not_as_root() -> None:
@@ -57,7 +64,7 @@ def test_everything_is_pinned_by_hashes_and_nothing_else_is_fetched() -> None:
 
 
 def test_no_secret_gets_in() -> None:
-    assert not of("ADD") and not of("ARG")
+    assert not of("ADD") and {rest.partition("=")[0] for rest in of("ARG")} == {"BASE", "BUILDER"}
     assert not re.search(r"(?i)password|secret|token|clouds\.yaml", "\n".join(of("ENV") + of("RUN") + of("COPY")))
     copied = {name for rest in of("COPY") if "--from" not in rest for name in rest.split()[:-1]}
     ignore = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
