@@ -30,8 +30,11 @@ BASES: dict[str, tuple[str, ...]] = {
     "builder": ("--variant=minbase", "--include=python3,python3-venv,python3-pip,ca-certificates", *_MANUALS),
     "base": ("--variant=essential", "--include=python3,ca-certificates", *_MANUALS),
 }
-#: as the official image: `python`, and a pip that may be used
-_HOOK = 'ln -s python3 "$1/usr/bin/python"; rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED'
+#: as the official image: `python`, and a pip that may be used; no Perl beyond the base
+_HOOK = (
+    'ln -s python3 "$1/usr/bin/python"; rm -rf "$1"/usr/lib/python3*/EXTERNALLY-MANAGED "$1"/usr/share/perl '
+    '"$1"/usr/lib/*-linux-gnu/perl "$1"/usr/lib/*-linux-gnu/libperl.so* "$1"/usr/lib/*-linux-gnu/gconv'
+)
 #: of a build: the machine's own way to the package registry
 _FROM_HERE = ("/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/pip.conf")
 #: Debian's podman asks for more than a container within a container may have

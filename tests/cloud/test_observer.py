@@ -63,6 +63,8 @@ class FakeDoor(NovaDoor):
         self.neutron_broken = False
         self.broken: str | None = None
         self.connects = 0
+        #: clouds.yaml has changed since the last attempt to log in
+        self.renewed = False
         self.sinces: list[datetime | None] = []
         self.looked_at: list[str] = []
         self.hypervisors_looked_at: list[str | None] = []
@@ -81,11 +83,16 @@ class FakeDoor(NovaDoor):
 
     def connect(self) -> None:
         self.connects += 1
+        self.renewed = False
         self._answer()
 
     @property
     def cloud_id(self) -> str | None:
         return "RegionOne@nova.example.org"
+
+    @property
+    def rotated(self) -> bool:
+        return self.renewed
 
     @property
     def user_id(self) -> str:
@@ -486,6 +493,43 @@ async def test_a_cloud_that_is_dead_at_the_start_is_waited_for_with_few_logins()
         door.broken, failed = None, door.connects
         await until(lambda: whole(observer), "a whole view")
         assert door.connects <= failed + 1
+
+
+async def test_a_renewed_secret_is_used_without_a_restart() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        connects, door.renewed = door.connects, True
+        await until(lambda: door.connects == connects + 1, "a new login")
+        await until(lambda: observer.snapshot.trouble is None, "a good view")
+
+
+async def test_a_renewed_secret_that_is_wrong_ends_no_login_that_works() -> None:
+    door = FakeDoor()
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        connects = door.connects
+
+        def fails() -> None:
+            door.connects += 1
+            door.renewed = False
+            raise CloudError("cannot log in: HTTP 401")
+
+        door.connect = fails  # type: ignore[method-assign]
+        door.renewed = True
+        await until(lambda: door.connects == connects + 1, "an attempt")
+        read_at = observer.snapshot.read_at[Part.SERVERS]
+        await until(lambda: observer.snapshot.read_at[Part.SERVERS] > read_at, "a read with the former login")
+        assert observer.snapshot.trouble is None
+
+
+async def test_after_a_wrong_secret_the_right_one_is_not_waited_for() -> None:
+    door = FakeDoor()
+    door.broken = "cannot log in: Unauthorized"
+    async with watching(door) as observer:
+        await until(lambda: door.connects >= 3, "three attempts")
+        door.broken, door.renewed = None, True
+        await until(lambda: whole(observer), "a whole view")
 
 
 async def test_a_fault_of_ours_ends_no_polling() -> None:

@@ -318,6 +318,9 @@ class Observer:
         often that Keystone locks the account.
         """
         async with self._connecting:
+            if self.door.rotated:
+                await self._log_in_again()
+                return
             since = time.monotonic() - self._connected_at
             if self._refusal is not None and since < min(self._pace.poll * 2**self._refusals, LONGEST_PAUSE):
                 if not self._connected:
@@ -325,15 +328,29 @@ class Observer:
                 return
             if self._connected and not (anew and since > self._pace.poll):
                 return
-            self._connected_at = time.monotonic()
-            try:
-                await self._call(self.door.connect)
-            except CloudError as error:
-                self._refusal, self._refusals = error, self._refusals + 1
+            await self._log_in()
+
+    async def _log_in(self) -> None:
+        self._connected_at = time.monotonic()
+        try:
+            await self._call(self.door.connect)
+        except CloudError as error:
+            self._refusal, self._refusals = error, self._refusals + 1
+            raise
+        self._connected, self._refusal, self._refusals = True, None, 0
+        if (self._snapshot.user_id, self._snapshot.cloud_id) != (self.door.user_id, self.door.cloud_id):
+            self._snapshot = replace(self._snapshot, user_id=self.door.user_id, cloud_id=self.door.cloud_id)
+
+    async def _log_in_again(self) -> None:
+        """With the changed clouds.yaml. Where that fails the former login goes on, if there is one."""
+        try:
+            await self._log_in()
+        except CloudError as error:
+            if not self._connected:
                 raise
-            self._connected, self._refusal, self._refusals = True, None, 0
-            if (self._snapshot.user_id, self._snapshot.cloud_id) != (self.door.user_id, self.door.cloud_id):
-                self._snapshot = replace(self._snapshot, user_id=self.door.user_id, cloud_id=self.door.cloud_id)
+            log.error("clouds.yaml has changed and cannot be used, the former login stays: %s", error)
+        else:
+            log.info("clouds.yaml has changed: logged in anew")
 
     def _report_trouble(self, part: Part, text: str | None) -> None:
         if text is None:

@@ -18,14 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.client import (
-    ApiClient,
-    Configuration,
-    CoreV1Api,
-    CustomObjectsApi,
-    V1DeleteOptions,
-    V1Preconditions,
-)
+from kubernetes.aio.client import ApiClient, Configuration, CustomObjectsApi
 from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
@@ -115,7 +108,6 @@ class Kube:
         rest: Any = self._client.rest_client
         rest.pool_manager = self._session
         self._objects = CustomObjectsApi(self._client)
-        self._core = CoreV1Api(self._client)
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Kube:
@@ -233,9 +225,7 @@ class Kube:
 
         Returns the object while its finalizers keep it, None when it is gone.
         """
-        options = V1DeleteOptions(
-            preconditions=V1Preconditions(uid=uid, resource_version=version), propagation_policy="Background"
-        )
+        options = {"preconditions": _this(uid, version), "propagationPolicy": "Background"}
         async with self._told(f"delete {key}", "delete", kind.plural):
             answer = await self._call("delete", kind, key.namespace, key.name, body=options)
         return answer if answer.get("kind") == kind.name else None
@@ -277,7 +267,7 @@ class Kube:
 
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         """Delete the Lease, if it is this one and still at that resourceVersion."""
-        options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid, resource_version=version))
+        options = {"preconditions": _this(uid, version)}
         async with self._told(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
@@ -286,22 +276,26 @@ class Kube:
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         """Its data."""
         async with self._told(f"get the ConfigMap {name}", "get", "configmaps"):
-            found = await self._core.read_namespaced_config_map(name, namespace, _request_timeout=CALL_SECONDS)
-        return dict(found.data or {})
+            found = await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        return dict(found.get("data") or {})
 
     async def document(self, path: str) -> Body:
         """What the API server tells of itself at this path, such as /openapi/v3."""
         async with self._told(f"get {path}", "get", path.split("/")[1]):
-            answer = await self._session.request(
-                "GET",
-                f"{self.connection.access.server}{path}",
-                headers={"Accept": "application/json"},
-                timeout=aiohttp.ClientTimeout(CALL_SECONDS),
-            )
-            async with answer:
-                text = await answer.text()
-                if answer.status != HTTPStatus.OK:
-                    raise ApiException(status=answer.status, reason=answer.reason, body=text)
+            return await self._read(path)
+
+    async def _read(self, path: str) -> Body:
+        """What the generated client would need a class for each group and each kind for."""
+        answer = await self._session.request(
+            "GET",
+            f"{self.connection.access.server}{path}",
+            headers={"Accept": "application/json"},
+            timeout=aiohttp.ClientTimeout(CALL_SECONDS),
+        )
+        async with answer:
+            text = await answer.text()
+        if answer.status != HTTPStatus.OK:
+            raise ApiException(status=answer.status, reason=answer.reason, body=text)
         try:
             return _body(json.loads(text))
         except ValueError as error:
@@ -358,6 +352,11 @@ _REFUSED = (
 )
 
 _ERRORS: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
+
+
+def _this(uid: str, version: str | None) -> dict[str, str]:
+    """A precondition: the object is this one and, where a resourceVersion is given, still as it was then."""
+    return {"uid": uid, **({"resourceVersion": version} if version else {})}
 
 
 def _status(error: ApiException) -> Body:

@@ -95,8 +95,8 @@ class RealKube:
 
     def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
         metadata = {"namespace": namespace, "name": name} if namespaced(kind) else {"name": name}
-        only = client.V1Preconditions(uid=uid, resource_version=version)
-        options = client.V1DeleteOptions(preconditions=only, propagation_policy="Background")
+        only = {"uid": uid, **({"resourceVersion": version} if version else {})}
+        options = {"preconditions": only, "propagationPolicy": "Background"}
         self._call("delete", f"delete {full_name(kind.KIND, metadata)}", kind, namespace, name, body=options)
 
     def _call(self, verb: str, what: str, kind: Kind, namespace: str | None, *rest: Any, **options: Any) -> Body:

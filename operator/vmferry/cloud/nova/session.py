@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 import threading
@@ -71,6 +72,8 @@ class Session:
         self._logged_in = logged_in
         self._deadline = deadline
         self._login: Login | None = None
+        #: the content of clouds.yaml at the last attempt to log in, as a digest
+        self._read: str | None = None
         self._pauses = Pauses()
         self._connected: Connected | None = None
         self._clock: tuple[datetime, float] | None = None
@@ -84,7 +87,23 @@ class Session:
             self._connect()
             seen.append(HTTPStatus.OK)
 
+    @property
+    def rotated(self) -> bool:
+        """Whether clouds.yaml has changed since the last attempt to log in: a Secret is renewed without a restart."""
+        now = self._digest()
+        return now is not None and now != self._read
+
+    def _digest(self) -> str | None:
+        """None without a file of our own, or while it cannot be read."""
+        if self._clouds_yaml is None:
+            return None
+        try:
+            return hashlib.sha256(self._clouds_yaml.read_bytes()).hexdigest()
+        except OSError:
+            return None
+
     def _connect(self) -> None:
+        self._read = self._digest()
         try:
             config = clouds_yaml.load(
                 self._cloud,
