@@ -12,15 +12,17 @@ COPY pyproject.toml README.md LICENSE ./
 COPY operator operator
 RUN pip wheel --no-cache-dir --no-deps --no-index --find-links /wheels --wheel-dir /wheels .
 # Only what the package depends on, and only from there; without pip, which nobody needs at run time. Of the libraries
-# the tests go, and 65 MB of the Kubernetes client: a class for each API group and each kind, loaded only by who names
+# the tests go, the plug-in for kubectl, and 65 MB of the Kubernetes client: a class for each API group and each kind, loaded only by who names
 # it. Compiled is what every start imports: the root file system is read-only then.
 RUN python -m venv --without-pip /opt/vmferry \
  && pip --python /opt/vmferry/bin/python install --no-cache-dir --no-compile --no-index --find-links /wheels /wheels/vmferry-*.whl \
  && rm -r /opt/vmferry/lib/python*/site-packages/vmferry/simulator \
  && find /opt/vmferry/lib/python*/site-packages/kubernetes -path '*/api/*_api.py' ! -name custom_objects_api.py -delete \
- && find /opt/vmferry/lib/python*/site-packages/kubernetes -path '*/models/*.py' ! -name __init__.py -delete \
+ && find /opt/vmferry/lib/python*/site-packages/kubernetes -path '*/models/*.py' ! -name __init__.py \
+      ! -name 'v1_api_resource*.py' ! -name v1_delete_options.py ! -name v1_preconditions.py -delete \
+ && rm /opt/vmferry/bin/kubectl-ferry \
  && find /opt/vmferry/lib -type d -name tests -prune -exec rm -r {} + \
- && /opt/vmferry/bin/python -c 'import vmferry.runtime.operator, vmferry.cli.ferry.main, vmferry.cli.ferry.edge, vmferry.cli.leaving' \
+ && /opt/vmferry/bin/python -c 'import vmferry.runtime.operator, vmferry.cli.ferry.edge, vmferry.cli.leaving' \
  && /opt/vmferry/bin/vmferry version
 
 FROM ${BASE}

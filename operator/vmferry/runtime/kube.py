@@ -267,7 +267,7 @@ class Kube:
 
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         """Delete the Lease, if it is this one and still at that resourceVersion."""
-        options = {"preconditions": _this(uid, version)}
+        options: Any = {"preconditions": _this(uid, version)}
         async with self._told(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS

@@ -37,9 +37,8 @@ class RealKube:
     """`Kube`, as the user whom kubectl would be."""
 
     def __init__(self, configuration: Any, namespace: str) -> None:
-        api = client.ApiClient(configuration)
-        self._objects = client.CustomObjectsApi(api)
-        self._core = client.CoreV1Api(api)
+        self._api = client.ApiClient(configuration)
+        self._objects = client.CustomObjectsApi(self._api)
         self._server = configuration.host
         self._namespace = namespace
 
@@ -88,10 +87,11 @@ class RealKube:
         what = f"change {full_name('ConfigMap', metadata)}"
         name, namespace = metadata["name"], metadata["namespace"]
         merge = {"_content_type": "application/merge-patch+json", **written}
+        core = client.CoreV1Api(self._api)  # only here: the image comes without it
         try:
-            self._send(what, self._core.patch_namespaced_config_map, name, namespace, {"data": body["data"]}, **merge)
+            self._send(what, core.patch_namespaced_config_map, name, namespace, {"data": body["data"]}, **merge)
         except NotFoundError:
-            self._send(what, self._core.create_namespaced_config_map, namespace, body, **written)
+            self._send(what, core.create_namespaced_config_map, namespace, body, **written)
 
     def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
         metadata = {"namespace": namespace, "name": name} if namespaced(kind) else {"name": name}
