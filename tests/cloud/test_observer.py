@@ -492,7 +492,7 @@ async def test_a_cloud_that_is_dead_at_the_start_is_waited_for_with_few_logins()
         assert observer.snapshot.age(NOW) is None
         door.broken, failed = None, door.connects
         await until(lambda: whole(observer), "a whole view")
-        assert door.connects <= failed + 1
+        assert door.connects <= failed + 2, "one may have been under way"
 
 
 async def test_a_renewed_secret_is_used_without_a_restart() -> None:

@@ -174,10 +174,10 @@ class Kube:
         """Whether the namespace is being deleted, or is gone."""
         try:
             async with self._told(f"get the namespace {namespace}", "get", "namespaces"):
-                found = await self._core.read_namespace(namespace, _request_timeout=CALL_SECONDS)
+                found = await self._read(f"/api/v1/namespaces/{namespace}")
         except NotFoundError:
             return True
-        return found.metadata is not None and found.metadata.deletion_timestamp is not None
+        return found.get("metadata", {}).get("deletionTimestamp") is not None
 
     async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
         """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
