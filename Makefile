@@ -77,6 +77,10 @@ dist: setup ## all that a release hands out, in dist/: wheel, source, chart, ins
 image: setup ## build the Dockerfile without Docker, run the image as the chart does, report its size; needs root
 	@$(PY) -u -m testbed.image
 
+.PHONY: node
+node: setup ## the chart on a real node: probes, helm test, drains while the operator's Pod goes, uninstall; needs root
+	@$(PY) -u -m testbed.node
+
 .PHONY: audit
 audit: setup ## what the project depends on: pins, licences, imports and, where it is told, known vulnerabilities
 	@$(PY) -u -m release.audit

@@ -69,6 +69,11 @@ def install() -> Path:
     return packages
 
 
+def inside() -> bool:
+    """Whether `enter` has started this program already."""
+    return INSIDE in os.environ
+
+
 def enter(module: str, arguments: Sequence[str], *, network: bool) -> None:
     """Go on inside, as `python -m module arguments`; returns only when it is inside already. Raises InstallError."""
     if os.environ.pop(INSIDE, None) is None:

@@ -34,6 +34,7 @@ class SimulatedCloud:
         *,
         speed: float | None = None,
         port: int = 0,
+        address: str = "127.0.0.1",
     ) -> SimulatedCloud:
         """Serve the fleet file (default: the same four hosts as the real lab) and wait until it answers.
 
@@ -44,7 +45,15 @@ class SimulatedCloud:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
         clouds_yaml, ready = folder / "clouds.yaml", folder / "url"
-        command: list[str | Path] = [sys.executable, "-m", "vmferry.simulator", "--port", str(port)]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "vmferry.simulator",
+            "--port",
+            str(port),
+            "--address",
+            address,
+        ]
         command += ["--clouds-yaml", clouds_yaml, "--url-file", ready]
         command += ["--fleet", fleet] if fleet is not None else []
         command += ["--speed", str(speed)] if speed is not None else []

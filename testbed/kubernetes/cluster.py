@@ -35,6 +35,7 @@ CONTROLLERS = (
     "root-ca-certificate-publisher-controller",
 )
 START_SECONDS = 120
+LOOPBACK = "127.0.0.1"
 TOKEN_LIFE = "24h"
 
 
@@ -66,8 +67,13 @@ class Cluster:
         return self.run_dir / "audit.log"
 
     @classmethod
-    def start(cls, supervisor: Supervisor, run_dir: Path, crds: Sequence[Path] = ()) -> Cluster:
+    def start(
+        cls, supervisor: Supervisor, run_dir: Path, crds: Sequence[Path] = (), *, node_address: str | None = None
+    ) -> Cluster:
         """Build the programs if needed and start a new, empty cluster with `crds`; return when it works.
+
+        With the address of a node, which this machine has, it is for Pods: they reach the API server there, and every
+        controller runs.
 
         InstallError, ProcessDiedError or TimeoutError when that fails; what was started is then stopped.
         RuntimeError when one already runs under this supervisor.
@@ -79,9 +85,9 @@ class Cluster:
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.rmtree(run_dir / "etcd", ignore_errors=True)
         port, etcd_port, peer_port = free_ports(3)
-        cluster = cls(supervisor, run_dir, f"https://127.0.0.1:{port}", binaries / "kubectl")
+        cluster = cls(supervisor, run_dir, f"https://{node_address or LOOPBACK}:{port}", binaries / "kubectl")
         try:
-            cluster._start(binaries, port, etcd_port, peer_port, crds)
+            cluster._start(binaries, port, etcd_port, peer_port, crds, node_address)
         except BaseException:
             cluster.stop()
             raise
@@ -116,9 +122,18 @@ class Cluster:
         self._write_kubeconfig(path, token.strip(), namespace)
         return path
 
-    def _start(self, binaries: Path, port: int, etcd_port: int, peer_port: int, crds: Sequence[Path]) -> None:
+    def _start(
+        self,
+        binaries: Path,
+        port: int,
+        etcd_port: int,
+        peer_port: int,
+        crds: Sequence[Path],
+        node_address: str | None,
+    ) -> None:
         run = self.run_dir
-        write_certificates(run, addresses=("127.0.0.1", "10.96.0.1"))
+        address = node_address or LOOPBACK
+        write_certificates(run, addresses=(*{LOOPBACK, address}, "10.96.0.1"))
         admin, controllers = secrets.token_hex(24), secrets.token_hex(24)
         _write_private(
             run / "tokens.csv",
@@ -154,10 +169,11 @@ class Cluster:
             [
                 binaries / "kube-apiserver",
                 f"--etcd-servers={etcd_url}",
-                "--bind-address=127.0.0.1",
-                "--advertise-address=127.0.0.1",
+                f"--bind-address={address}",
+                f"--advertise-address={address}",
                 f"--secure-port={port}",
-                "--endpoint-reconciler-type=none",
+                f"--endpoint-reconciler-type={'lease' if node_address else 'none'}",
+                "--kubelet-preferred-address-types=InternalIP",
                 f"--tls-cert-file={run / 'tls.crt'}",
                 f"--tls-private-key-file={run / 'tls.key'}",
                 f"--token-auth-file={run / 'tokens.csv'}",
@@ -189,7 +205,7 @@ class Cluster:
                 "--use-service-account-credentials=true",
                 f"--service-account-private-key-file={run / 'sa.key'}",
                 f"--root-ca-file={self.ca_file}",
-                f"--controllers={','.join(CONTROLLERS)}",
+                f"--controllers={'*' if node_address else ','.join(CONTROLLERS)}",
                 "--v=1",
             ],
         )

@@ -21,21 +21,26 @@ LAB = Path(__file__).parent / "fleets" / "lab.yaml"
     "--fleet", "fleet_file", type=click.Path(path_type=Path), default=LAB, show_default="the lab's four hosts"
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="a free one")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens; its catalog names it, too.")
 @click.option("--clouds-yaml", "clouds_file", type=click.Path(path_type=Path), help="Write a clouds.yaml there.")
 @click.option("--url-file", type=click.Path(path_type=Path), help="Write the URL there once it answers.")
 @click.option(
     "--speed", type=click.FloatRange(min=0), help="Simulated seconds per second; 0: only /_control moves the clock."
 )
-def main(fleet_file: Path, port: int, clouds_file: Path | None, url_file: Path | None, speed: float | None) -> None:
-    """Serve a simulated OpenStack cloud on 127.0.0.1 and print its URL once it answers."""
+def main(
+    fleet_file: Path, port: int, address: str, clouds_file: Path | None, url_file: Path | None, speed: float | None
+) -> None:
+    """Serve a simulated OpenStack cloud and print its URL once it answers."""
     try:
         cloud = fleet.build(fleet.load(fleet_file), speed=speed)
     except fleet.FleetError as error:
         raise click.ClickException(str(error)) from error
-    asyncio.run(serve(cloud, port, clouds_file, url_file))
+    asyncio.run(serve(cloud, port, clouds_file, url_file, address))
 
 
-async def serve(cloud: Cloud, port: int, clouds_file: Path | None, url_file: Path | None) -> None:
+async def serve(
+    cloud: Cloud, port: int, clouds_file: Path | None, url_file: Path | None, address: str = "127.0.0.1"
+) -> None:
     """Until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,9 +48,9 @@ async def serve(cloud: Cloud, port: int, clouds_file: Path | None, url_file: Pat
     runner = web.AppRunner(make_app(cloud), access_log=None)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
+        site = web.TCPSite(runner, address, port)
         await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        url = f"http://{address}:{runner.addresses[0][1]}"
         if clouds_file is not None:
             clouds_yaml.write(clouds_file, url, cloud)
         if url_file is not None:
