@@ -49,8 +49,10 @@ def history(*words: str) -> list[EndedAttempt]:
                 started_at=NOW + timedelta(seconds=seconds - 1 if began is None else began),
                 ended_at=NOW + timedelta(seconds=seconds),
                 succeeded=result == "ok",
-                left_in_error=result == "error",
-                cause=(cause or "it broke") if result in ("error", "failed") else None,
+                left_in_error=result in ("error", "theirs"),
+                begun=result != "refused",
+                by_people=result == "theirs",
+                cause=(cause or "it broke") if result in ("error", "failed", "refused") else None,
                 message=cause or "it broke",
             )
         )
@@ -153,7 +155,15 @@ CASES: dict[str, tuple[str, str]] = {
         start("1 error", "2 ok", moves=[in_flight("x", "cmp1", 0), in_flight("y", "cmp1", 0)]),
         "starts",
     ),
-    "after a failure that broke nothing all start": (start("1 failed", moves=[in_flight("x", "cmp1", 0)]), "starts"),
+    "after a failure that broke nothing all start, once it is known to have broken nothing": (
+        start("1 failed", at=31, moves=[in_flight("x", "cmp1", 0)]),
+        "starts",
+    ),
+    "before that its server may turn to ERROR": (start("1 failed", at=30, moves=[in_flight("x", "cmp1", 0)]), "waits"),
+    "also after an abort at the deadline": (start("1 aborted", at=30, moves=[in_flight("x", "cmp1", 0)]), "waits"),
+    "with nothing in flight the next one need not wait": (start("1 failed", at=30), "starts"),
+    "after a refusal nothing can turn": (start("1 refused", at=2, moves=[in_flight("x", "cmp1", 0)]), "starts"),
+    "that a person aborted two, which are in ERROR": (start("1 theirs", "2 theirs"), "starts"),
     "three failures over two hosts open the cloud's": (
         start("1 error cmp1>cmp3", "2 error cmp2>cmp3", "3 error cmp1>cmp3", source="cmp7"),
         "held",

@@ -77,6 +77,8 @@ class LittleCloud:
     bad_targets: set[str] = field(default_factory=set)
     #: hosts from which every live or cold migration ends with its server in ERROR
     breaking: set[str] = field(default_factory=set)
+    #: how many seconds after the record of its migration has ended such a server turns to ERROR
+    late_error: float = 0
     #: answers instead of doing anything, first in first out; None: do it
     answers: list[Outcome | None] = field(default_factory=list)
     #: do it, but lose the answer
@@ -98,6 +100,7 @@ class LittleCloud:
     #: an open record of an idle server that was not changed for so long is a leftover
     stuck_after: timedelta = Policy().stuck_after
     _due: dict[str, datetime] = field(default_factory=dict)
+    _turning: dict[str, datetime] = field(default_factory=dict)
     #: by request id: the server of an action
     _about: dict[str, str] = field(default_factory=dict)
     _visible: dict[str, datetime] = field(default_factory=dict)
@@ -355,6 +358,9 @@ class LittleCloud:
         for record in list(self.migrations):
             if record.open and record.status != "finished":
                 self._advance(record)
+        for server_id in [one for one, due in self._turning.items() if self.now >= due]:
+            del self._turning[server_id]
+            self.servers[server_id] = replace(self.servers[server_id], vm_state="error", status="ERROR")
         for server in list(self.servers.values()):
             due = self._due.get(server.id)
             if server.task_state in ("powering-off", "powering-on") and due and self.now >= due:
@@ -373,7 +379,8 @@ class LittleCloud:
         event = ActionEvent("compute_live_migration", "Error", record.source_host, f"{server.id}: ssh: cannot connect")
         at = next(n for n, a in reversed(list(enumerate(self.actions))) if self._about[a.request_id] == server.id)
         self.actions[at] = replace(self.actions[at], message="Error", events=(event,))
-        self.servers[server.id] = replace(server, task_state=None, vm_state="error", status="ERROR")
+        self.servers[server.id] = replace(server, task_state=None)
+        self._turning[server.id] = self.now + timedelta(seconds=self.late_error)
 
     def _advance(self, record: Migration) -> None:
         if record.type == "live-migration" and (waits := self.queued) and record.status in ("accepted", "queued"):

@@ -27,6 +27,7 @@ from vmferry.cloud.actions import (
 )
 from vmferry.cloud.model import MigrationKind, MigrationStage
 from vmferry.cloud.nova import NovaDoor, act, hosts, parse
+from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.frame import Finding, Question, passed
 from vmferry.prerequisites.words import Name
@@ -491,7 +492,13 @@ def believes_one_record(stack: ExitStack) -> None:
         put(stack, module, "doubtful_hosts", lambda *_: {})
 
 
+def no_breaker(stack: ExitStack) -> None:
+    """What fails for one server is tried on the next one."""
+    put(stack, Breakers, "against", lambda *_: None)
+
+
 BREAKS: dict[str, Break] = {
+    "tries on every server what breaks them": seen_by(no_breaker, "I37", at=(0, 0)),
     "believes one of two records": seen_by(believes_one_record, "I36", at=(6010, 6012)),
     "moves on what the shared view says": seen_by(no_fresh_read, "I2", at=(6001, 6002)),
     "no write-ahead intent": seen_by(no_intent, "lost", "I3", at=(6013,)),

@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.storm import pipelines, scenes
+from tests.storm.common_cause import BREAKER, draw_common_cause
 from tests.storm.faults import Kind, Span
 from tests.storm.happening import MIGRATIONS, Happening, a_host, a_server
 from vmferry.runtime.config import Config, parse
@@ -28,9 +29,11 @@ class Plan:
 
 def draw(seed: int) -> Plan:
     dice = Random(f"{seed}/plan")
-    fleet = draw_fleet(dice)
-    config = draw_config(dice, fleet)
+    drawn = draw_fleet(dice)
+    fleet, common = draw_common_cause(Random(f"{seed}/common-cause"), drawn)
+    config = draw_config(dice, drawn)
     happenings = [*draw_requests(dice), *draw_happenings(dice), *scenes.draw_scene(Random(f"{seed}/scene"))]
+    happenings += common
     happenings += draw_duplicates(Random(f"{seed}/duplicates"))
     happenings += pipelines.draw(Random(f"{seed}/pipeline"))
     return Plan(seed, fleet, config, sorted(happenings, key=lambda one: one.at))
@@ -163,6 +166,7 @@ def draw_config(dice: Random, fleet: Fleet) -> Config:
         "stopTimeout": "1m",
         "recheck": "15s",
         "bandwidth": dice.choice([None, None, 2]),
+        "breaker": BREAKER,
     }
     if dice.random() < 0.2:
         policy["ttlAfterFinished"] = "2m"

@@ -10,9 +10,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tests.storm.common_cause import CommonCause
 from tests.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.prerequisites.words import Reason
+from vmferry.reconcilers.stop import BREAKER_OPEN
 from vmferry.resources.words import MaintenancePhase, Phase
 from vmferry.runtime.kinds import KINDS, Key
 from vmferry.runtime.store import Body
@@ -79,6 +81,7 @@ class Judge:
         #: servers that we evacuated while they ran
         self.evacuated: set[str] = set()
         self.maintenances = Maintenances(world)
+        self.common_cause = CommonCause(world)
         #: by uid of a VMMigration: UUIDs of Nova's records that it says are its
         self.records: defaultdict[str, set[str]] = defaultdict(set)
         #: members of groups that the fleet or people broke: not ours
@@ -132,6 +135,8 @@ class Judge:
             self._not_stopped(action, server.host, body.get("host"))
             if not body.get("host") or body.get("force"):
                 self._wrong(f"I19: {server.name} is moved by {body}")
+            if action != "evacuate" and (wrong := self.common_cause.asked(process.name, server.host)) is not None:
+                self._wrong(wrong)
             self._move(key, MOVES[action], server, body["host"])
         elif action == "confirmResize":
             newest = self._records(server)[-1:]
@@ -139,6 +144,8 @@ class Judge:
                 self._wrong(f"I7: a resize of others is confirmed, of {server.name}")
         elif action == "os-stop":
             self._not_stopped(action, server.host)
+            if (wrong := self.common_cause.asked(process.name, server.host)) is not None:
+                self._wrong(wrong)
             if asked and not asked["spec"].get("stopIfRunning"):
                 self._wrong(f"I21: {server.name} is stopped, and {key} does not allow it")
             if server.vm_state == "active" and server.task_state is None and key is not None:
@@ -351,6 +358,7 @@ class Judge:
         self._world.say(f"{key}: gone")
         if key.kind != "VMMigration":
             return
+        self.common_cause.gone(key)
         for uuid in self.records[body["metadata"]["uid"]]:
             record = next((m for m in self.cloud.migrations.values() if m.uuid == uuid), None)
             if record is not None and is_open(record) and self.cloud.servers[record.server_id].deleted_at is None:
@@ -384,6 +392,7 @@ class Judge:
         twice = {one.host for one in self.cloud.stray_services}
         self.doubled = {host: self.doubled.get(host, self._now) for host in twice}
         self.maintenances.see()
+        self.common_cause.see()
         self._groups()
 
     def is_doubled(self, host: str) -> bool:
@@ -478,7 +487,7 @@ class Judge:
         if key.kind == "VMMigration":
             if "completedAt" in status:
                 return f"a finalizer is left: {told}" if metadata.get("finalizers") else None
-            if ready.get("reason") in ("Paused", "PreflightPassed"):
+            if ready.get("reason") in ("Paused", "PreflightPassed", BREAKER_OPEN):
                 return None
             return None if phase == Phase.QUEUED and self._others_hold_it_up() else told
         wanted = body["spec"].get("enabled", True)

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any
 
@@ -96,6 +97,10 @@ class World:
 
     # -- words
 
+    def moment(self) -> datetime:
+        """What a clock that is right says."""
+        return moment(self.loop)
+
     @property
     def now(self) -> float:
         """Seconds since the beginning."""
@@ -134,6 +139,9 @@ class World:
     def _status_written(self, key: Any, before: Body, body: Body) -> None:
         self.written += 1
         self.judge.status_written(key, before, body)
+        writer = PROCESS.get(None)
+        if key.kind == "VMMigration" and writer is not None:
+            self.judge.common_cause.status_written(writer.name, key, body)
 
     # -- operators
 

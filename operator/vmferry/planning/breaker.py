@@ -27,6 +27,8 @@ CLOUD = "cloud"
 LONGEST_PAUSE = timedelta(days=1)
 #: a row is forgotten this long after its last failure: what is broken may have been repaired, and nobody has tried
 FORGOTTEN = timedelta(days=2)
+#: Nova ends the record of a migration first and marks its server ERROR some seconds later
+SETTLES = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,24 @@ class EndedAttempt:
     cause: str | None = None
     #: the cloud's words
     message: str = ""
+    #: Nova had begun, so that the server may turn to ERROR a moment after the end
+    begun: bool = True
+    #: a person aborted it, or deleted the VMMigration: whatever came of it, it is no failure of the cloud
+    by_people: bool = False
+
+    @property
+    def broke(self) -> bool:
+        """It left its server in ERROR, and nobody wanted it to end."""
+        return self.left_in_error and not self.by_people
 
     @property
     def counts(self) -> bool:
-        return not self.succeeded and (self.left_in_error or self.cause is not None)
+        return not self.succeeded and not self.by_people and (self.left_in_error or self.cause is not None)
+
+    def may_break(self, now: datetime) -> bool:
+        """It has just failed in Nova, which may mark the server ERROR only now."""
+        failed = self.begun and not (self.succeeded or self.by_people or self.left_in_error)
+        return failed and now - self.ended_at < SETTLES
 
     @property
     def order(self) -> tuple[datetime, str, int]:
@@ -86,7 +102,7 @@ class OpenBreaker:
         last = self.failures[-1]
         hosts = len({one.source for one in self.failures})
         where = f"from {self.host}" if self.host else f"from {hosts} hosts"
-        broken = sum(one.left_in_error for one in self.failures)
+        broken = sum(one.broke for one in self.failures)
         harm = f"{broken} of them left the server in ERROR" if broken else "all failed the same way"
         tried = ""
         if self.failed_trials:
@@ -150,23 +166,32 @@ class Breakers:
             if trial is not None:
                 where = f"{trial.source_host} to {trial.target_host}"
                 return Hold(f"{self._message(breaker)}. A trial move from {where} is in flight")
+        return self._careful(source, now, moves)
+
+    def _careful(self, source: str, now: datetime, moves: Iterable[PlannedMove]) -> Hold | None:
+        """No more moves are in flight than may still fail before the breaker opens."""
         row = self.rows.get(source, ())
-        errors = sum(one.left_in_error for one in row)
-        if errors and not _forgotten(row, now):
-            flying = sum(move.source_host == source and move.kind is not MigrationKind.EVACUATE for move in moves)
-            if errors + flying >= self.attempts:
-                return Hold(
-                    f"the last attempt from {source} left its server in ERROR: the next move starts when the "
-                    f"{flying} in flight from there have ended",
-                    open=False,
-                )
-        return None
+        if _forgotten(row, now):
+            return None
+        turning = [one for one in row if one.may_break(now)]
+        failed = sum(one.broke for one in row) + len(turning)
+        if not failed:
+            return None
+        flying = sum(move.source_host == source and move.kind is not MigrationKind.EVACUATE for move in moves)
+        if failed + flying < self.attempts:
+            return None
+        return Hold(
+            f"attempts from {source} that have just failed: {failed}, moves in flight: {flying}; the next one starts "
+            "when it is known how these have left their servers",
+            min(one.ended_at for one in turning) + SETTLES if turning else None,
+            open=False,
+        )
 
     def rests_on(self, migration: str, now: datetime) -> bool:
         """Whether a failure that counts is recorded by this VMMigration (`namespace/name`) only."""
         known = [one.failures for one in self.open(now)]
         known += [row for row in self.rows.values() if not _forgotten(row, now)]
-        return any(one.migration == migration for failures in known for one in failures)
+        return any(one.migration == migration and one.counts for failures in known for one in failures)
 
     def _message(self, breaker: OpenBreaker) -> str:
         problem = self.unusable.get(breaker.host or CLOUD) or self.unusable.get(CLOUD)
@@ -246,9 +271,9 @@ class _State:
     def _while_closed(self, attempt: EndedAttempt) -> None:
         if attempt.succeeded:
             self._failures = [one for one in self._failures if one.kind is not attempt.kind]
-        elif attempt.counts:
+        elif attempt.counts or attempt.begun:
             self._failures.append(attempt)
-            common = self._common(attempt)
+            common = self._common(attempt) if attempt.counts else []
             if common:
                 self._failures = common
                 self._types = {one.kind for one in common}
@@ -279,8 +304,8 @@ class _State:
         recent = [
             one for one in self._failures if self._window is None or newest.ended_at - one.ended_at <= self._window
         ]
-        errors = [one for one in recent if one.left_in_error]
-        alike = [one for one in recent if newest.cause is not None and one.cause == newest.cause]
+        errors = [one for one in recent if one.broke]
+        alike = [one for one in recent if one.counts and one.cause is not None and one.cause == newest.cause]
         several = min(self._needed, 2)
         if len({one.server_id for one in alike}) < several or len({one.target for one in alike}) < several:
             alike = []  # one server, or one target, that fails again and again is no common cause

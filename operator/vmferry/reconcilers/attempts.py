@@ -20,7 +20,7 @@ from vmferry.reconcilers.failures import failed_in_nova
 from vmferry.reconcilers.reasons import asked_as, nova_words
 from vmferry.reconcilers.scope import MigrationDecision, Scope
 from vmferry.resources.base import clip, format_time
-from vmferry.resources.vmmigration import Attempt, ProgressView
+from vmferry.resources.vmmigration import Attempt, AttemptFailure, ProgressView
 from vmferry.resources.words import OnTimeout, Phase, StorageClass
 
 #: states of an attempt that are ours; all others are Nova's status words
@@ -54,6 +54,8 @@ _POLL = timedelta(seconds=2)
 _ASK_AGAIN = timedelta(seconds=60)
 #: of all reads of progress together, what one takes up: ten a second
 _PROGRESS_SHARE = timedelta(seconds=0.1)
+#: a server in ERROR for which an attempt is blamed that had ended so long ago at most
+_TURNS = timedelta(minutes=5)
 #: a cloud's clock and ours may differ by this much where times have to be compared
 _SKEW = timedelta(seconds=60)
 
@@ -442,6 +444,19 @@ def _failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
         words += f"; the server is in ERROR on {server.host}"
     _end(scope, attempt, record.status, words)
     return None
+
+
+def note_late_error(scope: Scope) -> None:
+    """Nova may mark a server ERROR some seconds after it has ended the record: it was the attempt that left it so."""
+    attempt = scope.status.attempts[-1] if scope.status.attempts else None
+    server = scope.server
+    if attempt is None or attempt.ended_at is None or server is None or server.vm_state != "error":
+        return
+    of_nova = attempt.state not in (REFUSED, NOT_SENT, SERVER_GONE) and attempt.type is not MigrationKind.EVACUATE
+    late = attempt.failure is None or not attempt.failure.left_in_error
+    if of_nova and late and not succeeded(attempt) and scope.now - attempt.ended_at <= _TURNS:
+        attempt.failure = attempt.failure or AttemptFailure()
+        attempt.failure.left_in_error = True
 
 
 def _end(scope: Scope, attempt: Attempt, state: str, message: str | None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmferry.cloud.model import MigrationKind
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.prerequisites.frame import BrokenServer
-from vmferry.reconcilers.attempts import NOT_SENT, SERVER_GONE, succeeded
+from vmferry.reconcilers.attempts import DELETED, NOT_SENT, REFUSED, SERVER_GONE, ended_by_others, succeeded
 from vmferry.resources.vmmigration import VMMigration
 
 
@@ -29,6 +29,8 @@ def ended_attempts(obj: VMMigration) -> tuple[EndedAttempt, ...]:
             left_in_error=one.failure.left_in_error if one.failure else False,
             cause=one.failure.cause if one.failure else None,
             message=one.message or "",
+            begun=one.state != REFUSED,
+            by_people=one.stop_reason == DELETED or ended_by_others(one),
         )
         for one in obj.status.attempts
         if one.ended_at is not None

@@ -47,6 +47,7 @@ from vmferry.reconcilers.attempts import (
     counts,
     ended_by_others,
     follow,
+    note_late_error,
     stuck,
     succeeded,
 )
@@ -83,6 +84,7 @@ _POLL = timedelta(seconds=2)
 def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> MigrationDecision:
     """What to do about `obj` now. Pure: the same arguments give the same decision."""
     scope = Scope(obj, world, now, policy)
+    note_late_error(scope)
     for step in STEPS:
         decision = step(scope)
         if decision is not None:

@@ -46,7 +46,7 @@ class AttemptHistory:
             self._forget(key, old)
         for new in attempts:
             self._by_host.setdefault(new.source, {})[key, new.number] = new
-            self._failing[new.source] = self._failing.get(new.source, 0) + new.counts
+            self._failing[new.source] = self._failing.get(new.source, 0) + _may_count(new)
         if attempts:
             self._known[key] = attempts
             self._by_server.setdefault(attempts[-1].server_id, {})[key] = attempts[-1]
@@ -110,7 +110,7 @@ class AttemptHistory:
     def _forget(self, key: Key, old: EndedAttempt) -> None:
         rest = self._by_host[old.source]
         rest.pop((key, old.number), None)
-        self._failing[old.source] -= old.counts
+        self._failing[old.source] -= _may_count(old)
         if not rest:
             del self._by_host[old.source], self._failing[old.source]
             self._judged.pop(old.source, None)
@@ -125,6 +125,10 @@ class AttemptHistory:
             self.broken[server_id] = broken_server(last)
         else:
             self.broken.pop(server_id, None)
+
+
+def _may_count(attempt: EndedAttempt) -> bool:
+    return attempt.counts or (attempt.begun and not attempt.succeeded)
 
 
 def _log(before: Breakers, after: Breakers) -> None:
