@@ -123,6 +123,20 @@ def test_I37_a_server_that_was_stopped_for_its_move_is_started_again_when_the_br
     assert drain.cloud.servers[late].host == "cmp1"
 
 
+def test_I37_a_server_that_was_stopped_for_a_move_that_is_blocked_is_started_again_and_moves_later() -> None:
+    drain = Drain(a_cloud("web-1"), RULES)
+    drain.migrate("mine", ident("web-1"), type="Cold", stopIfRunning=True, target={"host": "cmp2"})
+    drain.run(lambda: drain.cloud.servers[ident("web-1")].task_state == "powering-off")
+    drain.service("cmp2", enabled=False)
+    drain.run(lambda: migration(drain, "mine").phase is Phase.BLOCKED)
+    drain.rest(120)
+    assert drain.cloud.servers[ident("web-1")].vm_state == "active"
+    assert asked_to_stop(drain) == 1
+    drain.service("cmp2", enabled=True)
+    drain.run(lambda: migration(drain, "mine").phase is Phase.SUCCEEDED)
+    assert drain.cloud.servers[ident("web-1")].vm_state == "active"
+
+
 def test_I37_one_trial_move_closes_it_once_the_cause_is_repaired() -> None:
     drain = a_drain()
     drain.run(lambda: held(drain))

@@ -498,7 +498,7 @@ def no_breaker(stack: ExitStack) -> None:
 
 
 BREAKS: dict[str, Break] = {
-    "tries on every server what breaks them": seen_by(no_breaker, "I37", at=(0, 0)),
+    "tries on every server what breaks them": seen_by(no_breaker, "I37", at=(6016, 6078)),
     "believes one of two records": seen_by(believes_one_record, "I36", at=(6010, 6012)),
     "moves on what the shared view says": seen_by(no_fresh_read, "I2", at=(6001, 6002)),
     "no write-ahead intent": seen_by(no_intent, "lost", "I3", at=(6013,)),

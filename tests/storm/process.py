@@ -22,10 +22,11 @@ from vmferry.reconcilers.stop import STARTS
 from vmferry.runtime import operator
 from vmferry.runtime.config import Config
 from vmferry.runtime.kinds import Key, Kind
-from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, KubeError
+from vmferry.runtime.kube import WRITES_PATIENCE, AlreadyExistsError, ConflictError, InvalidError, KubeError
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, key_of
+from vmferry.runtime.streaks import Streaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -230,10 +231,14 @@ class Between(Weather):
 class Kube:
     """`runtime.kube.Kube` of one process."""
 
+    #: what a watch of its own would be opened with
+    connection = None
+
     def __init__(self, process: Process) -> None:
         self._process = process
         self._world = process.world
         self._api: Api = process.world.api
+        self.writes = Streaks(WRITES_PATIENCE)
         #: no pauses: whoever asks stands in the middle of a request to the cloud
         self.at_once = False
 
@@ -337,6 +342,9 @@ class Kube:
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         return await self._call(lambda: self._api.get_config_map(name))
 
+    async def document(self, path: str) -> Body:
+        return await self._call(dict)
+
     async def create_event(self, namespace: str, body: Body) -> None:
         await self._call(lambda: self._world.event(body))
 
@@ -353,6 +361,7 @@ class Watch:
         selector: str = "",
     ) -> None:
         self._on_event = on_event
+        self.down = Streaks(WRITES_PATIENCE)
         self._process = PROCESS.get()
         self._world = self._process.world
         self._news: asyncio.Queue[Change] = asyncio.Queue()
@@ -424,6 +433,10 @@ class Switch(StopSwitch):
 
 class Probe(Reconciler):
     """Tells the judge what is looked at, and what comes out of a look that nobody expects."""
+
+    def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
+        """Asked in the middle of a request, in the same thread."""
+        return lambda: self._held_now(key, action)
 
     async def look(self, key: Key) -> None:
         process = PROCESS.get()

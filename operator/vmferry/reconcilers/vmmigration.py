@@ -396,6 +396,9 @@ def _check(scope: Scope) -> MigrationDecision | None:
     if first:
         if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.kind):
             return _conclude_tried(scope)
+        # a server that was stopped for a move that may not start does not stay off
+        if scope.status.graceful_stop is not None and (decision := _release_server(scope)) is not None:
+            return decision
         message = blocked(found.against)
         _announce_block(scope, reason, message)
         scope.conditions.waiting_for_people(reason, message)

@@ -354,29 +354,29 @@ class Reconciler:
                 return await self._settle(kind, key, obj, action, outcome)
 
     def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
-        """A question for another thread: which breaker has opened since the move was decided?"""
-        kind = breaker_kind(action)
+        """A question for another thread: which breaker has opened since the action was decided?"""
         loop = asyncio.get_running_loop()
 
         async def judge() -> str | None:
-            snapshot = self.cloud.snapshot
-            server = snapshot.servers.get(getattr(action, "server_id", ""))
-            if kind is None or server is None or server.host is None:
-                return None
-            breakers = self.store.history.breakers()
-            moves = self.store.moves_except(key, snapshot)
-            hold = breakers.against(server.host, kind, self.now(), moves)
-            return hold.message if hold is not None else None
+            return self._held_now(key, action)
 
         def ask() -> str | None:
-            if kind is None:
-                return None
             try:
                 return asyncio.run_coroutine_threadsafe(judge(), loop).result(PATIENCE)
             except TimeoutError:  # the loop is not what it was
                 return "it is not known whether a breaker is open"
 
-        return ask
+        return (lambda: None) if breaker_kind(action) is None else ask
+
+    def _held_now(self, key: Key, action: Action) -> str | None:
+        """Why a breaker holds the action, None: none does. In the event loop, where the store belongs."""
+        kind, snapshot = breaker_kind(action), self.cloud.snapshot
+        server = snapshot.servers.get(getattr(action, "server_id", ""))
+        if kind is None or server is None or server.host is None:
+            return None
+        moves = self.store.moves_except(key, snapshot)
+        hold = self.store.history.breakers().against(server.host, kind, self.now(), moves)
+        return hold.message if hold is not None else None
 
     async def _settle(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome
