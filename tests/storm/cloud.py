@@ -239,7 +239,7 @@ class View(Observer):
         super().__init__(door, pace)
         self._way = way
 
-    async def _call(self, function: Callable[..., T], *args: object) -> T:
+    async def _call(self, function: Callable[..., T], *args: object, seconds: float | None = None) -> T:
         changes = function == self.door.act
         await self._way.there(changes)
         try:

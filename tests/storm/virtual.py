@@ -21,7 +21,7 @@ from unittest import mock
 from vmferry.cloud import observer
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.nova import hosts, http, not_now, placement, servers, session
-from vmferry.runtime import elector, health, host_lease, operator, queue, reconcile, waking
+from vmferry.runtime import elector, health, host_lease, operator, queue, reconcile, view_age, waking
 
 #: when every storm begins
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -85,7 +85,18 @@ def patched(loop: Loop, seed: int) -> Iterator[None]:
         fake_time = SimpleNamespace(monotonic=loop.time)
         for module in (observer, session, http, not_now):
             put(module, "time", fake_time)
-        for module in (observer, session, hosts, servers, resource_manager, reconcile, operator, elector, host_lease):
+        for module in (
+            observer,
+            session,
+            hosts,
+            servers,
+            resource_manager,
+            reconcile,
+            operator,
+            elector,
+            host_lease,
+            view_age,
+        ):
             put(module, "datetime", Moment)
         put(placement, "ThreadPoolExecutor", _Serial)
         for function in (

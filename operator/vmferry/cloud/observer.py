@@ -2,16 +2,17 @@
 
 Each part is read at its own pace by its own task. A read that fails keeps the old data, whose age grows, and is
 tried again with growing pauses; after some failures in a row the door is opened anew (credentials, token, catalog).
+A read that does not end by its deadline has failed, and the door is opened anew at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -44,6 +45,7 @@ from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaDoor
 from vmferry.cloud.nova.parse import GONE, Resources, join_hosts
 from vmferry.cloud.nova.parse import time as parse_time
 from vmferry.cloud.nova.servers import RECENT
+from vmferry.cloud.threads import Threads
 from vmferry.policy import Policy
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,9 @@ log = logging.getLogger(__name__)
 #: hosts, their resources or server groups changed
 Callback = Callable[[frozenset[str], bool], None]
 
+#: called by each part that reads as a sign of life: its name, and the seconds until the next sign at most
+Beat = Callable[[str, float], None]
+
 #: what `changes-since` reaches back beyond the last read: controllers' clocks differ, transactions take time
 OVERLAP = timedelta(seconds=30)
 #: the same where the cloud tells no time of its own
@@ -59,6 +64,10 @@ BLIND_OVERLAP = timedelta(minutes=10)
 #: failed reads in a row after which the door is opened anew
 REOPEN_AFTER = 3
 LONGEST_PAUSE = 60.0
+#: seconds that one call may take with all its requests, each of which has a deadline of its own; and the same for one
+#: that lists all servers or migrations of a large cloud
+READ_SECONDS = 300.0
+LIST_SECONDS = 1800.0
 #: Nova's status of a server being built
 BUILD = "BUILD"
 #: seconds that the begin of a read is remembered; no poll takes longer
@@ -76,6 +85,10 @@ STUCK_AFTER: timedelta = Policy().stuck_after
 CHECKS_AT_ONCE = 4
 
 T = TypeVar("T")
+
+
+class HangingError(CloudError):
+    """A read has not ended by its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +130,16 @@ class Observer:
         *,
         threads: int = 12,
         stuck_after: timedelta = STUCK_AFTER,
+        beat: Beat = lambda *_: None,
+        read_seconds: float = READ_SECONDS,
     ) -> None:
         self.door = door
         self._pace = pace or Pace()
         self._stuck_after = stuck_after
+        self._beat = beat
+        self._read_seconds = read_seconds
         self._snapshot = Snapshot()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
+        self._threads = Threads(threads)
         self._tasks: list[asyncio.Task[None]] = []
         self._callbacks: list[Callback] = []
         self._connecting = asyncio.Lock()
@@ -191,11 +208,12 @@ class Observer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks = []
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
         """Ask the cloud once; see `NovaDoor.act`. What an accepted action did to a host is in the view afterwards."""
-        outcome = await self._call(self.door.act, action, forbidden)
+        # no deadline: to give up on the call would not take the request back; each request has its own
+        outcome = await self._call(self.door.act, action, forbidden, seconds=math.inf)
         if isinstance(action, HostAction) and isinstance(outcome, Accepted):
             try:
                 async with asyncio.timeout(AFTER_ACTION):
@@ -261,16 +279,24 @@ class Observer:
             (Part.PROJECTS, pace.projects, self._read_projects),
         )
 
-    async def _call(self, function: Callable[..., T], *args: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *args))
+    async def _call(self, function: Callable[..., T], *args: object, seconds: float | None = None) -> T:
+        """Raises `HangingError` when the call has not ended after `seconds`; None: what a read may take."""
+        return await _within(seconds or self._read_seconds, self._threads.run(partial(function, *args)))
 
     async def _keep_reading(self, part: Part, seconds: float, read: Callable[[], Awaitable[None]]) -> None:
         failures = 0
+        hung = False
         while True:
             begun = time.monotonic()
+            within = 2 * self._read_seconds if part in self._snapshot.read_at else LIST_SECONDS
+            self._live(f"read {part}", within)
             try:
-                await self._connect(anew=failures > 0 and failures % REOPEN_AFTER == 0)
-                await read()
+                await self._connect(anew=hung or (failures > 0 and failures % REOPEN_AFTER == 0))
+                hung = False
+                await _within(within, read())
+            except HangingError as error:
+                failures, hung = failures + 1, True
+                self._report_trouble(part, f"reading {part} hangs ({error}): it begins anew, with a new session")
             except CloudError as error:
                 failures += 1
                 self._report_trouble(part, str(error))
@@ -284,6 +310,12 @@ class Observer:
             pause = min(seconds * 2**failures, max(LONGEST_PAUSE, seconds)) if failures else self._rest(part, seconds)
             await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2))
 
+    def _live(self, name: str, within: float) -> None:
+        """A sign of life, unless only a new process helps."""
+        if not self._threads.exhausted:
+            # a login before it, and the pause after it
+            self._beat(name, within + self._read_seconds + 2 * LONGEST_PAUSE)
+
     def _rest(self, part: Part, seconds: float) -> float:
         """Seconds to the next read; the lists of what has changed are short, so they may be read often."""
         if part not in (Part.SERVERS, Part.MIGRATIONS):
@@ -295,6 +327,7 @@ class Observer:
     async def _keep_reading_facts(self, seconds: float) -> None:
         """What nobody has to have: a failure leaves the facts missing and the view as fresh as it was."""
         while True:
+            self._live("read facts", 2 * self._read_seconds)
             if self._connected:
                 await self._read_facts()
                 if Part.HOSTS in self._snapshot.read_at:
@@ -416,7 +449,7 @@ class Observer:
 
     async def _read_all_servers(self) -> None:
         begun, seen_at = time.monotonic(), self._cloud_now()
-        found, _ = await self._call(self.door.servers, None)
+        found, _ = await self._call(self.door.servers, None, seconds=LIST_SECONDS)
         missing = self._snapshot.servers.keys() - {server.id for server in found} - self._in_unreachable_cells()
         # a server that was read after this list began is missing because it is newer than the list
         gone = await self._really_gone({one for one in missing if self._server_read.get(one, begun) <= begun})
@@ -466,7 +499,7 @@ class Observer:
 
     async def _read_all_migrations(self) -> None:
         begun, seen_at = time.monotonic(), self._cloud_now()
-        found = await self._call(self.door.migrations, None)
+        found = await self._call(self.door.migrations, None, seconds=LIST_SECONDS)
         found, ended = await self._without_ended(found)
         changed = self._merge_migrations(found, ended, begun)
         if Part.MIGRATIONS not in self._full_at:
@@ -669,6 +702,15 @@ class Observer:
         for read in (self._server_read, self._migrations_read):
             _remember(read, (server_id,), max(begun, read.get(server_id, begun)), self._remembered_since(begun))
         self._tell(changed)
+
+
+async def _within(seconds: float, waiting: Awaitable[T]) -> T:
+    """Raises `HangingError` after so many seconds."""
+    try:
+        async with asyncio.timeout(None if seconds == math.inf else seconds):
+            return await waiting
+    except TimeoutError:
+        raise HangingError(f"no end after {seconds:g} s") from None
 
 
 def _clock_ahead() -> float:

@@ -87,9 +87,10 @@ class Elector:
         """For people: who leads instead of us; None: we do."""
         return None if self.term() is not None else f"standby, {self.holder or 'nobody'} leads"
 
-    async def run(self) -> None:
+    async def run(self, beat: Callable[[str], None] = lambda _: None) -> None:
         """Try for ever. A try that hangs is given up early enough for another one within the deadline."""
         while True:
+            beat("leader election")
             try:
                 async with asyncio.timeout(self._renew_deadline / 2):
                     await self.step()

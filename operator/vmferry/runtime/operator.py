@@ -39,6 +39,7 @@ from vmferry.runtime.resync import Resync
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, key_of, version_of
 from vmferry.runtime.streaks import Streaks
+from vmferry.runtime.view_age import ViewAge
 from vmferry.runtime.waking import Waker
 from vmferry.runtime.watch import Watch
 from vmferry.runtime.workers import work
@@ -63,13 +64,15 @@ async def run(config: Config) -> int:
         loop.add_signal_handler(number, stop.set)
     door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call)
     # requests that hang, one a worker at most, leave threads to the polls
+    health = Health()
     observer = Observer(
         door,
         Pace(**config.polling.seconds()),
         threads=config.workers + 8,
         stuck_after=config.policy.stuck_after,
+        beat=health.beat,
     )
-    return await Operator(config, observer).run(stop)
+    return await Operator(config, observer, health=health).run(stop)
 
 
 class Operator:
@@ -80,11 +83,12 @@ class Operator:
         config: Config,
         cloud: Cloud,
         kinds: Kinds = KINDS,
+        health: Health | None = None,
     ) -> None:
         self._config = config
         self._cloud = cloud
         self._kinds = kinds
-        self.health = Health()
+        self.health = health or Health()
         self.queue: WorkQueue[Key] = WorkQueue(
             most_routine=max(1, config.workers // 2), waited=metrics.QUEUE_WAIT.observe
         )
@@ -145,7 +149,8 @@ class Operator:
         stopping = asyncio.create_task(stop.wait(), name="stop")
         ending = asyncio.create_task(watch.ended.wait(), name="watch ended")
         workers: list[asyncio.Task[None]] = []
-        loops: list[asyncio.Task[None]] = []
+        age = ViewAge(lambda: self._cloud.snapshot, config.policy.max_view_age)
+        loops = [asyncio.create_task(age.run(), name="view age")]
         try:
             # Before everything is known no room can be counted; and kopf, which scans only once, needs the kinds.
             first = asyncio.create_task(resync.listed.wait(), name="first list")
@@ -154,7 +159,7 @@ class Operator:
             if not stop.is_set() and not listing.done():
                 await switch.look()
                 await marks.read()
-                loops.append(asyncio.create_task(switch.run(), name="stop switch"))
+                loops.append(asyncio.create_task(switch.run(self.health.beat), name="stop switch"))
                 loops.append(asyncio.create_task(definitions.run(), name="definitions"))
                 loops.append(asyncio.create_task(marks.run(), name="resume marks"))
                 watch.start()
@@ -167,7 +172,7 @@ class Operator:
                         )
                     )
                 if elector is not None:
-                    loops.append(asyncio.create_task(elector.run(), name="leader election"))
+                    loops.append(asyncio.create_task(elector.run(self.health.beat), name="leader election"))
                 parts = [listing, stopping, ending, *workers, *loops]
                 await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             return self._verdict(stop, [listing, ending, *workers, *loops])

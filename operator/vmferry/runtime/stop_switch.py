@@ -57,9 +57,10 @@ class StopSwitch:
         #: what objects are told
         self.seen = Stop(everywhere=True, message=f"new moves wait until {self._source} was read")
 
-    async def run(self) -> None:
+    async def run(self, beat: Callable[[str], None] = lambda _: None) -> None:
         """Poll for ever."""
         while True:
+            beat("stop switch")
             await self.look()
             await asyncio.sleep(PAUSE)
 
