@@ -38,14 +38,29 @@ class ProcessDiedError(RuntimeError):
 
 def cache_dir() -> Path:
     """`${XDG_CACHE_HOME:-~/.cache}/vmferry`: may be deleted at any time, making it again only costs time."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmferry"
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmferry"
+    # programs of the cache are run
+    if folder.exists() and (folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o002):
+        raise PermissionError(f"{folder} can be written by somebody else: remove it, or set XDG_CACHE_HOME")
+    return folder
 
 
 def run_root() -> Path:
     """The folder, made private if missing, below which every run has its own: data, logs, secrets."""
     root = cache_dir() / "run"
-    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(root)
     return root
+
+
+def make_private(folder: Path) -> None:
+    """Make the folder if it is missing; nobody else can read it, whoever made it and with which mode.
+
+    Raises PermissionError for one of somebody else, who could read it or put programs into it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to another user")
+    folder.chmod(0o700)
 
 
 def free_ports(count: int) -> tuple[int, ...]:
@@ -109,7 +124,7 @@ class Supervisor:
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir.resolve()
-        self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(self.run_dir)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(

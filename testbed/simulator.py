@@ -14,6 +14,8 @@ from testbed.processes import Supervisor, wait_for
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _PROCESS = "simulator"
+#: beside clouds.yaml: what lets in to the control API
+_TOKEN = "control-token"
 
 
 class SimulatedCloud:
@@ -45,6 +47,7 @@ class SimulatedCloud:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
         clouds_yaml, ready = folder / "clouds.yaml", folder / "url"
+        token = clouds_yaml.with_name(_TOKEN)
         command: list[str | Path] = [
             sys.executable,
             "-m",
@@ -54,7 +57,7 @@ class SimulatedCloud:
             "--address",
             address,
         ]
-        command += ["--clouds-yaml", clouds_yaml, "--url-file", ready]
+        command += ["--clouds-yaml", clouds_yaml, "--url-file", ready, "--token-file", token]
         command += ["--fleet", fleet] if fleet is not None else []
         command += ["--speed", str(speed)] if speed is not None else []
         path = os.pathsep.join([str(_PROJECT / "operator"), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -137,7 +140,8 @@ class SimulatedCloud:
     def control(self, method: str, path: str, body: object = None) -> Any:
         """One request to the control API; ValueError with its answer when it refuses."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/_control{path}", data=data, method=method)
+        headers = {"X-Control-Token": self._clouds_yaml.with_name(_TOKEN).read_text()}
+        request = urllib.request.Request(f"{self.url}/_control{path}", data=data, headers=headers, method=method)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _KeepErrors())
         with opener.open(request, timeout=30) as answer:
             text = answer.read().decode()

@@ -191,6 +191,8 @@ def _forms(secret: str) -> dict[str, bool]:
         # of a secret that looks encoded itself: what is left of it
         plain |= {peeled[0] for one in plain if (peeled := _peel(one, list(range(len(one) + 1))))}
     forms = dict.fromkeys(plain | {one.translate(_LETTERS) for one in plain}, False)
+    # some proxies write everything in small letters, or in capitals
+    forms |= dict.fromkeys([one.lower() for one in plain] + [one.upper() for one in plain], False)
     forms |= {utf8.hex(): True, utf8.hex().upper(): True}
     for written in {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)}:
         for offset in range(3):

@@ -43,6 +43,8 @@ ENCODINGS: dict[str, Callable[[str], str]] = {
     "in base64 within a URL": lambda secret: (
         f"?state={quote(base64.b64encode(f'xy{secret}'.encode()).decode(), safe='')}"
     ),
+    "in capitals": str.upper,
+    "in small letters": str.lower,
     "in hexadecimal digits": lambda secret: secret.encode().hex(),
     "cut off at its end, as Nova cuts a fault's text": lambda secret: f"cannot authenticate {secret[:-2]}",
 }

@@ -14,6 +14,8 @@ from vmferry.simulator.app import make_app
 from vmferry.simulator.cloud import Cloud
 
 NEWEST = "2.100"
+#: of the control API
+TOKEN = "let-me-in"
 
 
 class Bench:
@@ -32,7 +34,7 @@ class Bench:
         for key, value in settings.items():
             document["settings"][key] = document["settings"][key] | value if isinstance(value, dict) else value
         cloud = fleet.build(fleet.Fleet.model_validate(document | changes), speed=0)
-        client = TestClient(TestServer(make_app(cloud)))
+        client = TestClient(TestServer(make_app(cloud, TOKEN)))
         await client.start_server()
         return cls(cloud, client)
 
@@ -86,7 +88,7 @@ class Bench:
         return await answer.json()
 
     async def control(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        answer = await self.client.request(method, f"/_control{path}", json=body)
+        answer = await self.client.request(method, f"/_control{path}", json=body, headers={"X-Control-Token": TOKEN})
         return answer.status, await answer.json() if await answer.read() else None
 
     # ---- short for what most tests do

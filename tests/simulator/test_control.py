@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.simulator.bench import Bench
+from tests.simulator.bench import TOKEN, Bench
 
 DETAIL = "GET /compute/v2.1/servers/detail"
 
@@ -196,3 +196,19 @@ async def test_the_state_in_short(bench: Bench) -> None:
     _, state = await bench.control("GET", "/state")
     assert state["hosts"]["cmp2"]["servers"] == [server]
     assert state["servers"][server]["status"] == "ACTIVE"
+
+
+NOT_LET_IN: dict[str, dict[str, str]] = {
+    "without the token": {},
+    "with another token": {"X-Control-Token": "guess"},
+    "from a web page": {"X-Control-Token": TOKEN, "Origin": "http://evil.example"},
+    "to a name that leads to loopback": {"X-Control-Token": TOKEN, "Host": "evil.example:5000"},
+}
+
+
+@pytest.mark.parametrize("headers", NOT_LET_IN.values(), ids=NOT_LET_IN.keys())
+async def test_who_may_not_control_the_cloud(bench: Bench, headers: dict[str, str]) -> None:
+    body = {"path": "/servers/detail", "status": 503}
+    answer = await bench.client.post("/_control/faults", json=body, headers=headers)
+    assert answer.status == 403
+    assert (await bench.control("GET", "/faults"))[1] == {"faults": []}

@@ -14,7 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from testbed.processes import MARK, ProcessDiedError, Supervisor, cache_dir, free_ports, wait_for
+from testbed.processes import (
+    MARK,
+    ProcessDiedError,
+    Supervisor,
+    cache_dir,
+    free_ports,
+    make_private,
+    run_root,
+    wait_for,
+)
 
 IDLE = ["sleep", "600"]
 # says that it runs, so that a test can wait for it
@@ -220,3 +229,29 @@ def test_the_cache_folder_follows_the_convention(
     else:
         monkeypatch.setenv("XDG_CACHE_HOME", variable)
     assert cache_dir() == Path(expected).expanduser()
+
+
+def test_a_folder_that_exists_is_made_private_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    root = tmp_path / "vmferry" / "run"
+    root.mkdir(parents=True, mode=0o755)
+    root.chmod(0o755)
+    assert run_root() == root and root.stat().st_mode & 0o777 == 0o700
+    root.chmod(0o777)
+    Supervisor(root)
+    assert root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "vmferry").mkdir()
+    (tmp_path / "vmferry").chmod(0o777)
+    with pytest.raises(PermissionError, match="written by somebody else"):
+        cache_dir()
+    (tmp_path / "vmferry").chmod(0o755)
+    assert cache_dir() == tmp_path / "vmferry"
+    monkeypatch.setattr(os, "getuid", lambda: 4711)
+    with pytest.raises(PermissionError):
+        cache_dir()
+    with pytest.raises(PermissionError):
+        make_private(tmp_path / "vmferry")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,13 +147,24 @@ def _opened(path: Path | None, out: TextIO) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8") as stream:
             yield stream
     else:
-        unfinished = path.with_name(f".{path.name}.unfinished")
+        # a file of its own with a name that nobody can guess: two runs share none, and no link leads elsewhere
+        number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".unfinished", dir=path.parent)
+        unfinished = Path(name)
         try:
-            with unfinished.open("w", encoding="utf-8") as stream:
+            with os.fdopen(number, "w", encoding="utf-8") as stream:
                 yield stream
+            # a report is readable for whom the user's umask lets read, as any file
+            unfinished.chmod(0o666 & ~_umask())
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """There is no way to read it without setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 class _Lines(logging.Handler):

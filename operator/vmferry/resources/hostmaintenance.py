@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field
 
 from vmferry.resources.base import API_VERSION, Condition, Metadata, Model, ObservedGeneration, Time
 from vmferry.resources.vmmigration import (
+    LINES,
     MAX_ATTEMPTS,
     AttemptOnTimeout,
     AttemptTimeout,
@@ -93,6 +94,7 @@ class HostMaintenanceSpec(Model):
         str,
         Field(
             max_length=128,
+            pattern=LINES,
             description="Why, for people. It becomes part of Nova's disabled reason when the host is disabled; a "
             "change after that does not.",
         ),

@@ -31,7 +31,11 @@ MAX_ATTEMPTS = 20
 MAX_ELIGIBLE = 10
 MAX_INELIGIBLE = 20
 
-HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
+HostName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/\x00-\x1f\x7f-\x9f]+$")]
+#: no control characters, which would steer the terminal of whoever lists the object
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*$"
+#: the same for a text of several lines
+LINES = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
 Message = Annotated[str, Field(max_length=2048)]
 #: bounded integers of 64 bits, as bytes can be
 Bytes = Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
@@ -89,12 +93,19 @@ class ServerRef(Model):
         Field(
             min_length=1,
             max_length=255,
+            pattern=PRINTABLE,
             description="The server's exact name; needs project. A name that two servers share, or none has, "
             "blocks the migration with ServerNotFound.",
         ),
     ] = None
     project: Annotated[
-        str | None, Field(min_length=1, max_length=255, description="Name or id of the server's project; needs name.")
+        str | None,
+        Field(
+            min_length=1,
+            max_length=255,
+            pattern=PRINTABLE,
+            description="Name or id of the server's project; needs name.",
+        ),
     ] = None
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import signal
 from pathlib import Path
 
@@ -24,28 +26,41 @@ LAB = Path(__file__).parent / "fleets" / "lab.yaml"
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where it listens; its catalog names it, too.")
 @click.option("--clouds-yaml", "clouds_file", type=click.Path(path_type=Path), help="Write a clouds.yaml there.")
 @click.option("--url-file", type=click.Path(path_type=Path), help="Write the URL there once it answers.")
+@click.option("--token-file", type=click.Path(path_type=Path), help="Write the token of /_control there.")
 @click.option(
     "--speed", type=click.FloatRange(min=0), help="Simulated seconds per second; 0: only /_control moves the clock."
 )
 def main(
-    fleet_file: Path, port: int, address: str, clouds_file: Path | None, url_file: Path | None, speed: float | None
+    fleet_file: Path,
+    port: int,
+    address: str,
+    clouds_file: Path | None,
+    url_file: Path | None,
+    token_file: Path | None,
+    speed: float | None,
 ) -> None:
     """Serve a simulated OpenStack cloud and print its URL once it answers."""
     try:
         cloud = fleet.build(fleet.load(fleet_file), speed=speed)
     except fleet.FleetError as error:
         raise click.ClickException(str(error)) from error
-    asyncio.run(serve(cloud, port, clouds_file, url_file, address))
+    asyncio.run(serve(cloud, port, clouds_file, url_file, address, token_file))
 
 
 async def serve(
-    cloud: Cloud, port: int, clouds_file: Path | None, url_file: Path | None, address: str = "127.0.0.1"
+    cloud: Cloud,
+    port: int,
+    clouds_file: Path | None,
+    url_file: Path | None,
+    address: str = "127.0.0.1",
+    token_file: Path | None = None,
 ) -> None:
     """Until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(make_app(cloud), access_log=None)
+    token = secrets.token_urlsafe()
+    runner = web.AppRunner(make_app(cloud, token), access_log=None)
     await runner.setup()
     try:
         site = web.TCPSite(runner, address, port)
@@ -53,6 +68,9 @@ async def serve(
         url = f"http://{address}:{runner.addresses[0][1]}"
         if clouds_file is not None:
             clouds_yaml.write(clouds_file, url, cloud)
+        if token_file is not None:
+            with os.fdopen(os.open(token_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(token)
         if url_file is not None:
             unfinished = url_file.with_suffix(".new")
             unfinished.write_text(url)

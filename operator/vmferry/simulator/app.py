@@ -12,11 +12,12 @@ from vmferry.simulator.nova import service as nova
 from vmferry.simulator.web import CLOUD, Reply
 
 
-def make_app(cloud: Cloud) -> web.Application:
+def make_app(cloud: Cloud, control_token: str) -> web.Application:
     """All services of one cloud, below /identity, /compute, /placement, /image, /volume, /network, /resmgr and
     /_control."""
     app = web.Application(middlewares=[faults.middleware], client_max_size=4 * 2**20)
     app[CLOUD] = cloud
+    app[control.TOKEN] = control_token
     app[TOKENS] = Tokens(cloud)
     app[faults.FAULTS] = faults.Faults()
     app[faults.EARLIER] = faults.Earlier()

@@ -1,4 +1,7 @@
-"""`/_control/`: what a test does to the cloud besides speaking its API.  No token is asked for: loopback only.
+"""`/_control/`: what a test does to the cloud besides speaking its API.
+
+Who may use it holds the token of this run in `X-Control-Token`. Requests that a web page makes are refused: those with
+an `Origin`, and those to a name instead of an address: a page's own name may have been made to lead here.
 
 GET    /_control/state                      everything, in short
 POST   /_control/hosts                      add a host (an entry of a fleet file)
@@ -18,6 +21,9 @@ DELETE /_control/tokens                     every token is void
 
 from __future__ import annotations
 
+import hmac
+import ipaddress
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,11 +32,14 @@ from pydantic import BaseModel, ValidationError
 
 from vmferry.simulator import fleet, lifecycle
 from vmferry.simulator.cloud import Cloud
-from vmferry.simulator.errors import ApiError, BadRequestError, NotFoundError
+from vmferry.simulator.errors import ApiError, BadRequestError, ForbiddenError, NotFoundError
 from vmferry.simulator.faults import FAULTS, REQUESTS, Fault
 from vmferry.simulator.keystone import TOKENS
 from vmferry.simulator.model import Host
 from vmferry.simulator.web import CLOUD, Reply, read_json
+
+TOKEN: web.AppKey[str] = web.AppKey("control token", str)
+HEADER = "X-Control-Token"
 
 _Handler = Callable[[web.Request, Cloud, Any], Reply]
 
@@ -83,6 +92,7 @@ def _serve(handler: _Handler) -> Callable[[web.Request], Awaitable[web.Response]
     async def served(request: web.Request) -> web.Response:
         cloud = request.app[CLOUD]
         try:
+            _let_in(request)
             body = await read_json(request)
             cloud.clock.run_due()
             reply = handler(request, cloud, body)
@@ -93,6 +103,23 @@ def _serve(handler: _Handler) -> Callable[[web.Request], Awaitable[web.Response]
         return reply.response({})
 
     return served
+
+
+def _let_in(request: web.Request) -> None:
+    """Raises ForbiddenError."""
+    if "Origin" in request.headers or not _is_address(request.host):
+        raise ForbiddenError("this is not for web pages")
+    if not hmac.compare_digest(request.headers.get(HEADER, "").encode(), request.app[TOKEN].encode()):
+        raise ForbiddenError(f"the header {HEADER} lacks the token of this run")
+
+
+def _is_address(host: str) -> bool:
+    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return name == "localhost"
+    return True
 
 
 def _host(request: web.Request, cloud: Cloud) -> Host:
