@@ -30,10 +30,11 @@ print-python: setup
 	@echo $(PY)
 
 .PHONY: constraints
-constraints: ## pin requirements.in again (after a change there)
-	@python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet uv
-	@$(CACHE)/uv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-	  --python-version 3.11 requirements.in --output-file constraints.txt
+constraints: ## pin requirements.in and release/tools.in again (after a change there)
+	@python3 -m venv $(CACHE)/uv && $(CACHE)/uv/bin/pip install --quiet --require-hashes --no-deps -r release/tools.txt
+	@for of in requirements.in:constraints.txt release/tools.in:release/tools.txt; do \
+	  $(CACHE)/uv/bin/uv pip compile --quiet --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	    --python-version 3.11 $${of%:*} --output-file $${of#*:}; done
 
 .PHONY: demo
 demo: setup ## the main job, end to end, on real parts; CLOUD=nova for a real Nova

@@ -19,7 +19,7 @@ from release.closure import Closure, ClosureError, closure, declared
 from release.imports import differences, imported
 
 ROOT = Path(__file__).resolve().parent.parent
-PINNED = ("constraints.txt", "testbed/nova/constraints.txt", "testbed/nova/build-constraints.txt")
+PINNED = ("constraints.txt", "release/tools.txt", "testbed/nova/constraints.txt", "testbed/nova/build-constraints.txt")
 #: folders of tools and tests, whose needs are in requirements.in
 OWN = ("docs", "helm", "release", "testbed", "tests", "vmferry")
 

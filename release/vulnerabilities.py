@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-#: the tool itself is always the newest one: it is not part of what is pinned, and changes nothing
 TOOL = "pip-audit"
+#: the tools of a release, pinned with their hashes like what is shipped: they run with the rights of who releases
+TOOLS = Path(__file__).with_name("tools.txt")
 _SECONDS = 300
+_INSTALL = ("install", "--quiet", "--require-hashes", "--no-deps", "--requirement")
 
 Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
@@ -31,7 +33,7 @@ def install(folder: Path, run: Run = run) -> Path:
     """The tool in an environment of its own. Raises NotLookedUpError."""
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--upgrade", TOOL],
+        [str(folder / "bin" / "python"), "-m", "pip", *_INSTALL, str(TOOLS)],
     ):
         if (done := run(command)).returncode != 0:
             raise NotLookedUpError(f"{TOOL} could not be installed: {_last(done)}")

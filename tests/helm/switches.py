@@ -36,9 +36,9 @@ SWITCHES: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "network": {
-        "open": {},
-        "policy": {"networkPolicy": {"enabled": True}},
-        "peers": {"networkPolicy": {"enabled": True, "ingressFrom": PEERS, "egressPorts": []}},
+        "open": {"networkPolicy": {"enabled": False}},
+        "policy": {},
+        "peers": {"networkPolicy": {"ingressFrom": PEERS, "egressPorts": [443, 5000]}},
     },
     "monitoring": {
         "none": {},

@@ -98,7 +98,7 @@ def test_each_value_is_in_the_table() -> None:
 
 #: values whose names say all, because Kubernetes' own documentation explains them
 PLAIN = {"affinity", "nodeSelector", "podAnnotations", "podLabels", "priorityClassName", "resources", "tolerations"}
-PLAIN |= {"image.pullPolicy", "serviceAccount.create", "serviceAccount.annotations", "networkPolicy.enabled"}
+PLAIN |= {"image.pullPolicy", "serviceAccount.create", "serviceAccount.annotations"}
 
 
 def test_each_value_is_explained() -> None:

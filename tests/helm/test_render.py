@@ -279,6 +279,32 @@ def test_service_and_policy_select_the_operator_and_not_the_pod_of_helm_test(tmp
     assert ingress["from"] == [*peers, {"podSelector": {"matchLabels": pod}}]
 
 
+POLICIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "by default the port for probes is open, and nothing else": (
+        {},
+        {"types": ["Ingress"], "ingress": [{"ports": [{"protocol": "TCP", "port": "health"}]}], "egress": None},
+    ),
+    "ports that are named are the only ones to be reached, beside DNS": (
+        {"egressPorts": [443, 5000]},
+        {
+            "types": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"protocol": "TCP", "port": "health"}]}],
+            "egress": [
+                {"ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]},
+                {"ports": [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 5000}]},
+            ],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", POLICIES)
+def test_the_network_policy(sentence: str, tmp_path: Path) -> None:
+    values, wanted = POLICIES[sentence]
+    policy = one(render(tmp_path, {"networkPolicy": values} if values else {}), "NetworkPolicy")["spec"]
+    assert (policy["policyTypes"], policy["ingress"], policy.get("egress")) == tuple(wanted.values())
+
+
 def test_a_part_of_another_chart(tmp_path: Path) -> None:
     parent = tmp_path / "parent"
     (parent / "charts").mkdir(parents=True)

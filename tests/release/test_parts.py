@@ -180,6 +180,14 @@ def test_a_tool_that_cannot_be_installed_is_said() -> None:
         vulnerabilities.install(Path("folder"), Tool((0, "", ""), (1, "", "ERROR: no network")))
 
 
+def test_the_tools_of_a_release_are_pinned_with_their_hashes() -> None:
+    tool = Tool((0, "", ""), (0, "", ""))
+    vulnerabilities.install(Path("folder"), tool)
+    installed = tool.asked[-1]
+    assert {"--require-hashes", "--no-deps", str(vulnerabilities.TOOLS)} <= set(installed)
+    assert {"pip-audit", "uv"} <= pins.read(vulnerabilities.TOOLS.read_text()).keys()
+
+
 def test_an_archive_is_the_same_whenever_and_in_whatever_order_it_is_made(tmp_path: Path) -> None:
     entries = {"b/run": Entry(b"#!/bin/sh\n", executable=True), "a": Entry(b"text")}
     for name, chosen in (("1.tgz", entries), ("2.tgz", dict(reversed(entries.items())))):
