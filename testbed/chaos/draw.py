@@ -239,6 +239,9 @@ _COMPUTE: tuple[Callable[[Random], Fault], ...] = (
     lambda r: Fault(delay=r.uniform(6, 12), drop="before", probability=0.1),
     lambda r: Fault(method="GET", stale=True, probability=_chance(r)),
     lambda r: Fault(status=401, probability=_chance(r)),
+    lambda r: Fault(method=WRITES, redirect=True, probability=_chance(r)),
+    lambda r: Fault(redirect=True, probability=_chance(r)),
+    lambda r: Fault(drip=r.uniform(3, 12), probability=_chance(r)),
 )
 
 _KUBERNETES: tuple[Callable[[Random], Fault | WatchFault], ...] = (

@@ -19,7 +19,7 @@ from yarl import URL
 
 from testbed.proxy.journal import Journal, Passed
 from testbed.proxy.watch import WatchFault, altered
-from vmferry.simulator.faults import Earlier, Fault, Faults, refusal, reset, truncated
+from vmferry.simulator.faults import Earlier, Fault, Faults, refusal, reset, spoiled
 
 #: what is between two neighbours only (RFC 9110, 7.6.1), and what would keep us from reading the bodies
 _NOT_HANDED_ON = {
@@ -162,12 +162,9 @@ class Proxy:
             self._earlier.note(request.path_qs, kept)
         if fault.lag:
             await asyncio.sleep(fault.lag)
-        if fault.drop == "after":
-            return reset(request)
-        if fault.truncate and content:
-            return await truncated(request, response)
-        passed.answered = True
-        return response
+        answered = await spoiled(fault, request, response)
+        passed.answered = answered is response
+        return answered
 
     async def _ask(self, request: web.Request, body: bytes) -> aiohttp.ClientResponse:
         headers = self._headers(request.headers)
@@ -223,5 +220,5 @@ def told(fault: Fault) -> str:
     if fault.status is not None:
         return str(fault.status)
     words = [f"drop {fault.drop}"] if fault.drop else []
-    words += [name for name in ("delay", "lag", "truncate", "stale") if getattr(fault, name)]
+    words += [name for name in ("delay", "lag", "truncate", "stale", "redirect", "drip") if getattr(fault, name)]
     return ", ".join(words)

@@ -102,6 +102,7 @@ FAULTS = {
     "reset before the effect": Case({"drop": "before"}, None, 0),
     "reset after the effect": Case({"drop": "after"}, None, 1),
     "a body that ends in the middle": Case({"truncate": True}, None, 1),
+    "a body that drips and ends": Case({"drip": 0.6}, None, 1),
     "another status instead": Case({"status": 503}, 503, 0),
     "a slow answer is whole": Case({"lag": 0.01, "delay": 0.01}, 202, 1),
     "of another method": Case({"method": "^GET$", "status": 500}, 202, 1),
@@ -123,6 +124,16 @@ async def test_a_fault_does_what_it_says_once_and_it_is_journalled(front: Front,
     assert len(front.proxy.journal.moves) == case.effects
     front.proxy.faults.active.clear()
     assert (await front.ask("POST", ACTION, {"os-stop": None}))[0] == 202, "it is over"
+
+
+async def test_a_redirect_to_itself_has_its_effect_and_a_client_that_follows_has_it_twice(front: Front) -> None:
+    front.proxy.faults.add(Fault(redirect=True, times=1))
+    async with front.client.post(front.proxy.url + ACTION, json={"os-stop": None}, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (307, front.proxy.url + ACTION)
+    assert len(front.behind.asked) == 1
+    front.proxy.faults.add(Fault(redirect=True, times=1))
+    assert (await front.ask("POST", ACTION, {"os-stop": None}))[0] == 202
+    assert len(front.behind.asked) == 3, "one that follows asks again"
 
 
 async def test_429_comes_with_its_header(front: Front) -> None:

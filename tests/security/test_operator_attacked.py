@@ -10,10 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import socket
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -105,8 +105,7 @@ class Attacked:
     def judge(self) -> None:
         """Everything that must hold whatever was tried."""
         assert self.cloud.stranger.requests == [], "something went to another host"
-        sent = Counter((one.path, one.body) for one in self.cloud.seen("POST", ACTION) if b"os-migrateLive" in one.body)
-        assert all(times == 1 for times in sent.values()), f"sent twice: {sent}"
+        self._judge_actions()
         tokens = {one.headers.get("X-Auth-Token", "") for one in self.cloud.requests} - {""}
         assert tokens
         secrets = [*traces(PASSWORD), *tokens, *(token[:20] for token in tokens)]
@@ -116,6 +115,21 @@ class Attacked:
             assert {"time", "level", "message"} <= json.loads(line).keys(), line
         assert self.peak < LIMIT
         assert "leads no more" not in self.log, "the Lease was lost"
+
+    def _judge_actions(self) -> None:
+        """An action is sent again only after Nova's records were read, which show that the first had no effect."""
+        looked_up: set[str] = set()
+        sent: set[str] = set()
+        for one in list(self.cloud.requests):
+            if one.method == "GET" and (match := re.search(r"instance_uuid=([0-9a-f-]{36})", one.target)):
+                looked_up.add(match[1])
+            if one.method == "POST" and b"os-migrateLive" in one.body:
+                server = one.path.split("/")[-2]
+                assert server not in sent or server in looked_up, "sent again without a look"
+                sent.add(server)
+                looked_up.discard(server)
+        for server in sent:
+            assert len(self.player.records(server)) <= 1, "moved twice"
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +250,9 @@ def test_a_lying_cloud_does_no_harm(attacked: Attacked, sentence: str) -> None:
     cloud.behave()
     # whoever hangs at an answer that drips is given up by the client's own deadline
     wait_for(lambda: bed.probe("readyz")[0] == 200, 120, "the operator to be ready again")
+    if sentence == "actions are done, and redirected to themselves":
+        moves = [one for one in cloud.seen("POST", ACTION) if b"os-migrateLive" in one.body]
+        assert len(moves) == 1, "what was done was asked for again"
     if reads:
         player.finished(name)
     else:

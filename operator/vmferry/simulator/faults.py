@@ -20,6 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vmferry.simulator.web import Reply
 
+#: seconds between two bytes of an answer that drips
+DRIP_SECONDS = 0.5
+
 
 class Fault(BaseModel):
     """What happens to the requests that match; both patterns are regular expressions that search."""
@@ -40,6 +43,10 @@ class Fault(BaseModel):
     drop: Literal["before", "after"] | None = None
     #: the connection ends in the middle of the answer's body
     truncate: bool = False
+    #: the request has its effect, and is answered with a redirect to itself
+    redirect: bool = False
+    #: real seconds for which the answer's body comes, a blank now and then; then the connection ends
+    drip: float = Field(0, ge=0)
     #: a GET is answered as it was the last time before; one that was never asked is answered as ever
     stale: bool = False
     #: how many requests it takes; None: all
@@ -155,9 +162,7 @@ async def middleware(request: web.Request, handler: Handler) -> web.StreamRespon
         response = _noted(request, await handler(request))
     if fault.lag:
         await asyncio.sleep(fault.lag)
-    if fault.drop == "after":
-        return reset(request)
-    return await truncated(request, response) if fault.truncate and isinstance(response, web.Response) else response
+    return await spoiled(fault, request, response) if isinstance(response, web.Response) else response
 
 
 def _noted(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
@@ -188,6 +193,30 @@ def reset(request: web.BaseRequest) -> web.Response:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         request.transport.abort()
     return web.Response(status=500)
+
+
+async def spoiled(fault: Fault, request: web.BaseRequest, whole: web.Response) -> web.StreamResponse:
+    """The answer as the fault leaves it, once the request had its effect."""
+    if fault.drop == "after":
+        return reset(request)
+    if fault.redirect:
+        return web.Response(status=307, headers={"Location": str(request.url)})
+    if fault.drip:
+        return await dripped(request, whole, fault.drip)
+    return await truncated(request, whole) if fault.truncate and whole.body else whole
+
+
+async def dripped(request: web.BaseRequest, whole: web.Response, seconds: float) -> web.StreamResponse:
+    """Blanks before a body that never comes."""
+    response = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
+    with contextlib.suppress(ConnectionResetError):  # the client did not wait for it
+        await response.prepare(request)
+        for _ in range(max(1, round(seconds / DRIP_SECONDS))):
+            await response.write(b" ")
+            await asyncio.sleep(DRIP_SECONDS)
+    if request.transport is not None:
+        request.transport.close()
+    return response
 
 
 async def truncated(request: web.BaseRequest, whole: web.Response) -> web.StreamResponse:
