@@ -240,6 +240,7 @@ def test_a_lying_cloud_does_no_harm(attacked: Attacked, sentence: str) -> None:
     cloud, player, bed = attacked.cloud, attacked.player, attacked.bed
     server = player.boot("cmp1")
     cloud.requests.clear()
+    attacked.peak = 0.0
     reads = [(lie, method, path) for lie, method, path in LIES[sentence](cloud) if method != "POST" or path != ACTION]
     for lie, method, path in LIES[sentence](cloud):
         cloud.lie(lie, method=method, path=path)

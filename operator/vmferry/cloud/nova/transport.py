@@ -10,6 +10,7 @@ import io
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Collection
 from http.client import HTTPResponse
 from typing import Any
@@ -29,6 +30,11 @@ BODY = 64 * 2**20
 ERROR_BODY = 64 * 2**10
 #: values in the JSON of an answer: each costs a hundred bytes of memory, however few it costs on the wire
 VALUES = 2_000_000
+#: bytes of memory that one value takes
+VALUE = 100
+#: bytes of memory that all answers together may take while they are read and parsed; the part of each that is free
+ALL_ANSWERS = 224 * 2**20
+SMALL = 2**20
 #: redirects of one read, all to the same scheme, host and port
 REDIRECTS = 3
 
@@ -111,22 +117,73 @@ class _Adapter(TCPKeepAliveAdapter):
 def _read(answer: requests.Response) -> None:
     """Read the body, unpacked. Raises `AnswerBoundError` when it is too large; an error page is cut off instead."""
     most = BODY if answer.status_code < 400 else ERROR_BODY
+    share = _memory.share(answer)
     chunks: list[bytes] = []
     size = 0
-    for chunk in answer.iter_content(_CHUNK):
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > most:
-            if answer.status_code < 400:
-                raise AnswerBoundError(f"the answer is larger than {most >> 20} MiB")
-            answer.close()
-            break
-    body = b"".join(chunks)[:most]
-    if sum(map(body.count, (b",", b"[", b"{"))) > VALUES:
-        raise AnswerBoundError(f"the answer holds more than {VALUES:,} values")
+    try:
+        for chunk in answer.iter_content(_CHUNK):
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > most:
+                if answer.status_code < 400:
+                    raise AnswerBoundError(f"the answer is larger than {most >> 20} MiB")
+                answer.close()
+                break
+            # once more when the chunks are joined
+            share.need(2 * size)
+        body = b"".join(chunks)[:most]
+        values = sum(map(body.count, (b",", b"[", b"{")))
+        if values > VALUES:
+            raise AnswerBoundError(f"the answer holds more than {VALUES:,} values")
+        share.need(2 * size + VALUE * values)
+    finally:
+        # who handles an error may keep it for a while, and this frame with it
+        chunks.clear()
     # what `requests` itself sets when it reads a body
     answer._content = body
     answer._content_consumed = True
+
+
+class _Memory:
+    """What the large answers of all threads may take together: each is bounded, but a dozen may come at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken = 0
+
+    def share(self, answer: requests.Response) -> _Share:
+        """Of one answer; it is given back when nobody holds the answer any more."""
+        share = _Share(self)
+        weakref.finalize(answer, share.give_back)
+        return share
+
+    def take(self, more: int) -> bool:
+        with self._lock:
+            if more > 0 and self._taken + more > ALL_ANSWERS:
+                return False
+            self._taken += more
+            return True
+
+
+class _Share:
+    def __init__(self, memory: _Memory) -> None:
+        self._memory = memory
+        self._taken = 0
+
+    def need(self, size: int) -> None:
+        """So many bytes in all; what is small is not counted. Raises `AnswerBoundError`."""
+        more = size - SMALL - self._taken
+        if more <= 0:
+            return
+        if not self._memory.take(more):
+            raise AnswerBoundError("this answer and others at the same time are too large together")
+        self._taken += more
+
+    def give_back(self) -> None:
+        self._memory.take(-self._taken)
+
+
+_memory = _Memory()
 
 
 def _keep_here(request: Any, answer: requests.Response) -> None:
