@@ -36,6 +36,7 @@ from vmferry.reconcilers import (
     hostmaintenance,
     maintenance_refusals,
     maintenance_release,
+    maintenance_survey,
     scope,
     vmmigration,
 )
@@ -482,6 +483,21 @@ def refused_for_good(stack: ExitStack) -> None:
     put(stack, maintenance_refusals, "_is_fresh", lambda *_: True)
 
 
+def never_stalls(stack: ExitStack) -> None:
+    """However long nothing goes on, it is said to go on."""
+    put(stack, MaintenanceScope, "no_progress", lambda self, what: False)
+    progressing = lambda scope, message: scope.conditions.progressing("Migrating", message)  # noqa: E731
+    for module in (attempts, vmmigration):
+        put(stack, module, "stuck", progressing)
+
+
+def believes_leftovers(stack: ExitStack) -> None:
+    """A task, and an open record, is somebody's work, however old it is."""
+    put(stack, observer, "marked", lambda records, *_: list(records))
+    put(stack, maintenance_survey, "stuck", lambda *_: None)
+    never_stalls(stack)
+
+
 def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] = ()) -> Break:
     return Break(how, frozenset(rules), at)
 
@@ -544,5 +560,7 @@ BREAKS: dict[str, Break] = {
     "takes the garbage collector for a person": seen_by(takes_all_for_wishes, "I41"),
     "trusts what it knew of another history": seen_by(trusts_what_it_knew, "I44"),
     "takes a refusal for good": seen_by(refused_for_good, "stuck"),
+    "reports no lack of progress": seen_by(never_stalls, "R47"),
+    "believes every old record and task": seen_by(believes_leftovers, "R47"),
     "a look ends in an exception": seen_by(gives_up, "an exception", at=(6001,)),
 }

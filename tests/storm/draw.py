@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +38,7 @@ def draw(seed: int) -> Plan:
     happenings += common
     happenings += draw_duplicates(Random(f"{seed}/duplicates"))
     happenings += pipelines.draw(Random(f"{seed}/pipeline"))
+    happenings += draw_stuck(Random(f"{seed}/stuck"))
     return Plan(seed, fleet, config, sorted(happenings, key=lambda one: one.at))
 
 
@@ -165,6 +168,7 @@ def draw_config(dice: Random, fleet: Fleet) -> Config:
         "timeoutPerGiB": "10s",
         "stopTimeout": "1m",
         "recheck": "15s",
+        "stuckAfter": "1m",
         "bandwidth": dice.choice([None, None, 2]),
         "breaker": BREAKER,
     }
@@ -481,6 +485,57 @@ def clock_jumps(world: World, dice: Random) -> str | None:
     process.skew = seconds
     world.site.cloud.clock.after(dice.uniform(5, 120), lambda: setattr(process, "skew", 0.0))
     return f"the clock of {process.name} jumps by {seconds:.0f} s"
+
+
+def draw_stuck(dice: Random) -> list[Happening]:
+    """With dice of its own, too."""
+    if dice.random() < 0.8:
+        return []
+    makes = [
+        dice.choice([leftover_record, leftover_record, endless_task, endless_move]) for _ in range(dice.randint(1, 3))
+    ]
+    return [Happening(dice.uniform(0, 120), partial(_with_dice, make, Random(dice.random()))) for make in makes]
+
+
+def _with_dice(make: Callable[[World, Random], str | None], dice: Random, world: World) -> str | None:
+    return make(world, dice)
+
+
+def leftover_record(world: World, dice: Random) -> str | None:
+    """A record of years ago, of a server that is idle."""
+    server = a_server(world, dice)
+    if server.host is None or server.task_state is not None or server.vm_state not in ("active", "stopped"):
+        return None
+    others = [name for name in world.site.cloud.hosts if name != server.host]
+    source, target = (dice.choice(others), server.host) if dice.random() < 0.6 else (server.host, dice.choice(others))
+    word = dice.choice(["accepted", "queued", "pre-migrating", "running", "post-migrating"])
+    record = world.site.cloud.add_record(server, "live-migration", word, source, target, 7e7)
+    world.judge.leftovers.add(record.uuid)
+    world.judge.touched.add(server.id)
+    return f"{server.name} on {server.host}: {record.uuid} from {source} to {target} is {word} for years"
+
+
+def endless_task(world: World, dice: Random) -> str | None:
+    """Nova begins something with a server and never ends it."""
+    server = a_server(world, dice)
+    if server.task_state is not None or server.deleted_at is not None:
+        return None
+    world.site.cloud.set_task(server, dice.choice(["deleting", "image_snapshot", "rebooting"]))
+    world.judge.touched.add(server.id)
+    return f"{server.name}: {server.task_state} for ever"
+
+
+def endless_move(world: World, dice: Random) -> str | None:
+    """Somebody's migration that Nova never ends."""
+    server = a_server(world, dice)
+    if server.host is None or server.task_state is not None or server.vm_state != "active":
+        return None
+    target = dice.choice([name for name in world.site.cloud.hosts if name != server.host])
+    world.site.cloud.set_task(server, "migrating")
+    word = dice.choice(["queued", "preparing", "running"])
+    record = world.site.cloud.add_record(server, "live-migration", word, server.host, target, 1.0)
+    world.judge.touched.add(server.id)
+    return f"{server.name} on {server.host}: {record.uuid} to {target} is {word} for ever"
 
 
 def draw_duplicates(dice: Random) -> list[Happening]:

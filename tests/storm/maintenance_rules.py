@@ -99,7 +99,7 @@ class Maintenances:
                 self._world.wrong(f"I20: {key} says that {host} is empty, and {server.name} is there")
         for record in self._cloud.migrations.values():
             open_ = _STAGES.get(record.status) not in (MigrationStage.GOOD, MigrationStage.BAD)
-            known = open_ and self._now - record.created_at > FRESH
+            known = open_ and record.uuid not in self._world.judge.leftovers and self._now - record.created_at > FRESH
             alive = self._cloud.servers[record.server_id].deleted_at is None
             if known and alive and host in (record.source, record.destination):
                 self._world.wrong(f"I20: {key} says that {host} is empty, and {record.uuid} is {record.status}")

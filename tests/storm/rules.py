@@ -37,6 +37,17 @@ HEARTBEAT = 2.0
 #: looks at one object in a minute
 LOOKS = 100
 
+#: reasons that may last, by docs/waiting.md
+MAY_LAST = {
+    ("HostMaintenance", "CloudViewStale"),
+    ("HostMaintenance", "Stopped"),
+    ("HostMaintenance", "Queued"),
+    ("VMMigration", "CloudViewStale"),
+    ("VMMigration", "Stopped"),
+    ("VMMigration", "Paused"),
+    ("VMMigration", "Queued"),
+}
+
 MOVES = {"os-migrateLive": "live-migration", "migrate": "migration", "evacuate": "evacuation"}
 ACTIONS = {*MOVES, "os-stop", "os-start", "confirmResize"}
 #: states of a server that Nova would evacuate; each other one is a person's business
@@ -76,6 +87,8 @@ class Judge:
         self.states: dict[str, tuple[tuple[str, bool], float]] = {}
         #: since when a host is listed twice
         self.doubled: dict[str, float] = {}
+        #: UUIDs of open records that Nova no longer works on
+        self.leftovers: set[str] = set()
         #: when a host was last marked as dead
         self.marked: dict[str, float] = {}
         #: servers that we evacuated while they ran
@@ -228,6 +241,7 @@ class Judge:
             m
             for m in self.cloud.migrations.values()
             if stage(m) is MigrationStage.IN_FLIGHT
+            and m.uuid not in self.leftovers
             and self.cloud.servers[m.server_id].deleted_at is None
             and (m.user_id == self.us or self._now - m.created_at > VIEW)
         ]
@@ -432,6 +446,8 @@ class Judge:
         for key, body in self._world.api.objects.items():
             if (what := self._stuck(key, body)) is not None:
                 yield f"stuck: {key}: {what}"
+            if (what := self._unreported(key, body)) is not None:
+                yield f"R47: {key}: no progress, and nothing reports it: {what}"
         yield from self._other_histories()
         yield from self.maintenances.at_the_end()
         for server_id in self.evacuated - self.touched:
@@ -465,6 +481,30 @@ class Judge:
         """Whether the object is still there and says that it has not come to its end."""
         body = self._world.api.objects.get(key)
         return body is not None and "gracefulStop" in body.get("status", {})
+
+    def _unreported(self, key: Key, body: Body) -> str | None:
+        """After a time in which nothing changed, what is not finished is Stalled or waits for what people know."""
+        status = body.get("status", {})
+        conditions = {c["type"]: c for c in status.get("conditions", [])}
+        ready = conditions.get("Ready", {})
+        reason = ready.get("reason")
+        if "completedAt" in status or ready.get("status") == "True" or "Stalled" in conditions:
+            return None
+        if (key.kind, reason) in MAY_LAST and (key.kind == "HostMaintenance" or reason != "Queued"):
+            return None
+        if reason == "Queued" and self._another_is_reported(key):
+            return None
+        return f"{status.get('phase')}: {reason}: {ready.get('message')}"
+
+    def _another_is_reported(self, key: Key) -> bool:
+        """A move in front of it in the queue waits for a person."""
+        others = [body for other, body in self._world.api.objects.items() if other != key and other.kind == key.kind]
+        return any(
+            body["spec"].get("paused")
+            or any(c["type"] == "Stalled" for c in body.get("status", {}).get("conditions", []))
+            for body in others
+            if "completedAt" not in body.get("status", {})
+        )
 
     def _stuck(self, key: Key, body: Body) -> str | None:
         status, metadata = body.get("status", {}), body["metadata"]

@@ -26,7 +26,7 @@ from vmferry.cloud.actions import (
 from vmferry.cloud.model import MigrationKind, Server
 from vmferry.planning.breaker import Hold
 from vmferry.planning.kind import Choice
-from vmferry.planning.limits import describe, full, holders
+from vmferry.planning.limits import describe, full, holders, limited
 from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
@@ -519,14 +519,28 @@ def _queue(scope: Scope) -> MigrationDecision | None:
 def _nothing_holds_it_alive(scope: Scope, why: str, source: str, target: str) -> bool:
     """Whether all that it waits for has not changed for so long that it will not: reported as stalled then."""
     snapshot, policy = scope.snapshot, scope.policy
-    if any({source, target} & {move.source_host, move.target_host} for move in scope.world.moves):
-        return False  # those have deadlines of their own
-    held = holders(snapshot, source, target) or holders(snapshot)
-    now, servers = snapshot.cloud_time(scope.now), snapshot.servers
-    if not held or any(unchanged_since(servers.get(m.server_id), m, now, policy.stuck_after) is None for m in held):
+    ends = () if why.startswith(limited("total", policy.limits.total)) else (source, target)
+    ours = {
+        move.server_id: move
+        for move in scope.world.moves
+        if not ends or not {move.source_host, move.target_host}.isdisjoint(ends)
+    }
+    theirs = [record for record in holders(snapshot, *ends) if record.server_id not in ours]
+    now, servers, after = snapshot.cloud_time(scope.now), snapshot.servers, policy.stuck_after
+    alive = any(scope.now < _overdue(move, policy) for move in ours.values()) or any(
+        unchanged_since(servers.get(record.server_id), record, now, after) is None for record in theirs
+    )
+    if alive or not (ours or theirs):
         return False
-    stuck(scope, f"waits for its turn: {why}: {', '.join(describe(m, snapshot) for m in held[:3])}")
+    names = [describe(record, snapshot) for record in holders(snapshot, *ends)]
+    stuck(scope, f"waits for its turn: {why}: {', '.join(names[:3]) or 'moves that do not go on'}")
     return True
+
+
+def _overdue(move: PlannedMove, policy: Policy) -> datetime:
+    """When a move of ours counts as one that does not end, by the default deadline of its server."""
+    gib = move.needs.get("MEMORY_MB", 0) / 1024 + move.needs.get("DISK_GB", 0)
+    return move.decided_at + policy.timeout_base + policy.timeout_per_gib * gib + policy.stuck_after
 
 
 def _start(scope: Scope) -> MigrationDecision:

@@ -266,6 +266,30 @@ class Cloud:
         self._migrations_of.setdefault(server.id, []).append(migration)
         return migration
 
+    def add_record(
+        self, server: Server, kind: str, status: str, source: str, target: str | None, age: float
+    ) -> Migration:
+        """A record that nothing works on."""
+        made_at = self.now - age
+        record = Migration(
+            id=len(self.migrations) + 1,
+            uuid=self.new_uuid(),
+            server_id=server.id,
+            type=kind,
+            status=status,
+            source=source,
+            created_at=made_at,
+            updated_at=made_at,
+            user_id=server.user_id,
+            project_id=server.project_id,
+            destination=target,
+            flavor=server.flavor,
+            old_flavor=server.flavor,
+        )
+        self.migrations[record.id] = record
+        self._migrations_of.setdefault(server.id, []).append(record)
+        return record
+
     def migrations_of(self, server_id: str) -> list[Migration]:
         return self._migrations_of.get(server_id, [])
 

@@ -154,6 +154,16 @@ class VolumeEntry(_Entry):
     project: str = "admin"
 
 
+class RecordEntry(_Entry):
+    """A migration record that nobody ends, or ended long ago: as a killed nova-compute leaves it."""
+
+    type: Literal["live-migration", "migration", "resize", "evacuation"] = "live-migration"
+    status: str = Field(min_length=1)
+    source: str = Field(min_length=1)
+    target: str | None = None
+    age_seconds: float = Field(0, ge=0, description="since it was made, and last changed")
+
+
 class ServerEntry(_Counted):
     project: str = "admin"
     host: str | None = None
@@ -161,7 +171,7 @@ class ServerEntry(_Counted):
     image: str | None = None
     volume: str | None = Field(None, description="a volume's name, or `new`; then it boots from it")
     data_volumes: list[str] = []
-    state: Literal["active", "stopped", "paused", "suspended", "error"] = "active"
+    state: Literal["active", "stopped", "paused", "suspended", "error", "building"] = "active"
     power_state: int | None = Field(None, description="of its guest, where it is not what goes with its state")
     metadata: dict[str, str] = {}
     group: str | None = None
@@ -169,6 +179,9 @@ class ServerEntry(_Counted):
     locked: bool = False
     locked_reason: str | None = None
     ports: list[str] = Field([], description="types (`binding:vnic_type`) of ports besides the ordinary ones")
+    task: str | None = Field(None, description="a task that never ends")
+    age_seconds: float = Field(0, ge=0, description="since it was last changed")
+    records: list[RecordEntry] = []
 
     @model_validator(mode="after")
     def _boots_from_one(self) -> ServerEntry:
@@ -354,6 +367,10 @@ def add_server(cloud: Cloud, entry: ServerEntry, name: str, host_name: str | Non
         server.power_state = entry.power_state
     if entry.locked:
         server.locked_by, server.locked_reason = "admin", entry.locked_reason
+    server.task_state = entry.task
+    server.updated_at -= entry.age_seconds
+    for record in entry.records:
+        cloud.add_record(server, record.type, record.status, record.source, record.target, record.age_seconds)
     return server
 
 

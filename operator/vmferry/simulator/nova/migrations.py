@@ -88,7 +88,7 @@ def _instant(value: str, name: str) -> float:
 
 def _updated(call: Call, migration: Migration) -> float | None:
     """While it copies, its row is written again and again."""
-    return call.cloud.now if migration.status == "running" else migration.updated_at
+    return call.cloud.now if migration.status == "running" and migration.copy else migration.updated_at
 
 
 def _view(call: Call, migration: Migration) -> dict[str, Any]:
