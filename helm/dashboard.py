@@ -146,6 +146,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "What changes the cloud",
             {"{{action}} {{outcome}}": _grown("vmferry_cloud_actions_total", "action", "outcome") + " > 0"},
         ),
+        Panel("Certificates are not checked", {"verify: false": _max("vmferry_cloud_tls_unverified")}),
         Panel(
             "Servers, and migrations of anybody",
             {"servers": _max("vmferry_cloud_servers"), "open migrations": _max("vmferry_cloud_open_migrations")},

@@ -38,6 +38,8 @@ def build(cloud: str, what: str) -> Bed:
             bed.install_operator()
             bed.start_operator()
     except BaseException:
+        if last := supervisor.log_tail(OPERATOR, 15):
+            say(f"the operator's last lines, of {supervisor.log(OPERATOR)}:\n{last}")
         supervisor.stop_all()
         raise
     say(f"up after {time.monotonic() - began:.0f} s")
@@ -52,7 +54,8 @@ def demo(cloud: str) -> int:
     except Exception as error:
         traceback.print_exc()
         if bed is not None:
-            say(f"\nthe operator's last lines:\n{bed.supervisor.log_tail(OPERATOR, 40)}")
+            last = bed.supervisor.log_tail(OPERATOR, 40)
+            say(f"\nthe operator's last lines, of {bed.supervisor.log(OPERATOR)}:\n{last}")
         say(f"demo: failed: {error}")
         return 1
     finally:

@@ -15,7 +15,7 @@ import yaml
 
 from testbed.cloud import CLOUD_NAME, CloudLab
 from testbed.kubernetes.cluster import Cluster
-from testbed.processes import Supervisor, free_port, wait_for
+from testbed.processes import Supervisor, free_port, plain_environment, wait_for
 from testbed.tenant import Tenant
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,7 +111,7 @@ class Bed:
             name,
             [sys.executable, "-m", "vmferry", "operator", "--config", str(self.config_file)],
             env={
-                **os.environ,
+                **plain_environment(),
                 "PYTHONPATH": f"{ROOT / 'operator'}",
                 "PYTHONUNBUFFERED": "1",
                 "VMFERRY_HEALTH_PORT": str(port),

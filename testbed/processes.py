@@ -83,6 +83,12 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
+def plain_environment() -> dict[str, str]:
+    """Ours, without what leads a child to another cloud or cluster: `make up` prints such lines for people's shells."""
+    leading = ("OS_", "VMFERRY_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(leading) and name != "KUBECONFIG"}
+
+
 def wait_for(condition: Callable[[], T], seconds: float, what: str, check: Callable[[], object] | None = None) -> T:
     """Ask `condition` until it is true and return its value; TimeoutError says that we waited for `what`.
 

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from testbed.processes import Supervisor, wait_for
+from testbed.processes import Supervisor, plain_environment, wait_for
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _PROCESS = "simulator"
@@ -61,7 +61,7 @@ class SimulatedCloud:
         command += ["--fleet", fleet] if fleet is not None else []
         command += ["--speed", str(speed)] if speed is not None else []
         path = os.pathsep.join([str(_PROJECT / "operator"), *filter(None, [os.environ.get("PYTHONPATH")])])
-        supervisor.start(_PROCESS, command, env={**os.environ, "PYTHONPATH": path})
+        supervisor.start(_PROCESS, command, env={**plain_environment(), "PYTHONPATH": path})
         try:
             url = wait_for(
                 lambda: ready.read_text().strip() if ready.exists() else "",

@@ -33,7 +33,9 @@ class Tenant:
     """A user of the cloud, an administrator unless `cloud` names another entry of `clouds_yaml`."""
 
     def __init__(self, clouds_yaml: Path, *, cloud: str = CLOUD_NAME) -> None:
-        config = openstack.config.OpenStackConfig(config_files=[str(clouds_yaml)], load_envvars=False)
+        config = openstack.config.OpenStackConfig(
+            config_files=[str(clouds_yaml)], secure_files=[], vendor_files=[], load_envvars=False
+        )
         self.connection = openstack.connection.Connection(config=config.get_one(cloud=cloud, api_timeout=60))
         self._flavors: dict[str, str] = {}
         self._images: dict[str, str] = {}

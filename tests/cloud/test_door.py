@@ -643,7 +643,7 @@ def test_what_we_may_not_read_of_placement_and_keystone_is_unknown_not_fatal(clo
     cloud.answers[CANDIDATES] = Answer(403, {"errors": [{"detail": "no"}]})
     cloud.answers["GET /identity/v3/projects"] = Answer(403, {"error": {"code": 403, "message": "no"}})
     assert door.resources(["h1"]) is None
-    assert door.projects() == {}
+    assert door.projects() == ({}, False)
 
 
 def test_server_groups_are_read_to_an_empty_page(cloud: Stub, door: NovaDoor) -> None:

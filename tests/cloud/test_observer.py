@@ -61,6 +61,8 @@ class FakeDoor(NovaDoor):
         self.room: dict[str, parse.Resources] | None = {}
         self.special_ports: dict[str, tuple[str, ...]] | None = {}
         self.neutron_broken = False
+        self.keystone_broken = False
+        self.projects_whole = True
         self.broken: str | None = None
         self.connects = 0
         #: clouds.yaml has changed since the last attempt to log in
@@ -163,9 +165,11 @@ class FakeDoor(NovaDoor):
             raise CloudError("GET network /ports: HTTP 503")
         return None if self.special_ports is None else dict(self.special_ports)
 
-    def projects(self) -> dict[str, str]:
+    def projects(self) -> tuple[dict[str, str], bool]:
         self._answer()
-        return {"project-1": "shop"}
+        if self.keystone_broken:
+            raise CloudError("GET /projects: HTTP 500")
+        return {"project-1": "shop"}, self.projects_whole
 
     def resources(self, providers: Any) -> dict[str, parse.Resources] | None:
         self._answer()

@@ -53,7 +53,8 @@ def test_a_server_as_an_administrator_sees_it(door: NovaDoor, boot: Boot, admin:
     assert (found.availability_zone, found.pinned_availability_zone) == ("cluster1", "cluster1")
     listed = {one.id: one for one in door.servers()[0]}
     assert listed[server] == found, "the list and the single read tell the same"
-    assert door.projects()[found.project_id] == "admin"
+    names, whole = door.projects()
+    assert (names[found.project_id], whole) == ("admin", True)
 
 
 def test_servers_of_all_projects_come_page_by_page(lab: CloudLab, boot: Boot, tenant: Tenant) -> None:
@@ -205,3 +206,10 @@ def test_aggregates_with_hosts_and_metadata(door: NovaDoor, admin: Tenant) -> No
         assert [one.metadata.get("os_version") for one in host.aggregates] == [None, "22.04"]
     finally:
         admin.delete_aggregate(made)
+
+
+def test_projects_are_the_same_page_by_page(lab: CloudLab, door: NovaDoor) -> None:
+    paged = NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
+    paged.connect()
+    assert len(door.projects()[0]) > 1
+    assert paged.projects() == door.projects()

@@ -19,7 +19,16 @@ RECONCILERS = ROOT / "operator" / "vmferry" / "reconcilers"
 PAGE = (ROOT / "docs" / "reference" / "conditions.md").read_text(encoding="utf-8")
 
 #: functions that set a condition, with the place of the reason among their arguments
-SETTERS = {"set": 2, "progressing": 0, "waiting_for_people": 0, "stalled": 0, "ready": 0, "finished": 1, "_conclude": 2}
+SETTERS = {
+    "set": 2,
+    "progressing": 0,
+    "waiting_for_people": 0,
+    "stalled": 0,
+    "ready": 0,
+    "finished": 1,
+    "_conclude": 2,
+    "not_now": 1,
+}
 #: where each kind sets its conditions
 OF = {
     "VMMigration": ("vmmigration.py", "attempts.py"),

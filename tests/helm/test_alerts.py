@@ -167,6 +167,12 @@ FIRES: dict[str, tuple[str, Series, int, int]] = {
         60,
         10,
     ),
+    "requests for moves meet a rate limit": (
+        "VmferryCloudActionsRefused",
+        {'vmferry_cloud_actions_total{action="LiveMigrate",outcome="NotNow"}': growing(2)},
+        60,
+        10,
+    ),
     "every second migration fails": (
         "VmferryMigrationsFail",
         {'vmferry_migrations_finished_total{type="Live",outcome="Failed"}': growing(1)},

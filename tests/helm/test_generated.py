@@ -154,7 +154,7 @@ def test_they_ask_for_labels_that_exist(where: str) -> None:
 
 def test_the_alerts_ask_for_outcomes_that_exist() -> None:
     asked = set(re.findall(r'outcome="(\w+)"', QUERIES["the alerts"]))
-    assert asked == {"Unanswered", "Refused", "Failed"} <= {*metrics.ANSWERS, *metrics.OUTCOMES}
+    assert asked == {"Unanswered", "Refused", "NotNow", "Failed"} <= {*metrics.ANSWERS, *metrics.OUTCOMES}
     assert set(re.findall(r'result="(\w+)"', QUERIES["the alerts"])) == {"failed"}
     phases = re.findall(r'phase=~?"([\w|]+)"', QUERIES["the alerts"])
     assert {phase for some in phases for phase in some.split("|")} == {"Queued", "Migrating", "Verifying"} <= set(Phase)

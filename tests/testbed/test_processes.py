@@ -21,6 +21,7 @@ from testbed.processes import (
     cache_dir,
     free_ports,
     make_private,
+    plain_environment,
     run_root,
     wait_for,
 )
@@ -255,3 +256,12 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytes
         cache_dir()
     with pytest.raises(PermissionError):
         make_private(tmp_path / "vmferry")
+
+
+def test_a_child_is_led_to_no_other_cloud_or_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `make up` prints for a person's shell is exported there when `make demo` runs."""
+    for name in ("OS_CLIENT_CONFIG_FILE", "OS_CLOUD", "KUBECONFIG", "VMFERRY_CLOUDS_FILE"):
+        monkeypatch.setenv(name, "/elsewhere")
+    environment = plain_environment()
+    assert "/elsewhere" not in environment.values()
+    assert environment["PATH"] == os.environ["PATH"]

@@ -86,6 +86,7 @@ async def _read(door: NovaDoor, config: Config, selection: Selection, progress: 
     ticking = asyncio.create_task(_tick(door, progress))
     try:
         snapshot = await observer.read_once()
+        progress.line(fit(f"cloud: {door.login}"))
         for server_id in selection.ids:
             if server_id not in snapshot.servers:
                 # what is not listed is asked for by itself before it counts as unknown (I4)

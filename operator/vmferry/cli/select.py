@@ -77,6 +77,6 @@ def _meant(text: str, project: str | None, snapshot: Snapshot) -> Server | str:
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        return f"no server is named {text} in project {project}"
+        return snapshot.not_found(text, project or "")
     ids = ", ".join(sorted(s.id for s in candidates)[:10])
     return f"{len(candidates)} servers are named {text} in {project}; give one id of: {ids}"

@@ -75,6 +75,13 @@ class Progress:
         self._stream.flush()
         self._drawn = self._terminal
 
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self.clear()
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
     def clear(self) -> None:
         """Before anything else is written."""
         if self._drawn:

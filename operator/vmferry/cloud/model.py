@@ -575,6 +575,8 @@ class Snapshot:
     migrations: Mapping[str, Migration] = field(default_factory=dict)
     #: project names by id
     projects: Mapping[str, str] = field(default_factory=dict)
+    #: whether these are all; otherwise a name that is not among them says nothing
+    projects_whole: bool = True
     #: our own user in the cloud
     user_id: str | None = None
     #: which cloud it is: region and address; two clouds never have the same
@@ -592,10 +594,12 @@ class Snapshot:
     groups_by_server: Mapping[str, ServerGroup] | None = None
 
     def age(self, now: datetime) -> timedelta | None:
-        """Age of the oldest part that moves depend on; None while any part was never read."""
-        if any(part not in self.read_at for part in Part):
+        """Age of the oldest part that moves depend on; None while one of these was never read. Projects serve only
+        names, so nobody waits for them."""
+        parts = [part for part in Part if part is not Part.PROJECTS]
+        if any(part not in self.read_at for part in parts):
             return None
-        return now - min(at for part, at in self.read_at.items() if part is not Part.PROJECTS)
+        return now - min(self.read_at[part] for part in parts)
 
     def cloud_time(self, now: datetime) -> datetime:
         """The cloud's time at our time `now`: as of the last read of the services, or `now` where it tells none."""
@@ -632,6 +636,19 @@ class Snapshot:
         if project in self.projects or len(ids) < 2:
             return None
         return f"{len(ids)} projects are named {project}; give the id of one: {', '.join(ids[:10])}"
+
+    def names_are_known(self, project: str) -> bool:
+        """Whether a name that no server of the project has is proof that there is none."""
+        return self.projects_whole or project in self.projects
+
+    def not_found(self, name: str, project: str) -> str:
+        """What to say of a name that no server has."""
+        if self.names_are_known(project):
+            return f"no server is named {name} in project {project}"
+        return (
+            f"it is not known whether a server is named {name} in project {project}: the list of projects cannot be "
+            "read whole; give the server's id, or the project's id"
+        )
 
     def group_of(self, server_id: str) -> ServerGroup | None:
         """The server group that the server is in; Nova allows one."""

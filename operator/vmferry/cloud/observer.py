@@ -138,7 +138,7 @@ class Observer:
         self._stuck_after = stuck_after
         self._beat = beat
         self._read_seconds = read_seconds
-        self._snapshot = Snapshot()
+        self._snapshot = Snapshot(projects_whole=False)
         self._threads = Threads(threads)
         self._tasks: list[asyncio.Task[None]] = []
         self._callbacks: list[Callback] = []
@@ -174,6 +174,7 @@ class Observer:
         self._managed: dict[str, HostFacts] = {}
         self._managed_trouble: str | None = None
         self._ports_trouble: str | None = None
+        self._projects_trouble: str | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -287,7 +288,7 @@ class Observer:
         failures = 0
         hung = False
         while True:
-            begun = time.monotonic()
+            begun, asked_to_wait = time.monotonic(), 0.0
             within = 2 * self._read_seconds if part in self._snapshot.read_at else LIST_SECONDS
             self._live(f"read {part}", within)
             try:
@@ -298,7 +299,9 @@ class Observer:
                 failures, hung = failures + 1, True
                 self._report_trouble(part, f"reading {part} hangs ({error}): it begins anew, with a new session")
             except CloudError as error:
-                failures += 1
+                # the client itself sends nothing earlier; a new login would only add to what is limited
+                asked_to_wait = min(error.retry_after or 0.0, LONGEST_PAUSE)
+                failures += error.retry_after is None
                 self._report_trouble(part, str(error))
             except Exception as error:  # a fault of ours must not end the reading for good
                 failures += 1
@@ -308,7 +311,7 @@ class Observer:
                 failures = 0
                 self._report_trouble(part, None)
             pause = min(seconds * 2**failures, max(LONGEST_PAUSE, seconds)) if failures else self._rest(part, seconds)
-            await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2))
+            await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2, asked_to_wait))
 
     def _live(self, name: str, within: float) -> None:
         """A sign of life, unless only a new process helps."""
@@ -355,7 +358,9 @@ class Observer:
                 await self._log_in_again()
                 return
             since = time.monotonic() - self._connected_at
-            if self._refusal is not None and since < min(self._pace.poll * 2**self._refusals, LONGEST_PAUSE):
+            if self._refusal is not None and since < max(
+                min(self._pace.poll * 2**self._refusals, LONGEST_PAUSE), self._refusal.retry_after or 0.0
+            ):
                 if not self._connected:
                     raise self._refusal
                 return
@@ -596,10 +601,20 @@ class Observer:
         return ports
 
     async def _read_projects(self) -> None:
-        projects = await self._call(self.door.projects)
-        if projects != self._snapshot.projects:
-            self._snapshot = replace(self._snapshot, projects=projects)
-        self._mark_read(Part.PROJECTS)
+        """Names only: what cannot be read of them stops nothing that names its server by id."""
+        trouble: str | None = None
+        try:
+            projects, whole = await self._call(self.door.projects)
+        except CloudError as error:
+            projects, whole, trouble = dict(self._snapshot.projects), False, str(error)
+        else:
+            self._mark_read(Part.PROJECTS)
+            trouble = None if whole else "Keystone does not list all of them"
+        if (projects, whole) != (self._snapshot.projects, self._snapshot.projects_whole):
+            self._snapshot = replace(self._snapshot, projects=projects, projects_whole=whole)
+        if trouble and trouble != self._projects_trouble:
+            log.warning("the projects cannot be read whole, so some servers are only found by id: %s", trouble)
+        self._projects_trouble = trouble
 
     # -- merging; no await here, so each is one step for everybody else
 

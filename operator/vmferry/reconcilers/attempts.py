@@ -14,7 +14,7 @@ from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
 from vmferry.prerequisites.stuck import left_over
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers.conditions import READY
+from vmferry.reconcilers.conditions import NOT_NOW, READY
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.failures import failed_in_nova
 from vmferry.reconcilers.reasons import asked_as, nova_words
@@ -65,8 +65,8 @@ def succeeded(attempt: Attempt) -> bool:
 
 
 def counts(attempt: Attempt) -> bool:
-    """Whether it used up one of the allowed attempts: a request that never reached Nova did not."""
-    return attempt.state != NOT_SENT
+    """Whether it used up one of the allowed attempts: a request that Nova never acted on did not (I40)."""
+    return attempt.state not in (NOT_SENT, NOT_NOW)
 
 
 def ended_by_others(attempt: Attempt) -> bool:

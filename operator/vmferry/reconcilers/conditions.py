@@ -18,6 +18,9 @@ TYPE_RESOLVED = "TypeResolved"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 
+#: a reason: the cloud limits requests, or is busy; the request is sent again (I40)
+NOT_NOW = "NotNow"
+
 
 #: what a failed read means, by a pattern of its text; the first one that is found counts
 _CAUSES = (

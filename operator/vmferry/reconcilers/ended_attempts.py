@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmferry.cloud.model import MigrationKind
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.prerequisites.frame import BrokenServer
-from vmferry.reconcilers.attempts import DELETED, NOT_SENT, REFUSED, SERVER_GONE, ended_by_others, succeeded
+from vmferry.reconcilers.attempts import DELETED, REFUSED, SERVER_GONE, counts, ended_by_others, succeeded
 from vmferry.resources.vmmigration import VMMigration
 
 
@@ -35,7 +35,8 @@ def ended_attempts(obj: VMMigration) -> tuple[EndedAttempt, ...]:
         for one in obj.status.attempts
         if one.ended_at is not None
         and one.type is not MigrationKind.EVACUATE
-        and one.state not in (NOT_SENT, SERVER_GONE)
+        and counts(one)
+        and one.state != SERVER_GONE
     )
 
 

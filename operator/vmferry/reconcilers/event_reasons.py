@@ -20,6 +20,7 @@ class EventReason(StrEnum):
     CLOUD_REFUSED = "CloudRefused"
     NO_ANSWER = "NoAnswer"
     NOT_SENT = "NotSent"
+    NOT_NOW = "NotNow"
     MIGRATION_STARTED = "MigrationStarted"
     ATTEMPT_FAILED = "AttemptFailed"
     ABORT_REQUESTED = "AbortRequested"
@@ -76,6 +77,7 @@ OF_MIGRATIONS: Mapping[EventReason, str] = {
     _E.CLOUD_REFUSED: "Nova refused a migration, in its own words; with its request id",
     _E.NO_ANSWER: "It is not known whether Nova took the request for a migration; its records are looked up",
     _E.NOT_SENT: "The kill switch or a lost Lease forbade a request at the last moment",
+    _E.NOT_NOW: "The cloud limits requests, or the server is busy; sent again after a pause, no attempt is used up",
     _E.MIGRATION_STARTED: "Nova shows a record of the migration; with its UUID and the request id",
     _E.ATTEMPT_FAILED: "An attempt ended without success, in the cloud's own words; with the request id",
     _E.ABORT_REQUESTED: "A live migration of ours is aborted: over its deadline, or the object is deleted",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, Outcome, Refused
+from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, NotNow, Outcome, Refused
 from vmferry.cloud.model import DoubtfulHost, HostLook, Migration, MigrationKind, MigrationStage
 from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.breaker import Hold
@@ -22,7 +22,7 @@ from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import NewChild, Purpose
 from vmferry.reconcilers.claims import Claim
-from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.conditions import NOT_NOW, Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance_refusals import finalizer_refused, refused_create, report
@@ -360,20 +360,23 @@ def _cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     message = "the compute service is being disabled"
     scope.conditions.set(DRAINED, False, "Cordoning", message)
     refused = was is not None and was.status == "False" and was.reason == Reason.CLOUD_REFUSED
+    busy = was is not None and was.reason == NOT_NOW
     if refused and was is not None:
         phase = MaintenancePhase.BLOCKED
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
-    elif scope.no_progress(f"{message}: Nova accepted it, or gave no answer, and {scope.host.name} is still enabled"):
+    elif not busy and scope.no_progress(
+        f"{message}: Nova accepted it, or gave no answer, and {scope.host.name} is still enabled"
+    ):
         phase = MaintenancePhase.BLOCKED
     else:
         phase = MaintenancePhase.DRAINING
-        scope.progressing("Cordoning", message)
-    if status.cordon is not None and (refused or (was is not None and was.reason == "Cordoning")):
+        scope.progressing(*scope.not_now(was, "Cordoning", message))
+    if status.cordon is not None and (refused or (was is not None and was.reason in ("Cordoning", NOT_NOW))):
         wait = scope.ask_again_in(status.cordon.requested_at, refused=refused)
         if wait is not None:
             return scope.decide(phase, requeue_after=wait)
     if not refused:
-        scope.conditions.set(CORDONED, False, "Cordoning", message)
+        scope.conditions.set(CORDONED, False, *scope.not_now(was, "Cordoning", message))
     status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
     action = DisableService(service.id, scope.host.name, status.cordon.disabled_reason)
     return scope.decide(phase, action=action, requeue_after=timedelta(seconds=1))
@@ -695,6 +698,16 @@ def settle(
     status = obj.status.model_copy(deep=True)
     cordon = isinstance(action, DisableService)
     request = asked_as(outcome.request_id)
+    conditions = Conditions(status.conditions, obj.metadata.generation, now)
+    was = conditions.get(CORDONED)
+    if isinstance(outcome, NotNow):
+        message = f"the cloud asks to wait, {type(action).__name__} is sent again: {outcome.message}"
+        conditions.set(CORDONED, not cordon, NOT_NOW, clip(message))
+    elif was is not None and was.reason == NOT_NOW:
+        # it is past that
+        conditions.set(
+            CORDONED, not cordon, "Cordoning" if cordon else "Uncordoning", f"{type(action).__name__} was sent"
+        )
     if isinstance(outcome, Accepted):
         done = EventReason.CORDONED if cordon else EventReason.UNCORDONED
         return status, (Event(done, f"Nova took it{request}"),)
@@ -702,7 +715,6 @@ def settle(
         # what the cloud refuses once it will refuse again: a person has to know
         message = f"the cloud refuses {type(action).__name__}: {outcome.code} {outcome.message}"
         enabled = isinstance(action, DisableService)
-        conditions = Conditions(status.conditions, obj.metadata.generation, now)
         conditions.set(CORDONED, not enabled, Reason.CLOUD_REFUSED, message)
     not_done = EventReason.NOT_CORDONED if cordon else EventReason.NOT_UNCORDONED
     words = f"{type(action).__name__}: {clip(outcome.message)}{request}"

@@ -16,7 +16,7 @@ from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import Child, NewChild, Purpose
-from vmferry.reconcilers.conditions import READY
+from vmferry.reconcilers.conditions import NOT_NOW, READY
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance_refusals import refused_create, report, taken_name
@@ -155,19 +155,23 @@ def _undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return None
     if scope.host is not None and _waits_for_its_compute(scope, scope.host, scope.look):
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
+    message = "the compute service is being enabled"
     refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
+    busy = was is not None and was.reason == NOT_NOW
     if refused and was is not None:
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
-    elif scope.no_progress("Nova accepted to enable the compute service, or gave no answer, and it is still disabled"):
+    elif not busy and scope.no_progress(
+        "Nova accepted to enable the compute service, or gave no answer, and it is still disabled"
+    ):
         pass
     else:
-        scope.progressing("Releasing", "the compute service is being enabled")
-    if refused or (was is not None and was.reason == "Uncordoning"):
+        scope.progressing(*scope.not_now(was, "Releasing", message))
+    if refused or (was is not None and was.reason in ("Uncordoning", NOT_NOW)):
         wait = scope.ask_again_in(cordon.requested_at, refused=refused)
         if wait is not None:
             return scope.decide(MaintenancePhase.RELEASING, requeue_after=wait)
     if not refused:
-        scope.conditions.set(CORDONED, True, "Uncordoning", "the compute service is being enabled")
+        scope.conditions.set(CORDONED, True, *scope.not_now(was, "Uncordoning", message))
     cordon.requested_at = scope.now
     action = EnableService(service.id, name)
     return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))

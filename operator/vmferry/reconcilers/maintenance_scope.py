@@ -14,13 +14,13 @@ from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.children import CLASS, Child, NewChild, Purpose, child_name, labels, made_by
 from vmferry.reconcilers.claims import Claim, claim_of
-from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.conditions import NOT_NOW, Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.refusals import WRITE_REFUSED
 from vmferry.reconcilers.survey import Survey
 from vmferry.reconcilers.wrong_clock import set_right
-from vmferry.resources.base import clip
+from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.words import MaintenancePhase, MigrationType
 
@@ -254,6 +254,10 @@ class MaintenanceScope:
     def ready(self, reason: str, message: str) -> None:
         self.conditions.set(c.READY, True, reason, message)
         self.conditions.drop(c.RECONCILING, c.STALLED)
+
+    def not_now(self, was: Condition | None, reason: str, message: str) -> tuple[str, str]:
+        """Reason and message of a condition: what the cloud last answered, when that was "not now" (I40)."""
+        return (NOT_NOW, was.message) if was is not None and was.reason == NOT_NOW else (reason, message)
 
     def ask_again_in(self, asked_at: datetime, *, refused: bool) -> timedelta | None:
         """How long to wait before the cloud is asked once more for what it has not done; None: it is time."""

@@ -17,6 +17,7 @@ from vmferry.cloud.actions import (
     ColdMigrate,
     Evacuate,
     LiveMigrate,
+    NotNow,
     NotSent,
     Outcome,
     Refused,
@@ -54,6 +55,7 @@ from vmferry.reconcilers.attempts import (
 from vmferry.reconcilers.attestation import attests_unseen, contradiction
 from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.children import MAINTENANCE
+from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.crossings import between, crossing_of
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
@@ -78,6 +80,8 @@ from vmferry.resources.words import MigrationType, Phase
 
 __all__ = ["plan", "settle"]
 
+#: more than the client ever waits for a cloud that asked to
+_LONGEST_PAUSE = timedelta(minutes=6)
 _POLL = timedelta(seconds=2)
 
 
@@ -235,7 +239,9 @@ def _find_server(scope: Scope) -> MigrationDecision | None:
                 scope,
                 f"{len(scope.candidates)} servers are named {ref.name} in {ref.project}; give one id of: {ids}",
             )
-        return _not_found(scope, f"no server is named {ref.name} in project {ref.project}")
+        known = scope.snapshot.names_are_known(ref.project or "")
+        message = scope.snapshot.not_found(ref.name or "", ref.project or "")
+        return _not_found(scope, message, Reason.SERVER_NOT_FOUND if known else Reason.FACT_UNKNOWN)
     if scope.server is None and scope.server_id in scope.snapshot.unreachable_servers:
         message = f"Nova cannot reach the cell of server {scope.server_id}: where and how it is, is unknown"
         _announce_block(scope, Reason.FACT_UNKNOWN, message)
@@ -254,14 +260,14 @@ def _find_server(scope: Scope) -> MigrationDecision | None:
     return None
 
 
-def _not_found(scope: Scope, message: str) -> MigrationDecision:
+def _not_found(scope: Scope, message: str, reason: Reason = Reason.SERVER_NOT_FOUND) -> MigrationDecision:
     """A server of that name may still be created, so the request waits until it expires."""
     if attests_unseen(scope) and not scope.spec.preflight_only:
         message += ", so the request attests no host to be dead"
-        return _conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, message)
-    _announce_block(scope, Reason.SERVER_NOT_FOUND, message)
+        return _conclude(scope, Phase.FAILED, reason, message)
+    _announce_block(scope, reason, message)
     _forget_verdicts(scope)
-    scope.conditions.waiting_for_people(Reason.SERVER_NOT_FOUND, message)
+    scope.conditions.waiting_for_people(reason, message)
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
@@ -497,10 +503,22 @@ def _back_off(scope: Scope) -> MigrationDecision | None:
     attempts = scope.status.attempts
     if not attempts or attempts[-1].ended_at is None:
         return None
+    if attempts[-1].state == NOT_NOW:
+        return _not_now(scope, attempts[-1])
     due = attempts[-1].ended_at + pause_after(len(attempts), scope.policy)
     if scope.now >= due:
         return None
     scope.conditions.progressing("Retrying", f"{_last_words(scope)}; next attempt to {scope.status.target_host}")
+    return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
+
+
+def _not_now(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
+    """The pause that the cloud asked for; one that is longer than any was written by a wrong clock."""
+    assert attempt.ended_at is not None
+    due = attempt.retry_at or attempt.ended_at
+    if scope.now >= due or due - attempt.ended_at > _LONGEST_PAUSE:
+        return None
+    scope.conditions.progressing(NOT_NOW, f"{attempt.message}; the request is sent again at {due:%Y-%m-%dT%H:%M:%SZ}")
     return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
 
 
@@ -560,6 +578,9 @@ def _start(scope: Scope) -> MigrationDecision:
         scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=_POLL)
     records = scope.snapshot.migrations_by_server.get(server.id, ())
+    if scope.status.attempts and scope.status.attempts[-1].state == NOT_NOW:
+        # the same attempt once more: a limit may last for hours
+        scope.status.attempts.pop()
     attempt = Attempt(
         number=len(scope.status.attempts) + 1,
         type=kind,
@@ -856,8 +877,21 @@ def settle(
     what, request = type(action).__name__, asked_as(outcome.request_id)
     if isinstance(outcome, Accepted):
         return status, (_taken(action, outcome),)
+    if isinstance(outcome, NotNow):
+        _wait_longer(status, action, now)
     words = f"{what}: {clip(outcome.message)}{request}"
     return status, (Event(EventReason(f"{what}NotDone"), words, EventType.WARNING),)
+
+
+def _wait_longer(status: VMMigrationStatus, action: Action, now: datetime) -> None:
+    """The time that a stop or a start may take begins when the cloud accepts the request for it."""
+    stop = status.graceful_stop
+    if stop is None:
+        return
+    if isinstance(action, StopServer):
+        stop.requested_at = stop.asked_at = now
+    elif isinstance(action, StartServer):
+        stop.start_requested_at = stop.asked_at = now
 
 
 def _taken(action: Action, outcome: Accepted) -> Event:
@@ -877,6 +911,12 @@ def _settle_move(
         attempt.ended_at = now
         attempt.message = clip(f"not sent: {outcome.message}", 2048)
         return status, (Event(EventReason.NOT_SENT, clip(attempt.message), EventType.WARNING),)
+    if isinstance(outcome, NotNow):
+        attempt.state = NOT_NOW
+        attempt.ended_at = now
+        attempt.retry_at = now + timedelta(seconds=outcome.retry_after)
+        attempt.message = clip(f"not now: {outcome.message}{asked_as(outcome.request_id)}", 2048)
+        return status, (Event(EventReason.NOT_NOW, clip(attempt.message), EventType.WARNING),)
     if isinstance(outcome, Refused):
         attempt.state = REFUSED
         attempt.ended_at = now

@@ -343,8 +343,9 @@ class Attempt(Model):
         Field(
             max_length=64,
             description="Requested: asked for, or about to be. Refused: Nova said no. NotSent: it never reached "
-            "Nova, and does not count. ServerGone: the server was deleted meanwhile. In lower case: "
-            "the status of Nova's own record, like running, completed or error.",
+            "Nova, and does not count. NotNow: the cloud was busy or limits requests; it does not count. "
+            "ServerGone: the server was deleted meanwhile. In lower case: the status of Nova's own record, like "
+            "running, completed or error.",
         ),
     ]
     previous_migration_id: Annotated[
@@ -373,6 +374,9 @@ class Attempt(Model):
         ),
     ] = None
     ended_at: Annotated[Time | None, Field(description="When the end was seen; absent while it is open.")] = None
+    retry_at: Annotated[
+        Time | None, Field(description="NotNow: when the request may be sent again, as the cloud asked for.")
+    ] = None
     stop_requested_at: Annotated[
         Time | None, Field(description="When an abort or a forced completion was last asked for.")
     ] = None

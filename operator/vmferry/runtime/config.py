@@ -135,10 +135,17 @@ class Cloud(_Section):
     name: Annotated[
         str | None,
         Field(min_length=1),
-        told("Which cloud of clouds.yaml. Without it the environment's OS_* variables say which."),
+        told(
+            "Which cloud of clouds.yaml; not needed where cloudsFile has one only. Without both, the environment's "
+            "OS_* variables name it."
+        ),
     ] = None
     clouds_file: Annotated[
-        File | None, told("The clouds.yaml. Without it openstacksdk looks where it always does.")
+        File | None,
+        told(
+            "The clouds.yaml. It alone counts then: no OS_* variable and no clouds.yaml, secure.yaml or "
+            "clouds-public.yaml elsewhere. Without it openstacksdk searches its usual places."
+        ),
     ] = None
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import datetime
 from functools import cache
 
+from vmferry.cloud.nova import Login
 from vmferry.reconcilers.attempts import DELETED, NOT_SENT, REFUSED, SERVER_GONE, TIMED_OUT, ended_by_others, succeeded
-from vmferry.reconcilers.conditions import STALLED
+from vmferry.reconcilers.conditions import NOT_NOW, STALLED
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import Attempt, ProgressView, VMMigration
 from vmferry.resources.words import MaintenancePhase
@@ -78,7 +79,7 @@ def _result(attempt: Attempt) -> str:
     """How an ended attempt ended, in few words: one of `metrics.RESULTS`."""
     if succeeded(attempt):
         return "Succeeded"
-    if attempt.state in (REFUSED, NOT_SENT, SERVER_GONE):
+    if attempt.state in (REFUSED, NOT_SENT, NOT_NOW, SERVER_GONE):
         return attempt.state
     if attempt.stop_reason in (TIMED_OUT, DELETED):
         return "TimedOut" if attempt.stop_reason == TIMED_OUT else "Cancelled"
@@ -123,6 +124,11 @@ def cloud_call(service: str, operation: str, code: int | None, seconds: float) -
     answered = metrics.NO_ANSWER if code is None else str(code)
     metrics.CLOUD_REQUESTS.labels(service, operation, answered).inc()
     metrics.CLOUD_SECONDS.labels(service, operation).observe(seconds)
+
+
+def cloud_login(login: Login) -> None:
+    """After each login."""
+    metrics.CLOUD_UNVERIFIED.set(not login.verified and login.auth_url.startswith("https:"))
 
 
 def kubernetes_call(verb: str, resource: str, code: int | None, seconds: float) -> None:

@@ -39,7 +39,17 @@ TYPES = (*(kind.value for kind in MigrationKind), UNDECIDED)
 #: how a migration ends; the phases of that name
 OUTCOMES = ("Succeeded", "Failed", "Cancelled")
 #: how an attempt ends
-RESULTS = ("Succeeded", "Failed", "Refused", "NotSent", "TimedOut", "Cancelled", "EndedByOthers", "ServerGone")
+RESULTS = (
+    "Succeeded",
+    "Failed",
+    "Refused",
+    "NotSent",
+    "NotNow",
+    "TimedOut",
+    "Cancelled",
+    "EndedByOthers",
+    "ServerGone",
+)
 #: what comes of a request that changes the cloud
 ANSWERS = tuple(outcome.__name__ for outcome in get_args(Outcome))
 #: no answer came
@@ -97,6 +107,11 @@ CLOUD_SECONDS = Histogram(
     "How long an HTTP request to the cloud took, whatever came of it",
     ["service", "operation"],
     buckets=REQUEST,
+)
+
+CLOUD_UNVERIFIED = Gauge(
+    "vmferry_cloud_tls_unverified",
+    "1 while clouds.yaml has verify: false, so that anybody between can read the password and answer for the cloud",
 )
 
 # ---- Kubernetes

@@ -29,7 +29,7 @@ from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.kinds import KINDS, Key, Kinds
 from vmferry.runtime.kube import WRITES_SILENCE, Kube, KubeError
-from vmferry.runtime.measures import cloud_call
+from vmferry.runtime.measures import cloud_call, cloud_login
 from vmferry.runtime.pauses import Pauses
 from vmferry.runtime.probe_server import HealthServer
 from vmferry.runtime.queue import Lane, WorkQueue
@@ -62,7 +62,7 @@ async def run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call)
+    door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call, logged_in=cloud_login)
     # requests that hang, one a worker at most, leave threads to the polls
     health = Health()
     observer = Observer(

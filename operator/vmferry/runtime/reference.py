@@ -77,8 +77,8 @@ _BOUNDS = [
     f"| `type` | {_words(metrics.TYPES)} |",
     f"| `outcome` of a migration | {_words(metrics.OUTCOMES)} |",
     f"| `result` of an attempt | {_words(metrics.RESULTS)} |",
-    f"| `outcome` of a request that changes the cloud | {_words(metrics.ANSWERS)} (the kill switch or a "
-    "lost Lease forbade it) |",
+    f"| `outcome` of a request that changes the cloud | {_words(metrics.ANSWERS)}. NotSent: the kill switch or a "
+    "lost Lease forbade it. NotNow: the cloud limits requests, or is busy |",
     "| `reason` | the reasons of conditions, prerequisites and Events |",
     "| `operation` | method and route, with `{id}` for every id |",
     "| `code` | an HTTP status, or `none` |",

@@ -279,7 +279,19 @@ async def _projects(request: web.Request) -> Reply:
         for project in request.app[CLOUD].projects.values()
         if name in (None, project.name) and domain in (None, DOMAIN["id"])
     ]
-    return Reply(200, {"projects": found, "links": {"next": None, "self": str(request.url), "previous": None}})
+    page, marker = _page(request, found)
+    url = str(request.url.update_query(marker=marker)) if marker else None
+    return Reply(200, {"projects": page, "links": {"next": url, "self": str(request.url), "previous": None}})
+
+
+def _page(request: web.Request, found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
+    """By `limit` and `marker`, as Keystone does since 2025.1: in the order of ids; and the marker of the next page."""
+    limit, marker = request.query.get("limit", ""), request.query.get("marker")
+    if not limit and marker is None:
+        return found, None
+    rest = sorted((one for one in found if marker is None or one["id"] > marker), key=lambda one: str(one["id"]))
+    page = rest[: int(limit)] if limit.isdigit() and int(limit) else rest
+    return page, page[-1]["id"] if len(page) < len(rest) else None
 
 
 async def _project(request: web.Request) -> Reply:

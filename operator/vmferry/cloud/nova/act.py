@@ -52,7 +52,7 @@ class Actions(Http):
         """
         left = self._pauses.left("compute", acts=True)
         if left is not None:
-            return NotNow("the cloud asked to wait", left)
+            return NotNow(left[1], left[0])
         sent = False
         try:
             connected = self._open()
@@ -97,13 +97,13 @@ class Actions(Http):
 
     def _outcome(self, answer: Any) -> Outcome:
         self._read_clock(answer)
-        pause = self._pauses.note("compute", True, answer)
         request_id = request_id_of(answer)
         status = answer.status_code
         if 200 <= status < 300:
             return Accepted(request_id)
         fault = fault_text(answer)
         message = f"HTTP {status}: {fault or snippet(answer)}"
+        pause = self._pauses.note("compute", True, answer, message)
         if pause is not None and status < 500:
             return NotNow(message, pause, request_id)
         if status == HTTPStatus.UNAUTHORIZED or (status == HTTPStatus.CONFLICT and _BUSY.search(fault or "")):

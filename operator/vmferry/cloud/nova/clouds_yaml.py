@@ -9,7 +9,7 @@ from typing import Any
 
 import openstack
 
-from vmferry.cloud.nova.answers import CloudError
+from vmferry.cloud.nova.answers import CloudError, line
 from vmferry.cloud.nova.transport import BoundedSession, origin
 from vmferry.redaction import SECRETS
 
@@ -29,9 +29,10 @@ class Login:
     verified: bool
 
     def __str__(self) -> str:
-        return (
+        return line(
             f"auth URL {self.auth_url}, region {self.region or '(none)'}, project {self.project or '(none)'}, "
-            f"user {self.user or '(none)'}"
+            f"user {self.user or '(none)'}",
+            500,
         )
 
 
@@ -45,7 +46,7 @@ def load(cloud: str | None, file: Path | None, *, api_timeout: float, deadline: 
     if file is None:
         loader = openstack.config.OpenStackConfig(app_name="vmferry", session_constructor=session)
     elif not file.is_file():
-        raise CloudError(f"cannot log in: there is no file {file}")
+        raise CloudError(f"cannot log in: there is no file {line(str(file), 300)}")
     else:
         loader = openstack.config.OpenStackConfig(
             config_files=[str(file)],
@@ -57,7 +58,10 @@ def load(cloud: str | None, file: Path | None, *, api_timeout: float, deadline: 
         )
         names = sorted(loader.get_cloud_names())
         if cloud is None and len(names) != 1:
-            raise CloudError(f"cannot log in: {file} has {len(names)} clouds, name one of them: {', '.join(names)}")
+            which = line(", ".join(map(str, names)), 300)
+            raise CloudError(
+                f"cannot log in: {line(str(file), 300)} has {len(names)} clouds, name one of them: {which}"
+            )
     for one in (loader.cloud_config.get("clouds") or {}).values():
         SECRETS.add_auth(one.get("auth"))
     config = loader.get_one(cloud, api_timeout=api_timeout)
@@ -77,13 +81,13 @@ def settle(config: Any) -> Login:
     session = config.get_session()
     access = session.auth.get_access(session)
     catalog = access.service_catalog
-    if config.get_region_name("compute") is None:
+    if not config.get_region_name("compute"):
         interface = config.get_interface("compute")
         regions = sorted({one.region_name for one in _endpoints(catalog, "compute", interface, None)} - {None})
         if len(regions) > 1:
             raise CloudError(
-                f"cannot log in: the cloud has the regions {', '.join(regions)}; name one of them with region_name "
-                "in clouds.yaml"
+                f"cannot log in: the cloud has the regions {line(', '.join(regions), 300)}; name one of them with "
+                "region_name in clouds.yaml"
             )
         config.config["region_name"] = regions[0] if regions else None
     if _auth_url(config).startswith("https:"):

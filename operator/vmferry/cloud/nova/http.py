@@ -31,7 +31,8 @@ class Http(Session):
         service = str(adapter.service_type)
         left = self._pauses.left(service, acts=False)
         if left is not None:
-            raise CloudError(f"{route}: the cloud asked to wait", HTTPStatus.TOO_MANY_REQUESTS, retry_after=left)
+            message = f"{route}: not sent, the cloud asked to wait: {left[1]}"
+            raise CloudError(message, HTTPStatus.TOO_MANY_REQUESTS, retry_after=left[0])
         for last in (False, True):
             try:
                 with self._timed(service, route) as seen:
@@ -50,11 +51,11 @@ class Http(Session):
             except FAILURES as error:
                 raise CloudError(f"{route}: {describe(error)}", retry_after=login_pause(error)) from None
             else:
-                pause = self._pauses.note(service, False, answer)
-                if pause is not None:
-                    text = fault_text(answer) or snippet(answer)
-                    message = f"{route}: HTTP {answer.status_code} {text}"
-                    raise CloudError(message, answer.status_code, request_id_of(answer), pause)
+                if answer.status_code >= HTTPStatus.BAD_REQUEST:
+                    words = f"HTTP {answer.status_code} {fault_text(answer) or snippet(answer)}"
+                    pause = self._pauses.note(service, False, answer, words)
+                    if pause is not None:
+                        raise CloudError(f"{route}: {words}", answer.status_code, request_id_of(answer), pause)
                 return answer
         raise AssertionError("unreachable")
 

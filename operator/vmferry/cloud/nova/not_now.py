@@ -53,17 +53,18 @@ class Pauses:
     """Until when nothing is sent: reads of a service, and actions, each by themselves. Safe for threads."""
 
     def __init__(self) -> None:
-        self._until: dict[tuple[str, bool], float] = {}
+        self._until: dict[tuple[str, bool], tuple[float, str]] = {}
 
-    def note(self, service: str, acts: bool, answer: Any) -> float | None:
-        """Heed an answer. Returns the seconds that it asks for, if it does."""
+    def note(self, service: str, acts: bool, answer: Any, words: str) -> float | None:
+        """Heed an answer with these words. Returns the seconds that it asks for, if it does."""
         seconds = retry_after(answer)
         if seconds is not None:
             key = (service, acts)
-            self._until[key] = max(time.monotonic() + seconds, self._until.get(key, 0.0))
+            self._until[key] = max((time.monotonic() + seconds, words), self._until.get(key, (0.0, "")))
         return seconds
 
-    def left(self, service: str, acts: bool) -> float | None:
-        """Seconds until the next request may be sent; None when it may be sent now."""
-        left = self._until.get((service, acts), 0.0) - time.monotonic()
-        return left if left > 0 else None
+    def left(self, service: str, acts: bool) -> tuple[float, str] | None:
+        """Seconds until the next request may be sent, and the words of that answer; None when it may be sent now."""
+        until, words = self._until.get((service, acts), (0.0, ""))
+        left = until - time.monotonic()
+        return (left, words) if left > 0 else None

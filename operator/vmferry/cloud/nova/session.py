@@ -139,7 +139,7 @@ class Session:
         """Log which cloud it is, once and again when it is another."""
         if login != self._login:
             log.info("cloud: %s", login)
-            if not login.verified:
+            if not login.verified and login.auth_url.startswith("https:"):
                 log.warning(
                     "clouds.yaml has verify: false for %s: certificates are not checked, so whoever is between can "
                     "read the password and answer for the cloud",
