@@ -118,6 +118,7 @@ def test_every_rule_can_be_set() -> None:
                 "progressEvery": "8m",
                 "recordGrace": "9m",
                 "ttlAfterFinished": "10m",
+                "expireAfter": "11m",
                 "stuckAfter": "11m",
                 "operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["a"]}],
                 "guestCPU": [{"mode": "HostModel", "hosts": ["a"]}],

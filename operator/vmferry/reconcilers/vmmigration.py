@@ -797,7 +797,8 @@ def _conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migratio
     if phase is not Phase.CANCELLED or scope.started:
         reason_told = EventReason.EXPIRED if reason == Reason.EXPIRED else _ENDS.get(phase, EventReason.FAILED)
         scope.tell(reason_told, message, warning=not good)
-    return scope.decide(phase, requeue_after=_ttl(scope))
+    ttl = _ttl(scope)
+    return scope.decide(phase, requeue_after=None if ttl is None else max(ttl, timedelta(seconds=1)))
 
 
 def _ttl(scope: Scope) -> timedelta | None:
