@@ -6,6 +6,7 @@ import pytest
 
 from tests.build import host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from vmferry.cloud.model import Aggregate
 from vmferry.prerequisites import cluster
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason
@@ -33,6 +34,31 @@ CASES: dict[str, Case] = {
     ),
     "a server that was made for another zone cannot stay: Nova would find no host (R21)": fails(
         ask("host-b", "west"), Reason.OUTSIDE_CLUSTER, ("for zone west", "host-b is in east"), ("west",), "host-b"
+    ),
+    "a zone that was renamed under its servers": fails(
+        ask("host-b", "old"),
+        Reason.OUTSIDE_CLUSTER,
+        ("for zone old", "host-b is in east"),
+        ("no host is in zone old", "aggregate set --zone old", "unshelve --availability-zone"),
+        "host-b",
+    ),
+    "a host in aggregates of two zones (I36)": cannot_tell(
+        question(
+            view=snapshot(
+                hosts=[
+                    host("host-a"),
+                    host(
+                        "host-b",
+                        aggregates=tuple(
+                            Aggregate(n, zone, zone, frozenset({"host-b"})) for n, zone in enumerate(("east", "west"))
+                        ),
+                    ),
+                ]
+            )
+        ),
+        ("host-b", "east, west"),
+        ("one zone only",),
+        "host-b",
     ),
     "the cluster of a host that the cloud does not list is unknown (R19)": cannot_tell(
         question(GONE), ("host-z",), ("openstack compute service list",), "host-z"

@@ -104,9 +104,31 @@ CASES: dict[str, Case] = {
         ask(EVACUATE, attested="host-a", forced_down=True, up=False, last_seen=NOW - timedelta(seconds=3)),
         Reason.HOST_NOT_FAILED,
         ("host-a", "by force", "less than 60 s ago", "alive"),
-        ("silent for 60 s",),
+        ("openstack compute service set --up host-a", "silent for 60 s"),
         "host-a",
     ),
+    "a mark that was forgotten on a living host is what stands against a live migration": fails(
+        ask(LIVE, forced_down=True, up=False, last_seen=NOW - timedelta(seconds=3)),
+        Reason.HOST_DOWN,
+        ("host-a reports", "by force"),
+        ("openstack compute service set --up host-a nova-compute",),
+        "host-a",
+    ),
+    "a host that Nova itself has disabled because libvirt is away": fails(
+        ask(LIVE, enabled=False, disabled_reason="AUTO: Connection to libvirt lost: 1"),
+        Reason.HOST_DOWN,
+        ("lost libvirt", "Connection to libvirt lost"),
+        ("restart libvirt", "goes on"),
+        "host-a",
+    ),
+    "nothing is moved off it cold either": fails(
+        ask(COLD, enabled=False, disabled_reason="AUTO: Connection to libvirt lost: 1"),
+        Reason.HOST_DOWN,
+        ("lost libvirt",),
+        (),
+        "host-a",
+    ),
+    "a host that a person has disabled is left": passes(ask(LIVE, enabled=False, disabled_reason="libvirt upgrade")),
     "one second less than the time of silence is too little (I12)": fails(
         ask(EVACUATE, attested="host-a", **silent(59)), Reason.HOST_NOT_FAILED, ("less than 60 s",), ("60 s",), "host-a"
     ),

@@ -28,7 +28,11 @@ CASES: dict[str, Case] = {
         to_b(up=False), Reason.HOST_DOWN, ("host-b", "down"), ("another",), "host-b"
     ),
     "a host that was forced down is no target, even while Nova calls it up (I18)": fails(
-        to_b(forced_down=True), Reason.HOST_DOWN, ("host-b", "by force"), ("clear the mark",), "host-b"
+        to_b(forced_down=True),
+        Reason.HOST_DOWN,
+        ("host-b", "by force"),
+        ("openstack compute service set --up host-b",),
+        "host-b",
     ),
     "a disabled host is no target, and who disabled it said why (R20)": fails(
         to_b(enabled=False, disabled_reason="bad DIMM"),

@@ -79,6 +79,8 @@ class LittleCloud:
     breaking: set[str] = field(default_factory=set)
     #: how many seconds after the record of its migration has ended such a server turns to ERROR
     late_error: float = 0
+    #: targets that Nova's scheduler refuses, by rules that are not shown
+    refused_targets: set[str] = field(default_factory=set)
     #: answers instead of doing anything, first in first out; None: do it
     answers: list[Outcome | None] = field(default_factory=list)
     #: do it, but lose the answer
@@ -324,7 +326,13 @@ class LittleCloud:
         self.migrations.append(record)
         self._visible[record.uuid] = self.now + timedelta(seconds=self.late_record)
         self._due[record.uuid] = self.now + timedelta(seconds=self.seconds)
-        if target in self.bad_targets:
+        if target in self.refused_targets:
+            self._set(record, status="error", target_host=None)
+            top = ActionEvent(
+                "conductor_live_migrate_instance", "Error", None, "No valid host was found. There are not enough"
+            )
+            self.actions[-1] = replace(self.actions[-1], message="Error", events=(top,))
+        elif target in self.bad_targets:
             self._set(record, status="error", target_host=None)
             event = ActionEvent(
                 "compute_check_can_live_migrate_destination",

@@ -39,3 +39,28 @@ async def test_a_server_goes(
         assert (await bench.show(server))["OS-EXT-SRV-ATTR:host"] == goes_to, sentence
     finally:
         await bench.close()
+
+
+@pytest.mark.parametrize(
+    ("setting", "metadata"),
+    [
+        ("multi_tenancy_isolation", {"filter_tenant_id": "somebody-else"}),
+        ("isolated_aggregates", {"trait:CUSTOM_GPU": "required"}),
+    ],
+)
+@pytest.mark.parametrize("enabled", [False, True])
+async def test_an_aggregate_keeps_servers_out_only_where_nova_is_set_up_to_ask(
+    setting: str, metadata: dict[str, str], enabled: bool
+) -> None:
+    bench = await Bench.open(
+        settings={"nova": {setting: enabled}},
+        hosts=[{"name": "cmp1"}, {"name": "big", "memory_gb": 512}, {"name": "cmp3"}],
+        aggregates=[{"name": "apart", "hosts": ["big"], "metadata": metadata}],
+    )
+    try:
+        server = await bench.server("cmp1")
+        assert await bench.act(server, "migrate") == (202, None)
+        bench.step(5)
+        assert (await bench.show(server))["OS-EXT-SRV-ATTR:host"] == ("cmp3" if enabled else "big")
+    finally:
+        await bench.close()

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from vmferry.cloud.model import Host, MigrationKind, Server, ServerGroup, Snapshot
 from vmferry.planning import targets
-from vmferry.planning.drain_choice import Candidate, Pool, alike, judged
+from vmferry.planning.drain_choice import BEHIND, Candidate, Pool, alike, judged
 from vmferry.planning.drain_groups import HARD, Members, in_flight
 from vmferry.planning.drain_order import in_turn
 from vmferry.planning.drain_room import Room
@@ -23,6 +23,7 @@ from vmferry.planning.limits import full
 from vmferry.planning.outlooks import Outlooks
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Policy
+from vmferry.prerequisites import aggregate_rules
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, BrokenServer, Crossing, Finding, PlannedMove, Question, failed
 from vmferry.prerequisites.words import Name, Reason
@@ -45,6 +46,8 @@ class Leaving:
     kind: MigrationKind
     #: hosts that a try failed on
     avoid: frozenset[str] = frozenset()
+    #: hosts that refused a server like it: taken only if no other host will do
+    behind: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,9 @@ class _Draft:
         self._moves = {move.server_id: move for move in self._first.moves}
         self._tiers: dict[Hashable, dict[str, int]] = {}
         self._pools: dict[Hashable, Pool] = {}
+        #: hosts with rules of their aggregates, and which of these may refuse whom
+        self._ruled = aggregate_rules.ruled(self._first.source, self._room.hosts.values())
+        self._refusing: dict[Hashable, frozenset[str]] = {}
         self._members: dict[str, Members] = {}
         self._outlooks = Outlooks()
         #: why those that were placed wait, by server id
@@ -174,11 +180,30 @@ class _Draft:
             alone = replace(question, group=None)
             self._tiers[look] = judged(alone, self._allowed(one.request))
         needs = one.server.needs
-        key = (look, one.avoid, tuple(sorted(needs.items())))
+        behind = self._may_refuse(question) | one.behind
+        key = (look, one.avoid, behind, tuple(sorted(needs.items())))
         if key not in self._pools:
-            tiers = {name: tier for name, tier in self._tiers[look].items() if name not in one.avoid}
+            tiers = {
+                name: tier + BEHIND * (name in behind)
+                for name, tier in self._tiers[look].items()
+                if name not in one.avoid
+            }
             self._pools[key] = Pool(tiers, needs, self._room)
         return Candidate(question, self._pools[key], self._members_of(question))
+
+    def _may_refuse(self, question: Question) -> frozenset[str]:
+        """Hosts whose aggregates have a rule by which Nova may refuse the server."""
+        if not self._ruled:
+            return frozenset()
+        server = question.server
+        specs = tuple(sorted(server.flavor.extra_specs.items()))
+        properties = tuple(sorted((server.image_properties or {}).items()))
+        key = (server.project_id, server.flavor.name, specs, properties, server.host)
+        if key not in self._refusing:
+            self._refusing[key] = frozenset(
+                host.name for host in self._ruled if aggregate_rules.may_refuse(replace(question, target=host))
+            )
+        return self._refusing[key]
 
     def _allowed(self, request: Request) -> Sequence[Host]:
         if request.target is None:

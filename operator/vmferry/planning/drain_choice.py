@@ -23,7 +23,10 @@ from vmferry.prerequisites.words import Name
 #: asked of room and groups as the plan grows
 _APART = (Name.CAPACITY, Name.SERVER_GROUP)
 
-#: 0: the host is free now, 1: once others have ended their moves; then a group's wish, then `Room.order`
+#: what is added for a host that may refuse: it comes after all others
+BEHIND = 2
+#: 0: the host is free now, 1: once others have ended their moves; BEHIND more where Nova may refuse the server; then a
+#: group's wish, then `Room.order`
 Rank = tuple[int, int, int, float, str]
 
 

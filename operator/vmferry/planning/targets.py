@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from vmferry.cloud.model import Host
 from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.limits import first_free, in_flight_to_each
-from vmferry.prerequisites import server_group, target_host
+from vmferry.prerequisites import aggregate_rules, server_group, target_host
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.words import Name, Reason, Result
@@ -42,17 +42,20 @@ class Ranked:
     coming: int
     #: with a soft server group only: how many others are there, for people
     friends: str = ""
+    #: a rule of one of its aggregates, for people, by which Nova may refuse the server; empty: none
+    rule: str = ""
 
     @property
     def message(self) -> str:
         memory = (
             "its memory is not known" if self.share is None else f"{self.share:.0%} of its memory taken after the move"
         )
-        return f"{memory}, {self.coming} migrations on their way there{self.friends}"
+        rule = f"; behind the others: {self.rule}" if self.rule else ""
+        return f"{memory}, {self.coming} migrations on their way there{self.friends}{rule}"
 
 
 #: what to order hosts by, and what is told of it
-Standing = tuple[tuple[int, int, float, str], Ranked]
+Standing = tuple[tuple[bool, int, int, float, str], Ranked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,10 +213,12 @@ def judge(question: Question, host: Host) -> Candidate:
 
 
 def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
-    """What a soft server group wishes first, then fewest migrations on their way there, then the emptiest memory,
-    then by name."""
+    """Hosts that no rule of their aggregates speaks against first, then what a soft server group wishes, then fewest
+    migrations on their way there, then the emptiest memory, then by name."""
     coming = in_flight_to_each(question.snapshot, question.moves)
-    standings = sorted((standing(question, c.host, coming) for c in fit), key=lambda one: one[0])
+    standings = sorted(
+        (standing(replace(question, target=c.host), c.host, coming) for c in fit), key=lambda one: one[0]
+    )
     return [ranked for _, ranked in standings]
 
 
@@ -229,7 +234,7 @@ def choose(question: Question, eligible: Sequence[Ranked]) -> str | None:
         return best
     if not question.ahead:
         return best  # no other one has fewer on their way there
-    hosts = (ranked.host for ranked in eligible)
+    hosts = (ranked.host for ranked in eligible if bool(ranked.rule) == bool(eligible[0].rule))
     free = first_free(source, hosts, question.snapshot, question.moves, question.ahead, question.policy.limits)
     return free or best
 
@@ -247,8 +252,9 @@ def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Stand
         there = len(server_group.others_on(question, name))
         wish *= there
         friends = f", {there} others of its {group.policy} group {group.name} there"
-    order = wish, on_their_way, 1.0 if share is None else share, name
-    return order, Ranked(name, share, on_their_way, friends)
+    rule = aggregate_rules.may_refuse(question) or ""
+    order = bool(rule), wish, on_their_way, 1.0 if share is None else share, name
+    return order, Ranked(name, share, on_their_way, friends, rule)
 
 
 def _with_alternatives(refused: Candidate, others: Sequence[Ranked]) -> tuple[Finding, ...]:

@@ -8,9 +8,19 @@ Hosts of no such aggregate share the cloud's default zone.
 
 from __future__ import annotations
 
-from vmferry.prerequisites import flavor_demands
+from vmferry.prerequisites import aggregate_rules, flavor_demands
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
+
+
+def _to_zone(question: Question, zone: str) -> str:
+    """What to do about a server that may be in that zone only; one that was renamed has no hosts any more."""
+    if any(host.zone == zone for host in question.snapshot.hosts.values()):
+        return f"choose a host of {zone}"
+    return (
+        f"no host is in zone {zone}: give the zone its name back (`openstack aggregate set --zone {zone} AGGREGATE`), "
+        f"or shelve the server and `openstack server unshelve --availability-zone ZONE {question.server.id}`"
+    )
 
 
 def check(question: Question) -> Finding:
@@ -48,10 +58,12 @@ def check(question: Question) -> Finding:
             Name.CLUSTER,
             Reason.OUTSIDE_CLUSTER,
             f"the server was created for zone {pinned}; {target.name} is in {target.zone}",
-            f"choose a host of {pinned}",
+            _to_zone(question, pinned),
             target.name,
         )
     demanded = flavor_demands.check(question.server, source, target)
     if demanded is not None:
         return demanded
-    return passed(Name.CLUSTER, f"both in {target.zone}", target.name)
+    rule = aggregate_rules.may_refuse(question)
+    note = f"; {rule}: Nova refuses the server if it is set up to ask for that" if rule else ""
+    return passed(Name.CLUSTER, f"both in {target.zone}{note}", target.name)

@@ -7,6 +7,8 @@ host that still sends heartbeats is alive whatever its flags say; Nova itself wo
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from vmferry.cloud.model import Host, MigrationKind, Part
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, seconds, unknown
 from vmferry.prerequisites.words import Name, Reason
@@ -33,14 +35,59 @@ def check(question: Question) -> Finding:
         )
     if question.kind is MigrationKind.EVACUATE:
         return _failed_host(question, source)
+    if source.service.up and _lost_libvirt(source):
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_DOWN,
+            f"nova-compute of {source.name} has lost libvirt: {source.service.disabled_reason}",
+            f"restart libvirt on {source.name}; Nova enables the host again by itself, and the move goes on",
+            source.name,
+        )
     if source.service.up:
         return passed(Name.SOURCE_HOST, "its compute service is up", source.name)
+    if _lives(question, source):
+        return failed(
+            Name.SOURCE_HOST,
+            Reason.HOST_DOWN,
+            f"{source.name} reports, but is marked down by force; {question.kind} needs it up",
+            f"{_MARK_UP} {source.name} nova-compute`, once it is certain that nobody evacuates from it",
+            source.name,
+        )
     return failed(
         Name.SOURCE_HOST,
         Reason.HOST_DOWN,
         f"the compute service of {source.name} is down; {question.kind} needs it up",
         "bring the host back, or ask for type Evacuate once it is certain that the host is off",
         source.name,
+    )
+
+
+#: with the host and the binary after it
+_MARK_UP = "`openstack compute service set --up"
+
+
+def _lost_libvirt(host: Host) -> bool:
+    """Whether Nova itself has disabled the host because libvirt is away (`_set_host_enabled` in
+    nova/virt/libvirt/driver.py): nothing can be copied from it until it is back."""
+    reason = host.service.disabled_reason or ""
+    return not host.service.enabled and reason.startswith("AUTO:") and "libvirt" in reason.lower()
+
+
+def _silent(question: Question, last_seen: datetime) -> timedelta:
+    """For how long a service has not reported.
+
+    Neither a view that is old itself nor a clock of ours that is ahead may make a living host look silent.
+    """
+    read_at = min(question.now, question.snapshot.read_at.get(Part.HOSTS, question.now))
+    return (question.snapshot.services_at or read_at) - last_seen
+
+
+def _lives(question: Question, source: Host) -> bool:
+    """Whether its service reports while it is marked down by force: the mark was forgotten."""
+    service = source.service
+    seen = service.forced_down and service.last_seen is not None
+    return (
+        seen and service.last_seen is not None and _silent(question, service.last_seen) < question.policy.host_down_for
     )
 
 
@@ -69,19 +116,21 @@ def _failed_host(question: Question, source: Host) -> Finding:
             "check the host; its compute service has never reported",
             source.name,
         )
-    # neither a view that is old itself nor a clock of ours that is ahead may make a living host look silent
-    read_at = min(question.now, question.snapshot.read_at.get(Part.HOSTS, question.now))
-    silent = (question.snapshot.services_at or read_at) - service.last_seen
     needed = question.policy.host_down_for
-    if silent < needed:
-        how = "is marked down by force but still reported" if service.forced_down else "reported"
-        return failed(
-            Name.SOURCE_HOST,
-            Reason.HOST_NOT_FAILED,
-            f"{source.name} {how} less than {seconds(needed)} ago; it may be alive",
-            f"wait until it was silent for {seconds(needed)}",
-            source.name,
-        )
+    if _silent(question, service.last_seen) < needed:
+        if service.forced_down:
+            message = (
+                f"{source.name} is marked down by force but still reported less than {seconds(needed)} ago; "
+                "it may be alive"
+            )
+            remedy = (
+                f"if it is alive: {_MARK_UP} {source.name} nova-compute`; if it was switched off just now: wait until "
+                f"it was silent for {seconds(needed)}"
+            )
+        else:
+            message = f"{source.name} reported less than {seconds(needed)} ago; it may be alive"
+            remedy = f"wait until it was silent for {seconds(needed)}"
+        return failed(Name.SOURCE_HOST, Reason.HOST_NOT_FAILED, message, remedy, source.name)
     witness = next((fact for fact in source.facts.responding if fact.value), None)
     if witness is not None:
         return failed(

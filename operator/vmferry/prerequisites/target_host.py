@@ -12,19 +12,19 @@ def check(question: Question) -> Finding:
     assert target is not None
     if target.name == question.server.host:
         return _failed(target, Reason.SAME_HOST, f"the server is on {target.name} already", "name another host")
+    if target.service.forced_down:
+        return _failed(
+            target,
+            Reason.HOST_DOWN,
+            f"{target.name} is marked down by force",
+            f"`openstack compute service set --up {target.name} nova-compute` once it is well, or choose another one",
+        )
     if not target.service.up:
         return _failed(
             target,
             Reason.HOST_DOWN,
             f"the compute service of {target.name} is down",
             "bring the host back, or choose another one",
-        )
-    if target.service.forced_down:
-        return _failed(
-            target,
-            Reason.HOST_DOWN,
-            f"{target.name} is marked down by force",
-            "clear the mark once the host is well, or choose another one",
         )
     if target.name in question.in_maintenance:
         return _failed(

@@ -18,6 +18,7 @@ from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.children import Child, Hindrance, Purpose
 from vmferry.reconcilers.maintenance_refusals import taken_name
 from vmferry.reconcilers.maintenance_scope import MaintenanceScope
+from vmferry.reconcilers.reasons import no_valid_host
 from vmferry.reconcilers.stop import BREAKER_OPEN
 from vmferry.reconcilers.survey import Blocked, Survey, Waiting
 from vmferry.reconcilers.wrong_clock import is_ahead
@@ -216,7 +217,10 @@ def _given_up(scope: MaintenanceScope, tries: list[Child]) -> Hindrance | None:
         return None
     last = tries[-1]
     by_people = last.reason == Reason.CONFLICT or last.phase is Phase.CANCELLED
-    if not by_people and len(tries) <= scope.spec.migration.retries:
+    # a host that we chose and Nova's scheduler refused uses up no try: it is avoided, and the next one is tried
+    free = scope.spec.target is None
+    counted = [child for child in tries if not (free and no_valid_host(child.message))]
+    if not by_people and len(counted) <= scope.spec.migration.retries:
         return None
     times = "once" if len(tries) == 1 else f"{len(tries)} times"
     return Hindrance(
@@ -247,7 +251,20 @@ def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Ch
         request = Request(MigrationType.LIVE, target)
     # the one host that is allowed is tried again, as often as tries are allowed
     avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
-    return Leaving(server, request, request.kind(server, host).kind, avoid)
+    behind = _refused_its_like(scope, server) if target is None else frozenset()
+    return Leaving(server, request, request.kind(server, host).kind, avoid, behind)
+
+
+def _refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]:
+    """Hosts that Nova's scheduler refused for another server of the same project and flavor in this round."""
+    found: set[str] = set()
+    for child in scope.this_round():
+        if not (child.over and child.target_host and no_valid_host(child.message)) or child.succeeded:
+            continue
+        other = scope.snapshot.servers.get(child.server_id)
+        if other is not None and (other.project_id, other.flavor) == (server.project_id, server.flavor):
+            found.add(child.target_host)
+    return frozenset(found)
 
 
 def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: dict[str, Child]) -> None:

@@ -12,6 +12,11 @@ from vmferry.cloud.model import ActionEvent, InstanceAction, Server
 _GENERIC = ("No valid host was found", "Exceeded max scheduling attempts")
 
 
+def no_valid_host(message: str | None) -> bool:
+    """Whether Nova's scheduler refused a host that was chosen for it: another host may do."""
+    return _GENERIC[0] in (message or "")
+
+
 def asked_as(request_id: str | None) -> str:
     """What to look for in Nova's logs, at the end of a message; empty where Nova gave no id."""
     return f" (request {request_id})" if request_id else ""

@@ -62,7 +62,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.expiry import expired
 from vmferry.reconcilers.failures import refused
 from vmferry.reconcilers.owners import Ownership
-from vmferry.reconcilers.reasons import asked_as
+from vmferry.reconcilers.reasons import asked_as, no_valid_host
 from vmferry.reconcilers.refusals import FINALIZER, WRITE_REFUSED
 from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
 from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
@@ -362,7 +362,7 @@ def _given_up(scope: Scope) -> MigrationDecision | None:
     last = attempts[-1]
     if ended_by_others(last):
         return _conclude(scope, Phase.FAILED, Reason.CONFLICT, last.message or last.state)
-    if _used(scope) > scope.spec.retries or len(attempts) >= MAX_ATTEMPTS or not _may_try_again(scope):
+    if _tries(scope) > scope.spec.retries or len(attempts) >= MAX_ATTEMPTS or not _may_try_again(scope):
         return _conclude_tried(scope)
     return None
 
@@ -668,6 +668,13 @@ def _not_off_for_good(scope: Scope, decision: MigrationDecision) -> MigrationDec
         2048,
     )
     return _conclude(scope, Phase.FAILED, stop.reason, stop.message)
+
+
+def _tries(scope: Scope) -> int:
+    """Those that count against `retries`. A host of our own choice that Nova's scheduler refused uses up none: it is
+    avoided from then on, and there are only so many hosts."""
+    free = scope.spec.target is None
+    return sum(counts(a) and not (free and no_valid_host(a.message)) for a in scope.status.attempts)
 
 
 def _used(scope: Scope) -> int:

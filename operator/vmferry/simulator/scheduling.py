@@ -55,6 +55,11 @@ def _passes_filters(cloud: Cloud, host: Host, wish: Wish) -> bool:
         return False
     if not _aggregates_match(cloud, host, wish.flavor):
         return False
+    nova = cloud.settings.nova
+    if nova.multi_tenancy_isolation and not _lets_project_in(cloud, host, wish.server.project_id):
+        return False
+    if nova.isolated_aggregates and not _not_isolated(cloud, host, wish.flavor):
+        return False
     group = cloud.groups.get(wish.server.group_id or "")
     return group is None or _group_allows(cloud, host, wish.server, group)
 
@@ -67,6 +72,28 @@ def _aggregates_match(cloud: Cloud, host: Host, flavor: Flavor) -> bool:
             if not any(aggregate.metadata.get(name) == value for aggregate in cloud.aggregates_of(host.name)):
                 return False
     return True
+
+
+def _lets_project_in(cloud: Cloud, host: Host, project_id: str) -> bool:
+    """AggregateMultiTenancyIsolation."""
+    projects = {
+        part.strip()
+        for aggregate in cloud.aggregates_of(host.name)
+        for key, value in aggregate.metadata.items()
+        if key.startswith("filter_tenant_id")
+        for part in value.split(",")
+    }
+    return not projects or project_id in projects
+
+
+def _not_isolated(cloud: Cloud, host: Host, flavor: Flavor) -> bool:
+    """`enable_isolated_aggregate_filtering`."""
+    required = {key for key, value in flavor.extra_specs.items() if value == "required"}
+    return not any(
+        key.startswith("trait:") and value == "required" and key not in required
+        for aggregate in cloud.aggregates_of(host.name)
+        for key, value in aggregate.metadata.items()
+    )
 
 
 def _group_allows(cloud: Cloud, host: Host, server: Server, group: ServerGroup) -> bool:

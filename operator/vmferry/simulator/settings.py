@@ -48,6 +48,10 @@ class NovaSettings(BaseModel):
     cpu_mode: Literal["host-model", "custom"] = "host-model"
     cpu_model: str | None = None
     default_zone: str = "nova"
+    #: AggregateMultiTenancyIsolation is among the enabled filters
+    multi_tenancy_isolation: bool = False
+    #: `[scheduler] enable_isolated_aggregate_filtering`
+    isolated_aggregates: bool = False
     #: what a copy that fails or is aborted leaves: `rollback` is an ACTIVE server and a `failed` or `cancelled`
     #: migration; with `error` both end in ERROR shortly after that (Nova 33 after a libvirtError).  No event tells why
     copy_failure: Literal["rollback", "error"] = "rollback"
