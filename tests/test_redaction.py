@@ -29,6 +29,7 @@ LOOK_LIKE_SECRETS = {
     "a password by an arrow": ":password=>'s3cret'",
     "Nova's password": "adminPass=s3cret",
     "a passcode": "passcode: s3cret",
+    "a key without a value before it": "token= password: s3cret",
     "a key": "api_key=s3cret",
     "a Fernet token anywhere": "got gAAAAABs3cret_s3cret-s3cret_s3cret back",
     "a web token anywhere": "got eyJhbGciOiJSUzI1NiIs.s3cretpayload.s3cretsig back",

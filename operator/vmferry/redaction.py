@@ -37,7 +37,8 @@ _WORDS = (
 _PATTERNS = (
     re.compile(
         rf"""(?i)({_WORDS}(?:\\*["']|%22|&quot;|&\#34;)?\s*(?>=>|[:=>]|%3[ad]|&gt;|(?<=["'])\s*,)\s*)"""
-        r"""(?:bearer\s+|basic\s+)?(?!\[redacted\])"""
+        # a key without a value: what follows is a key of its own
+        rf"""(?:bearer\s+|basic\s+)?(?!\[redacted\]|[\w-]{{0,32}}{_WORDS}\s*[:=])"""
         r"""(?:(?P<quote>\\*["'])(?:(?!(?P=quote)).){0,2048}(?P=quote)|[^\s,;&<}\])]+)"""
     ),
     # a URL with a password in it

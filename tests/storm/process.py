@@ -192,6 +192,7 @@ class Between(Weather):
                         Answer(429, {"overLimit": {"code": 429, "message": "slow down"}}, {}),
                         Answer(404, "<html>404 Not Found</html>", {}),
                         Answer(200, "<html>log in</html>", {}),
+                        Answer(302, "", {}),
                     ]
                 )
             return None
@@ -221,6 +222,7 @@ class Between(Weather):
                 Answer(502, "<html>502 Bad Gateway</html>", {}),
                 Answer(503, {"serviceUnavailable": {"code": 503, "message": "try again"}}, {}),
                 Answer(504, "<html>504 Gateway Timeout</html>", {}),
+                Answer(307, "", {}),
             ]
         )
 
