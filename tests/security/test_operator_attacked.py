@@ -176,7 +176,7 @@ def echo_in_every_encoding(status: int) -> Lie:
     def lie(request: Request, wire: Wire) -> None:
         encode = next(encodings)
         text = f"blocked by policy: {encode(request.headers.get('X-Auth-Token') or PASSWORD)} {encode(PASSWORD)}"
-        fault = {"conflictingRequest": {"code": status, "message": text}}
+        fault = {"error" if "/identity" in request.target else "conflictingRequest": {"code": status, "message": text}}
         wire.answer(status, {"Content-Type": "application/json"}, json.dumps(fault).encode())
 
     return lie
