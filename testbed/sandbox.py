@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -107,6 +108,18 @@ def _lay_out(packages: Path) -> None:
 def group() -> str:
     """The control group, below each controller's root, of all that is started inside."""
     return f"/{GROUP}/{Path('/proc/self/ns/pid').readlink().name.strip('pid:[]')}"
+
+
+def end_all() -> None:
+    """Kill whatever else runs inside, containers and those who hold them, and remove their control groups."""
+    if os.getpid() != 1:
+        raise RuntimeError("this is not the first process of a namespace")
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, signal.SIGKILL)  # from inside nobody else can be seen
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
+    remove_groups()
 
 
 def remove_groups() -> None:

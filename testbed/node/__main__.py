@@ -16,14 +16,16 @@ from typing import Any
 
 import yaml
 
-from testbed.bed import QUICK, merge
+from testbed.bed import QUICK, Bed, merge
 from testbed.cloud import CLOUD_NAME
 from testbed.debian import InstallError
+from testbed.demo import Demo
 from testbed.image import image
 from testbed.kubernetes.install import install
 from testbed.node.node import ADDRESS, MODULE, Node
 from testbed.processes import Supervisor, run_root, wait_for
-from testbed.sandbox import enter, inside, quiet, remove_groups
+from testbed.sandbox import end_all, enter, group, inside, quiet
+from testbed.shown import DemoError
 from testbed.simulator import SimulatedCloud
 from testbed.tenant import Tenant
 
@@ -31,6 +33,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "vmferry-system"
 SELECTOR = "app.kubernetes.io/name=vmferry"
 SERVERS = 12
+#: of the large cloud
+HOSTS, PER_HOST = 500, 20
+#: the chart's limit of memory, in bytes
+LIMIT = 512 << 20
 
 
 class Story:
@@ -57,13 +63,13 @@ class Story:
             command += ["--values", path]
         return quiet("env", f"HELM_CACHE_HOME={self.home}", f"HELM_CONFIG_HOME={self.home}", *command)
 
-    def values(self, **over: Any) -> dict[str, Any]:
+    def values(self, config: dict[str, Any] = QUICK, **over: Any) -> dict[str, Any]:
         repository, tag = image().rsplit(":", 1)
         return merge(
             {
                 "image": {"repository": repository, "tag": tag, "pullPolicy": "Never"},
                 "cloud": {"name": CLOUD_NAME, "cloudsYaml": self.cloud.clouds_yaml.read_text()},
-                "config": QUICK,
+                "config": config,
             },
             over,
         )
@@ -106,13 +112,7 @@ class Story:
         for server in ids:
             self.tenant.wait_for_status(server, "ACTIVE")
         self.cloud.knob(host, live_seconds=4)
-        text = {
-            "apiVersion": "vmferry.dev/v1alpha1",
-            "kind": "HostMaintenance",
-            "metadata": {"name": host},
-            "spec": {"host": host},
-        }
-        self.kubectl("apply", "-f", "-", input=yaml.safe_dump(text))
+        self.kubectl("apply", "-f", "-", input=yaml.safe_dump(maintenance(host)))
         self.wait(lambda: self.maintenance(host).get("progress", {}).get("moved", 0) > 0, "the first move")
         before = self.leader()
         disturb()
@@ -151,14 +151,28 @@ class Story:
         self.wait(lambda: self.ready() == 2, "two Pods after the rollback")
         self.say("helm rollback: two Pods are Ready")
 
+    def bears(self, cloud: SimulatedCloud) -> None:
+        """A large cloud, with the paces of the defaults, and a drain of one of its hosts, within the chart's memory."""
+        values = self.values(config={}, cloud={"cloudsYaml": cloud.clouds_yaml.read_text()})
+        self.helm("upgrade", "vmferry", ROOT / "helm/vmferry", "--wait", "--timeout", "6m", values=values)
+        self.wait(lambda: self.ready() == 2, "two Pods that see the large cloud", 360)
+        self.kubectl("apply", "-f", "-", input=yaml.safe_dump(maintenance("big0000")))
+        self.wait(lambda: self.maintenance("big0000").get("phase") == "InMaintenance", "a host of the large cloud", 480)
+        self.kubectl("patch", "hm", "big0000", "--type=merge", '--patch={"spec":{"enabled":false}}')
+        self.wait(lambda: self.maintenance("big0000").get("phase") == "Released", "its release")
+        self.kubectl("delete", "hm", "big0000", "--timeout=120s")
+        pods = self.pods()
+        restarts = [status["restartCount"] for pod in pods for status in pod["status"]["containerStatuses"]]
+        groups = [path.parent for path in Path(f"/sys/fs/cgroup/memory{group()}").rglob("memory.limit_in_bytes")]
+        limited = [path for path in groups if int((path / "memory.limit_in_bytes").read_text()) == LIMIT]
+        peaks = [int((path / "memory.max_usage_in_bytes").read_text()) for path in limited]
+        said = ", ".join(f"{peak / 2**20:.0f}" for peak in sorted(peaks, reverse=True))
+        self.say(f"{HOSTS} hosts, {HOSTS * PER_HOST} servers, one host drained: at most {said} MiB of {LIMIT >> 20}")
+        if any(restarts) or not peaks:
+            raise InstallError(f"a container was started again: {restarts}, {peaks}")
+
     def uninstalls(self) -> None:
-        text = {
-            "apiVersion": "vmferry.dev/v1alpha1",
-            "kind": "HostMaintenance",
-            "metadata": {"name": "cmp1"},
-            "spec": {"host": "cmp1"},
-        }
-        self.kubectl("apply", "-f", "-", input=yaml.safe_dump(text))
+        self.kubectl("apply", "-f", "-", input=yaml.safe_dump(maintenance("cmp1")))
         self.wait(lambda: self.maintenance("cmp1").get("phase") == "InMaintenance", "cmp1 in maintenance")
         try:
             self.helm("uninstall", "vmferry", "--timeout", "3m")
@@ -178,6 +192,34 @@ class Story:
         self.say("helm uninstall goes through when nothing is held")
 
 
+def maintenance(host: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "vmferry.dev/v1alpha1",
+        "kind": "HostMaintenance",
+        "metadata": {"name": host},
+        "spec": {"host": host},
+    }
+
+
+def large() -> dict[str, Any]:
+    """A fleet file."""
+    names = [f"big{number:04}" for number in range(HOSTS)]
+    zones = [names[at : at + 50] for at in range(0, HOSTS, 50)]
+    return {
+        "hosts": [
+            {"name": name, "memory_gb": 512, "disk_gb": 4000, "store": "lab", "os": "Ubuntu 22.04.5 LTS"}
+            for name in names
+        ],
+        "aggregates": [{"name": f"zone{n}", "zone": f"zone{n}", "hosts": hosts} for n, hosts in enumerate(zones)],
+        "flavors": [{"name": "m1.small", "vcpus": 1, "ram_mb": 1024, "disk_gb": 10}],
+        "images": [{"name": "cirros"}],
+        "servers": [
+            {"name": f"web-{n}", "host": names[n % HOSTS], "flavor": "m1.small", "volume": "new"}
+            for n in range(HOSTS * PER_HOST)
+        ],
+    }
+
+
 def tell(run_dir: Path) -> None:
     supervisor = Supervisor(run_dir)
     try:
@@ -193,11 +235,23 @@ def tell(run_dir: Path) -> None:
         story.drains("cmp2", "evicted", story.evicted)
         story.drains("cmp1", "rolled", story.rolled)
         story.rolls_back()
+        fleet = run_dir / "large.yaml"
+        fleet.write_text(json.dumps(large()))
+        aside = Supervisor(run_dir / "large")
+        try:
+            story.bears(SimulatedCloud.start(aside, run_dir / "large", fleet, address=ADDRESS))
+        finally:
+            aside.stop_all()
+        story.helm("rollback", "vmferry", "1", "--wait")
         story.uninstalls()
-        story.say("ok")
+        cloud.stop()
+        story = Story(node, SimulatedCloud.start(supervisor, run_dir, address=ADDRESS), home)
+        story.installs()
+        Demo(Bed(supervisor, run_dir, node.cluster, story.cloud)).run()
+        story.say("the demo's story, with the operator as a Pod")
     finally:
         supervisor.stop_all()
-        remove_groups()
+        end_all()
 
 
 def main() -> int:
@@ -213,9 +267,10 @@ def main() -> int:
         shutil.rmtree(run_dir, ignore_errors=True)
         run_dir.mkdir(mode=0o700)
         tell(run_dir)
-    except (InstallError, TimeoutError) as error:
+    except (InstallError, TimeoutError, DemoError) as error:
         print(f"node: {error}", file=sys.stderr)
         return 1
+    print("node: ok")
     return 0
 
 
