@@ -745,3 +745,50 @@ async def test_a_build_that_ends_before_it_had_a_host_leaves_the_view() -> None:
         del door.all["s2"]
         await until(lambda: "s2" not in observer.snapshot.servers, "its end")
         assert "s1" in observer.snapshot.servers
+
+
+OLD = "2024-11-23T12:00:00Z"
+
+
+async def test_a_record_that_nobody_ends_is_a_leftover_and_is_not_polled_for() -> None:
+    door = FakeDoor()
+    door.all = {"s1": server(updated=OLD, task_state=None, vm_state="active")}
+    door.records = [migration(status="pre-migrating", created_at=OLD, updated_at=OLD)]
+    async with watching(door, replace(FAST, poll=60)) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        (record,) = observer.snapshot.migrations.values()
+        assert record.leftover and record.open
+        assert observer._rest(Part.MIGRATIONS, 60) == 60
+        assert (await observer.host_look("cmp1")).migrations[0].leftover
+        assert (await observer.detail("s1")).migrations[0].leftover
+        door.all["s1"] = server(updated=NOW.isoformat(), task_state="migrating")
+        await observer.detail("s1")
+        (record,) = observer.snapshot.migrations.values()
+        assert not record.leftover, "Nova is busy with its server again"
+        assert observer._rest(Part.MIGRATIONS, 60) < 60
+
+
+async def test_a_record_becomes_a_leftover_as_time_passes() -> None:
+    door = FakeDoor()
+    times: dict[str, Any] = {"created_at": NOW.isoformat(), "updated_at": NOW.isoformat()}
+    door.all = {"s1": server(updated=NOW.isoformat(), task_state=None, vm_state="active")}
+    door.records = [migration(status="running", **times)]
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        assert not next(iter(observer.snapshot.migrations.values())).leftover
+        door.cloud_time = lambda: NOW + timedelta(minutes=31)  # type: ignore[method-assign]
+        await until(lambda: next(iter(observer.snapshot.migrations.values())).leftover, "a leftover")
+
+
+async def test_a_record_that_is_only_touched_wakes_nobody_and_is_seen_to_be_worked_on() -> None:
+    door = FakeDoor()
+    door.records = [migration(status="running", updated_at="2026-11-23T11:00:00")]
+    woken: list[frozenset[str]] = []
+    async with watching(door) as observer:
+        await until(lambda: whole(observer), "a whole view")
+        observer.subscribe(lambda servers, _: woken.append(servers))
+        door.changed_records = [replace(door.records[0], updated_at="2026-11-23T11:59:00")]
+        await until(
+            lambda: next(iter(observer.snapshot.migrations.values())).updated_at.endswith("11:59:00"), "the new time"
+        )
+    assert not woken

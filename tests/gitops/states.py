@@ -36,6 +36,12 @@ from tests.reconcilers.test_lives import (
     retries_are_used_up,
     second_attempt_on_another_target,
 )
+from tests.reconcilers.test_waits import (
+    a_build_without_an_end,
+    behind_others,
+    limit_of_the_cloud,
+    released_with_evacuated_servers,
+)
 from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import World
@@ -236,6 +242,7 @@ STATES: dict[str, State] = {
     "vmm-no-target-is-left": vmm(no_target_is_left, "CloudRefused", "Degraded", "Failed"),
     "vmm-failed": vmm(retries_are_used_up, "CloudRefused", "Degraded", "Failed"),
     "vmm-timed-out": vmm(over_the_deadline_and_aborted, "TimedOut", "Degraded", "Failed"),
+    "vmm-no-progress": vmm(behind_others, "NoProgress", "Degraded", "Failed"),
     "vmm-succeeded": vmm(live_without_target, "MigrationSucceeded", "Healthy", "Current"),
     "vmm-on-its-target-already": vmm(on_its_target_already, "AlreadyOnTarget", "Healthy", "Current"),
     "vmm-preflight-passed": vmm(
@@ -265,6 +272,9 @@ STATES: dict[str, State] = {
     "hm-another-one-has-the-host": hm(a_second_operator_has_the_lease, "Conflict", "Degraded", "Failed"),
     "hm-host-not-found": hm(host_that_nobody_knows, "HostNotFound", "Degraded", "Failed"),
     "hm-preflight-passed": hm(preflight_only, "PreflightPassed", "Healthy", "Current"),
+    "hm-no-progress": hm(limit_of_the_cloud, "NoProgress", "Degraded", "Failed"),
+    "hm-a-server-in-a-task-for-ever": hm(a_build_without_an_end, "TaskStuck", "Degraded", "Failed"),
+    "hm-its-nova-compute-never-comes-back": hm(released_with_evacuated_servers, "HostDown", "Degraded", "Failed"),
     "hm-releasing": hm(switched_off_in_the_middle, "Releasing", "Progressing", "InProgress"),
     "hm-returning-its-servers": hm(they_return_but_for_two, "Returning", "Progressing", "InProgress"),
     "hm-deleted-and-releasing": hm(deleted_in_the_middle, "Releasing", "Progressing", "Terminating", deleting=True),

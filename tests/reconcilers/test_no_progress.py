@@ -15,9 +15,13 @@ from tests.reconcilers.drains import Drain, a_cloud, add, where
 from tests.reconcilers.little_cloud import LittleCloud
 from vmferry.cloud.model import Migration, MigrationStage
 from vmferry.policy import Limits, Policy
+from vmferry.reconcilers import hostmaintenance, vmmigration
 from vmferry.reconcilers.backoff import LONGEST, pause_after
+from vmferry.reconcilers.conditions import unread
+from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.stop import Stop
 from vmferry.resources.hostmaintenance import HostMaintenanceStatus
+from vmferry.resources.vmmigration import VMMigration
 
 AFTER = POLICY.stuck_after.total_seconds()
 #: a view of what "does not go on" means: nothing of this may be read in such a state
@@ -260,7 +264,7 @@ def test_a_resize_from_the_host_that_nobody_confirms_is_a_blocker() -> None:
 def test_a_drain_that_a_limit_holds_up_names_the_limit_and_then_that_nothing_moves() -> None:
     cloud = still("v-ok", "v-too")
     add(cloud, "o-1", "cmp4", task_state="migrating", updated=days_ago(cloud, 3))
-    record(cloud, "o-1", "queued", source_host="cmp1", target_host="cmp4", updated_at=days_ago(cloud, 3))
+    record(cloud, "o-1", "running", source_host="cmp1", target_host="cmp4", updated_at=days_ago(cloud, 3))
     d = Drain(cloud, replace(POLICY, limits=Limits(per_source=1, per_target=2, total=10)))
     d.apply("cmp1")
     d.rest(60)
@@ -269,7 +273,7 @@ def test_a_drain_that_a_limit_holds_up_names_the_limit_and_then_that_nothing_mov
     assert {one.message for one in status.moves} == {"limited by perSource 1 (policy.limits)"}
     assert "(limited by perSource 1 (policy.limits))" in status.condition("Ready").message  # type: ignore[union-attr]
     d.rest(AFTER)
-    says_it_is_stuck(d, "NoProgress", "nothing has moved since 2026-01-01T12:0", "perSource 1", "old-1 of o-1 (queued")
+    says_it_is_stuck(d, "NoProgress", "nothing has moved since 2026-01-01T12:0", "perSource 1", "old-1 of o-1 (running")
     assert d.cloud.moved == []
     d.people("the record ends", lambda: cloud._set(cloud.migrations[0], status="error"))
     d.in_maintenance()
@@ -327,3 +331,32 @@ def test_a_pause_after_many_failures_is_no_half_year() -> None:
     assert pause_after(3, Policy()) == timedelta(seconds=60)
     assert pause_after(19, Policy()) == LONGEST
     assert pause_after(19, Policy(retry_backoff=timedelta(hours=2))) == timedelta(hours=2)
+
+
+def test_a_resource_that_is_made_while_the_cloud_fails_says_so_at_once() -> None:
+    d = Drain(a_cloud("v-ok"))
+    d.apply("cmp1")
+    d.migrate("one", ident("v-ok"))
+    world = World(d.cloud.snapshot(), unread="GET /servers/x: connection refused")
+    for decision in (
+        hostmaintenance.plan(d.maintenance("cmp1"), world, d.cloud.now, d.policy),
+        vmmigration.plan(VMMigration.read(d.migrations["one"]), world, d.cloud.now, d.policy),
+    ):
+        ready = decision.status.condition("Ready")
+        assert ready is not None and ready.reason == "CloudViewStale"
+        assert "the cloud is unreachable" in ready.message and "connection refused" in ready.message
+
+
+CAUSES = {
+    "GET /servers: HTTP 503 Service Unavailable": "the cloud fails",
+    "cannot log in: The request you have made requires authentication. (HTTP 401)": "the credentials are refused",
+    "GET /os-services: HTTP 403 Policy doesn't allow it": "a right is missing",
+    "GET /servers/detail: ReadTimeout": "no answer in time",
+    "ConnectFailure: Unable to establish connection": "the cloud is unreachable",
+    "reading servers failed: KeyError": "the cloud cannot be read",
+}
+
+
+@pytest.mark.parametrize("trouble", CAUSES)
+def test_the_class_of_the_cause_is_named(trouble: str) -> None:
+    assert f"{CAUSES[trouble]}: {trouble}" in unread(trouble)

@@ -349,7 +349,7 @@ WAITS: dict[str, tuple[Callable[[], Waits], str, str]] = {
     "the cordon is refused": (lambda: cordon(*[Refused(403, "no", "req")] * 999), MAINTENANCE, "CloudRefused"),
     "others use up the limit of its host": (limit_of_the_source, MAINTENANCE, "NoProgress"),
     "others use up the limit of the cloud": (limit_of_the_cloud, MAINTENANCE, "NoProgress"),
-    "a person paused its VMMigration": (its_child_is_paused, MAINTENANCE, "NoProgress"),
+    "a person paused its VMMigration": (its_child_is_paused, MAINTENANCE, "Paused"),
     "a build does not end": (a_build_without_an_end, MAINTENANCE, "TaskStuck"),
     "a build holds room of the empty host": (a_build_holds_room, MAINTENANCE, "NoProgress"),
     "a migration to the empty host does not end": (something_comes_for_ever, MAINTENANCE, "NoProgress"),

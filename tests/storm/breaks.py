@@ -560,7 +560,6 @@ BREAKS: dict[str, Break] = {
     "takes the garbage collector for a person": seen_by(takes_all_for_wishes, "I41"),
     "trusts what it knew of another history": seen_by(trusts_what_it_knew, "I44"),
     "takes a refusal for good": seen_by(refused_for_good, "stuck"),
-    "reports no lack of progress": seen_by(never_stalls, "R47"),
     "believes every old record and task": seen_by(believes_leftovers, "R47", at=(6004,)),
     "a look ends in an exception": seen_by(gives_up, "an exception", at=(6001,)),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,6 +29,7 @@ from vmferry.cli.ferry.screen import Screen, fit
 from vmferry.cli.terminal import Paint
 from vmferry.cli.verdict import ExitStatus
 from vmferry.prerequisites.words import Name
+from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration
 
 PLAIN = Paint(False)
@@ -256,6 +259,18 @@ def test_the_frame_of_a_drain_shows_its_servers() -> None:
     assert head == "HostMaintenance cmp1 Draining 7s"
     assert numbers.endswith("] 81%, 31 of 38 moved, 1 moving, 5 waiting, 1 blocked, 2 stay")
     assert below == ["  moving web-3 -> cmp4", "  blocked db-7: Locked: it is locked"]
+
+
+def test_the_frame_of_a_drain_counts_from_this_drain_and_names_the_limit() -> None:
+    """A maintenance is made once and switched on again for years."""
+    body = copy.deepcopy(DRAINING)
+    body["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+    body["status"]["admittedAt"] = format_time(NOW - timedelta(seconds=61))
+    body["status"]["progress"]["limitedBy"] = "limited by perSource 2 (policy.limits)"
+    head, numbers, *_ = frames.frame(read(body), NOW)
+    assert head == "HostMaintenance cmp1 Draining 1m"
+    assert "5 waiting (limited by perSource 2 (policy.limits))" in numbers
+    assert "5 waiting (limited by perSource 2 (policy.limits))" in "\n".join(pages.details(read(body), PLAIN))
 
 
 SIZES = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536 << 20: "1.5 GiB", 1 << 60: "1048576.0 TiB"}
