@@ -11,7 +11,7 @@ import pytest
 from tests.build import ident
 from tests.reconcilers.control_plane import POLICY
 from tests.reconcilers.drains import Drain, a_cloud, add
-from vmferry.cloud.actions import Refused
+from vmferry.cloud.actions import NotNow, Refused
 from vmferry.policy import Breaker, Limits
 from vmferry.reconcilers.resume import Marks
 from vmferry.resources.hostmaintenance import HostMaintenance
@@ -260,6 +260,14 @@ def test_I37_refusals_that_harm_no_server_stop_no_further_servers_for_their_move
     drain.rest(120)
     assert asked_to_stop(drain) <= 3
     assert all(server.vm_state == "active" for server in drain.cloud.servers.values())
+
+
+def test_I37_not_now_is_no_failure_and_slows_nothing() -> None:
+    drain = a_drain(*NAMES[:4], breaking=())
+    drain.cloud.answers = [None, *[NotNow("429: slow down", 1, "req-1")] * 3]
+    drain.in_maintenance()
+    assert not any("BreakerOpen" in line for line in drain.log)
+    assert drain.history.breakers().rows == {}
 
 
 def test_I37_busy_servers_open_nothing() -> None:

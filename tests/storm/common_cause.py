@@ -26,6 +26,8 @@ PAUSE = 120.0
 BREAKER = {"attempts": 2, "hosts": 2, "window": "10m", "pause": f"{PAUSE:.0f}s"}
 #: seconds after which an operator that has written a failure knows of it
 KNOWS = 20.0
+#: states of an attempt that Nova had no part in, or that end with the server
+NOT_OF_NOVA = ("NotSent", "NotNow", "Refused", "ServerGone")
 #: every copy fails soon, and Nova marks the server ERROR
 BROKEN = {"fail_live_at": 0.4, "live_seconds": 4, "fail_cold": True, "cold_seconds": 4}
 
@@ -113,7 +115,7 @@ class CommonCause:
         for attempt in body["status"].get("attempts", []):
             known = (key, body["metadata"]["uid"], attempt["number"])
             evacuated = attempt["type"] == MigrationKind.EVACUATE
-            if "endedAt" not in attempt or evacuated or attempt["state"] in ("NotSent", "Refused", "ServerGone"):
+            if "endedAt" not in attempt or evacuated or attempt["state"] in NOT_OF_NOVA:
                 continue
             before = self._ends.get(known)
             good = attempt["state"] in ("completed", "confirmed")

@@ -452,7 +452,8 @@ def note_late_error(scope: Scope) -> None:
     server = scope.server
     if attempt is None or attempt.ended_at is None or server is None or server.vm_state != "error":
         return
-    of_nova = attempt.state not in (REFUSED, NOT_SENT, SERVER_GONE) and attempt.type is not MigrationKind.EVACUATE
+    of_nova = counts(attempt) and attempt.state not in (REFUSED, SERVER_GONE)
+    of_nova = of_nova and attempt.type is not MigrationKind.EVACUATE
     late = attempt.failure is None or not attempt.failure.left_in_error
     if of_nova and late and not succeeded(attempt) and scope.now - attempt.ended_at <= _TURNS:
         attempt.failure = attempt.failure or AttemptFailure()
