@@ -32,6 +32,7 @@ Right = tuple[str, str, str]
 EXPLAINED: dict[Right, str] = {
     ("vmferry.dev", "vmmigrations", "get"): "it is read again after a conflict or a failed write",
     ("vmferry.dev", "hostmaintenances", "get"): "it is read again after a conflict or a failed write",
+    ("", "namespaces", "get"): "before a running migration is aborted because its resource is being deleted",
 }
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+from tests.build import ident
 from tests.reconcilers.control_plane import ControlPlane
 from tests.reconcilers.drains import Drain, a_cloud, add
 from tests.reconcilers.life import Life
@@ -44,7 +45,9 @@ from tests.reconcilers.test_waits import (
 )
 from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
+from vmferry.reconcilers.children import Purpose, labels
 from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.owners import Deletion
 from vmferry.reconcilers.stop import Stop
 from vmferry.resources.base import API_VERSION
 
@@ -171,6 +174,50 @@ def one_is_blocked_while_another_moves() -> Drain:
     return drain
 
 
+def without_its_owner() -> Life:
+    life = Life(cloud())
+    life.body["metadata"]["labels"] = dict(labels("cmp1", Purpose.DRAIN, 1, 1))
+    return one_look(life)
+
+
+def deleted_with_its_namespace() -> Life:
+    life = live_without_target()
+    for _ in range(3):
+        life.one_pass()
+        life.cloud.pass_time(timedelta(seconds=2))
+    life.delete()
+    life.deletion = Deletion(namespace_terminating=True)
+    life.run()
+    return life
+
+
+def migrations_are_refused() -> Drain:
+    made = Drain(a_cloud("web-1"))
+    made.refuses_creates = lambda new: "cannot create: 422 every object needs the label team"
+    made.switch()
+    made.rest(10)
+    return made
+
+
+def others_claim_to_belong_to_it() -> Drain:
+    made = Drain(a_cloud("web-1"))
+    made.switch()
+    made.migrate("evil-1", ident("web-1"), paused=True)
+    made.migrations["evil-1"]["metadata"] |= {
+        "labels": dict(labels("cmp1", Purpose.DRAIN, 1, 1)),
+        "ownerReferences": [
+            {
+                "kind": MAINTENANCE,
+                "name": "cmp1",
+                "uid": made.maintenances["cmp1"]["metadata"]["uid"],
+                "controller": True,
+            }
+        ],
+    }
+    made.in_maintenance()
+    return made
+
+
 def switched_off() -> Drain:
     made = Drain(a_cloud("web-1"))
     made.switch(enabled=False)
@@ -251,6 +298,10 @@ STATES: dict[str, State] = {
     "vmm-cancelled-while-it-runs": vmm(
         cancelled_while_it_runs, "Aborting", "Progressing", "Terminating", deleting=True
     ),
+    "vmm-without-its-owner": vmm(without_its_owner, "OwnerMissing", "Degraded", "Failed"),
+    "vmm-deleted-with-its-namespace": vmm(
+        deleted_with_its_namespace, "RunsToCompletion", "Progressing", "Terminating", deleting=True
+    ),
     "vmm-done-and-its-spec-changed-since": State(
         MIGRATION,
         lambda: spec_changed_since(first(live_without_target, MIGRATION, "MigrationSucceeded")),
@@ -270,6 +321,10 @@ STATES: dict[str, State] = {
     "hm-refused": hm(refused_while_something_is_blocked, "Locked", "Degraded", "Failed"),
     "hm-blocked": hm(servers_of_every_kind, "NoEligibleTarget", "Degraded", "Failed"),
     "hm-another-one-has-the-host": hm(a_second_operator_has_the_lease, "Conflict", "Degraded", "Failed"),
+    "hm-its-migrations-are-refused": hm(migrations_are_refused, "WriteRefused", "Degraded", "Failed"),
+    "hm-in-maintenance-others-claim-to-belong-to-it": hm(
+        others_claim_to_belong_to_it, "InMaintenance", "Healthy", "Current"
+    ),
     "hm-host-not-found": hm(host_that_nobody_knows, "HostNotFound", "Degraded", "Failed"),
     "hm-preflight-passed": hm(preflight_only, "PreflightPassed", "Healthy", "Current"),
     "hm-no-progress": hm(limit_of_the_cloud, "NoProgress", "Degraded", "Failed"),
