@@ -370,7 +370,7 @@ def test_R52_two_operators_of_two_clouds_leave_each_others_objects_alone(player:
         player.kubectl("create", "namespace", "two")
         own = {"class": "two", "namespace": "two", "policy": {"maintenance": {"namespace": "two"}}}
         other.install_operator(namespaces=[], leaderElection={"enabled": False}, **own)
-        player.kubectl("apply", "-f", "-", input=ROLE)
+        bed.cluster.kubectl_run("apply", "-f", "-", input=ROLE)
         other.start_operator()
         theirs = {"vmferry.dev/class": "two"}
         maintenance(player, "one")

@@ -558,7 +558,7 @@ BREAKS: dict[str, Break] = {
     "writes what is written already": seen_by(chatters, "says the same", at=(6000,)),
     "writes when it looked": seen_by(tells_the_time, "small talk", at=(6001,)),
     "takes the garbage collector for a person": seen_by(takes_all_for_wishes, "I41"),
-    "trusts what it knew of another history": seen_by(trusts_what_it_knew, "I44"),
+    "trusts what it knew of another history": seen_by(trusts_what_it_knew, "I44", "a hot loop", at=(6016, 6025)),
     "takes a refusal for good": seen_by(refused_for_good, "stuck"),
     "believes every old record and task": seen_by(believes_leftovers, "R47", at=(6004,)),
     "a look ends in an exception": seen_by(gives_up, "an exception", at=(6001,)),
