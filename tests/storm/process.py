@@ -243,9 +243,6 @@ class Kube:
         self.writes = Streaks(WRITES_PATIENCE)
         #: no pauses: whoever asks stands in the middle of a request to the cloud
         self.at_once = False
-        self.connection = None
-        #: nobody asks for the health of an operator in a storm
-        self.writes = Streaks(60.0)
 
     @classmethod
     async def connect(cls, kubeconfig: object) -> Kube:
@@ -254,9 +251,6 @@ class Kube:
         return process.kube  # type: ignore[attr-defined, no-any-return]
 
     async def close(self) -> None: ...
-
-    async def document(self, path: str) -> Body:
-        return {}
 
     async def _call(self, do: Callable[[], T], *, effect: bool = False, status: bool = False) -> T:
         process, world = self._process, self._world
@@ -373,7 +367,6 @@ class Watch:
         self._news: asyncio.Queue[Change] = asyncio.Queue()
         self.ended = asyncio.Event()
         self.alive = True
-        self.down = Streaks(60.0)
 
     def start(self) -> None:
         self._world.api.watchers.append(self._news.put_nowait)
