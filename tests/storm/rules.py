@@ -416,7 +416,8 @@ class Judge:
 
     def is_doubled(self, host: str) -> bool:
         """Nova lists it twice for so long that whoever acts on it must know."""
-        return self._now - self.doubled.get(host, float("inf")) > VIEW
+        still = any(one.host == host for one in self.cloud.stray_services)
+        return still and self._now - self.doubled.get(host, float("inf")) > VIEW
 
     def _why_bad(self, host: Host) -> str | None:
         if host.forced_down:
