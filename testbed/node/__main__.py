@@ -153,7 +153,10 @@ class Story:
 
     def bears(self, cloud: SimulatedCloud) -> None:
         """A large cloud, with the paces of the defaults, and a drain of one of its hosts, within the chart's memory."""
-        values = self.values(config={}, cloud={"cloudsYaml": cloud.clouds_yaml.read_text()})
+        # the simulator does not report it
+        zones = [zone["name"] for zone in large()["aggregates"]]
+        system = {"policy": {"operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": zones}]}}
+        values = self.values(config=system, cloud={"cloudsYaml": cloud.clouds_yaml.read_text()})
         self.helm("upgrade", "vmferry", ROOT / "helm/vmferry", "--wait", "--timeout", "6m", values=values)
         self.wait(lambda: self.ready() == 2, "two Pods that see the large cloud", 360)
         self.kubectl("apply", "-f", "-", input=yaml.safe_dump(maintenance("big0000")))

@@ -90,6 +90,8 @@ class Session:
     @property
     def rotated(self) -> bool:
         """Whether clouds.yaml has changed since the last attempt to log in: a Secret is renewed without a restart."""
+        if self._read is None:
+            return False  # nobody has tried yet
         now = self._digest()
         return now is not None and now != self._read
 
