@@ -16,7 +16,7 @@ from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers import hostmaintenance
-from vmferry.reconcilers.children import Child, Purpose
+from vmferry.reconcilers.children import Child, Purpose, child_name
 from vmferry.reconcilers.decision import HostLease, World
 from vmferry.reconcilers.maintenance_scope import MaintenanceDecision
 from vmferry.resources.base import API_VERSION
@@ -105,6 +105,10 @@ class Drain:
         world = World(view, moves=fleet.moves, lease=self._lease)
         world = replace(world, look=HostLook(HOST, NOW, service, frozenset(view.servers_by_host[HOST])))
         begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
+        if begun.needs is not None and begun.needs.trial is not None:
+            # Kubernetes would create its first migration
+            world = replace(world, tried=begun.needs.trial.name)
+            begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
         assert isinstance(begun.action, DisableService)
         closed = replace(service, enabled=False, disabled_reason=begun.action.reason)
         hosts = {**view.hosts, HOST: replace(view.hosts[HOST], service=closed)}
@@ -133,7 +137,7 @@ def _moving(leaving: Leaving, number: int) -> Child:
     ago = NOW - timedelta(seconds=20)
     return Child(
         namespace="vmferry-system",
-        name=f"hm-{number}",
+        name=child_name(HOST, "hm", leaving.server.id, Purpose.DRAIN, 1, 1),
         uid=f"child-{number}",
         resource_version="1",
         server_id=leaving.server.id,

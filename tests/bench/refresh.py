@@ -7,6 +7,7 @@ they would come from a socket: no network and no server is in any figure, and al
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ import openstack
 import requests
 from multidict import MultiDict
 from requests.adapters import HTTPAdapter
+from urllib3 import HTTPResponse
 
 from tests.bench.clock import best, note
 from tests.bench.simulated import fleet
@@ -156,13 +158,13 @@ def answering(*clouds: Canned) -> Iterator[None]:
     """Requests to these clouds get their canned answers."""
     by_host = {cloud.host: cloud for cloud in clouds}
 
-    def send(_: HTTPAdapter, request: requests.PreparedRequest, **__: Any) -> requests.Response:
+    def send(_: HTTPAdapter, request: requests.PreparedRequest, *__: Any, **___: Any) -> requests.Response:
         assert request.method and request.url
         url = urlsplit(request.url)
         answer = requests.Response()
-        answer.status_code, answer._content, headers = by_host[url.netloc].answer(
-            request.method, url.path + (f"?{url.query}" if url.query else "")
-        )
+        path = url.path + (f"?{url.query}" if url.query else "")
+        answer.status_code, body, headers = by_host[url.netloc].answer(request.method, path)
+        answer.raw = HTTPResponse(io.BytesIO(body), preload_content=False)
         answer.headers.update({"Content-Type": "application/json", **headers})
         answer.url, answer.request = request.url, request
         return answer

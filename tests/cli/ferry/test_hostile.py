@@ -38,6 +38,7 @@ TEXT = st.sampled_from(WORDS) | st.text(st.characters(exclude_categories=["Cs"])
 JUNK: st.SearchStrategy[Any] = st.sampled_from(
     [None, "", HOSTILE, "\ud800", 0, -1, 2**63, 1e308, True, [], [None], [[]], {}, {"x": 1}, [{}], {HOSTILE: 1}]
 )
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 PLAIN = Paint(False)
 CHEAP = settings(
     max_examples=20, deadline=None, derandomize=True,
@@ -86,9 +87,11 @@ STATUSES = {
 def bodies(draw: st.DrawFn) -> tuple[Body, Body]:
     """A migration and a maintenance; what the operator wrote is often broken, what Kubernetes checks is not."""
     text = draw(TEXT)
-    spec = {"server": {"name": text or "x", "project": text or "x"}, "target": {"host": "h\x1b[2J\u202e"}}
+    # the schema refuses control characters in a spec; all else that steers a terminal it admits
+    admitted_text = CONTROL.sub("", text) or "x"
+    spec = {"server": {"name": admitted_text, "project": admitted_text}, "target": {"host": "h[2J\u202e"}}
     migration = vmm({}, spec=draw(st.sampled_from([spec, {}])))
-    maintenance = hm({}, spec={"host": "cmp1", "reason": text, "target": {"host": "cmp1\x9b"}})
+    maintenance = hm({}, spec={"host": "cmp1", "reason": admitted_text, "target": {"host": "cmp1\u202e"}})
     for body in (migration, maintenance):
         body["status"] |= draw(STATUSES[body["kind"]])
         body["status"]["observedGeneration"] = 1
