@@ -457,18 +457,21 @@ def loses_its_targets(life: Life) -> None:
         life.cloud.set_service(host, enabled=False)
 
 
-WAITS_OFF: dict[str, tuple[Callable[[Life], None], str, str]] = {
-    "somebody pauses it": (pauses, "Paused", "Conflict"),
-    "somebody locks the server": (locks, "Locked", "Locked"),
-    "no target is left": (loses_its_targets, "NoEligibleTarget", "NoEligibleTarget"),
-}
-
-
-@pytest.mark.parametrize("sentence", WAITS_OFF)
-def test_a_server_that_was_stopped_for_its_move_is_started_again_if(sentence: str) -> None:
-    change, waits, ends = WAITS_OFF[sentence]
+@pytest.mark.parametrize("change", [locks, loses_its_targets], ids=lambda f: f.__name__)
+def test_a_server_that_was_stopped_for_a_move_that_is_blocked_since_is_started_again_at_once(
+    change: Callable[[Life], None],
+) -> None:
     life = stopped_for_its_move()
     change(life)
+    life.run(60)
+    assert life.cloud.servers[SERVER].vm_state == "active" and life.cloud.moved == []
+    assert life.status.phase == "Blocked" and life.status.graceful_stop is None
+
+
+def test_a_server_that_was_stopped_for_its_move_is_started_again_if_somebody_pauses_that() -> None:
+    waits, ends = "Paused", "Conflict"
+    life = stopped_for_its_move()
+    pauses(life)
     life.one_pass()
     off = life.cloud.now
     assert life.condition("Ready") == ("False", waits) and life.condition("Stalled") == ("True", waits)
