@@ -220,7 +220,7 @@ async def test_the_first_view_is_whole() -> None:
     door = FakeDoor()
     door.records = [migration()]
     async with watching(door) as observer:
-        assert observer.snapshot == Snapshot(), "start waits for nobody"
+        assert observer.snapshot == Snapshot(projects_whole=False), "start waits for nobody"
         await until(lambda: whole(observer), "a whole view")
         view = observer.snapshot
         assert view.servers == {"s1": server()}
