@@ -34,7 +34,6 @@ from vmferry.prerequisites.words import Name
 from vmferry.reconcilers import (
     attempts,
     hostmaintenance,
-    maintenance_refusals,
     maintenance_release,
     maintenance_survey,
     scope,
@@ -478,11 +477,6 @@ def trusts_what_it_knew(stack: ExitStack) -> None:
     put(stack, Resync, "_went_back", staticmethod(lambda *_: False))
 
 
-def refused_for_good(stack: ExitStack) -> None:
-    """What Kubernetes has refused once it will refuse for ever."""
-    put(stack, maintenance_refusals, "_is_fresh", lambda *_: True)
-
-
 def never_stalls(stack: ExitStack) -> None:
     """However long nothing goes on, it is said to go on."""
     put(stack, MaintenanceScope, "no_progress", lambda self, what: False)
@@ -557,9 +551,8 @@ BREAKS: dict[str, Break] = {
     "looks only at what changes": seen_by(forgets, "stuck", at=(6006,)),
     "writes what is written already": seen_by(chatters, "says the same", at=(6000,)),
     "writes when it looked": seen_by(tells_the_time, "small talk", at=(6001,)),
-    "takes the garbage collector for a person": seen_by(takes_all_for_wishes, "I41"),
+    "takes the garbage collector for a person": seen_by(takes_all_for_wishes, "I41", at=(6048,)),
     "trusts what it knew of another history": seen_by(trusts_what_it_knew, "I44", "a hot loop", at=(6016, 6025)),
-    "takes a refusal for good": seen_by(refused_for_good, "stuck"),
     "believes every old record and task": seen_by(believes_leftovers, "R47", at=(6004,)),
     "a look ends in an exception": seen_by(gives_up, "an exception", at=(6001,)),
 }
