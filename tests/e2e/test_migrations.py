@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import yaml
 
 from tests.e2e.conftest import Player, manifest
@@ -60,18 +62,30 @@ def test_R5_cold_of_a_running_server_stops_it_and_starts_it_again(player: Player
     assert (moved["OS-EXT-SRV-ATTR:host"], moved["status"]) == ("cmp2", "ACTIVE")
 
 
-def test_R6_evacuation_after_the_death_of_a_host(player: Player) -> None:
+def test_R6_I38_evacuation_after_the_death_of_a_host_and_not_by_an_attestation_from_before(player: Player) -> None:
     server = player.boot("cmp3")
-    name = player.apply(server, type="Evacuate")
-    assert player.blocked(name)["conditions"]
+    mistaken = player.apply(server, type="Evacuate")
+    assert "cmp3 is not dead" in yaml.safe_dump(player.finished(mistaken, "Failed")["conditions"], width=1000)
     try:
         player.bed.cloud.kill_compute("cmp3")
-        status = player.finished(name)
-        assert status["attempts"][0]["type"] == "Evacuate"
+        asked_first = player.apply(server, type="Evacuate", preflightOnly=True)
+        player.wait(asked_first, "that the host is seen to be dead", lambda s: s.get("phase") == "Succeeded", 90)
+        assert player.records(server) == [], "what was attested while it was up evacuates nothing"
+        status = player.finished(player.apply(server, type="Evacuate", attestation={"host": "cmp3", "by": "on-call"}))
+        assert status["attempts"][0]["type"] == "Evacuate" and status["attestation"]["host"] == "cmp3"
         assert player.tenant.host_of(server) not in (None, "cmp3")
         assert len(player.records(server)) == 1
     finally:
         player.bed.cloud.start_compute("cmp3")
+
+
+def test_I39_a_request_ends_when_its_time_is_over(player: Player) -> None:
+    server = player.boot("cmp1")
+    until = (datetime.now(UTC) + timedelta(seconds=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    name = player.apply(server, type="Live", paused=True, startBefore=until)
+    status = player.finished(name, "Failed")
+    assert [one["reason"] for one in status["conditions"] if one["type"] == "Ready"] == ["Expired"]
+    assert player.records(server) == []
 
 
 def test_R12_a_target_without_what_the_guest_uses_is_refused_before(player: Player) -> None:
