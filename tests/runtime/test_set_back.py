@@ -63,6 +63,7 @@ CASES: dict[str, tuple[Callable[[Api], None], int, bool]] = {
     "objects had been created": (created, 0, True),
     "objects had been created, and the revision has caught up: they are ghosts": (created, 500, False),
     "an object had been deleted": (deleted, 0, True),
+    "an object had been deleted, and the revision has caught up": (deleted, 500, True),
     "nothing had happened": (nothing, 0, False),
     "nothing had happened, and others have written since": (nothing, 500, False),
 }
@@ -92,8 +93,9 @@ async def test_I44_a_list_of_another_history_is_recognised_and_believed(case: st
     assert store.put(KEY.kind, api.objects[KEY]), "what happens in the new history is news"
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["that is known", "that was deleted"])
 async def test_I44_an_older_object_shown_by_the_watch_makes_everything_be_listed_soon(
-    monkeypatch: pytest.MonkeyPatch,
+    gone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resync, "SUSPICION_SECONDS", 0.01)
     monkeypatch.setattr(resync, "EARLY_SECONDS", 0.01)
@@ -104,6 +106,8 @@ async def test_I44_an_older_object_shown_by_the_watch_makes_everything_be_listed
         await loop.listed.wait()
         changed(api)
         store.put(KEY.kind, api.objects[KEY])
+        if gone:
+            store.remove(KEY, api.version)
         api.set_back()
         loop.suspect(KEY.kind, api.objects[KEY])
         deadline = asyncio.get_running_loop().time() + 30

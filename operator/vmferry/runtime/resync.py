@@ -106,7 +106,7 @@ class Resync:
 
     def suspect(self, kind: str, body: Body) -> None:
         """The API server shows an object that is older than what is known of it: list everything soon, and find out."""
-        if version_of(body) < self._store.version(key_of(kind, body)):
+        if self._store.is_from_before(key_of(kind, body), version_of(body)):
             self.soon()
 
     @staticmethod
@@ -123,7 +123,7 @@ class Resync:
         listed: set[Key] = set()
         versions: list[int] = []
         newest = self._store.newest(kind.name)
-        before = {key: self._store.version(key) for key in self._store.keys(kind.name)}
+        before = self._store.versions(kind.name)
         async for bodies, version in self._kube.pages(kind, self._namespaces, self._selector):
             if self._went_back(version, newest):
                 raise SetBackError(f"the list of {kind.plural} is of version {version}, {newest} was known")

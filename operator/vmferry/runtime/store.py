@@ -162,6 +162,15 @@ class Store:
         entry = self._entries.get(key)
         return entry.version if entry is not None else 0
 
+    def is_from_before(self, key: Key, version: int) -> bool:
+        """Whether that resourceVersion of the object is older than the one that is known, or than its deletion."""
+        return version < max(self.version(key), self._deleted.get(key, 0))
+
+    def versions(self, kind: str) -> dict[Key, int]:
+        """The resourceVersions with which objects of the kind were last seen, or deleted."""
+        deleted = {key: version for key, version in self._deleted.items() if key.kind == kind}
+        return deleted | {key: entry.version for key, entry in self._entries.items() if key.kind == kind}
+
     def forget_all(self) -> None:
         """Nothing that was known is true any more: until everything is listed anew (`whole`) nobody may plan."""
         self.whole = False
