@@ -124,6 +124,8 @@ def dies_on_the_way(d: Drain) -> None:
     d.rest(20)
     d.cloud.set_service("cmp1", forced_down=True)
     d.in_maintenance(seconds=SECONDS)
+    d.cloud.set_service("cmp1", up=True)
+    d.cloud.set_service("cmp1", forced_down=False)
     d.apply("cmp1", enabled=False)
     d.released(seconds=SECONDS)
 

@@ -354,6 +354,9 @@ class LittleCloud:
         """What another administrator does to a compute service, or what becomes of it."""
         found = self.hosts[host]
         self.hosts[host] = replace(found, service=replace(found.service, **change))  # type: ignore[arg-type]
+        if change.get("up"):  # a nova-compute that starts removes what was evacuated from it
+            for record in [one for one in self.migrations if one.status == "done" and one.source_host == host]:
+                self._set(record, status="completed")
 
     # -- what goes on by itself
 

@@ -508,7 +508,7 @@ def no_breaker(stack: ExitStack) -> None:
 
 
 BREAKS: dict[str, Break] = {
-    "tries on every server what breaks them": seen_by(no_breaker, "I37", at=(6016, 6078)),
+    "tries on every server what breaks them": seen_by(no_breaker, "I37", at=(6111, 6280, 6284)),
     "believes one of two records": seen_by(believes_one_record, "I36", at=(6010, 6012)),
     "moves on what the shared view says": seen_by(no_fresh_read, "I2", at=(6001, 6002)),
     "no write-ahead intent": seen_by(no_intent, "lost", "I3", at=(6013,)),
@@ -531,7 +531,7 @@ BREAKS: dict[str, Break] = {
     "evacuates in any state": seen_by(lambda stack: passes(stack, Name.POWER_STATE), "I15", at=(6002, 6071)),
     "leaves off what it evacuates": seen_by(leaves_off, "I15", at=(6021, 6054)),
     "moves to hosts out of service": seen_by(lambda stack: passes(stack, Name.TARGET_HOST), "I18", at=(6008, 6007)),
-    "moves to older hosts": seen_by(old_targets, "I18", at=(6008,)),
+    "moves to older hosts": seen_by(old_targets, "I18", at=(6011, 6078)),
     "forces": seen_by(forces, "I19", at=(6002,)),
     "says that a host is empty too early": seen_by(hurries, "I20", at=(6018,)),
     "stops whom it may not": seen_by(stops_all, "I21", at=(6014,)),

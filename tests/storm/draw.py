@@ -33,9 +33,10 @@ def draw(seed: int) -> Plan:
     dice = Random(f"{seed}/plan")
     drawn = draw_fleet(dice)
     fleet, common = draw_common_cause(Random(f"{seed}/common-cause"), drawn)
+    fleet, back = draw_way_back(Random(f"{seed}/way-back"), fleet)
     config = draw_config(dice, drawn)
     happenings = [*draw_requests(dice), *draw_happenings(dice), *scenes.draw_scene(Random(f"{seed}/scene"))]
-    happenings += common
+    happenings += [*common, *back]
     happenings += draw_duplicates(Random(f"{seed}/duplicates"))
     happenings += pipelines.draw(Random(f"{seed}/pipeline"))
     happenings += draw_stuck(Random(f"{seed}/stuck"))
@@ -89,6 +90,28 @@ def draw_fleet(dice: Random) -> Fleet:
             "servers": _servers(dice, names, groups),
         }
     )
+
+
+def draw_way_back(dice: Random, fleet: Fleet) -> tuple[Fleet, list[Happening]]:
+    """Where some hosts are newer: a server that is on one of them, and a request to move it to an older one."""
+    oldest, newest = fleet.hosts[0], fleet.hosts[-1]
+    if oldest.hypervisor == newest.hypervisor or dice.random() < 0.5:
+        return fleet, []
+    name = "vm-of-newest"
+    more = {"name": name, "host": newest.name, "flavor": "small", "volume": "new", "state": "active"}
+    body = fleet.model_dump(exclude_unset=True)
+    spec: dict[str, Any] = {"type": dice.choice(["Live", "Cold"]), "target": {"host": oldest.name}}
+    if spec["type"] == "Cold":
+        spec["stopIfRunning"] = True
+
+    def ask(world: World) -> str:
+        server = next(one for one in world.site.cloud.servers.values() if one.name == name)
+        request = {"server": {"id": server.id}, **spec}
+        world.api.create("VMMigration", {"metadata": {"namespace": MIGRATIONS, "name": "way-back"}, "spec": request})
+        return f"way-back: {name} on {server.host}: {request}"
+
+    grown = Fleet.model_validate({**body, "servers": [*body["servers"], more]})
+    return grown, [Happening(dice.uniform(5, 100), ask)]
 
 
 def _servers(dice: Random, hosts: list[str], groups: list[dict[str, str]]) -> list[dict[str, Any]]:
