@@ -278,8 +278,25 @@ def test_I38_a_preflight_attests_nothing_for_later() -> None:
     life.one_pass()
     assert life.condition("Ready") == ("False", "HostNotFailed") and life.status.completed_at is None
     life.body["spec"]["preflightOnly"] = False
+    life.cloud.now += timedelta(seconds=5)
+    life.one_pass()
+    life.cloud.now += timedelta(seconds=5)
     life.one_pass()
     assert ended(life)[0] == "Failed", "cmp2 is up"
+
+
+def test_I38_a_view_that_is_older_than_the_request_ends_no_request() -> None:
+    """A host dies, somebody attests it at once, and the operator's view of the services is still the one before."""
+    life = evacuation(cloud())
+    before = life.cloud.snapshot()
+    for _ in range(3):
+        decision = life.look(World(before))
+        assert decision.status.completed_at is None and decision.action is None
+        assert [one.reason for one in decision.status.conditions if one.type == "Ready"] == ["CloudViewStale"]
+        # no time that passes makes the old view newer
+        life.cloud.now += timedelta(seconds=5)
+    life.one_pass()
+    assert ended(life)[0] == "Failed", "a newer view shows that the host is alive"
 
 
 def test_I38_auto_attests_nothing_and_may_wait_for_a_mark() -> None:

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from vmferry.cloud.model import Detail, Host
+from vmferry.cloud.model import Detail, Host, Part
+from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.scope import MigrationDecision, Scope
 from vmferry.reconcilers.wrong_clock import TOLERANCE, is_ahead
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
-from vmferry.resources.words import MigrationType
+from vmferry.resources.words import MigrationType, Phase
 
 #: a request that is first reconciled later than this after its creation may have been made about another host
 _AT_ONCE = timedelta(seconds=60)
+#: Kubernetes cuts the time of creation to whole seconds
+_SECOND = timedelta(seconds=1)
+_POLL = timedelta(seconds=2)
 #: Nova's names of the actions after which a server may be on another host
 _RELOCATES = frozenset({"create", "evacuate", "live-migration", "migrate", "resize", "revertResize", "unshelve"})
 
@@ -47,7 +51,26 @@ def contradiction(scope: Scope) -> MigrationDecision | str | None:
     if server.host != kept.host:
         where = f"on {server.host}" if server.host else "on no host"
         return f"the request attests that {kept.host} is dead, and the server is {where}"
-    return _alive(scope.source, kept) if scope.source is not None else None
+    if scope.source is None:
+        return None
+    if scope.source.service.up and not _read_since(scope, kept.at):
+        return _wait_for_a_newer_view(scope, scope.source.name)
+    return _alive(scope.source, kept)
+
+
+def _read_since(scope: Scope, moment: datetime) -> bool:
+    """Whether the shared view of the hosts is newer than the request: an older one says nothing about a host that
+    died in between."""
+    read_at = scope.snapshot.read_at.get(Part.HOSTS)
+    return read_at is not None and read_at > moment + _SECOND
+
+
+def _wait_for_a_newer_view(scope: Scope, host: str) -> MigrationDecision:
+    message = f"the compute service of {host} was last read before the request was made; it is read again"
+    if scope.conditions.get(c.PREREQUISITES_MET) is None:
+        scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
+    scope.conditions.progressing("CloudViewStale", message)
+    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=_POLL)
 
 
 def _keep(scope: Scope) -> MigrationDecision | str | None:

@@ -131,7 +131,7 @@ class Attestation(Model):
             "hypervisor's UUID. The server must be on it."
         ),
     ]
-    by: Annotated[str | None, Field(max_length=255, description="Who made certain of it.")] = None
+    by: Annotated[str | None, Field(max_length=255, pattern=PRINTABLE, description="Who made certain of it.")] = None
     at: Annotated[
         Moment | None,
         Field(
@@ -139,9 +139,9 @@ class Attestation(Model):
             "this object was created. It must not lie in the future."
         ),
     ] = None
-    statement: Annotated[str | None, Field(max_length=1024, description="How, like: powered off through its BMC.")] = (
-        None
-    )
+    statement: Annotated[
+        str | None, Field(max_length=1024, pattern=LINES, description="How, like: powered off through its BMC.")
+    ] = None
 
 
 class VMMigrationSpec(Model):
