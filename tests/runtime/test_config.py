@@ -119,7 +119,7 @@ def test_every_rule_can_be_set() -> None:
                 "recordGrace": "9m",
                 "ttlAfterFinished": "10m",
                 "expireAfter": "11m",
-                "stuckAfter": "11m",
+                "stuckAfter": "12m",
                 "operatingSystems": [{"system": "Ubuntu 22.04", "hosts": ["a"]}],
                 "guestCPU": [{"mode": "HostModel", "hosts": ["a"]}],
                 "breaker": {"attempts": 7, "hosts": 8, "window": "13s", "pause": "14s"},
@@ -145,6 +145,7 @@ def test_every_rule_can_be_set() -> None:
         "progress_every",
         "record_grace",
         "ttl_after_finished",
+        "expire_after",
         "stuck_after",
     ]
     wanted: dict[str, Any] = {name: timedelta(minutes=n) for n, name in enumerate(spans, start=1)} | {
