@@ -16,7 +16,7 @@ from typing import Any
 from testbed.agreement.classes import Against, Did, Happened, Outcome, classify
 from testbed.agreement.view import View
 from testbed.tenant import MICROVERSION, Tenant
-from vmferry.cloud.actions import Accepted, ColdMigrate, Evacuate, LiveMigrate, Move, Refused, Unanswered
+from vmferry.cloud.actions import Accepted, ColdMigrate, Evacuate, LiveMigrate, Move, NotNow, Refused, Unanswered
 from vmferry.cloud.actions import Outcome as Answer
 from vmferry.cloud.model import Detail, InstanceAction, Migration, MigrationKind, MigrationStage, Server, overlay
 from vmferry.planning.request import Request as Ask
@@ -118,7 +118,14 @@ async def judged(view: View, request: Request) -> Verdict:
     if detail.server is None:
         raise LookupError(f"server {request.server_id} is gone")
     snapshot = overlay(view.snapshot, detail, request.server_id)
-    asked = Ask(MigrationType(request.kind.value), request.target, request.stop_if_running, request.os_upgrade)
+    asked = Ask(
+        MigrationType(request.kind.value),
+        request.target,
+        request.stop_if_running,
+        request.os_upgrade,
+        # the hosts that the harness kills are dead
+        attested=detail.server.host,
+    )
     now = datetime.now(UTC)
     question = asked.question(detail.server, request.kind, snapshot, request.policy, now)
     return Verdict(question, assess(question, request.target), detail)
@@ -196,6 +203,8 @@ async def _followed(view: View, before: Server, last_id: int, answer: Answer) ->
     """What came of the request in the end."""
     if isinstance(answer, Refused):
         return Happened(Did.REFUSED, before.host, f"HTTP {answer.code}: {answer.message}", before.status)
+    if isinstance(answer, NotNow):
+        return Happened(Did.REFUSED, before.host, answer.message, before.status)
     if isinstance(answer, Unanswered):
         return Happened(Did.UNCLEAR, before.host, answer.message, before.status)
     deadline = time.monotonic() + view.patience

@@ -16,7 +16,7 @@ from testbed.agreement.trial import Case, Request, Verdict, carried_out, judged
 from testbed.agreement.view import LateError, View
 from testbed.cloud import CloudLab
 from testbed.tenant import Tenant, TenantError
-from vmferry.cloud.actions import ConfirmResize, Refused
+from vmferry.cloud.actions import ConfirmResize, NotNow, Refused
 from vmferry.cloud.model import MigrationKind, Part
 from vmferry.policy import Policy
 
@@ -235,7 +235,7 @@ class World:
         server = self.view.server(place.server_id)
         if case.happened.did is Did.MOVED and case.request.kind is MigrationKind.COLD:
             answer = await self.view.act(ConfirmResize(place.server_id))
-            if isinstance(answer, Refused):
+            if isinstance(answer, Refused | NotNow):
                 raise LateError(f"{place.slot.name} cannot be confirmed: {answer.message}")
             await self.view.until(
                 place.server_id,
