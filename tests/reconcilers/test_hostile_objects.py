@@ -148,7 +148,8 @@ def a_migration_spec(draw: st.DrawFn) -> dict[str, Any]:
     spec = draw(a_spec(VMMIGRATION))
     by_id = draw(USUALLY)
     spec["server"] = {"id": draw(st.sampled_from(ALL_IDS))} if by_id else {
-        "name": draw(st.sampled_from([*ADMITTED, "nobody"])), "project": draw(st.sampled_from(["p-shop", "shop", "{{p}}"]))
+        "name": draw(st.sampled_from([*ADMITTED, "nobody"])),
+        "project": draw(st.sampled_from(["p-shop", "shop", "{{p}}"])),
     }  # fmt: skip
     return spec
 
