@@ -135,3 +135,14 @@ async def test_I44_nobody_plans_while_only_a_part_is_known() -> None:
     bench.store.whole = True
     await bench.look(KEY)
     assert bench.record.steps
+
+
+async def test_I44_what_kubernetes_shows_older_than_it_is_known_waits_for_the_list() -> None:
+    bench = Bench()
+    bench.kube.version = 500
+    bench.kube.add(KEY)
+    bench.see()
+    bench.kube.objects[KEY]["metadata"]["resourceVersion"] = "400"
+    await bench.look(KEY)
+    assert bench.queue.poll() is None, "it is not written again and again meanwhile"
+    assert bench.queue.scheduled

@@ -140,8 +140,12 @@ class Reconciler:
             logger.info("the look has ended: %s", error)
         except ConflictError as error:
             logger.info("the object has changed meanwhile, looking again: %s", error)
-            await self._read_again(key)
-            self.queue.add(key)
+            again = await self._read_again(key)
+            if again is not None and self.store.is_from_before(key, int(again.metadata.resource_version)):
+                # Kubernetes was set back: until everything is listed anew each write is refused
+                self.queue.add_after(key, NOT_WHOLE_PAUSE, Lane.ROUTINE)
+            else:
+                self.queue.add(key)
         except NotFoundError:
             await self._read_again(key)
             self.queue.add(key)
