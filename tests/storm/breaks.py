@@ -33,6 +33,7 @@ from vmferry.prerequisites.frame import Finding, Question, passed
 from vmferry.prerequisites.words import Name
 from vmferry.reconcilers import (
     attempts,
+    attestation,
     hostmaintenance,
     maintenance_release,
     maintenance_survey,
@@ -290,6 +291,22 @@ def needs_no_proof(stack: ExitStack) -> None:
     )
 
 
+def binds_no_host(stack: ExitStack) -> None:
+    """Whoever asks for Evacuate attests every host on which the server will ever be."""
+    put(stack, vmmigration, "contradiction", lambda scope: None)
+    needs_no_proof(stack)
+
+
+def never_expires(stack: ExitStack) -> None:
+    """A request waits for as long as it takes."""
+    put(stack, vmmigration, "expired", lambda scope: None)
+
+
+def keeps_it_off(stack: ExitStack) -> None:
+    """A server that was stopped for its move waits for it, however long that is paused."""
+    put(stack, vmmigration, "_not_off_for_good", lambda scope, decision: decision)
+
+
 def needs_no_silence(stack: ExitStack) -> None:
     """A host that Nova says is down is dead at once."""
 
@@ -316,6 +333,12 @@ def dead_for_good(stack: ExitStack) -> None:
 
         return ask
 
+    known = attestation.contradiction
+
+    def believed(scope: Scope) -> None:
+        known(scope)
+
+    put(stack, vmmigration, "contradiction", believed)
     checks(stack, remember, Name.SOURCE_HOST)
 
 
@@ -520,12 +543,15 @@ BREAKS: dict[str, Break] = {
     "disables for nobody": seen_by(nobodys_reason, "I8", at=(6001, 6012)),
     "holds no finalizer": seen_by(owes_nothing, "I9", "lost", at=(6013,)),
     "aborts whatever moves the server": seen_by(aborts_all, "I9", at=(6015, 6050)),
-    "fights with who aborts": seen_by(fights, "I9", at=(6017,)),
+    "fights with who aborts": seen_by(fights, "I9", at=(6028, 6086)),
     "marks hosts as dead": seen_by(forces_down, "I11", at=(6002, 6021)),
     "evacuates from hosts that live": seen_by(evacuates_the_living, "I12", at=(6021, 6024)),
     "evacuates without a proof of death": seen_by(needs_no_proof, "I12", at=(6021, 6024)),
+    "evacuates from whatever host": seen_by(binds_no_host, "I38", at=(6023, 6091)),
+    "starts after its time": seen_by(never_expires, "I39", at=(6020, 6043)),
+    "keeps a server off while its move is paused": seen_by(keeps_it_off, "lost", at=(6027, 6087)),
     "evacuates without waiting": seen_by(needs_no_silence, "I12", at=(6071, 6103)),
-    "goes on evacuating from who came back": seen_by(dead_for_good, "I12", at=(6024,)),
+    "goes on evacuating from who came back": seen_by(dead_for_good, "I12", at=(6016, 6151)),
     "decides on an old view": seen_by(old_view, "I13", at=(6005, 6009)),
     "evacuates local disks": seen_by(loses_disks, "I14", at=(6024, 6104)),
     "evacuates in any state": seen_by(lambda stack: passes(stack, Name.POWER_STATE), "I15", at=(6002, 6071)),
@@ -535,7 +561,7 @@ BREAKS: dict[str, Break] = {
     "forces": seen_by(forces, "I19", at=(6002,)),
     "says that a host is empty too early": seen_by(hurries, "I20", at=(6018,)),
     "stops whom it may not": seen_by(stops_all, "I21", at=(6014,)),
-    "tries for ever": seen_by(for_ever, "I23", at=(6017,)),
+    "tries for ever": seen_by(for_ever, "I23", at=(6029, 6139)),
     "ignores the limits": seen_by(no_limits, "I24", at=(6013,)),
     "ignores groups": seen_by(lambda stack: passes(stack, Name.SERVER_GROUP), "I25", at=(6004, 6364)),
     "moves members of a group at once": seen_by(together, "I25", at=(6364,)),

@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from tests.storm import pipelines, scenes
+from tests.storm import pipelines, requests, scenes
 from tests.storm.common_cause import BREAKER, draw_common_cause
 from tests.storm.faults import Kind, Span
 from tests.storm.happening import MIGRATIONS, Happening, a_host, a_server
@@ -37,6 +37,8 @@ def draw(seed: int) -> Plan:
     config = draw_config(dice, drawn)
     happenings = [*draw_requests(dice), *draw_happenings(dice), *scenes.draw_scene(Random(f"{seed}/scene"))]
     happenings += [*common, *back]
+    happenings += requests.draw_requests(Random(f"{seed}/requests"))
+    happenings += requests.draw_failures(Random(f"{seed}/failures"))
     happenings += draw_duplicates(Random(f"{seed}/duplicates"))
     happenings += pipelines.draw(Random(f"{seed}/pipeline"))
     happenings += draw_stuck(Random(f"{seed}/stuck"))

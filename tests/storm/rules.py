@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.storm.common_cause import CommonCause
@@ -91,6 +92,10 @@ class Judge:
         self.leftovers: set[str] = set()
         #: when a host was last marked as dead
         self.marked: dict[str, float] = {}
+        #: by uid of an Evacuate: the host on which its server was when it was asked for, and when that was
+        self.attested: dict[str, tuple[str, float]] = {}
+        #: when the clock of an operator was last wrong
+        self.wrong_clocks: dict[str, float] = {}
         #: servers that we evacuated while they ran
         self.evacuated: set[str] = set()
         self.maintenances = Maintenances(world)
@@ -143,6 +148,8 @@ class Judge:
         meant = asked and asked.get("status", {}).get("server", {}).get("id", server.id)
         if asked and (meant != server.id or asked["spec"]["server"].get("id", meant) != meant):
             self._wrong(f"I1: {key} is about {meant}, and {action} is asked of {server.id}")
+        if action in MOVES or action == "os-stop":
+            self._in_time(process, key, action, server, asked)
         if action in MOVES:
             self._sees(process, action, server)
             self._not_stopped(action, server.host, body.get("host"))
@@ -164,6 +171,15 @@ class Judge:
             if server.vm_state == "active" and server.task_state is None and key is not None:
                 self.stopped[server.id] = key
 
+    def _in_time(self, process: Process, key: Key | None, action: str, server: Server, asked: Body | None) -> None:
+        until = asked["spec"].get("startBefore") if asked else None
+        wrong_clock = self._now - self.wrong_clocks.get(process.name, float("-inf")) <= SLOW
+        if until is None or server.id in self.stopped or wrong_clock:
+            return
+        late = self._now - datetime.fromisoformat(until).timestamp()
+        if late > SLOW:
+            self._wrong(f"I39: {key} does {action} of {server.name} {late:.0f} s after its time")
+
     def _move(self, key: Key | None, type_: str, server: Server, target: str) -> None:
         self.moves_asked += 1
         now, name = self._now, server.name
@@ -173,6 +189,8 @@ class Judge:
                 continue
             if record.user_id == self.us:
                 self._wrong(f"I3: moved twice: {name} is asked to move while our {record.uuid} is {record.status}")
+            elif type_ == "evacuation" and record.type != "evacuation":
+                pass  # it has ended with its host, whatever its record says
             elif now - record.created_at > FRESH:
                 self._wrong(f"I3: {name} is asked to move while {record.uuid} of others is {record.status}")
         body = self._world.api.objects.get(key) if key else None
@@ -217,12 +235,23 @@ class Judge:
         if not source.alive and silent < self._world.config.policy.host_down_for.total_seconds():
             self._wrong(f"I12: {server.name} is evacuated from {source.name}, which died {silent:.0f} s ago")
         by_name = asked is not None and asked["spec"].get("type") == "Evacuate"
+        if by_name and asked is not None:
+            self._attested(asked, server, source)
         if not by_name and self._now - self.marked.get(source.name, float("-inf")) > VIEW:
             self._wrong(f"I12: {server.name} is evacuated from {source.name}, and nobody says that it is dead")
         to = self.cloud.hosts.get(target)
         shared = source.store is not None and to is not None and source.store == to.store
         if server.local_disk_gb and not shared:
             self._wrong(f"I14: {server.name} is evacuated from {source.name}, and its local disk is lost")
+
+    def _attested(self, asked: Body, server: Server, source: Host) -> None:
+        """An Evacuate is about the host on which its server was when it was asked for, and which was dead then."""
+        host, at = self.attested.get(asked["metadata"]["uid"], (source.name, self._now))
+        if host != source.name:
+            self._wrong(f"I38: {server.name} is evacuated from {source.name}, and the request was made about {host}")
+        died = source.last_seen
+        if died - at > VIEW:
+            self._wrong(f"I38: {server.name} is evacuated from {source.name}, which died {died - at:.0f} s later")
 
     def _target(self, server: Server, source: Host | None, target: str) -> None:
         to = self.cloud.hosts.get(target)
@@ -406,6 +435,8 @@ class Judge:
             state = server.vm_state, server.locked_by is not None
             if self.states.get(server.id, (None, 0.0))[0] != state:
                 self.states[server.id] = state, self._now
+        self._see_attestations()
+        self.wrong_clocks |= {one.name: self._now for one in self._world.processes if one.skew}
         if self.thrown[0] != self._world.api.switch:
             self.thrown = self._world.api.switch, self._now
         twice = {one.host for one in self.cloud.stray_services}
@@ -418,6 +449,15 @@ class Judge:
         """Nova lists it twice for so long that whoever acts on it must know."""
         still = any(one.host == host for one in self.cloud.stray_services)
         return still and self._now - self.doubled.get(host, float("inf")) > VIEW
+
+    def _see_attestations(self) -> None:
+        for key, body in self._world.api.objects.items():
+            uid, ref = body["metadata"]["uid"], body["spec"].get("server", {})
+            if key.kind != "VMMigration" or body["spec"].get("type") != "Evacuate" or uid in self.attested:
+                continue
+            server = self.cloud.servers.get(ref.get("id", ""))
+            if server is not None and server.host is not None:
+                self.attested[uid] = server.host, self._now
 
     def _why_bad(self, host: Host) -> str | None:
         if host.forced_down:
@@ -484,9 +524,13 @@ class Judge:
                     yield f"I44: {process.name} knows {key} of version {known.get(key)}, it is of {there.get(key)}"
 
     def _tells(self, key: Key) -> bool:
-        """Whether the object is still there and says that it has not come to its end."""
+        """Whether the object is still there and says that it has not come to its end; a pause is no reason to keep a
+        server off."""
         body = self._world.api.objects.get(key)
-        return body is not None and "gracefulStop" in body.get("status", {})
+        if body is None or "gracefulStop" not in body.get("status", {}):
+            return False
+        reason = next((c["reason"] for c in body["status"].get("conditions", []) if c["type"] == "Ready"), None)
+        return reason != Reason.PAUSED or self.waits_for_a_dead_host(body)
 
     def _unreported(self, key: Key, body: Body) -> str | None:
         """After a time in which nothing changed, what is not finished is Stalled or waits for what people know."""
@@ -548,12 +592,9 @@ class Judge:
         return None if others else told
 
     def _others_hold_it_up(self) -> bool:
-        """A migration that Nova never ends, or a move that a person paused or a host's death stopped in its middle, has
-        its place for ever."""
+        """A migration that Nova never ends, or a move that a host's death stopped in its middle, has its place for
+        ever."""
         objects = list(self._world.api.objects.values())
-        paused = (b for b in objects if b["spec"].get("paused"))
-        if any("gracefulStop" in body.get("status", {}) for body in paused):
-            return True
         if any(map(self.waits_for_a_dead_host, objects)):
             return True
         return any(stage(m) is MigrationStage.IN_FLIGHT for m in self.cloud.migrations.values())
