@@ -116,6 +116,19 @@ class Cluster:
             raise KubectlError(f"kubectl {' '.join(command[1:])}: {done.stderr.strip()}")
         return done.stdout + done.stderr
 
+    def wait_established(self, *which: str | Path) -> None:
+        """Wait until a definition is served; `which` names it as `kubectl get` has it.
+
+        `kubectl wait` ends with an error while a definition that was just created has no conditions at all.
+        """
+
+        def established() -> bool:
+            found = json.loads(self.kubectl_run("get", *which, "--output", "json"))
+            conditions = found.get("status", {}).get("conditions") or []
+            return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+        wait_for(established, 60, f"{' '.join(map(str, which))} to be established")
+
     def service_account_kubeconfig(self, namespace: str, name: str, path: Path) -> Path:
         """Write a kubeconfig (mode 0600) with a token of an existing ServiceAccount, for `TOKEN_LIFE`."""
         token = self.kubectl_run("create", "token", name, "--namespace", namespace, "--duration", TOKEN_LIFE)
@@ -193,7 +206,7 @@ class Cluster:
         # The garbage collector looks for new kinds only every 30 s, so they come before it.
         for crd in crds:
             self.kubectl_run("apply", "--filename", crd)
-            self.kubectl_run("wait", "--for=condition=Established", "--timeout=30s", "--filename", crd)
+            self.wait_established("--filename", crd)
         # Only now, because the API server first makes the RBAC roles that the controllers give up without.
         self._run(
             "kube-controller-manager",

@@ -182,7 +182,8 @@ def test_R34_applying_the_same_manifest_twice_changes_nothing(player: Player) ->
 def test_R35_unknown_servers_projects_and_hosts_are_told(player: Player) -> None:
     server = player.boot("cmp1")
     unknown = player.apply("00000000-0000-4000-8000-000000000000")
-    assert player.blocked(unknown)["conditions"][0]["reason"] == "ServerNotFound"
+    status = player.wait(unknown, "failed: no server ever gets an id again", lambda s: s.get("phase") == "Failed")
+    assert {one["reason"] for one in status["conditions"] if one["type"] == "Succeeded"} == {"ServerNotFound"}
     host = player.apply(server, target={"host": "nope"})
     prerequisites = {p["name"]: p for p in player.blocked(host)["prerequisites"]}
     assert prerequisites["TargetHost"]["reason"] == "HostNotFound"

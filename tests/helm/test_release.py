@@ -197,7 +197,7 @@ MAINTENANCE = {
 def put_resources(site: Site) -> None:
     """As a working operator leaves them: with finalizers and a status."""
     for crd in CRDS:
-        site.cluster.kubectl_run("wait", "--for=condition=Established", f"crd/{crd}", "--timeout=60s")
+        site.cluster.wait_established(f"crd/{crd}")
     text = yaml.safe_dump_all([MIGRATION, MAINTENANCE])
     site.cluster.kubectl_run("create", "--filename", "-", input=text)
     for what, phase in ((("vmm", "web-1", "--namespace", "migrations"), "Queued"), (("hm", "cmp1"), "Draining")):

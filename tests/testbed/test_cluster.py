@@ -56,7 +56,7 @@ def boat(name: str, seats: int, **metadata: object) -> str:
 @pytest.fixture(scope="module")
 def boats(cluster: Cluster) -> Iterator[Cluster]:
     cluster.kubectl_run("apply", "--filename", "-", input=BOAT_CRD)
-    cluster.kubectl_run("wait", "--for=condition=Established", "crd/boats.testbed.example", "--timeout=30s")
+    cluster.wait_established("crd/boats.testbed.example")
     yield cluster
     cluster.kubectl_run("delete", "crd", "boats.testbed.example")
 
