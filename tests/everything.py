@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVERS = "(simulator or kubernetes) and not nova and not long"
+#: folders whose tests mostly wait, so they run beside the others
+WAITING = ("tests/e2e", "tests/chaos", "tests/security")
 #: of the end-to-end tests those that wait for breakers, deletions and restored histories: as long as all the others
 SLOW = ("tests/e2e/test_breaker.py", "tests/e2e/test_pipelines.py")
 #: seconds between two reports on the parts that run beside the others
@@ -46,13 +48,14 @@ def parts() -> tuple[Part, ...]:
     return (
         Part("lint", ("make", "--no-print-directory", "lint")),
         Part("unit", _pytest("-q", "-m", "not simulator and not kubernetes and not nova")),
-        Part("servers", _pytest("-v", "-m", SERVERS, "--ignore=tests/e2e", "--ignore=tests/chaos")),
+        Part("servers", _pytest("-v", "-m", SERVERS, *(f"--ignore={folder}" for folder in WAITING))),
         Part("nova", _pytest("-v", "-m", "nova and not long"), beside=True),
         Part(
             "end-to-end",
             _pytest("-v", "-m", SERVERS, "tests/e2e", "tests/chaos", *(f"--ignore={file}" for file in SLOW)),
             beside=True,
         ),
+        Part("attacks", _pytest("-v", "-m", SERVERS, "tests/security"), beside=True),
         Part("breakers-and-pipelines", _pytest("-v", "-m", SERVERS, *SLOW), beside=True),
     )
 

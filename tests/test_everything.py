@@ -44,4 +44,4 @@ def test_what_failed(
 
 def test_the_parts_are_all_there_is_to_test() -> None:
     names = [part.name for part in parts()]
-    assert names == ["lint", "unit", "servers", "nova", "end-to-end", "breakers-and-pipelines"]
+    assert names == ["lint", "unit", "servers", "nova", "end-to-end", "attacks", "breakers-and-pipelines"]
