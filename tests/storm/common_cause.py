@@ -91,6 +91,8 @@ class _End:
     """Of an attempt, as an operator wrote it and as the cloud was then."""
 
     at: float
+    #: the pause of the breaker counts from then; Nova may mark the server ERROR later
+    ended: float
     by: str
     source: str
     good: bool
@@ -122,7 +124,8 @@ class CommonCause:
             broke = not good and server is not None and server.vm_state == "error"
             if before is None or (broke and not before.broke):
                 people = attempt["state"] in ("cancelled", "reverted")
-                self._ends[known] = _End(self._now, by, attempt["sourceHost"], good, broke, people)
+                ended = self._now if before is None else before.ended
+                self._ends[known] = _End(self._now, ended, by, attempt["sourceHost"], good, broke, people)
 
     def gone(self, key: Key) -> None:
         self._ends = {known: end for known, end in self._ends.items() if known[0] != key}
@@ -144,7 +147,7 @@ class CommonCause:
         opened = known[needed - 1].at + KNOWS
         since = sum(at > opened for at in asked)
         # a cold migration asks twice: for the stop, and for the move
-        allowed = 2 * int((self._now - opened + KNOWS + 5) / PAUSE)
+        allowed = 2 * int((self._now - known[needed - 1].ended + 5) / PAUSE)
         if since <= allowed:
             return None
         return f"I37: {since} moves from {source} are begun after {len(known)} servers were left in ERROR"
