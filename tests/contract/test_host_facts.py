@@ -16,7 +16,7 @@ from vmferry.cloud.model import CPU, MigrationKind, OperatingSystem, Snapshot
 from vmferry.cloud.nova import NovaDoor
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
-from vmferry.prerequisites import cpu_model, told
+from vmferry.prerequisites import cpu_model, host_facts
 from vmferry.prerequisites.words import Result
 from vmferry.resources.words import MigrationType
 
@@ -64,9 +64,9 @@ def test_an_aggregates_metadata_tells_what_its_hosts_run(door: NovaDoor, admin: 
     made = admin.create_aggregate(f"facts-{uuid.uuid4().hex[:6]}", hosts=["cmp1"], metadata=metadata)
     try:
         hosts = view(door).hosts
-        assert told.operating_system(hosts["cmp1"], Policy()).value == OperatingSystem("Ubuntu", "22.04")
-        assert told.storage_pool(hosts["cmp1"], Policy()).value == "nfs-1"
-        assert str(told.guest_cpu(hosts["cmp1"], Policy()).value) == "HostModel"
-        assert told.operating_system(hosts["cmp2"], Policy()).facts == ()
+        assert host_facts.operating_system(hosts["cmp1"], Policy()).value == OperatingSystem("Ubuntu", "22.04")
+        assert host_facts.storage_pool(hosts["cmp1"], Policy()).value == "nfs-1"
+        assert str(host_facts.guest_cpu(hosts["cmp1"], Policy()).value) == "HostModel"
+        assert host_facts.operating_system(hosts["cmp2"], Policy()).facts == ()
     finally:
         admin.delete_aggregate(made)

@@ -12,7 +12,7 @@ from testbed.simulator import SimulatedCloud
 from tests.simulator.own_cloud import look, own_cloud
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
-from vmferry.prerequisites import told
+from vmferry.prerequisites import host_facts
 
 pytestmark = pytest.mark.simulator
 
@@ -43,17 +43,17 @@ def managed() -> Iterator[SimulatedCloud]:
 
 async def test_its_facts_reach_the_shared_view(managed: SimulatedCloud) -> None:
     hosts = (await look(managed)).hosts
-    systems = {name: told.operating_system(host, Policy()) for name, host in hosts.items()}
+    systems = {name: host_facts.operating_system(host, Policy()) for name, host in hosts.items()}
     assert str(systems["a"].value) == "Ubuntu 22.04"
     assert str(systems["b"].value) == "Ubuntu 24.04"
     assert systems["c"].facts == ()
     assert str(systems["d"]) == "Ubuntu 22.04 (resource manager), Ubuntu 24.04 (aggregate rack-1, vmferry:os_version)"
     assert systems["d"].contradictory
-    guests = {name: told.guest_cpu(host, Policy()).value for name, host in hosts.items()}
+    guests = {name: host_facts.guest_cpu(host, Policy()).value for name, host in hosts.items()}
     assert str(guests["a"]) == "Custom IvyBridge-IBRS"
     assert guests["d"] is None, "it is in no cluster"
     assert [fact.origin for fact in hosts["a"].facts.cpu] == ["Nova", "resource manager"]
-    cpu = told.cpu(hosts["a"]).value
+    cpu = host_facts.cpu(hosts["a"]).value
     assert cpu is not None and cpu.features_complete
 
 
@@ -79,9 +79,11 @@ async def test_its_failure_leaves_its_facts_missing_and_the_view_fresh(
         view = await look(managed)
     finally:
         managed.clear_faults()
-    assert told.operating_system(view.hosts["a"], Policy()).facts == ()
-    assert str(told.operating_system(view.hosts["d"], Policy()).value) == "Ubuntu 24.04", "the aggregate still tells"
-    assert told.cpu(view.hosts["a"]).value is not None, "so does Nova"
+    assert host_facts.operating_system(view.hosts["a"], Policy()).facts == ()
+    assert str(host_facts.operating_system(view.hosts["d"], Policy()).value) == "Ubuntu 24.04", (
+        "the aggregate still tells"
+    )
+    assert host_facts.cpu(view.hosts["a"]).value is not None, "so does Nova"
     age = view.age(datetime.now(UTC))
     assert age is not None and age.total_seconds() < 60
     assert view.trouble is None

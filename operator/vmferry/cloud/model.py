@@ -135,7 +135,7 @@ class Fact(Generic[Value]):
 
 
 @dataclass(frozen=True, slots=True)
-class Told(Generic[Value]):
+class ReportedFact(Generic[Value]):
     """What all sources together say: one value, nothing, or things that contradict each other (R19)."""
 
     facts: tuple[Fact[Value], ...]
@@ -151,11 +151,11 @@ class Told(Generic[Value]):
         return ", ".join(str(fact) for fact in self.facts) or "nothing"
 
 
-def agree(facts: Iterable[Fact[Value]]) -> Told[Value]:
+def agree(facts: Iterable[Fact[Value]]) -> ReportedFact[Value]:
     """The value that all facts agree on; no source outvotes another one."""
     kept = tuple(facts)
     same = bool(kept) and all(fact.value == kept[0].value for fact in kept)
-    return Told(kept, kept[0].value if same else None)
+    return ReportedFact(kept, kept[0].value if same else None)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmferry.cloud.model import Host, Server
 from vmferry.policy import Policy
-from vmferry.prerequisites import told
+from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.storage import has_local_disks
 from vmferry.resources.words import StorageClass
 
@@ -19,12 +19,12 @@ def storage_class(
     """
     if not has_local_disks(server):
         return StorageClass.VOLUMES_ONLY
-    pool = told.storage_pool(source, policy) if source is not None else None
+    pool = host_facts.storage_pool(source, policy) if source is not None else None
     if pool is not None and pool.contradictory:
         return None
     if pool is None or pool.value is None:
         return StorageClass.EPHEMERAL_LOCAL if policy.local_unless_shared else None
-    there = told.storage_pool(target, policy) if target is not None else pool
+    there = host_facts.storage_pool(target, policy) if target is not None else pool
     if there.contradictory:
         return None
     return StorageClass.EPHEMERAL_SHARED if there.value == pool.value else StorageClass.EPHEMERAL_LOCAL

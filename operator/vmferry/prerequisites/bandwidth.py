@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
-from vmferry.prerequisites import told
+from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.storage import has_local_disks
 from vmferry.prerequisites.words import Name, Reason
@@ -102,4 +102,4 @@ def _shared(question: Question, source: str | None, target: str | None) -> bool:
 
 def _pool(question: Question, name: str | None) -> str | None:
     host = question.snapshot.hosts.get(name or "")
-    return told.storage_pool(host, question.policy).value if host is not None else None
+    return host_facts.storage_pool(host, question.policy).value if host is not None else None

@@ -15,7 +15,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from vmferry.cloud.model import CPU, FactKind, GuestCPU, GuestCPUMode, Host
-from vmferry.prerequisites import told
+from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
@@ -41,8 +41,8 @@ def check(question: Question) -> Finding:
     if source is None:
         name = question.server.host
         return unknown(_NAME, f"the CPU of {name} is not known", "check `openstack compute service list`", name)
-    old, new = told.cpu(source), told.cpu(target)
-    seen, offered = told.guest_cpu(source, policy), told.guest_cpu(target, policy)
+    old, new = host_facts.cpu(source), host_facts.cpu(target)
+    seen, offered = host_facts.guest_cpu(source, policy), host_facts.guest_cpu(target, policy)
     custom = _custom_model(seen.value)
     common = custom is not None and custom == _custom_model(offered.value)
     for host, cpu in ((source, old), (target, new)):
@@ -54,7 +54,7 @@ def check(question: Question) -> Finding:
                 host.name,
             )
         if not cpu.facts and not common:
-            note = told.unreadable(host, FactKind.GUEST_CPU)
+            note = host_facts.unreadable(host, FactKind.GUEST_CPU)
             return unknown(
                 _NAME,
                 f"the CPU model of {host.name} is unknown: Nova reports no cpu_info{note}",

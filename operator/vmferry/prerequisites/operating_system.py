@@ -7,8 +7,8 @@ VMMigration that moved it across remembers it (`Crossing`).
 
 from __future__ import annotations
 
-from vmferry.cloud.model import FactKind, Host, OperatingSystem, Told
-from vmferry.prerequisites import told
+from vmferry.cloud.model import FactKind, Host, OperatingSystem, ReportedFact
+from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Crossing, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
@@ -23,7 +23,7 @@ def check(question: Question) -> Finding:
     assert target is not None
     if question.server.host is None:
         return unknown(_NAME, ON_NO_HOST, PLACE_IT)
-    new = told.operating_system(target, policy)
+    new = host_facts.operating_system(target, policy)
     # a look at the id makes the answer this server's own, so it is not looked at without need
     crossing = question.crossed.get(question.server.id) if question.crossed else None
     if crossing is not None and (new.value is None or not _at_least(new.value, crossing.target)):
@@ -33,10 +33,10 @@ def check(question: Question) -> Finding:
         return unknown(
             _NAME, f"the operating system of {name} is not known", "check `openstack compute service list`", name
         )
-    old = told.operating_system(source, policy)
+    old = host_facts.operating_system(source, policy)
     for host, system in ((source, old), (target, new)):
         if system.value is None:
-            return _not_told(host, system)
+            return _unknown_system(host, system)
     assert old.value is not None and new.value is not None
     return _compare(source, target, old.value, new.value, planned=question.os_upgrade)
 
@@ -70,7 +70,7 @@ def _compare(source: Host, target: Host, old: OperatingSystem, new: OperatingSys
     )
 
 
-def _not_returnable(target: Host, system: Told[OperatingSystem], crossing: Crossing) -> Finding:
+def _not_returnable(target: Host, system: ReportedFact[OperatingSystem], crossing: Crossing) -> Finding:
     runs = f"runs {system.value}" if system.value else f"is told to run {system}"
     return failed(
         _NAME,
@@ -81,7 +81,7 @@ def _not_returnable(target: Host, system: Told[OperatingSystem], crossing: Cross
     )
 
 
-def _not_told(host: Host, system: Told[OperatingSystem]) -> Finding:
+def _unknown_system(host: Host, system: ReportedFact[OperatingSystem]) -> Finding:
     if system.contradictory:
         return unknown(
             _NAME,
@@ -91,7 +91,7 @@ def _not_told(host: Host, system: Told[OperatingSystem]) -> Finding:
         )
     return unknown(
         _NAME,
-        f"the operating system of {host.name} is unknown{told.unreadable(host, FactKind.OPERATING_SYSTEM)}",
+        f"the operating system of {host.name} is unknown{host_facts.unreadable(host, FactKind.OPERATING_SYSTEM)}",
         "say it: operatingSystems in the operator's configuration, or the metadata vmferry:os_version="
         '"Ubuntu 22.04" of its aggregate; tolerateUnknown: [OperatingSystem] moves servers without knowing it',
         host.name,

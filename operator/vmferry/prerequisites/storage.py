@@ -7,7 +7,7 @@ that comes from the operator's configuration (`sharedStorage`) or from an aggreg
 from __future__ import annotations
 
 from vmferry.cloud.model import FactKind, MigrationKind, Server
-from vmferry.prerequisites import told
+from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
@@ -28,7 +28,7 @@ def check(question: Question) -> Finding:
     if server.host is None:
         return unknown(_NAME, ON_NO_HOST, PLACE_IT)
     for host in filter(None, (question.source, target)):
-        pool = told.storage_pool(host, policy)
+        pool = host_facts.storage_pool(host, policy)
         if pool.contradictory:
             return unknown(
                 _NAME,
@@ -36,9 +36,9 @@ def check(question: Question) -> Finding:
                 "correct the source that is wrong",
                 host.name,
             )
-    source_pool = told.storage_pool(question.source, policy).value if question.source else None
+    source_pool = host_facts.storage_pool(question.source, policy).value if question.source else None
     if source_pool is not None:
-        if told.storage_pool(target, policy).value == source_pool:
+        if host_facts.storage_pool(target, policy).value == source_pool:
             return passed(_NAME, f"both hosts share {source_pool}", target.name)
         if question.kind is MigrationKind.COLD:
             return passed(
@@ -74,7 +74,7 @@ def check(question: Question) -> Finding:
     return unknown(
         _NAME,
         f"whether the disks on {server.host} are shared is unknown; if they are local, evacuation would lose the data"
-        f"{told.unreadable(question.source, FactKind.STORAGE_POOL) if question.source else ''}",
+        f"{host_facts.unreadable(question.source, FactKind.STORAGE_POOL) if question.source else ''}",
         "name the shared storage and its hosts in the operator's configuration (sharedStorage), or in the metadata "
         "of their aggregate (vmferry:shared_storage)",
         server.host,

@@ -32,7 +32,7 @@ from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
-from vmferry.prerequisites import told
+from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import unchanged_since
@@ -685,8 +685,8 @@ def _crossing(scope: Scope, target: str) -> OSCrossing | None:
     there = scope.snapshot.find_host(target)
     if scope.source is None or there is None:
         return None
-    here = told.operating_system(scope.source, scope.policy)
-    return between(here.value, told.operating_system(there, scope.policy).value)
+    here = host_facts.operating_system(scope.source, scope.policy)
+    return between(here.value, host_facts.operating_system(there, scope.policy).value)
 
 
 def _last_words(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""What is told of a host: the facts that the cloud has, and those of the operator's configuration, as one answer.
+"""What is known of a host: the facts that the cloud reports and those of the operator's configuration, as one answer.
 
 No source outvotes another one: where they differ nothing is known, and the prerequisite says both (R19).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from vmferry.cloud.model import CPU, Fact, FactKind, GuestCPU, Host, OperatingSystem, Told, agree
+from vmferry.cloud.model import CPU, Fact, FactKind, GuestCPU, Host, OperatingSystem, ReportedFact, agree
 from vmferry.policy import Policy
 
 CONFIGURATION = "the operator's configuration"
@@ -22,7 +22,7 @@ class _OfHosts(Protocol):
     def aggregates(self) -> frozenset[str]: ...
 
 
-def operating_system(host: Host, policy: Policy) -> Told[OperatingSystem]:
+def operating_system(host: Host, policy: Policy) -> ReportedFact[OperatingSystem]:
     configured = (Fact(one.system, CONFIGURATION) for one in policy.operating_systems if _is_about(one, host))
     return agree((*host.facts.operating_system, *configured))
 
@@ -32,18 +32,18 @@ def unreadable(host: Host, about: FactKind) -> str:
     return "".join(f"; {one.message}" for one in host.facts.unreadable if one.about is about)
 
 
-def guest_cpu(host: Host, policy: Policy) -> Told[GuestCPU]:
+def guest_cpu(host: Host, policy: Policy) -> ReportedFact[GuestCPU]:
     configured = (Fact(one.cpu, CONFIGURATION) for one in policy.guest_cpu if _is_about(one, host))
     return agree((*host.facts.guest_cpu, *configured))
 
 
-def storage_pool(host: Host, policy: Policy) -> Told[str]:
+def storage_pool(host: Host, policy: Policy) -> ReportedFact[str]:
     """The name of the shared storage that the host's ephemeral disks lie on."""
     configured = (Fact(pool.name, CONFIGURATION) for pool in policy.shared_storage if _is_about(pool, host))
     return agree((*host.facts.storage_pool, *configured))
 
 
-def cpu(host: Host) -> Told[CPU]:
+def cpu(host: Host) -> ReportedFact[CPU]:
     """The first source's CPU, completed by what only later ones tell.
 
     Vendor and architecture can contradict each other. Of model and features each source has names of its own
@@ -52,9 +52,9 @@ def cpu(host: Host) -> Told[CPU]:
     facts = host.facts.cpu
     vendor, arch = _same(f.value.vendor for f in facts), _same(f.value.arch for f in facts)
     if not facts or vendor is None or arch is None:
-        return Told(facts, None)
+        return ReportedFact(facts, None)
     named = next((f.value for f in facts if f.value.model), facts[0].value)
-    return Told(facts, CPU(vendor, arch, named.model, named.features))
+    return ReportedFact(facts, CPU(vendor, arch, named.model, named.features))
 
 
 def _same(texts: Iterable[str]) -> str | None:
