@@ -30,7 +30,7 @@ FIGURES = (
     Figure("refresh-full-to-openstacksdk", 0.05, refresh.full_to_openstacksdk),
     Figure("refresh-10-changes-tenfold-fleet", 1.5, refresh.changes_by_fleet),
     Figure("preflight-one-500-hosts-doubling", 2.2, preflight.doubling),
-    Figure("preflight-fleet-outlooks-to-plain", 0.2, preflight.outlooks_to_plain),
+    Figure("preflight-fleet-cached-to-plain", 0.2, preflight.cached_to_plain),
     Figure("preflight-fleet-memory-MiB", 300, preflight.fleet_memory),
     Figure("preflight-fleet-minutes", 2, preflight.fleet_minutes),
     Figure("operator-look-at-one-of-5000-to-10", 1.5, looks.many_to_few),

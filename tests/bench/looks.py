@@ -10,7 +10,7 @@ from tests.bench.clock import best, note
 from tests.bench.fleet import big_fleet
 from tests.build import NOW, migration
 from vmferry.cloud.model import Detail, Server, Snapshot, index_migrations
-from vmferry.planning.outlooks import Outlooks
+from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.decision import World
 from vmferry.resources.vmmigration import VMMigration
@@ -44,7 +44,7 @@ class _Operator:
         self._fresh = self._servers[OBJECTS:]
         self._numbers = count(OBJECTS)
         self._store = Store(KINDS)
-        self._outlooks = Outlooks()
+        self._host_assessments = HostAssessments()
         records = [
             migration(server, n + 1, target_host=_neighbour(server), user_id="vmferry")
             for n, server in enumerate(self._servers[:flying])
@@ -87,7 +87,7 @@ class _Operator:
             ahead=store.ahead_of(key, view),
             crossed=store.crossed(),
             in_maintenance=store.in_maintenance(view),
-            outlook=self._outlooks.look,
+            assess_hosts=self._host_assessments.assess_hosts,
         )
 
 

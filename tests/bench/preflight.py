@@ -13,9 +13,9 @@ from tests.bench.simulated import Cost, big_cloud, measured
 from tests.build import NOW
 from vmferry.cli.judge import judge, judge_all
 from vmferry.cloud.model import Server, Snapshot
-from vmferry.planning.outlooks import Outlooks
+from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.request import Request
-from vmferry.planning.targets import Look, look_out
+from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.policy import Policy
 
 HOSTS, SERVERS = 500, 10_000
@@ -39,17 +39,17 @@ def doubling() -> float:
     return twice / once
 
 
-def outlooks_to_plain() -> float:
-    """The outlooks of a fleet with a memory, to the same ones without."""
+def cached_to_plain() -> float:
+    """The assessments of a fleet with a memory, to the same ones without."""
     view = big_fleet(HOSTS, SERVERS)
     names = set(sorted(view.hosts)[:: HOSTS // 10])
     some = sorted((s for s in view.servers.values() if s.host in names), key=lambda s: (s.host or "", s.name))
-    (with_memory,) = best(3, lambda: _look(some, view, Outlooks().look))
-    (without,) = best(1, lambda: _look(some, view, look_out))
+    (with_memory,) = best(3, lambda: _look(some, view, HostAssessments().assess_hosts))
+    (without,) = best(1, lambda: _look(some, view, assess_hosts))
     return with_memory / without
 
 
-def _look(servers: list[Server], view: Snapshot, look: Look) -> None:
+def _look(servers: list[Server], view: Snapshot, look: AssessHosts) -> None:
     for one in servers:
         judge(one, Request(), view, POLICY, NOW, look)
 

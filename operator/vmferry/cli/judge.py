@@ -8,10 +8,10 @@ from datetime import datetime
 
 from vmferry.cli.verdict import Answer, Verdict
 from vmferry.cloud.model import Server, Snapshot
-from vmferry.planning.outlooks import Outlooks
+from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.request import Request, source_of
 from vmferry.planning.storage_class import storage_class
-from vmferry.planning.targets import Look, assess, blocked, look_out
+from vmferry.planning.targets import AssessHosts, assess, assess_hosts, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
@@ -24,13 +24,13 @@ def judge_all(
     servers: Iterable[Server], request: Request, snapshot: Snapshot, policy: Policy, now: datetime
 ) -> Iterator[Verdict]:
     """One by one, host by host, so that no more than one verdict need be kept."""
-    outlooks = Outlooks()
+    assessments = HostAssessments()
     for server in sorted(servers, key=lambda s: (s.host or "", s.name, s.id)):
-        yield judge(server, request, snapshot, policy, now, outlooks.look)
+        yield judge(server, request, snapshot, policy, now, assessments.assess_hosts)
 
 
 def judge(
-    server: Server, request: Request, snapshot: Snapshot, policy: Policy, now: datetime, look: Look = look_out
+    server: Server, request: Request, snapshot: Snapshot, policy: Policy, now: datetime, by: AssessHosts = assess_hosts
 ) -> Verdict:
     """What a VMMigration with this request would find out about its server."""
     source = source_of(server, snapshot)
@@ -51,7 +51,7 @@ def judge(
         status.target_host = status.source_host
     else:
         question = request.question(server, choice.kind, snapshot, policy, now)
-        found = assess(question, request.target, look=look)
+        found = assess(question, request.target, by=by)
         write_verdicts(status, found)
         names = {finding.name for finding in found.against}
         against = tuple(view for view in status.prerequisites if view.name in names)

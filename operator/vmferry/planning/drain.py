@@ -19,8 +19,8 @@ from vmferry.planning.drain_choice import BEHIND, Candidate, Pool, alike, judged
 from vmferry.planning.drain_groups import HARD, Members, in_flight
 from vmferry.planning.drain_order import in_turn
 from vmferry.planning.drain_room import Room
+from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.limits import full
-from vmferry.planning.outlooks import Outlooks
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites import aggregate_rules
@@ -138,7 +138,7 @@ class _Draft:
         self._ruled = aggregate_rules.ruled(self._first.source, self._room.hosts.values())
         self._refusing: dict[Hashable, frozenset[str]] = {}
         self._members: dict[str, Members] = {}
-        self._outlooks = Outlooks()
+        self._host_assessments = HostAssessments()
         #: why those that were placed wait, by server id
         self._waits: dict[str, str | None] = {}
         #: without a group, they found no host and nobody made room, since nothing was given back
@@ -293,7 +293,7 @@ class _Draft:
     # ---- saying why not
 
     def _against(self, one: Leaving, question: Question) -> tuple[Finding, ...]:
-        return targets.assess(question, one.request.target, one.avoid, self._outlooks.look).against
+        return targets.assess(question, one.request.target, one.avoid, self._host_assessments.assess_hosts).against
 
     def _nowhere(self, one: Leaving, candidate: Candidate) -> tuple[Finding, ...]:
         """No host takes it, whoever else leaves."""

@@ -69,7 +69,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class HostAssessment:
     """What the hosts say, whatever the checks about the server itself say."""
 
     #: of every check about a target, in the order of the chain
@@ -104,8 +104,8 @@ class Assessment:
     waits_for: str | None = None
 
 
-#: how an outlook is come by: `look_out` itself, or something that remembers what it said
-Look = Callable[[Question, str | None, frozenset[str]], Outlook]
+#: `assess_hosts` itself, or `HostAssessments`, which remembers its answers
+AssessHosts = Callable[[Question, str | None, frozenset[str]], HostAssessment]
 
 
 #: the eligible hosts but the server's own, best first
@@ -122,9 +122,9 @@ def rank_others(question: Question) -> Sequence[Ranked]:
     return rank(question, [c for c in judge_others(question) if not c.against])
 
 
-def look_out(
+def assess_hosts(
     question: Question, target: str | None, avoid: frozenset[str], alternatives: RankOthers = rank_others
-) -> Outlook:
+) -> HostAssessment:
     """Ask the named host, or all of them; a named one that is refused is told with its `alternatives`."""
     if target is not None:
         host = question.snapshot.find_host(target)
@@ -146,7 +146,7 @@ def look_out(
             of_target = _with_alternatives(best, alternatives(question))
     else:
         of_target = nowhere(_of_all(question, candidates), groups)
-    return Outlook(
+    return HostAssessment(
         findings=of_target,
         eligible=tuple(ranked),
         ineligible=groups,
@@ -157,7 +157,7 @@ def look_out(
 
 
 def assess(
-    question: Question, target: str | None, avoid: frozenset[str] = frozenset(), look: Look = look_out
+    question: Question, target: str | None, avoid: frozenset[str] = frozenset(), by: AssessHosts = assess_hosts
 ) -> Assessment:
     """Judge `question` for the named target, or for all hosts.
 
@@ -166,17 +166,17 @@ def assess(
     """
     alone = replace(question, target=None)
     of_server = tuple(p.check(alone) for p in CHAINS[question.kind] if p.about is About.SERVER)
-    outlook = look(question, target, avoid) if _source_is_known(question) else _from_an_unknown_host(question)
-    findings = _complete(question, of_server + outlook.findings)
+    hosts = by(question, target, avoid) if _source_is_known(question) else _from_an_unknown_host(question)
+    findings = _complete(question, of_server + hosts.findings)
     against = tuple(f for f in findings if f.blocks(question.policy))
     return Assessment(
         findings=findings,
-        eligible=outlook.eligible,
-        ineligible=outlook.ineligible,
+        eligible=hosts.eligible,
+        ineligible=hosts.ineligible,
         against=against,
-        target=None if against else outlook.target,
-        undecided=bool(against) and outlook.possible and _only_unknown(of_server),
-        waits_for=None if any(f.blocks(question.policy) for f in of_server) else outlook.waits_for,
+        target=None if against else hosts.target,
+        undecided=bool(against) and hosts.possible and _only_unknown(of_server),
+        waits_for=None if any(f.blocks(question.policy) for f in of_server) else hosts.waits_for,
     )
 
 
@@ -185,11 +185,11 @@ def _source_is_known(question: Question) -> bool:
     return question.source is not None or question.server.host is None
 
 
-def _from_an_unknown_host(question: Question) -> Outlook:
+def _from_an_unknown_host(question: Question) -> HostAssessment:
     """SourceHost says what is unknown; compared with it, every target would be unknown in the same way."""
     why = f"{question.server.host} is unknown, see SourceHost"
     findings = tuple(not_applicable(p.name, why) for p in CHAINS[question.kind] if p.about is About.TARGET)
-    return Outlook(findings, eligible=(), ineligible=(), possible=True)
+    return HostAssessment(findings, eligible=(), ineligible=(), possible=True)
 
 
 def _only_unknown(findings: Iterable[Finding]) -> bool:
@@ -313,7 +313,7 @@ def nowhere(of_all: Iterable[OfAll], groups: Iterable[Group]) -> tuple[Finding, 
     return tuple(findings)
 
 
-def _unknown_host(question: Question, target: str) -> Outlook:
+def _unknown_host(question: Question, target: str) -> HostAssessment:
     """The one finding about it; what it makes of the others is not asked."""
     doubt = question.snapshot.find_doubt(target)
     if doubt is not None:
@@ -332,7 +332,7 @@ def _unknown_host(question: Question, target: str) -> Outlook:
         for p in CHAINS[question.kind]
         if p.about is About.TARGET and p.name is not Name.TARGET_HOST
     )
-    return Outlook((missing, *others), eligible=(), ineligible=(), possible=doubt is not None)
+    return HostAssessment((missing, *others), eligible=(), ineligible=(), possible=doubt is not None)
 
 
 def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:

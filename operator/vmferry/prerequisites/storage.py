@@ -16,7 +16,7 @@ _NAME = Name.STORAGE
 
 def has_local_disks(server: Server) -> bool:
     """Whether anything of the server lies in the host's instances folder; a bare config drive does not count."""
-    # the size first: servers of different images but one size are then the same to whoever remembers (`Outlooks`)
+    # the size first: then servers of different images but one size share their findings in `HostAssessments`
     return server.local_disk_gb > 0 or server.image_id is not None
 
 

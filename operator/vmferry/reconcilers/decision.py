@@ -19,7 +19,7 @@ from typing import Generic, TypeVar
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.planning.breaker import Breakers
-from vmferry.planning.targets import Look, look_out
+from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove
 from vmferry.reconcilers.children import Child, NewChild
 from vmferry.reconcilers.claims import Claim
@@ -105,8 +105,8 @@ class World:
     claims: tuple[Claim, ...] = ()
     #: the kill switch (I31)
     stopped: Stop = field(default_factory=Stop)
-    #: how targets are judged: `look_out`, or what remembers its answers
-    outlook: Look = look_out
+    #: how targets are judged: `assess_hosts`, or what remembers its answers
+    assess_hosts: AssessHosts = assess_hosts
     #: why a read that this pass asked for failed, None: none did; see `reported` of the scopes
     unread: str | None = None
 

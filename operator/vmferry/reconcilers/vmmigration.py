@@ -728,7 +728,7 @@ def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[
         crossed=scope.world.crossed,
         broken=scope.world.broken,
     )
-    return assess(question, request.target, avoid, scope.world.outlook)
+    return assess(question, request.target, avoid, scope.world.assess_hosts)
 
 
 def _moves(scope: Scope) -> tuple[PlannedMove, ...]:

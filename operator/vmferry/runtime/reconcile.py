@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Detail, HostLook, Progress
 from vmferry.cloud.nova import CloudError
-from vmferry.planning.outlooks import Outlooks
+from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
@@ -94,7 +94,7 @@ class Reconciler:
     #: resourceVersions of unreadable objects that were complained about
     _complained: dict[Key, int] = field(default_factory=dict)
     #: thousands of looks judge the same hosts
-    _outlooks: Outlooks = field(default_factory=Outlooks)
+    _host_assessments: HostAssessments = field(default_factory=HostAssessments)
     #: when a status was last written, or first found to be older than what is known
     _written: dict[Key, datetime] = field(default_factory=dict)
     _recent: Recent = field(default_factory=Recent)
@@ -303,7 +303,7 @@ class Reconciler:
                 look=look,
                 lease=lease,
                 stopped=self.switch.seen,
-                outlook=self._outlooks.look,
+                assess_hosts=self._host_assessments.assess_hosts,
             )
             decision = kind.plan(obj, world, self.now(), self.policy)
             needs = decision.needs

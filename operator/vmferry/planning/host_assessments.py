@@ -1,4 +1,4 @@
-"""`look_out` for a whole fleet: what one server's look found is not asked again for another one that it holds for too.
+"""`assess_hosts` for a whole fleet: what was found for one server is kept for all others that it holds for.
 
 For which servers it holds is not declared anywhere but observed: while a check runs, the parts of the question that
 it reads are noted. Checks are pure, so every question with the same values in just these parts gets the same findings,
@@ -20,12 +20,12 @@ from vmferry.cloud.model import Flavor, Host, Migration, Server, Snapshot
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.planning.targets import (
     Group,
+    HostAssessment,
     OfAll,
-    Outlook,
     Ranked,
     Standing,
+    assess_hosts,
     choose,
-    look_out,
     nowhere,
     order_groups,
     standing,
@@ -45,8 +45,8 @@ _KEPT = 256
 Answer = TypeVar("Answer")
 
 
-class Outlooks:
-    """`look_out` with a memory, for any questions; it pays for those about one view and one policy.
+class HostAssessments:
+    """`assess_hosts` with a memory, for any questions; it pays for those about one view and one policy.
 
     It forgets what rests on a source host when asked about another one, so ask host by host.
     """
@@ -64,11 +64,11 @@ class Outlooks:
         self._standings: _Memory[Standing] = _Memory(self._stand, [])
         self._traffic: tuple[Mapping[str, Migration], tuple[PlannedMove, ...], Counter[str]] | None = None
 
-    def look(self, question: Question, target: str | None, avoid: frozenset[str]) -> Outlook:
-        """As `look_out(question, target, avoid)`."""
+    def assess_hosts(self, question: Question, target: str | None, avoid: frozenset[str]) -> HostAssessment:
+        """As `assess_hosts(question, target, avoid)`."""
         self._turn_to(question)
         if target is not None:
-            return look_out(question, target, avoid, self._rank_others)
+            return assess_hosts(question, target, avoid, self._rank_others)
         tried = sum(self._bits[name] for name in avoid if name in self._bits)
         others, left, out = self._sift(question)
         out.add(Reason.CLOUD_REFUSED, left & tried, lambda _: "tried and failed before")
@@ -80,7 +80,7 @@ class Outlooks:
             assert target is not None
             chosen = self._bits[target]
             findings = tuple([self._row(p, question, chosen).at(chosen) for p in _about_targets(question)])
-            return Outlook(findings, eligible, groups, possible=True, target=target)
+            return HostAssessment(findings, eligible, groups, possible=True, target=target)
 
         hopeful = waiting = others & ~tried
         of_all: list[OfAll] = []
@@ -92,7 +92,7 @@ class Outlooks:
             # the first that blocks, or just the first
             example = row.at(_lowest(unmet & row.blocked or unmet)) if unmet else None
             of_all.append(OfAll(prerequisite.name, others.bit_count(), unmet.bit_count(), example))
-        return Outlook(
+        return HostAssessment(
             findings=nowhere(of_all, groups),
             eligible=(),
             ineligible=groups,

@@ -1,4 +1,4 @@
-"""A fleet's outlooks are those of its servers one by one, and cost less."""
+"""A fleet's assessments are those of its servers one by one, and cost less."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tests.bench.fleet import big_fleet
 from tests.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
 from tests.planning.test_random_fleets import HOST, NAMES, questions
 from vmferry.cloud.model import Flavor, Host, MigrationKind, Server, Snapshot
-from vmferry.planning import outlooks
-from vmferry.planning.outlooks import Outlooks
+from vmferry.planning import host_assessments
+from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.request import Request
-from vmferry.planning.targets import look_out
+from vmferry.planning.targets import assess_hosts
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import Crossing, Finding, Prerequisite, Question, failed, passed
@@ -45,10 +45,10 @@ from vmferry.resources.words import MigrationType
         max_size=4,
     ),
 )
-def test_whatever_is_asked_in_whatever_order_the_outlook_is_that_of_look_out(
+def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
     fleet: Question, asks: list[tuple[MigrationKind, str | None, frozenset[str], bool, bool, list[Any]]]
 ) -> None:
-    view, outlooks = fleet.snapshot, Outlooks()
+    view, assessments = fleet.snapshot, HostAssessments()
     for kind, target, avoid, alone, crossed, line in asks:
         ahead = tuple([move(server(name=f"q{n}", host=a), b, elsewhere=c) for n, (a, b, c) in enumerate(line)])
         for of in view.servers.values():
@@ -63,28 +63,28 @@ def test_whatever_is_asked_in_whatever_order_the_outlook_is_that_of_look_out(
                 ahead=ahead,
                 crossed={of.id: Crossing(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
             )
-            assert outlooks.look(question, target, avoid) == look_out(question, target, avoid)
+            assert assessments.assess_hosts(question, target, avoid) == assess_hosts(question, target, avoid)
 
 
 @pytest.mark.parametrize("type_", [MigrationType.AUTO, MigrationType.EVACUATE])
 @pytest.mark.parametrize("policy", [Policy(), Policy(local_unless_shared=True, bandwidth=2)], ids=["strict", "local"])
 def test_in_a_big_fleet_they_are_the_same(policy: Policy, type_: MigrationType) -> None:
-    view, outlooks = big_fleet(60, 240), Outlooks()
+    view, assessments = big_fleet(60, 240), HostAssessments()
     moves = (move(next(iter(view.servers.values())), "cmp0001"),)
     for of in sorted(view.servers.values(), key=lambda s: (s.host or "", s.name)):
         request = Request(type_)
         kind = request.kind(of, view.hosts[of.host or ""]).kind
         question = request.question(of, kind, view, policy, NOW, moves=moves)
-        assert outlooks.look(question, None, frozenset()) == look_out(question, None, frozenset())
+        assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
 def test_another_view_or_another_policy_is_asked_anew() -> None:
-    outlooks = Outlooks()
+    assessments = HostAssessments()
     for hosts in ("ab", "abc", "a"):
         for policy in (Policy(), Policy(tolerate_unknown=frozenset(Name))):
             view = snapshot([server()], [host(f"host-{x}", inventories=None) for x in hosts])
             question = Request().question(server(), MigrationKind.LIVE, view, policy, NOW)
-            assert outlooks.look(question, None, frozenset()) == look_out(question, None, frozenset())
+            assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
 def asked_of_hosts(monkeypatch: pytest.MonkeyPatch, servers: list[Server], view: Snapshot) -> Counter[Name]:
@@ -99,11 +99,11 @@ def asked_of_hosts(monkeypatch: pytest.MonkeyPatch, servers: list[Server], view:
         return replace(prerequisite, check=check)
 
     chains = {kind: tuple(counting(p) for p in chain) for kind, chain in CHAINS.items()}
-    monkeypatch.setattr(outlooks, "CHAINS", chains)
-    memory, policy = Outlooks(), Policy()
+    monkeypatch.setattr(host_assessments, "CHAINS", chains)
+    memory, policy = HostAssessments(), Policy()
     for of in servers:
         question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
-        memory.look(question, None, frozenset())
+        memory.assess_hosts(question, None, frozenset())
     return asked
 
 
@@ -152,16 +152,16 @@ def test_a_check_that_reads_more_on_some_hosts_is_never_taken_for_another_server
 
     first, *rest = CHAINS[MigrationKind.LIVE]
     odd = [replace(p, check=check) if p.name is Name.STORAGE else p for p in (first, *rest)]
-    for module in (outlooks, __import__("vmferry.planning.targets", fromlist=["CHAINS"])):
+    for module in (host_assessments, __import__("vmferry.planning.targets", fromlist=["CHAINS"])):
         monkeypatch.setattr(module, "CHAINS", {MigrationKind.LIVE: tuple(odd)})
     pinned = server(name="one", flavor=flavor(vcpus=1, extra_specs={"trait:CUSTOM_B": "required"}))
     hosts = [host("host-a"), host("host-b", traits=frozenset({"CUSTOM_B"})), host("host-c")]
     others = [server(name=f"s{n}", flavor=flavor(vcpus=n)) for n in (4, 2, 6)]
     view = snapshot([pinned, *others], hosts)
-    memory, policy = Outlooks(), Policy()
+    memory, policy = HostAssessments(), Policy()
     for of in (pinned, *others, pinned):
         question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
-        assert memory.look(question, None, frozenset()) == look_out(question, None, frozenset())
+        assert memory.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
 READS: dict[str, Callable[[Server], object]] = {
@@ -178,11 +178,11 @@ def test_a_check_that_cannot_be_observed_fails_loudly(sentence: str, monkeypatch
         return passed(Name.CAPACITY, "fine")
 
     capacity = [replace(p, check=check) for p in CHAINS[MigrationKind.LIVE] if p.name is Name.CAPACITY]
-    monkeypatch.setattr(outlooks, "CHAINS", {MigrationKind.LIVE: tuple(capacity)})
+    monkeypatch.setattr(host_assessments, "CHAINS", {MigrationKind.LIVE: tuple(capacity)})
     view = snapshot()
     question = Request().question(server(), MigrationKind.LIVE, view, Policy(), NOW + timedelta(seconds=1))
     with pytest.raises((TypeError, AttributeError)):
-        Outlooks().look(question, None, frozenset())
+        HostAssessments().assess_hosts(question, None, frozenset())
 
 
 def test_what_another_view_makes_useless_is_freed_without_the_garbage_collector() -> None:
@@ -193,14 +193,14 @@ def test_what_another_view_makes_useless_is_freed_without_the_garbage_collector(
 
     plain = big_fleet(20, 40)
     views = [replace(plain, hosts=Hosts(plain.hosts)) for _ in range(2)]
-    memory, first = Outlooks(), weakref.ref(views[0].hosts)
+    memory, first = HostAssessments(), weakref.ref(views[0].hosts)
     gc.collect()
     gc.disable()
     try:
         for _ in range(2):
             view = views.pop(0)
             for of in view.servers.values():
-                memory.look(Request().question(of, MigrationKind.LIVE, view, Policy(), NOW), None, frozenset())
+                memory.assess_hosts(Request().question(of, MigrationKind.LIVE, view, Policy(), NOW), None, frozenset())
         assert first() is None
     finally:
         gc.enable()
@@ -217,9 +217,9 @@ def test_the_index_of_groups_says_what_going_through_them_does() -> None:
 def test_flavors_of_another_size_are_told_apart() -> None:
     sizes: list[Flavor] = [flavor(memory_mb=size) for size in (1024, 60_000, 70_000)]
     servers = [server(name=f"s{n}", flavor=size) for n, size in enumerate(sizes)]
-    view, memory, policy = snapshot(servers, [host(f"host-{x}") for x in "abc"]), Outlooks(), Policy()
+    view, memory, policy = snapshot(servers, [host(f"host-{x}") for x in "abc"]), HostAssessments(), Policy()
     seen = []
     for of in servers:
         question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
-        seen.append([r.share for r in memory.look(question, None, frozenset()).eligible])
+        seen.append([r.share for r in memory.assess_hosts(question, None, frozenset()).eligible])
     assert seen == [[0.02, 0.02], [0.92, 0.92], []]
