@@ -86,6 +86,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("By phase", {"{{phase}}": f"sum by (phase) ({_max('vmferry_migrations', 'type', 'phase')})"}),
         Panel("Blocked, by reason", {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="VMMigration"')}),
+        Panel("Past their deadline", {"{{type}}": _max("vmferry_migrations_past_deadline", "type")}),
         Panel(
             "Attempts, by result",
             {"{{type}} {{result}}": _grown("vmferry_migration_attempts_total", "type", "result")},

@@ -74,6 +74,8 @@ HEALTHY: Series = {
     'vmferry_migrations_finished_total{type="Live",outcome="Failed"}': growing(0.1),
     'vmferry_migrations{type="Live",phase="Queued"}': always(4),
     'vmferry_migrations{type="Live",phase="Migrating"}': always(2),
+    'vmferry_migrations_past_deadline{type="Live",instance="a"}': always(0),
+    'vmferry_migrations_past_deadline{type="Live",instance="b"}': always(0),
     'vmferry_blocked{kind="VMMigration",reason="Locked"}': always(0),
     'vmferry_blocked{kind="HostMaintenance",reason="Conflict"}': always(0),
     'vmferry_maintenance_blockers{reason="Locked"}': always(0),
@@ -203,14 +205,11 @@ FIRES: dict[str, tuple[str, Series, int, int]] = {
         6,
         4,
     ),
-    "nothing ends": (
+    "a migration does not end at its deadline while others end": (
         "VmferryMigrationStuck",
-        {
-            'vmferry_migrations_finished_total{type="Live",outcome="Succeeded"}': always(7),
-            'vmferry_migrations_finished_total{type="Live",outcome="Failed"}': always(7),
-        },
-        181,
-        179,
+        {'vmferry_migrations_past_deadline{type="Live",instance="a"}': always(1)},
+        16,
+        14,
     ),
     "a server keeps its host from being empty": (
         "VmferryDrainBlocked",
@@ -235,6 +234,13 @@ QUIET: dict[str, Series] = {
         'vmferry_blocked{kind="HostMaintenance",reason="NoProgress"}': f"0x100 1x3 0x{LONG}",
     },
     "nothing is different": {},
+    "live migrations are aborted at their deadlines and end soon": {
+        'vmferry_migrations_past_deadline{type="Live",instance="a"}': f"0x100 1x5 0x10 1x5 0x{LONG}",
+    },
+    "a large migration runs for hours within its deadline": {
+        'vmferry_migrations_finished_total{type="Live",outcome="Succeeded"}': always(7),
+        'vmferry_migrations_finished_total{type="Live",outcome="Failed"}': always(7),
+    },
     "nothing is there to be done": {key: "" for key in HEALTHY if "migrations" in key or "actions" in key},
     "it was restarted once": {'process_start_time_seconds{instance="a"}': f"1000x120 8200x{LONG}"},
     "the leader changed once": {'vmferry_leader_transitions_total{instance="a"}': f"1x120 2x{LONG}"},

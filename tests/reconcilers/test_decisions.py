@@ -527,7 +527,10 @@ def test_the_deadline_grows_with_what_is_copied_wherever_the_server_is_by_now(se
     assert attempt is not None
     life.cloud.add_server(now_on, vm_state="stopped", **BIG_DISK)
     scope = Scope(life.obj, World(life.cloud.snapshot()), life.cloud.now, policy)
-    assert default_timeout(attempt, scope.server, scope) == policy.timeout_base + gib * policy.timeout_per_gib
+    assert (
+        default_timeout(attempt, scope.server, policy, scope.snapshot)
+        == policy.timeout_base + gib * policy.timeout_per_gib
+    )
 
 
 @pytest.mark.parametrize(

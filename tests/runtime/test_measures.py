@@ -16,6 +16,7 @@ from tests.build import dead_host, host, migration, server, snapshot
 from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
 from vmferry.cloud.model import DoubtfulHost
+from vmferry.policy import Policy
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
@@ -327,9 +328,18 @@ ADDS: dict[str, tuple[tuple[str, Body], dict[str, float]]] = {
     ),
     "one that copies": (
         stored(
-            MIGRATION, 1, "a", {"phase": "Migrating", **STARTED, "attempts": [attempt()], "progress": copying(9, 5, 2)}
+            MIGRATION,
+            1,
+            "a",
+            {
+                "phase": "Migrating",
+                **STARTED,
+                "attempts": [attempt(startedAt="2001-01-01T00:00:00Z")],
+                "progress": copying(9, 5, 2),
+            },
         ),
         {
+            "vmferry_migrations_past_deadline{type=Live}": 1,
             "vmferry_migrations{phase=Migrating,type=Live}": 1,
             "vmferry_migration_remaining_bytes{part=memory}": 5,
             "vmferry_migration_remaining_bytes{part=disk}": 2,
@@ -374,7 +384,7 @@ def gauges(store: Store) -> dict[str, float]:
     """As a scrape shows what comes from the objects, without zeros."""
     queue: WorkQueue[Key] = WorkQueue()
     registry = CollectorRegistry()
-    registry.register(Inventory(store, queue, Bench().cloud, Health()))
+    registry.register(Inventory(store, queue, Bench().cloud, Health(), Policy()))
     return {n: v for n, v in named(values(registry)).items() if "_cloud_" not in n and "_hosts" not in n}
 
 
@@ -437,7 +447,7 @@ def test_the_view_of_the_cloud_is_told_by_counts_only() -> None:
     health.ready_if("cloud", lambda: "not read yet")
     health.ready_if("kubernetes", lambda: None)
     registry = CollectorRegistry()
-    registry.register(Inventory(bench.store, queue, bench.cloud, health))
+    registry.register(Inventory(bench.store, queue, bench.cloud, health, Policy()))
     text = generate_latest(registry).decode()
     found = named(values(registry))
     states = {name: n for name, n in found.items() if name.startswith("vmferry_hosts")}

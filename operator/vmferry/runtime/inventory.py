@@ -10,7 +10,10 @@ from typing import Protocol
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from vmferry.cloud.model import Host, Part, Snapshot
+from vmferry.cloud.model import Host, MigrationKind, Part, Snapshot
+from vmferry.policy import Policy
+from vmferry.reconcilers.attempts import is_past_deadline
+from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.kinds import Key
@@ -32,11 +35,12 @@ class Seen(Protocol):
 class Inventory(Collector):
     """Of one operator; asked in its event loop."""
 
-    def __init__(self, store: Store, queue: WorkQueue[Key], cloud: Seen, health: Health) -> None:
+    def __init__(self, store: Store, queue: WorkQueue[Key], cloud: Seen, health: Health, policy: Policy) -> None:
         self._store = store
         self._queue = queue
         self._cloud = cloud
         self._health = health
+        self._policy = policy
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         return [GaugeMetricFamily(one.name, one.help, labels=one.labels) for one in metrics.scraped()]
@@ -45,7 +49,7 @@ class Inventory(Collector):
         samples: dict[Scraped, list[Sample]] = {one: [] for one in metrics.scraped()}
         for gauge, labels, number in self._store.census.sums():
             samples[gauge].append((labels, number))
-        for gauge, found in (*self._of_cloud(), *self._of_breakers(), *self._of_queue()):
+        for gauge, found in (*self._of_cloud(), *self._of_migrations(), *self._of_breakers(), *self._of_queue()):
             samples[gauge] += found
         samples[metrics.READY] += [((name,), float(ready)) for name, ready in self._health.readiness()]
         for gauge, found in samples.items():
@@ -65,6 +69,15 @@ class Inventory(Collector):
         yield metrics.OPEN_MIGRATIONS, [((), sum(one.open for one in snapshot.migrations.values()))]
         read = snapshot.read_at
         yield metrics.VIEW, [((part.value,), read[part].timestamp() if part in read else 0.0) for part in Part]
+
+    def _of_migrations(self) -> Iterator[tuple[Scraped, list[Sample]]]:
+        """Computed here, because a reconcile that hangs or fails must not hide a migration that does not end."""
+        snapshot, now = self._cloud.snapshot, datetime.now(UTC)
+        late = Counter({kind.value: 0 for kind in MigrationKind})
+        for obj in self._store.active():
+            if isinstance(obj, VMMigration) and is_past_deadline(obj, snapshot, self._policy, now):
+                late[obj.status.attempts[-1].type.value] += 1
+        yield metrics.PAST_DEADLINE, [((type_,), number) for type_, number in late.items()]
 
     def _of_breakers(self) -> Iterator[tuple[Scraped, list[Sample]]]:
         found = Counter({"host": 0, "cloud": 0})

@@ -168,6 +168,11 @@ MIGRATIONS = Scraped(
     "VMMigrations that are there, by phase; the finished ones too, until they are deleted",
     ("type", "phase"),
 )
+PAST_DEADLINE = Scraped(
+    "vmferry_migrations_past_deadline",
+    "VMMigrations whose running attempt is past its deadline; the time in Nova's own queue does not count",
+    ("type",),
+)
 REMAINING = Scraped(
     "vmferry_migration_remaining_bytes", "What running live migrations still have to copy, as last written", ("part",)
 )

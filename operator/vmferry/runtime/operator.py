@@ -100,7 +100,7 @@ class Operator:
             next_up=lambda: self.store.next_up(cloud.snapshot, limits),
         )
         self.store = Store(kinds, self._waker, policy.breaker)
-        self._inventory = Inventory(self.store, self.queue, cloud, self.health)
+        self._inventory = Inventory(self.store, self.queue, cloud, self.health, policy)
         self._failing = Streaks(FAILING_PATIENCE, failures=3, silence=WRITES_SILENCE)
         #: where health is served, once it is
         self.port: int | None = None

@@ -188,6 +188,10 @@ class Store:
         obj: Resource = self._kinds[key.kind].read(json.loads(entry.held))
         return obj
 
+    def active(self) -> tuple[Resource, ...]:
+        """The objects that may still move something, as last seen."""
+        return tuple(self._active.values())
+
     def hold_move(self, key: Key, move: PlannedMove | None) -> None:
         """Count `move` from now on, before the status says it: no other pass may plan for the same room."""
         if move is not None:
