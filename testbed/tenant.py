@@ -1,7 +1,7 @@
 """Whoever else uses the cloud: boots and deletes servers, locks them, moves them behind the operator's back.
 
 Tests, the demo and the end-to-end runs speak to both clouds (`testbed.cloud.CloudLab`) through this alone and
-through nothing that the operator uses, so a fault of the operator's door cannot hide here.
+through nothing that the operator uses, so a fault of the operator's client cannot hide here.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One request: our verdict, then Nova's deed, then the comparison.
 
 The verdict is what the operator computes: its shared view with a fresh read of the server in it, and `assess`.
-Nova is asked through the operator's door: for the host that we picked, or, where we refuse, for the one that a person
+Nova is asked through the operator's client: for the host that we picked, or, where we refuse, for the one that a person
 would have asked for.
 """
 

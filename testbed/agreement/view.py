@@ -11,7 +11,7 @@ from typing import TypeVar
 from testbed.agreement.tempo import Tempo
 from testbed.cloud import CLOUD_NAME, CloudLab
 from vmferry.cloud.model import Migration, MigrationStage, Server
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class View(Observer):
     """An `Observer`; `start` begins to read."""
 
     def __init__(self, lab: CloudLab, tempo: Tempo) -> None:
-        super().__init__(NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml), tempo.pace, threads=32)
+        super().__init__(NovaClient(CLOUD_NAME, clouds_yaml=lab.clouds_yaml), tempo.pace, threads=32)
         self.patience = tempo.patience
         self._refreshing = asyncio.Lock()
         self._refreshed = float("-inf")

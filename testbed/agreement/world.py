@@ -62,7 +62,7 @@ class World:
         await self.view.start()
         async with asyncio.timeout(self.tempo.patience):
             await self.view.whole()
-        print(f"cloud: {self.view.door.login}", flush=True)
+        print(f"cloud: {self.view.client.login}", flush=True)
         await self.view.call(self.hands.furnish)
         ballast = [
             Slot(f"ballast-{host}-{n}", flavor, host)

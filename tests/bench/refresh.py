@@ -1,4 +1,4 @@
-"""What keeping the view of the cloud costs: our door and observer, against `json.loads` and against openstacksdk.
+"""What keeping the view of the cloud costs: our client and observer, against `json.loads` and against openstacksdk.
 
 The answers are those of the simulated cloud, as bytes that are there before anything is measured and come out where
 they would come from a socket: no network and no server is in any figure, and all read the same bytes.
@@ -27,7 +27,7 @@ from urllib3 import HTTPResponse
 from tests.bench.clock import best, note
 from tests.bench.simulated import fleet
 from tests.cloud.stub import Stub
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.nova.servers import SERVER_VIEW
 from vmferry.cloud.nova.session import PAGE
 from vmferry.cloud.observer import Observer, Pace
@@ -134,9 +134,9 @@ class Canned:
     def observer(self, full: float = 0) -> Observer:
         """Logged in, its view empty; `full`: see `Pace`."""
         with self._clouds_yaml() as file:
-            door = NovaDoor("stub", clouds_yaml=file)
-            door.connect()
-        return Observer(door, Pace(full=full))
+            client = NovaClient("stub", clouds_yaml=file)
+            client.connect()
+        return Observer(client, Pace(full=full))
 
     def connection(self) -> openstack.connection.Connection:
         with self._clouds_yaml() as file:

@@ -17,7 +17,7 @@ from keystoneauth1.access import service_catalog
 
 from tests.cloud.samples import SERVER
 from tests.cloud.stub import Answer, Stub, stub
-from vmferry.cloud.nova import CloudError, Login, NovaDoor, clouds_yaml
+from vmferry.cloud.nova import CloudError, Login, NovaClient, clouds_yaml
 from vmferry.cloud.nova.transport import BoundedSession, PlainTextError, origin
 
 SERVERS = "GET /compute/v2.1/servers/detail"
@@ -99,9 +99,9 @@ def test_nothing_but_the_named_file_counts(
     extra = WAYS[sentence](other.url, theirs, cwd, home)
     script = (
         "import json, sys, warnings; warnings.simplefilter('ignore'); from pathlib import Path\n"
-        "from vmferry.cloud.nova import NovaDoor\n"
-        f"door = NovaDoor({'stub' if named else None!r}, clouds_yaml=Path(sys.argv[1])); door.connect()\n"
-        "print(json.dumps([door.login.auth_url, len(door.servers()[0])]))"
+        "from vmferry.cloud.nova import NovaClient\n"
+        f"client = NovaClient({'stub' if named else None!r}, clouds_yaml=Path(sys.argv[1])); client.connect()\n"
+        "print(json.dumps([client.login.auth_url, len(client.servers()[0])]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, str(file)],
@@ -120,14 +120,14 @@ def test_without_a_file_the_environment_names_the_cloud(
     cloud: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.clouds_yaml(tmp_path)))
-    door = NovaDoor("stub")
-    door.connect()
-    assert door.login.auth_url == f"{cloud.url}/identity/v3"
+    client = NovaClient("stub")
+    client.connect()
+    assert client.login.auth_url == f"{cloud.url}/identity/v3"
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CloudError, match=r"there is no file .*/nowhere\.yaml"):
-        NovaDoor("stub", clouds_yaml=tmp_path / "nowhere.yaml").connect()
+        NovaClient("stub", clouds_yaml=tmp_path / "nowhere.yaml").connect()
 
 
 def test_of_several_clouds_one_must_be_named(cloud: Stub, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_of_several_clouds_one_must_be_named(cloud: Stub, tmp_path: Path) -> Non
     config["clouds"]["another"] = config["clouds"]["stub"]
     file.write_text(yaml.safe_dump(config))
     with pytest.raises(CloudError, match="2 clouds, name one of them: another, stub"):
-        NovaDoor(clouds_yaml=file).connect()
+        NovaClient(clouds_yaml=file).connect()
     assert cloud.logins == 0
 
 
@@ -177,20 +177,20 @@ def without_region(file: Path, **change: str) -> Path:
 def test_of_several_regions_one_must_be_named(regions: Regions, tmp_path: Path) -> None:
     file = without_region(regions.clouds_yaml(tmp_path))
     with pytest.raises(CloudError, match="the cloud has the regions north, south; name one of them with region_name"):
-        NovaDoor("stub", clouds_yaml=file).connect()
+        NovaClient("stub", clouds_yaml=file).connect()
     assert regions.requests == []
 
 
 def test_a_region_that_is_named_is_used(regions: Regions, tmp_path: Path) -> None:
-    door = NovaDoor("stub", clouds_yaml=without_region(regions.clouds_yaml(tmp_path), region_name="south"))
-    door.connect()
-    assert door.login.region == "south"
+    client = NovaClient("stub", clouds_yaml=without_region(regions.clouds_yaml(tmp_path), region_name="south"))
+    client.connect()
+    assert client.login.region == "south"
 
 
 def test_the_only_region_need_not_be_named(cloud: Stub, tmp_path: Path) -> None:
-    door = NovaDoor("stub", clouds_yaml=without_region(cloud.clouds_yaml(tmp_path)))
-    door.connect()
-    assert door.login.region == "R"
+    client = NovaClient("stub", clouds_yaml=without_region(cloud.clouds_yaml(tmp_path)))
+    client.connect()
+    assert client.login.region == "R"
 
 
 # ---- what is logged
@@ -198,13 +198,13 @@ def test_the_only_region_need_not_be_named(cloud: Stub, tmp_path: Path) -> None:
 
 def test_the_log_names_the_cloud_once(cloud: Stub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Login] = []
-    door = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), logged_in=seen.append)
+    client = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), logged_in=seen.append)
     with caplog.at_level(logging.INFO, logger="vmferry"):
-        door.connect()
-        door.connect()
+        client.connect()
+        client.connect()
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("vmferry.cloud")]
     assert lines == [f"cloud: auth URL {cloud.url}/identity/v3, region R, project p, user u"]
-    assert seen == [door.login, door.login]
+    assert seen == [client.login, client.login]
 
 
 # ---- TLS
@@ -278,10 +278,10 @@ def test_certificates_that_are_not_checked_are_reported(caplog: pytest.LogCaptur
     login = clouds_yaml.settle(config_of("https://cloud.example/v3", HTTPS, verify=False))
     assert not login.verified
     seen: list[Login] = []
-    door = NovaDoor(logged_in=seen.append)
+    client = NovaClient(logged_in=seen.append)
     with caplog.at_level(logging.INFO, logger="vmferry"):
-        door._announce(login)
-        door._announce(login)
+        client._announce(login)
+        client._announce(login)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert "verify: false" in warnings[0]

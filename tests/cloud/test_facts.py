@@ -298,13 +298,13 @@ def test_what_is_not_as_expected_says_nothing(sentence: str) -> None:
 
 
 def test_a_resource_manager_that_fails_leaves_its_facts_missing_and_says_why() -> None:
-    class Door:
+    class Client:
         def resource_manager(self, path: str, query: Any = None) -> Any:
             if path == resource_manager.CLUSTERS:
                 raise RuntimeError("clusters are on fire")
             return [HOST]
 
-    found, trouble = resource_manager.read(Door())
+    found, trouble = resource_manager.read(Client())
     assert found["host-a"].operating_system and not found["host-a"].guest_cpu
     assert trouble == "clusters are on fire"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cloud.test_observer import FAST, FakeDoor, until, whole
+from tests.cloud.test_observer import FAST, FakeClient, until, whole
 from vmferry.cloud.nova import CloudError
 from vmferry.cloud.observer import Observer
 from vmferry.cloud.threads import MOST
@@ -29,7 +29,7 @@ class Dripping:
         self.release = threading.Event()
         self.held = 0
 
-    def over(self, door: FakeDoor) -> FakeDoor:
+    def over(self, client: FakeClient) -> FakeClient:
         def slow(method: Any, name: str) -> Any:
             def call(*args: Any, **named: Any) -> Any:
                 if self.dripping and (not self.methods or name in self.methods):
@@ -39,11 +39,11 @@ class Dripping:
 
             return call
 
-        for name in dir(FakeDoor):
+        for name in dir(FakeClient):
             # the time is asked for in the event loop, without a request
-            if not name.startswith("_") and name != "cloud_time" and callable(getattr(FakeDoor, name)):
-                setattr(door, name, slow(getattr(door, name), name))
-        return door
+            if not name.startswith("_") and name != "cloud_time" and callable(getattr(FakeClient, name)):
+                setattr(client, name, slow(getattr(client, name), name))
+        return client
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ async def test_a_drip_stops_no_part_for_good(drip: Dripping, caplog: pytest.LogC
     """Each read that begins while the cloud drips hangs for ever; later ones are answered at once."""
     caplog.set_level(logging.WARNING)
     beats: Counter[str] = Counter()
-    door = drip.over(FakeDoor())
-    observer = Observer(door, FAST, threads=8, beat=lambda name, _: beats.update([name]), read_seconds=PATIENCE)
+    client = drip.over(FakeClient())
+    observer = Observer(client, FAST, threads=8, beat=lambda name, _: beats.update([name]), read_seconds=PATIENCE)
     await observer.start()
     try:
         await until(lambda: whole(observer), "a view")
@@ -83,7 +83,7 @@ async def test_a_drip_stops_no_part_for_good(drip: Dripping, caplog: pytest.LogC
 async def test_a_login_that_never_ends_is_tried_again(drip: Dripping) -> None:
     drip.methods = ("connect",)
     drip.dripping = True
-    observer = Observer(drip.over(FakeDoor()), FAST, threads=4, read_seconds=PATIENCE)
+    observer = Observer(drip.over(FakeClient()), FAST, threads=4, read_seconds=PATIENCE)
     await observer.start()
     try:
         await until(lambda: drip.held >= 1, "a login to hang")
@@ -96,7 +96,7 @@ async def test_a_login_that_never_ends_is_tried_again(drip: Dripping) -> None:
 
 async def test_a_fresh_read_of_one_server_ends_too(drip: Dripping) -> None:
     drip.methods = ("server",)
-    observer = Observer(drip.over(FakeDoor()), FAST, threads=4, read_seconds=PATIENCE)
+    observer = Observer(drip.over(FakeClient()), FAST, threads=4, read_seconds=PATIENCE)
     await observer.start()
     try:
         await until(lambda: whole(observer), "a view")
@@ -111,8 +111,8 @@ async def test_a_fresh_read_of_one_server_ends_too(drip: Dripping) -> None:
 async def test_threads_are_bounded_and_then_the_heart_stops(drip: Dripping) -> None:
     """A cloud that drips for ever must not make threads without an end: the liveness probe begins a new process."""
     beats: Counter[str] = Counter()
-    door = drip.over(FakeDoor())
-    observer = Observer(door, FAST, threads=2, beat=lambda name, _: beats.update([name]), read_seconds=0.05)
+    client = drip.over(FakeClient())
+    observer = Observer(client, FAST, threads=2, beat=lambda name, _: beats.update([name]), read_seconds=0.05)
     await observer.start()
     try:
         await until(lambda: whole(observer), "a view")

@@ -1,6 +1,6 @@
 """Whatever a cloud answers, a read ends in the model's own types or in a `CloudError` that says what was wrong.
 
-A small simulated cloud is asked by the real door; something in each answer is then replaced, dropped or doubled.
+A small simulated cloud is asked by the real client; something in each answer is then replaced, dropped or doubled.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.storm.cloud import Answer, Door, Site, Weather, Wire, connected
+from tests.storm.cloud import Answer, Client, Site, Weather, Wire, connected
 from tests.storm.draw import draw_fleet
 from vmferry.cloud.model import Service, index_groups, index_migrations, index_servers
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.nova.parse import join_hosts
 from vmferry.cloud.nova.well_typed import check
 from vmferry.simulator import fleet
@@ -78,26 +78,26 @@ def site() -> Site:
     return made
 
 
-def door(dice: Random | None) -> NovaDoor:
+def client(dice: Random | None) -> NovaClient:
     wires = {
         service: Mangled(site(), service, Weather(), lambda *_: None)
         for service in ("compute", "identity", "placement")
     }
     for wire in wires.values():
         wire.dice = dice
-    made = Door(lambda: None, lambda: connected(wires, "us"))
+    made = Client(lambda: None, lambda: connected(wires, "us"))
     made.connect()
     return made
 
 
-def hosts(of: NovaDoor) -> Any:
+def hosts(of: NovaClient) -> Any:
     """As the observer joins them."""
     services: list[Service] = of.services()
     hypervisors = of.hypervisors()
     return join_hosts(services, hypervisors, of.aggregates(), of.resources([one.id for one in hypervisors]))
 
 
-def indexed(of: NovaDoor) -> Any:
+def indexed(of: NovaClient) -> Any:
     """As the observer indexes what it read."""
     servers, migrations, groups = of.servers()[0], of.migrations(), of.server_groups()
     index_servers({one.id: one for one in servers})
@@ -114,7 +114,7 @@ def a_host() -> str:
     return next(iter(site().cloud.hosts))
 
 
-READS: dict[str, Callable[[NovaDoor], Any]] = {
+READS: dict[str, Callable[[NovaClient], Any]] = {
     "servers": lambda of: of.servers()[0],
     "server": lambda of: of.server(a_server()),
     "migrations": lambda of: of.migrations(),
@@ -134,7 +134,7 @@ READS: dict[str, Callable[[NovaDoor], Any]] = {
 
 @pytest.mark.parametrize("name", READS)
 def test_an_answer_as_it_should_be_is_read(name: str) -> None:
-    check(READS[name](door(None)))
+    check(READS[name](client(None)))
 
 
 @settings(max_examples=400, deadline=None)
@@ -143,4 +143,4 @@ def test_I35_whatever_is_wrong_in_an_answer_the_read_fails_by_name_or_brings_wha
     name: str, seed: int
 ) -> None:
     with suppress(CloudError):
-        check(READS[name](door(Random(seed))))
+        check(READS[name](client(Random(seed))))

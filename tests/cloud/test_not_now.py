@@ -15,10 +15,10 @@ import pytest
 
 from tests.cloud.samples import SERVER
 from tests.cloud.stub import Answer, Stub, stub
-from tests.cloud.test_door import ACTION, SERVERS, fault
-from tests.cloud.test_observer import FakeDoor
+from tests.cloud.test_nova_client import ACTION, SERVERS, fault
+from tests.cloud.test_observer import FakeClient
 from vmferry.cloud.actions import Accepted, LiveMigrate, NotNow, Refused, Unanswered
-from vmferry.cloud.nova import CloudError, NovaDoor, not_now
+from vmferry.cloud.nova import CloudError, NovaClient, not_now
 from vmferry.cloud.observer import Observer, Pace
 
 MOVE = LiveMigrate("s1", "cmp2")
@@ -34,8 +34,8 @@ def cloud() -> Iterator[Stub]:
 
 
 @pytest.fixture
-def client(cloud: Stub, tmp_path: Path) -> NovaDoor:
-    made = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
+def client(cloud: Stub, tmp_path: Path) -> NovaClient:
+    made = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
     made.connect()
     return made
 
@@ -74,7 +74,7 @@ ACTIONS: dict[str, tuple[Answer, Any]] = {
 
 
 @pytest.mark.parametrize("sentence", ACTIONS)
-def test_an_action(sentence: str, cloud: Stub, client: NovaDoor) -> None:
+def test_an_action(sentence: str, cloud: Stub, client: NovaClient) -> None:
     answer, expected = ACTIONS[sentence]
     cloud.answers[ACTION] = answer
     outcome = client.act(MOVE)
@@ -86,13 +86,13 @@ def test_an_action(sentence: str, cloud: Stub, client: NovaDoor) -> None:
     assert len(cloud.requests) == (2 if answer.status == 401 else 1)
 
 
-def test_a_401_that_a_new_token_cures_is_no_outcome_at_all(cloud: Stub, client: NovaDoor) -> None:
+def test_a_401_that_a_new_token_cures_is_no_outcome_at_all(cloud: Stub, client: NovaClient) -> None:
     cloud.answers[ACTION] = [Answer(401, {"error": {"code": 401}}), Answer(202)]
     assert client.act(MOVE) == Accepted(None)
     assert cloud.logins == 2
 
 
-def test_during_the_pause_no_action_is_sent_and_reads_go_on(cloud: Stub, client: NovaDoor) -> None:
+def test_during_the_pause_no_action_is_sent_and_reads_go_on(cloud: Stub, client: NovaClient) -> None:
     cloud.answers[ACTION] = Answer(429, OVER, {"Retry-After": "30"})
     cloud.answers[SERVERS] = Answer(body={"servers": [SERVER]})
     first = client.act(MOVE)
@@ -106,7 +106,7 @@ def test_during_the_pause_no_action_is_sent_and_reads_go_on(cloud: Stub, client:
     assert client.servers()
 
 
-def test_after_the_pause_it_is_sent(cloud: Stub, client: NovaDoor) -> None:
+def test_after_the_pause_it_is_sent(cloud: Stub, client: NovaClient) -> None:
     cloud.answers[ACTION] = [Answer(429, OVER, {"Retry-After": "1"}), Answer(202)]
     assert isinstance(client.act(MOVE), NotNow)
     ends = time.monotonic() + 30
@@ -127,7 +127,7 @@ READS: dict[str, tuple[Answer, float | None]] = {
 
 
 @pytest.mark.parametrize("sentence", READS)
-def test_a_read(sentence: str, cloud: Stub, client: NovaDoor) -> None:
+def test_a_read(sentence: str, cloud: Stub, client: NovaClient) -> None:
     answer, expected = READS[sentence]
     cloud.answers[SERVERS] = answer
     with pytest.raises(CloudError, match=f"HTTP {answer.status}") as caught:
@@ -141,7 +141,7 @@ def test_a_read(sentence: str, cloud: Stub, client: NovaDoor) -> None:
 
 def test_a_login_that_is_limited_names_the_pause(cloud: Stub, tmp_path: Path) -> None:
     cloud.login = Answer(429, OVER)
-    made = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1))
+    made = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1))
     with pytest.raises(CloudError, match="cannot log in") as caught:
         made.connect()
     assert caught.value.retry_after == not_now.PAUSE
@@ -149,7 +149,7 @@ def test_a_login_that_is_limited_names_the_pause(cloud: Stub, tmp_path: Path) ->
 
 async def test_the_polls_keep_the_pause_and_do_not_log_in_anew() -> None:
     """The first reads of all parts are limited; none comes back earlier, and when it is over all is well."""
-    door = FakeDoor()
+    client = FakeClient()
     reads: list[float] = []
     limited = True
 
@@ -159,8 +159,8 @@ async def test_the_polls_keep_the_pause_and_do_not_log_in_anew() -> None:
             raise CloudError("HTTP 429", 429, retry_after=0.5)
         return [], set()
 
-    door.servers = servers  # type: ignore[method-assign]
-    observer = Observer(door, Pace(poll=0.01, hosts=0.01, resources=0.01, groups=0.01, projects=0.01))
+    client.servers = servers  # type: ignore[method-assign]
+    observer = Observer(client, Pace(poll=0.01, hosts=0.01, resources=0.01, groups=0.01, projects=0.01))
     await observer.start()
     try:
         async with asyncio.timeout(30):
@@ -168,7 +168,7 @@ async def test_the_polls_keep_the_pause_and_do_not_log_in_anew() -> None:
                 await asyncio.sleep(0.01)
         gaps = [later - earlier for earlier, later in pairwise(reads)]
         assert min(gaps) >= 0.49
-        assert door.connects == 1
+        assert client.connects == 1
         limited = False
         async with asyncio.timeout(30):
             while observer.snapshot.trouble is not None:  # noqa: ASYNC110

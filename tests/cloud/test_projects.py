@@ -13,12 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.cloud.stub import Answer, Stub, stub
-from tests.cloud.test_observer import FakeDoor
+from tests.cloud.test_observer import FakeClient
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import LittleCloud
 from vmferry.cli.select import Selection, select
 from vmferry.cloud.model import Part
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.reconcilers.decision import World
 
@@ -68,8 +68,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keystone]:
 
 
 @pytest.fixture
-def client(cloud: Keystone, tmp_path: Path) -> NovaDoor:
-    made = NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=PAGE)
+def client(cloud: Keystone, tmp_path: Path) -> NovaClient:
+    made = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=PAGE)
     made.connect()
     return made
 
@@ -96,7 +96,7 @@ WHOLE: dict[str, Callable[[Keystone], Any]] = {
 
 
 @pytest.mark.parametrize("sentence", WHOLE)
-def test_it_is_read_whole(sentence: str, cloud: Keystone, client: NovaDoor) -> None:
+def test_it_is_read_whole(sentence: str, cloud: Keystone, client: NovaClient) -> None:
     WHOLE[sentence](cloud)
     assert client.projects() == (ALL, True)
     assert len(cloud.asked) <= 7
@@ -115,13 +115,13 @@ CUT: dict[str, tuple[Callable[[Keystone], Any], int]] = {
 
 
 @pytest.mark.parametrize("sentence", CUT)
-def test_a_list_that_is_cut_says_so(sentence: str, cloud: Keystone, client: NovaDoor) -> None:
+def test_a_list_that_is_cut_says_so(sentence: str, cloud: Keystone, client: NovaClient) -> None:
     change, known = CUT[sentence]
     change(cloud)
     assert client.projects() == (dict(list(ALL.items())[:known]), False)
 
 
-def test_without_a_page_it_is_a_failed_read(cloud: Keystone, client: NovaDoor) -> None:
+def test_without_a_page_it_is_a_failed_read(cloud: Keystone, client: NovaClient) -> None:
     cloud.fails_from = 0
     with pytest.raises(CloudError, match="HTTP 500"):
         client.projects()
@@ -138,9 +138,9 @@ async def until(observer: Observer, *, whole: bool) -> None:
 
 async def test_the_view_is_complete_without_projects() -> None:
     """A Keystone that cannot list them was enough to stop everything at the next start."""
-    door = FakeDoor()
-    door.keystone_broken = True
-    observer = Observer(door, Pace(poll=0.01, hosts=0.01, resources=0.01, groups=0.01, projects=0.01))
+    client = FakeClient()
+    client.keystone_broken = True
+    observer = Observer(client, Pace(poll=0.01, hosts=0.01, resources=0.01, groups=0.01, projects=0.01))
     await observer.start()
     try:
         async with asyncio.timeout(30):
@@ -149,21 +149,21 @@ async def test_the_view_is_complete_without_projects() -> None:
         assert observer.snapshot.trouble is None
         assert not observer.snapshot.projects_whole
         assert "not known" in observer.snapshot.not_found("web", "shop")
-        door.keystone_broken = False
+        client.keystone_broken = False
         await until(observer, whole=True)
         assert observer.snapshot.not_found("web", "shop") == "no server is named web in project shop"
-        door.keystone_broken = True
+        client.keystone_broken = True
         await until(observer, whole=False)
         assert observer.snapshot.projects == {"project-1": "shop"}, "what was read stays known"
-        assert door.connects == 1
+        assert client.connects == 1
     finally:
         await observer.stop()
 
 
 async def test_preflight_reads_a_cloud_without_projects() -> None:
-    door = FakeDoor()
-    door.keystone_broken = True
-    observer = Observer(door)
+    client = FakeClient()
+    client.keystone_broken = True
+    observer = Observer(client)
     try:
         snapshot = await observer.read_once()
     finally:

@@ -1,4 +1,4 @@
-"""One suite for both clouds: what the door does and what of Nova the operator relies on.
+"""One suite for both clouds: what the client does and what of Nova the operator relies on.
 
 A test that passes on one of them only shows a defect of the simulator, or a fact about Nova that nobody knew.
 """
@@ -13,7 +13,7 @@ from testbed.cloud import CLOUD_NAME, CloudLab
 from testbed.processes import wait_for
 from testbed.tenant import Tenant
 from tests.contract.looks import Looks
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 
 #: (name, host, **more) -> server id; see `Tenant.boot`
 Boot = Callable[..., str]
@@ -34,9 +34,9 @@ def lab(request: pytest.FixtureRequest) -> CloudLab:
 
 
 @pytest.fixture(scope="session")
-def door(lab: CloudLab) -> NovaDoor:
-    """The door, opened with an administrator's credentials."""
-    made = NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml)
+def client(lab: CloudLab) -> NovaClient:
+    """The client, opened with an administrator's credentials."""
+    made = NovaClient(CLOUD_NAME, clouds_yaml=lab.clouds_yaml)
     made.connect()
     return made
 
@@ -54,9 +54,9 @@ def tenant(lab: CloudLab) -> Tenant:
 
 
 @pytest.fixture(scope="session")
-def looks(door: NovaDoor) -> Looks:
-    """Waits, in the door's words."""
-    return Looks(door)
+def looks(client: NovaClient) -> Looks:
+    """Waits, in the client's words."""
+    return Looks(client)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Waits for what the door shows, each with a deadline."""
+"""Waits for what the client shows, each with a deadline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from testbed.processes import wait_for
 from vmferry.cloud.actions import Accepted, Action
 from vmferry.cloud.model import InstanceAction, Migration, Server
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 
 SECONDS = 60.0
 
@@ -15,12 +15,12 @@ SECONDS = 60.0
 class Looks:
     """What tests wait for."""
 
-    def __init__(self, door: NovaDoor) -> None:
-        self.door = door
+    def __init__(self, client: NovaClient) -> None:
+        self.client = client
 
     def accepted(self, action: Action) -> str:
         """Ask for it; it must be taken. Returns its request id."""
-        outcome = self.door.act(action)
+        outcome = self.client.act(action)
         assert isinstance(outcome, Accepted), outcome
         assert outcome.request_id
         return outcome.request_id
@@ -29,7 +29,7 @@ class Looks:
         """The server, once it meets `met`."""
 
         def look() -> Server | None:
-            found = self.door.server(server_id)
+            found = self.client.server(server_id)
             return found if found is not None and met(found) else None
 
         found = wait_for(look, SECONDS, what)
@@ -43,7 +43,7 @@ class Looks:
         """The server's newest migration, once its status is one of these."""
 
         def look() -> Migration | None:
-            records = self.door.server_migrations(server_id)
+            records = self.client.server_migrations(server_id)
             return records[0] if records and records[0].status in statuses else None
 
         found = wait_for(look, SECONDS, f"a migration that is {' or '.join(statuses)}")
@@ -52,7 +52,7 @@ class Looks:
 
     def action(self, server_id: str, request_id: str) -> InstanceAction:
         """The instance action of that request, with its events."""
-        return next(one for one in self.door.actions(server_id, request_id) if one.request_id == request_id)
+        return next(one for one in self.client.actions(server_id, request_id) if one.request_id == request_id)
 
     def details(self, server_id: str, request_id: str, event: str) -> str:
         """The details of the failed event of that name, once there are any."""

@@ -10,12 +10,12 @@ from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import ColdMigrate, ConfirmResize, StartServer, StopServer
 from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 
 
 @pytest.mark.parametrize("before", ["ACTIVE", "SHUTOFF"])
 def test_it_waits_for_its_confirmation_and_returns_to_what_it_was(
-    before: str, door: NovaDoor, boot: Boot, looks: Looks
+    before: str, client: NovaClient, boot: Boot, looks: Looks
 ) -> None:
     """I7: the record is of type migration, ours, and the flavor is the same before and after."""
     server = boot("cmp1")
@@ -27,7 +27,7 @@ def test_it_waits_for_its_confirmation_and_returns_to_what_it_was(
     assert finished.stage is MigrationStage.FINISHED
     assert finished.open
     assert finished.type == NOVA_TYPE[MigrationKind.COLD]
-    assert (finished.source_host, finished.target_host, finished.user_id) == ("cmp1", "cmp2", door.user_id)
+    assert (finished.source_host, finished.target_host, finished.user_id) == ("cmp1", "cmp2", client.user_id)
     assert finished.old_flavor_id == finished.new_flavor_id
     waiting = looks.idle(server, "VERIFY_RESIZE")
     assert (waiting.vm_state, waiting.host) == ("resized", "cmp2")
@@ -41,11 +41,11 @@ def test_it_waits_for_its_confirmation_and_returns_to_what_it_was(
         assert looks.idle(server).power_state == 1
 
 
-def test_without_a_valid_host_it_stays_as_it_was(boot: Boot, looks: Looks, admin: Tenant, door: NovaDoor) -> None:
+def test_without_a_valid_host_it_stays_as_it_was(boot: Boot, looks: Looks, admin: Tenant, client: NovaClient) -> None:
     server = boot("cmp1")
     admin.disable_host("cmp2")
     try:
-        wait_for(lambda: "COMPUTE_STATUS_DISABLED" in door.hosts()["cmp2"].traits, SECONDS, "the trait")
+        wait_for(lambda: "COMPUTE_STATUS_DISABLED" in client.hosts()["cmp2"].traits, SECONDS, "the trait")
         request = looks.accepted(ColdMigrate(server, "cmp2"))
         looks.newest(server, "error")
         assert "No valid host" in looks.details(server, request, "cold_migrate")
@@ -53,7 +53,9 @@ def test_without_a_valid_host_it_stays_as_it_was(boot: Boot, looks: Looks, admin
         assert (found.host, found.fault) == ("cmp1", None)
     finally:
         admin.enable_host("cmp2")
-    wait_for(lambda: "COMPUTE_STATUS_DISABLED" not in door.hosts()["cmp2"].traits, SECONDS, "cmp2 enabled in Placement")
+    wait_for(
+        lambda: "COMPUTE_STATUS_DISABLED" not in client.hosts()["cmp2"].traits, SECONDS, "cmp2 enabled in Placement"
+    )
 
 
 def test_a_users_resize_is_of_another_type(boot: Boot, looks: Looks, admin: Tenant) -> None:

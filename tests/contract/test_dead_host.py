@@ -14,7 +14,7 @@ from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, Refused
 from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 
 CONDUCTOR = "conductor_live_migrate_instance"
 
@@ -31,13 +31,13 @@ def victims(admin: Tenant) -> Iterator[list[str]]:
 # `victims` before `dead_host` in every test: pytest makes them in this order
 
 
-def test_it_is_down_but_enabled_and_keeps_its_resources(victims: list[str], dead_host: str, door: NovaDoor) -> None:
-    host = door.hosts()[dead_host]
+def test_it_is_down_but_enabled_and_keeps_its_resources(victims: list[str], dead_host: str, client: NovaClient) -> None:
+    host = client.hosts()[dead_host]
     assert (host.service.up, host.service.enabled, host.service.forced_down) == (False, True, False)
     assert host.service.last_seen is not None
-    assert (door.cloud_time() - host.service.last_seen).total_seconds() > 5
+    assert (client.cloud_time() - host.service.last_seen).total_seconds() > 5
     assert host.inventories is not None
-    server = door.server(victims[0])
+    server = client.server(victims[0])
     assert server is not None
     assert (server.status, server.host) == ("ACTIVE", dead_host), "Nova's word on the server does not change"
 
@@ -60,14 +60,14 @@ def test_a_live_migration_to_it_is_taken_and_fails(
     assert looks.idle(server).host == "cmp1"
 
 
-def test_a_cold_migration_from_it_is_refused(victims: list[str], dead_host: str, door: NovaDoor) -> None:
-    outcome = door.act(ColdMigrate(victims[1], "cmp1"))
+def test_a_cold_migration_from_it_is_refused(victims: list[str], dead_host: str, client: NovaClient) -> None:
+    outcome = client.act(ColdMigrate(victims[1], "cmp1"))
     assert isinstance(outcome, Refused)
     assert (outcome.code, outcome.message) == (409, "Service is unavailable at this time.")
 
 
 def test_evacuated_servers_end_stopped_and_the_records_complete_when_the_host_is_back(
-    victims: list[str], dead_host: str, door: NovaDoor, looks: Looks, lab: CloudLab
+    victims: list[str], dead_host: str, client: NovaClient, looks: Looks, lab: CloudLab
 ) -> None:
     """`done` is good already: the server runs elsewhere, only the source's copy is not cleaned up yet."""
     requests = [looks.accepted(Evacuate(server, "cmp1")) for server in victims]
@@ -75,23 +75,23 @@ def test_evacuated_servers_end_stopped_and_the_records_complete_when_the_host_is
         record = looks.newest(server, "done")
         assert record.stage is MigrationStage.GOOD
         assert record.type == NOVA_TYPE[MigrationKind.EVACUATE]
-        assert (record.source_host, record.target_host, record.user_id) == (dead_host, "cmp1", door.user_id)
-        assert looks.idle(server, "SHUTOFF" if door.evacuated_stay_stopped else "ACTIVE").host == "cmp1"
+        assert (record.source_host, record.target_host, record.user_id) == (dead_host, "cmp1", client.user_id)
+        assert looks.idle(server, "SHUTOFF" if client.evacuated_stay_stopped else "ACTIVE").host == "cmp1"
         assert looks.action(server, request).action == "evacuate"
     lab.start_compute(dead_host)
     for server in victims:
         assert looks.newest(server, "completed").stage is MigrationStage.GOOD
-    assert door.hosts()[dead_host].service.up
+    assert client.hosts()[dead_host].service.up
 
 
 def test_a_forced_down_host_counts_as_down_although_it_lives(
-    boot: Boot, door: NovaDoor, admin: Tenant, looks: Looks
+    boot: Boot, client: NovaClient, admin: Tenant, looks: Looks
 ) -> None:
     """I12: Nova does not protect a live host that somebody forced down, so the flag has to be seen."""
     admin.force_down("cmp3")
     try:
-        service = door.hosts()["cmp3"].service
+        service = client.hosts()["cmp3"].service
         assert (service.up, service.forced_down) == (False, True)
     finally:
         admin.force_down("cmp3", False)
-    wait_for(lambda: door.hosts()["cmp3"].service.up, SECONDS, "cmp3 to be up")
+    wait_for(lambda: client.hosts()["cmp3"].service.up, SECONDS, "cmp3 to be up")

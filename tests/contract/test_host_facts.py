@@ -13,7 +13,7 @@ from tests.contract.looks import Looks
 from vmferry.cloud.actions import LiveMigrate
 from vmferry.cloud.facts.collect import with_facts
 from vmferry.cloud.model import CPU, MigrationKind, OperatingSystem, Snapshot
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import cpu_model, host_facts
@@ -24,16 +24,16 @@ from vmferry.resources.words import MigrationType
 PAIRS = [("cmp1", "cmp2", True), ("cmp1", "cmp3", False), ("cmp3", "cmp1", True), ("cmp1", "cmp4", True)]
 
 
-def view(door: NovaDoor) -> Snapshot:
+def view(client: NovaClient) -> Snapshot:
     """Hosts with their facts, and servers."""
-    servers, _ = door.servers()
-    return Snapshot(servers={one.id: one for one in servers}, hosts=with_facts(door.hosts(), {}, None))
+    servers, _ = client.servers()
+    return Snapshot(servers={one.id: one for one in servers}, hosts=with_facts(client.hosts(), {}, None))
 
 
-def test_hypervisors_tell_their_cpu_as_an_object_with_all_its_features(door: NovaDoor) -> None:
-    raw = {one["hypervisor_hostname"]: one["cpu_info"] for one in door._must("/os-hypervisors/detail")["hypervisors"]}
+def test_hypervisors_tell_their_cpu_as_an_object_with_all_its_features(client: NovaClient) -> None:
+    raw = {one["hypervisor_hostname"]: one["cpu_info"] for one in client._must("/os-hypervisors/detail")["hypervisors"]}
     assert all(isinstance(one, dict) for one in raw.values()), "from microversion 2.28 on it is no JSON in a string"
-    cpus = {name: one.hypervisor.cpu for name, one in door.hosts().items() if one.hypervisor}
+    cpus = {name: one.hypervisor.cpu for name, one in client.hosts().items() if one.hypervisor}
     skylake, ivy = cpus["cmp1"], cpus["cmp3"]
     assert isinstance(skylake, CPU) and isinstance(ivy, CPU)
     assert (skylake.vendor, skylake.arch, skylake.model) == ("Intel", "x86_64", "Skylake-Server-IBRS")
@@ -45,12 +45,12 @@ def test_hypervisors_tell_their_cpu_as_an_object_with_all_its_features(door: Nov
 
 @pytest.mark.parametrize(("source", "target", "taken"), PAIRS)
 def test_R21_what_is_said_of_the_cpu_is_what_nova_does(
-    door: NovaDoor, boot: Boot, looks: Looks, source: str, target: str, taken: bool
+    client: NovaClient, boot: Boot, looks: Looks, source: str, target: str, taken: bool
 ) -> None:
     server = boot(source)
-    seen = view(door)
+    seen = view(client)
     asked = Request(MigrationType.LIVE).question(
-        seen.servers[server], MigrationKind.LIVE, seen, Policy(), door.cloud_time()
+        seen.servers[server], MigrationKind.LIVE, seen, Policy(), client.cloud_time()
     )
     finding = cpu_model.check(replace(asked, target=seen.hosts[target]))
     assert (finding.result is Result.PASSED) == taken, finding
@@ -59,11 +59,11 @@ def test_R21_what_is_said_of_the_cpu_is_what_nova_does(
     looks.server(server, lambda s: s.task_state is None, "an idle server")
 
 
-def test_an_aggregates_metadata_tells_what_its_hosts_run(door: NovaDoor, admin: Tenant) -> None:
+def test_an_aggregates_metadata_tells_what_its_hosts_run(client: NovaClient, admin: Tenant) -> None:
     metadata = {"vmferry:os_version": "Ubuntu 22.04", "vmferry:shared_storage": "nfs-1", "cpu_mode": "host-model"}
     made = admin.create_aggregate(f"facts-{uuid.uuid4().hex[:6]}", hosts=["cmp1"], metadata=metadata)
     try:
-        hosts = view(door).hosts
+        hosts = view(client).hosts
         assert host_facts.operating_system(hosts["cmp1"], Policy()).value == OperatingSystem("Ubuntu", "22.04")
         assert host_facts.storage_pool(hosts["cmp1"], Policy()).value == "nfs-1"
         assert str(host_facts.guest_cpu(hosts["cmp1"], Policy()).value) == "HostModel"

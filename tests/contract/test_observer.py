@@ -10,7 +10,7 @@ from testbed.tenant import Tenant
 from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS
 from vmferry.cloud.actions import Accepted, LiveMigrate
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer, Pace
 
 PACE = Pace(poll=0.3, full=1000, hosts=1, resources=1, groups=1, projects=1)
@@ -23,14 +23,14 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_server_is_seen_to_come_move_and_go(door: NovaDoor, boot: Boot, admin: Tenant) -> None:
+async def test_a_server_is_seen_to_come_move_and_go(client: NovaClient, boot: Boot, admin: Tenant) -> None:
     changed: set[str] = set()
-    observer = Observer(door, PACE)
+    observer = Observer(client, PACE)
     observer.subscribe(lambda servers, hosts: changed.update(servers))
     await observer.start()
     try:
         await until(lambda: observer.snapshot.age(datetime.now(UTC)), "a whole view")
-        assert observer.snapshot.user_id == door.user_id
+        assert observer.snapshot.user_id == client.user_id
         assert observer.snapshot.find_host("cmp1") is not None
         server = await asyncio.to_thread(boot, "cmp1")
         await until(lambda: server in observer.snapshot.servers_by_host.get("cmp1", ()), "the new server")

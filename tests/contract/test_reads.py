@@ -1,4 +1,4 @@
-"""What the door reads of servers, hosts, groups and projects."""
+"""What the client reads of servers, hosts, groups and projects."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from testbed.tenant import Tenant, TenantError
 from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import ColdMigrate, ConfirmResize, LiveMigrate, StopServer
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 
 
-def test_the_login_tells_who_we_are_and_what_nova_can(door: NovaDoor, admin: Tenant) -> None:
-    assert door.user_id == admin.connection.current_user_id
-    assert door.maximum >= (2, 100)
-    assert door.evacuated_stay_stopped
-    door.server_groups()
-    assert door.tells_time, "any answer of Nova does"
+def test_the_login_tells_who_we_are_and_what_nova_can(client: NovaClient, admin: Tenant) -> None:
+    assert client.user_id == admin.connection.current_user_id
+    assert client.maximum >= (2, 100)
+    assert client.evacuated_stay_stopped
+    client.server_groups()
+    assert client.tells_time, "any answer of Nova does"
 
 
 def test_a_wrong_password_is_an_error_without_the_password(lab: CloudLab, tmp_path: Path) -> None:
@@ -32,15 +32,15 @@ def test_a_wrong_password_is_an_error_without_the_password(lab: CloudLab, tmp_pa
     file = tmp_path / "clouds.yaml"
     file.write_text(yaml.safe_dump(clouds))
     with pytest.raises(CloudError, match="cannot log in: Unauthorized") as caught:
-        NovaDoor(CLOUD_NAME, clouds_yaml=file).connect()
+        NovaClient(CLOUD_NAME, clouds_yaml=file).connect()
     assert "wrong-and-secret" not in str(caught.value)
 
 
-def test_a_server_as_an_administrator_sees_it(door: NovaDoor, boot: Boot, admin: Tenant) -> None:
+def test_a_server_as_an_administrator_sees_it(client: NovaClient, boot: Boot, admin: Tenant) -> None:
     name = f"seen-{uuid.uuid4().hex[:6]}"
     server = boot("cmp1", name, flavor="m1.small", metadata={"vmferry:migrate": "no"}, availability_zone="cluster1")
     admin.lock(server, "by its owner")
-    found = door.server(server)
+    found = client.server(server)
     assert found is not None
     assert (found.id, found.name, found.host, found.status) == (server, name, "cmp1", "ACTIVE")
     assert (found.vm_state, found.task_state, found.power_state) == ("active", None, 1)
@@ -51,9 +51,9 @@ def test_a_server_as_an_administrator_sees_it(door: NovaDoor, boot: Boot, admin:
     assert found.metadata == {"vmferry:migrate": "no"}
     assert (found.locked, found.locked_reason) == (True, "by its owner")
     assert (found.availability_zone, found.pinned_availability_zone) == ("cluster1", "cluster1")
-    listed = {one.id: one for one in door.servers()[0]}
+    listed = {one.id: one for one in client.servers()[0]}
     assert listed[server] == found, "the list and the single read tell the same"
-    names, whole = door.projects()
+    names, whole = client.projects()
     assert (names[found.project_id], whole) == ("admin", True)
 
 
@@ -61,88 +61,88 @@ def test_servers_of_all_projects_come_page_by_page(lab: CloudLab, boot: Boot, te
     own = tenant.boot("of-another-project")
     try:
         servers = {boot("cmp1"), boot("cmp2"), own}
-        door = NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
-        door.connect()
-        found, gone = door.servers()
+        client = NovaClient(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
+        client.connect()
+        found, gone = client.servers()
         assert servers <= {one.id for one in found}
         assert gone == set()
-        assert door.calls["GET /servers/detail"] >= 3
-        assert len(door.hypervisors()) == 4
+        assert client.calls["GET /servers/detail"] >= 3
+        assert len(client.hypervisors()) == 4
     finally:
         tenant.delete(own)
 
 
-def test_changes_since_brings_what_changed_and_what_is_gone(door: NovaDoor, boot: Boot, admin: Tenant) -> None:
+def test_changes_since_brings_what_changed_and_what_is_gone(client: NovaClient, boot: Boot, admin: Tenant) -> None:
     deleted, changed, same = boot("cmp1", "deleted"), boot("cmp1", "changed"), boot("cmp1", "same")
-    updated = door.server(same)
+    updated = client.server(same)
     assert updated is not None
     # Nova's times have whole seconds: wait for the next one, by the cloud's clock
-    since = door.cloud_time() + timedelta(seconds=2)
-    wait_for(lambda: door.services() and door.cloud_time() > since, SECONDS, "the next seconds")
+    since = client.cloud_time() + timedelta(seconds=2)
+    wait_for(lambda: client.services() and client.cloud_time() > since, SECONDS, "the next seconds")
     admin.stop(changed)
     admin.delete(deleted)
-    found, gone = door.servers(since)
+    found, gone = client.servers(since)
     assert changed in {one.id for one in found}
     assert deleted in gone
     assert same not in {one.id for one in found}
-    assert door.server(deleted) is None
+    assert client.server(deleted) is None
 
 
 def test_nova_forgets_the_migrations_of_a_deleted_server_but_not_its_actions(
-    door: NovaDoor, boot: Boot, admin: Tenant, looks: Looks
+    client: NovaClient, boot: Boot, admin: Tenant, looks: Looks
 ) -> None:
     server = boot("cmp1")
     request = looks.accepted(LiveMigrate(server, "cmp2"))
     record = looks.newest(server, "completed")
     looks.server(server, lambda s: s.task_state is None, "an idle server")
-    assert record.uuid in {one.uuid for one in door.migrations()}
+    assert record.uuid in {one.uuid for one in client.migrations()}
     admin.delete(server)
-    assert door.server_migrations(server) == ()
-    assert record.uuid not in {one.uuid for one in door.migrations()}
+    assert client.server_migrations(server) == ()
+    assert record.uuid not in {one.uuid for one in client.migrations()}
     assert looks.action(server, request).action == "live-migration"
 
 
 def test_migrations_are_found_while_open_and_by_what_changed(
-    lab: CloudLab, door: NovaDoor, boot: Boot, looks: Looks
+    lab: CloudLab, client: NovaClient, boot: Boot, looks: Looks
 ) -> None:
     server = boot("cmp1")
     for target, other in (("cmp2", "cmp1"), ("cmp1", "cmp2")):
         looks.accepted(ColdMigrate(server, target))
         waiting = looks.newest(server, "finished")
         looks.idle(server, "VERIFY_RESIZE")
-        assert waiting.uuid in {one.uuid for one in door.migrations()}, "open"
+        assert waiting.uuid in {one.uuid for one in client.migrations()}, "open"
         looks.accepted(ConfirmResize(server))
         looks.newest(server, "confirmed")
         assert looks.idle(server).host != other
-    newer, older = door.server_migrations(server)
+    newer, older = client.server_migrations(server)
     assert newer.id > older.id
-    changed = {one.uuid: one for one in door.migrations(door.cloud_time() - timedelta(minutes=5))}
+    changed = {one.uuid: one for one in client.migrations(client.cloud_time() - timedelta(minutes=5))}
     assert changed[newer.uuid] == newer
     assert changed[older.uuid] == older
-    paged = NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
+    paged = NovaClient(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
     paged.connect()
     assert paged.server_migrations(server) == (newer, older)
 
 
-def test_actions_come_newest_first_and_the_newest_with_its_events(door: NovaDoor, boot: Boot, looks: Looks) -> None:
+def test_actions_come_newest_first_and_the_newest_with_its_events(client: NovaClient, boot: Boot, looks: Looks) -> None:
     server = boot("cmp1")
     request = looks.accepted(StopServer(server))
     looks.idle(server, "SHUTOFF")
-    newest, oldest = door.actions(server)
+    newest, oldest = client.actions(server)
     assert (newest.request_id, newest.action, oldest.action) == (request, "stop", "create")
     assert newest.events
     assert oldest.events == ()
-    older = door.actions(server, oldest.request_id)[1]
+    older = client.actions(server, oldest.request_id)[1]
     assert older.events
-    assert door.actions(server, "req-of-somebody-else")[0].events == ()
-    assert door.actions(str(uuid.uuid4())) == ()
+    assert client.actions(server, "req-of-somebody-else")[0].events == ()
+    assert client.actions(str(uuid.uuid4())) == ()
 
 
-def test_hosts_with_what_they_have_room_for(door: NovaDoor, boot: Boot, lab: CloudLab) -> None:
-    before = door.hosts()
+def test_hosts_with_what_they_have_room_for(client: NovaClient, boot: Boot, lab: CloudLab) -> None:
+    before = client.hosts()
     assert tuple(sorted(before)) == lab.hosts
     boot("cmp1", flavor="m1.small")
-    after = door.hosts()["cmp1"]
+    after = client.hosts()["cmp1"]
     assert after.hypervisor is not None
     assert after.hypervisor.service_host == "cmp1"
     assert after.hypervisor.version_text == "6.2.0"
@@ -165,27 +165,27 @@ def test_hosts_with_what_they_have_room_for(door: NovaDoor, boot: Boot, lab: Clo
     assert before["cmp3"].traits != after.traits, "cmp3 has another CPU"
 
 
-def test_a_full_host_is_read_alone_and_tells_the_same(door: NovaDoor, boot: Boot) -> None:
+def test_a_full_host_is_read_alone_and_tells_the_same(client: NovaClient, boot: Boot) -> None:
     """No host gets full here, so the second way is taken by asking for a provider as if it were missing."""
     boot("cmp1")
-    host = door.hosts()["cmp1"]
+    host = client.hosts()["cmp1"]
     assert host.hypervisor is not None
     assert host.inventories is not None
-    placement = door._open().placement
+    placement = client._open().placement
     assert placement is not None
-    alone = door._provider(placement, host.hypervisor.id)
+    alone = client._provider(placement, host.hypervisor.id)
     assert alone is not None
     assert alone.inventories == host.inventories, "what the hypervisor has in all is Placement's max_unit"
     assert alone.traits == host.traits
     assert all(one.max_unit for one in alone.inventories.values())
-    assert door._provider(placement, str(uuid.uuid4())) is None
+    assert client._provider(placement, str(uuid.uuid4())) is None
 
 
-def test_server_groups_with_their_members(door: NovaDoor, boot: Boot, admin: Tenant) -> None:
+def test_server_groups_with_their_members(client: NovaClient, boot: Boot, admin: Tenant) -> None:
     group = admin.create_group(f"group-{uuid.uuid4().hex[:6]}", "anti-affinity")
     try:
         server = boot("cmp1", group=group)
-        found = next(one for one in door.server_groups() if one.id == group)
+        found = next(one for one in client.server_groups() if one.id == group)
         assert (found.policy, set(found.members), found.max_server_per_host) == ("anti-affinity", {server}, 1)
     finally:
         admin.delete_group(group)
@@ -198,18 +198,18 @@ def test_a_key_of_a_servers_metadata_has_no_slash(active: str, admin: Tenant) ->
     assert caught.value.status == 400
 
 
-def test_aggregates_with_hosts_and_metadata(door: NovaDoor, admin: Tenant) -> None:
+def test_aggregates_with_hosts_and_metadata(client: NovaClient, admin: Tenant) -> None:
     """A host may lie in many; the operating system's version is found in their metadata."""
     made = admin.create_aggregate(f"os-{uuid.uuid4().hex[:6]}", hosts=["cmp1"], metadata={"os_version": "22.04"})
     try:
-        host = door.hosts()["cmp1"]
+        host = client.hosts()["cmp1"]
         assert [one.metadata.get("os_version") for one in host.aggregates] == [None, "22.04"]
     finally:
         admin.delete_aggregate(made)
 
 
-def test_projects_are_the_same_page_by_page(lab: CloudLab, door: NovaDoor) -> None:
-    paged = NovaDoor(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
+def test_projects_are_the_same_page_by_page(lab: CloudLab, client: NovaClient) -> None:
+    paged = NovaClient(CLOUD_NAME, clouds_yaml=lab.clouds_yaml, page=1)
     paged.connect()
-    assert len(door.projects()[0]) > 1
-    assert paged.projects() == door.projects()
+    assert len(client.projects()[0]) > 1
+    assert paged.projects() == client.projects()

@@ -21,7 +21,7 @@ from vmferry.cloud.actions import (
     StartServer,
     StopServer,
 )
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 
 Ask = Callable[[str], Action]
 
@@ -73,9 +73,9 @@ ACTIVE: dict[str, tuple[Ask, int, str]] = {
 
 
 @pytest.mark.parametrize("sentence", ACTIVE)
-def test_of_an_active_server(sentence: str, door: NovaDoor, active: str) -> None:
+def test_of_an_active_server(sentence: str, client: NovaClient, active: str) -> None:
     ask, code, text = ACTIVE[sentence]
-    check_refusal(door, ask(active), code, text)
+    check_refusal(client, ask(active), code, text)
 
 
 STOPPED: dict[str, tuple[Ask, int, str]] = {
@@ -89,9 +89,9 @@ STOPPED: dict[str, tuple[Ask, int, str]] = {
 
 
 @pytest.mark.parametrize("sentence", STOPPED)
-def test_of_a_stopped_server(sentence: str, door: NovaDoor, stopped: str) -> None:
+def test_of_a_stopped_server(sentence: str, client: NovaClient, stopped: str) -> None:
     ask, code, text = STOPPED[sentence]
-    check_refusal(door, ask(stopped), code, text)
+    check_refusal(client, ask(stopped), code, text)
 
 
 EVERYTHING: dict[str, Ask] = {
@@ -107,10 +107,10 @@ EVERYTHING: dict[str, Ask] = {
 
 
 @pytest.mark.parametrize("sentence", EVERYTHING)
-def test_of_an_unknown_server(sentence: str, door: NovaDoor) -> None:
+def test_of_an_unknown_server(sentence: str, client: NovaClient) -> None:
     """Stop and start look the server up in another way, and say so."""
     text = r"has no mapping to a cell\." if sentence in ("stop", "start") else r"could not be found\."
-    check_refusal(door, EVERYTHING[sentence](str(uuid.uuid4())), 404, f"Instance .* {text}")
+    check_refusal(client, EVERYTHING[sentence](str(uuid.uuid4())), 404, f"Instance .* {text}")
 
 
 #: with its policy; stop, start and confirm are an owner's right
@@ -132,30 +132,35 @@ def own(tenant: Tenant) -> object:
 
 
 @pytest.fixture(scope="module")
-def tenants_door(lab: object) -> NovaDoor:
-    made = NovaDoor("tenant", clouds_yaml=lab.clouds_yaml)  # type: ignore[attr-defined]
+def tenants_client(lab: object) -> NovaClient:
+    made = NovaClient("tenant", clouds_yaml=lab.clouds_yaml)  # type: ignore[attr-defined]
     made.connect()
     return made
 
 
 @pytest.mark.parametrize("sentence", ADMINISTRATORS)
-def test_of_somebody_who_is_no_administrator(sentence: str, tenants_door: NovaDoor, own: str) -> None:
+def test_of_somebody_who_is_no_administrator(sentence: str, tenants_client: NovaClient, own: str) -> None:
     ask, policy = ADMINISTRATORS[sentence]
-    check_refusal(tenants_door, ask(own), 403, rf"Policy doesn't allow {policy} to be performed\.")
+    check_refusal(tenants_client, ask(own), 403, rf"Policy doesn't allow {policy} to be performed\.")
 
 
-def test_somebody_who_is_no_administrator_reads_no_hosts(tenants_door: NovaDoor) -> None:
-    for read in (tenants_door.services, tenants_door.hypervisors, tenants_door.aggregates, tenants_door.migrations):
+def test_somebody_who_is_no_administrator_reads_no_hosts(tenants_client: NovaClient) -> None:
+    for read in (
+        tenants_client.services,
+        tenants_client.hypervisors,
+        tenants_client.aggregates,
+        tenants_client.migrations,
+    ):
         with pytest.raises(CloudError) as caught:
             read()
         assert caught.value.status == 403
     with pytest.raises(CloudError, match="all_tenants"):
-        tenants_door.servers()
-    assert tenants_door.resources(["some"]) is None
+        tenants_client.servers()
+    assert tenants_client.resources(["some"]) is None
 
 
-def check_refusal(door: NovaDoor, action: Action, code: int, text: str) -> None:
-    outcome = door.act(action)
+def check_refusal(client: NovaClient, action: Action, code: int, text: str) -> None:
+    outcome = client.act(action)
     assert isinstance(outcome, Refused), outcome
     assert outcome.code == code
     assert re.search(text, outcome.message), outcome.message

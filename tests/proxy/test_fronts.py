@@ -19,7 +19,7 @@ from testbed.proxy.watch import WatchFault
 from testbed.simulator import SimulatedCloud
 from testbed.tenant import Tenant
 from vmferry.cloud.actions import Accepted, LiveMigrate, Unanswered
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.simulator.faults import Fault
 
 
@@ -30,7 +30,7 @@ def proxies() -> Iterator[Proxies]:
 
 
 @pytest.mark.simulator
-def test_the_door_finds_every_service_through_the_proxies_and_meets_their_faults(
+def test_the_client_finds_every_service_through_the_proxies_and_meets_their_faults(
     simulated_cloud: SimulatedCloud, proxies: Proxies, tmp_path: Path
 ) -> None:
     fronts = front_of_cloud(proxies, simulated_cloud.clouds_yaml, tmp_path / "clouds.yaml")
@@ -39,20 +39,20 @@ def test_the_door_finds_every_service_through_the_proxies_and_meets_their_faults
     tenant = Tenant(simulated_cloud.clouds_yaml)
     servers = [tenant.boot(f"proxied-{n}", "cmp1") for n in range(2)]
     try:
-        door = NovaDoor(CLOUD_NAME, clouds_yaml=tmp_path / "clouds.yaml", timeout=(5, 20))
-        door.connect()
-        assert set(servers) <= {server.id for server in door.servers()[0]}
-        assert door.projects()[1]
-        hypervisor = door.hypervisors()[0]
-        assert (door.resources([hypervisor.id]) or {}).get(hypervisor.id)
+        client = NovaClient(CLOUD_NAME, clouds_yaml=tmp_path / "clouds.yaml", timeout=(5, 20))
+        client.connect()
+        assert set(servers) <= {server.id for server in client.servers()[0]}
+        assert client.projects()[1]
+        hypervisor = client.hypervisors()[0]
+        assert (client.resources([hypervisor.id]) or {}).get(hypervisor.id)
         for kind in ("identity", "compute", "placement"):
             assert fronts[kind].journal.counts, f"{kind} was reached past its proxy"
-        assert simulated_cloud.url not in json.dumps(door.actions(servers[0]), default=str)
+        assert simulated_cloud.url not in json.dumps(client.actions(servers[0]), default=str)
 
         proxies.order(fronts["compute"], Fault(method="POST", path="/action$", drop="after", times=1))
-        lost = door.act(LiveMigrate(servers[0], "cmp2"), lambda: None)
+        lost = client.act(LiveMigrate(servers[0], "cmp2"), lambda: None)
         assert isinstance(lost, Unanswered)
-        assert isinstance(door.act(LiveMigrate(servers[1], "cmp2"), lambda: None), Accepted)
+        assert isinstance(client.act(LiveMigrate(servers[1], "cmp2"), lambda: None), Accepted)
         sent = [(one.server, one.status, one.answered) for one in fronts["compute"].journal.moves]
         assert sent == [(servers[0], 202, False), (servers[1], 202, True)], "once, and never again blindly"
         for server in servers:
@@ -61,13 +61,13 @@ def test_the_door_finds_every_service_through_the_proxies_and_meets_their_faults
 
         proxies.order(fronts["compute"], Fault(path="/os-services", truncate=True))
         with pytest.raises(CloudError):
-            door.services()
+            client.services()
         proxies.shut(fronts["placement"])
         with pytest.raises(CloudError):
-            door.resources([hypervisor.id])
+            client.resources([hypervisor.id])
         proxies.clear()
-        assert door.services()
-        assert (door.resources([hypervisor.id]) or {}).get(hypervisor.id)
+        assert client.services()
+        assert (client.resources([hypervisor.id]) or {}).get(hypervisor.id)
     finally:
         tenant.delete_booted()
 

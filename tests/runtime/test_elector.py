@@ -214,7 +214,7 @@ async def test_I32_who_leads(sentence: str) -> None:
 
 
 class Freezing:
-    """A door whose user is frozen in the middle of its n-th call, before it takes effect; the other one goes on."""
+    """A client whose user is frozen in the middle of its n-th call, before it takes effect; the other one goes on."""
 
     def __init__(self, place: Place, other: Elector, call: int, seconds: int) -> None:
         self._place, self._other, self._call, self._seconds = place, other, call, seconds
@@ -238,7 +238,7 @@ async def test_I32_never_two_wherever_one_freezes(frozen: str, call: int, second
     place = Place()
     await place.both_step()
     one, other = (place.a, place.b) if frozen == "a" else (place.b, place.a)
-    one._door = Freezing(place, other, call, seconds)
+    one._client = Freezing(place, other, call, seconds)
     for _ in range(10):
         await one.step()
         assert len(place.leaders) < 2

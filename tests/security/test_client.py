@@ -30,7 +30,7 @@ from tests.security.lying_cloud import (
     redirect,
 )
 from vmferry.cloud.actions import Accepted, EnableService, LiveMigrate, NotNow, Refused, Unanswered
-from vmferry.cloud.nova import CloudError, NovaDoor, http
+from vmferry.cloud.nova import CloudError, NovaClient, http
 from vmferry.cloud.nova import answers as answers_module
 
 T = TypeVar("T")
@@ -53,12 +53,12 @@ def cloud() -> Iterator[LyingCloud]:
         yield made
 
 
-def unconnected(cloud: LyingCloud, folder: Path) -> NovaDoor:
-    return NovaDoor("stub", clouds_yaml=cloud.clouds_yaml(folder), timeout=(1, 1), page=1, deadline=DEADLINE)
+def unconnected(cloud: LyingCloud, folder: Path) -> NovaClient:
+    return NovaClient("stub", clouds_yaml=cloud.clouds_yaml(folder), timeout=(1, 1), page=1, deadline=DEADLINE)
 
 
 @pytest.fixture
-def client(cloud: LyingCloud, tmp_path: Path) -> NovaDoor:
+def client(cloud: LyingCloud, tmp_path: Path) -> NovaClient:
     made = unconnected(cloud, tmp_path)
     made.connect()
     return made
@@ -101,7 +101,7 @@ ENDLESS: dict[str, tuple[Callable[[LyingCloud], Lie], str]] = {
 
 
 @pytest.mark.parametrize("sentence", ENDLESS)
-def test_a_read_ends_as_a_failed_read(sentence: str, cloud: LyingCloud, client: NovaDoor) -> None:
+def test_a_read_ends_as_a_failed_read(sentence: str, cloud: LyingCloud, client: NovaClient) -> None:
     lie, words = ENDLESS[sentence]
     cloud.lie(lie(cloud), path=f"{COMPUTE}/servers/detail")
     with pytest.raises(CloudError, match=words):
@@ -113,7 +113,9 @@ def test_a_read_ends_as_a_failed_read(sentence: str, cloud: LyingCloud, client: 
 
 @pytest.mark.parametrize("sentence", ENDLESS)
 @pytest.mark.parametrize("action", [MOVE, EnableService("7", "cmp1")], ids=["a move", "the end of a cordon"])
-def test_an_action_is_sent_once_and_unanswered(action: Any, sentence: str, cloud: LyingCloud, client: NovaDoor) -> None:
+def test_an_action_is_sent_once_and_unanswered(
+    action: Any, sentence: str, cloud: LyingCloud, client: NovaClient
+) -> None:
     lie, words = ENDLESS[sentence]
     cloud.requests.clear()
     cloud.lie(passed_on_then(cloud, lie(cloud)), method="POST|PUT")
@@ -147,13 +149,13 @@ def test_a_version_lookup_is_bounded_too(sentence: str, path: str, cloud: LyingC
     assert cloud.stranger.requests == []
 
 
-def test_a_read_may_be_redirected_where_it_was_sent(cloud: LyingCloud, client: NovaDoor) -> None:
+def test_a_read_may_be_redirected_where_it_was_sent(cloud: LyingCloud, client: NovaClient) -> None:
     """Nova does so with `/v2.1`."""
     cloud.lie(redirect(f"{COMPUTE}/servers/detail"), path=f"{COMPUTE}/servers/detail", times=1)
     assert [one.id for one in client.servers()[0]] == [SERVER["id"]]
 
 
-def test_redirects_in_a_circle_end(cloud: LyingCloud, client: NovaDoor) -> None:
+def test_redirects_in_a_circle_end(cloud: LyingCloud, client: NovaClient) -> None:
     cloud.lie(redirect(f"{cloud.url}{COMPUTE}/servers/detail"), path=f"{COMPUTE}/servers/detail")
     with pytest.raises(CloudError, match="HTTP 307"):
         client.servers()
@@ -164,10 +166,10 @@ def test_a_bomb_takes_little_memory(cloud: LyingCloud, tmp_path: Path) -> None:
     """Of a process of its own, whose peak counts for nobody else; the chart allows the operator 512 MiB."""
     cloud.lie(bomb(), path=f"{COMPUTE}/servers/detail")
     script = (
-        "import resource, sys; from pathlib import Path; from vmferry.cloud.nova import NovaDoor, CloudError\n"
-        "door = NovaDoor('stub', clouds_yaml=Path(sys.argv[1])); door.connect()\n"
+        "import resource, sys; from pathlib import Path; from vmferry.cloud.nova import NovaClient, CloudError\n"
+        "client = NovaClient('stub', clouds_yaml=Path(sys.argv[1])); client.connect()\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "try: door.servers()\n"
+        "try: client.servers()\n"
         "except CloudError: print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
     )
     done = subprocess.run(
@@ -189,7 +191,7 @@ PAGES: dict[str, tuple[Lie, str]] = {
 
 
 @pytest.mark.parametrize("sentence", PAGES)
-def test_a_list_ends(sentence: str, cloud: LyingCloud, client: NovaDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_ends(sentence: str, cloud: LyingCloud, client: NovaClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "PAGES", 20)
     lie, words = PAGES[sentence]
     cloud.lie(lie, path=f"{COMPUTE}/servers/detail")
@@ -198,7 +200,7 @@ def test_a_list_ends(sentence: str, cloud: LyingCloud, client: NovaDoor, monkeyp
     assert len(cloud.seen("GET", f"{COMPUTE}/servers/detail")) <= 20
 
 
-def test_server_groups_end(cloud: LyingCloud, client: NovaDoor) -> None:
+def test_server_groups_end(cloud: LyingCloud, client: NovaClient) -> None:
     """Nova pages them by offset: it is the same page for ever that never ends."""
     group = {
         "id": "g",
@@ -226,7 +228,7 @@ REQUEST_IDS: dict[str, tuple[str, str | None]] = {
 
 
 @pytest.mark.parametrize("sentence", REQUEST_IDS)
-def test_a_request_id_is_one_or_none(sentence: str, cloud: LyingCloud, client: NovaDoor) -> None:
+def test_a_request_id_is_one_or_none(sentence: str, cloud: LyingCloud, client: NovaClient) -> None:
     given, expected = REQUEST_IDS[sentence]
     cloud.lie(answer(202, None, {"X-OpenStack-Request-Id": given}), method="POST", path=ACTION)
     assert client.act(MOVE) == Accepted(expected)
@@ -251,7 +253,7 @@ DATES = (
 
 
 @pytest.mark.parametrize("date", DATES)
-def test_an_absurd_date_is_no_clock(date: str, cloud: LyingCloud, client: NovaDoor) -> None:
+def test_an_absurd_date_is_no_clock(date: str, cloud: LyingCloud, client: NovaClient) -> None:
     client.servers()
     before = client.cloud_time()
     cloud.lie(answer(202, None, {"Date": date}), method="POST", path=ACTION)
@@ -262,7 +264,7 @@ def test_an_absurd_date_is_no_clock(date: str, cloud: LyingCloud, client: NovaDo
 
 
 def test_an_error_page_is_cut_before_any_work_is_done_on_it(
-    cloud: LyingCloud, client: NovaDoor, monkeypatch: pytest.MonkeyPatch
+    cloud: LyingCloud, client: NovaClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """2 MB of `eyJ-` took ten seconds, in which no other thread ran."""
     lengths: list[int] = []
@@ -283,7 +285,7 @@ def test_an_error_page_is_cut_before_any_work_is_done_on_it(
     assert max(lengths) <= answers_module.LOOKED_AT
 
 
-def test_words_of_the_cloud_are_one_printable_line(cloud: LyingCloud, client: NovaDoor) -> None:
+def test_words_of_the_cloud_are_one_printable_line(cloud: LyingCloud, client: NovaClient) -> None:
     text = "no\n2026-11-27 INFO vmferry.runtime.elector: leading \x1b[31mred\u2028\u202e"
     cloud.lie(answer(409, {"conflictingRequest": {"code": 409, "message": text}}), path=f"({ACTION}|.*/detail)")
     outcome = client.act(MOVE)
@@ -298,7 +300,7 @@ def test_words_of_the_cloud_are_one_printable_line(cloud: LyingCloud, client: No
 
 
 def test_a_fault_of_ours_after_the_request_is_an_outcome(
-    cloud: LyingCloud, client: NovaDoor, monkeypatch: pytest.MonkeyPatch
+    cloud: LyingCloud, client: NovaClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for error in (RecursionError("deep"), OverflowError("large"), MemoryError(), KeyError("x"), AssertionError()):
 
@@ -312,7 +314,7 @@ def test_a_fault_of_ours_after_the_request_is_an_outcome(
         assert type(error).__name__ in outcome.message
 
 
-def test_a_login_that_fails_before_the_request_is_no_doubt_about_it(cloud: LyingCloud, client: NovaDoor) -> None:
+def test_a_login_that_fails_before_the_request_is_no_doubt_about_it(cloud: LyingCloud, client: NovaClient) -> None:
     """The token has expired, and Keystone is away: Nova was not asked."""
     cloud.lie(answer(401, {"error": {"code": 401, "message": "expired"}}), method="POST", path=ACTION)
     cloud.lie(answer(500), method="POST", path=TOKENS)
@@ -321,7 +323,7 @@ def test_a_login_that_fails_before_the_request_is_no_doubt_about_it(cloud: Lying
     assert len(cloud.seen("POST", ACTION)) == 1
 
 
-def test_the_date_of_an_honest_cloud_counts(cloud: LyingCloud, client: NovaDoor) -> None:
+def test_the_date_of_an_honest_cloud_counts(cloud: LyingCloud, client: NovaClient) -> None:
     cloud.lie(answer(200, {"servers": []}, {"Date": formatdate(usegmt=True)}), path=f"{COMPUTE}/servers/detail")
     client.servers()
     assert client.tells_time

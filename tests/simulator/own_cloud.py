@@ -14,7 +14,7 @@ from testbed.cloud import CLOUD_NAME
 from testbed.processes import Supervisor, run_root
 from testbed.simulator import SimulatedCloud
 from vmferry.cloud.model import Snapshot
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer
 
 
@@ -33,7 +33,7 @@ def own_cloud(fleet: Mapping[str, object]) -> Iterator[SimulatedCloud]:
 
 async def look(cloud: SimulatedCloud) -> Snapshot:
     """Everything, read once."""
-    observer = Observer(NovaDoor(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml))
+    observer = Observer(NovaClient(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml))
     try:
         return await observer.read_once()
     finally:

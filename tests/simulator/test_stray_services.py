@@ -9,7 +9,7 @@ import pytest
 from testbed.cloud import CLOUD_NAME
 from testbed.simulator import SimulatedCloud
 from tests.simulator.own_cloud import look, own_cloud
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 
 pytestmark = pytest.mark.simulator
 STRAY = "11111111-1111-4111-8111-111111111111"
@@ -36,9 +36,9 @@ async def test_I36_the_view_holds_no_host_of_that_name(cloud: SimulatedCloud) ->
 
 
 def test_I36_no_look_at_such_a_host_says_anything(cloud: SimulatedCloud) -> None:
-    door = NovaDoor(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml)
-    door.connect()
-    for read in (door.service, door.host_look):
+    client = NovaClient(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml)
+    client.connect()
+    for read in (client.service, client.host_look):
         with pytest.raises(CloudError, match=STRAY):
             read("a")
-    assert door.service("b") is not None and door.service("c") is None
+    assert client.service("b") is not None and client.service("c") is None

@@ -10,7 +10,7 @@ import pytest
 from testbed.cloud import CLOUD_NAME
 from testbed.simulator import SimulatedCloud
 from tests.simulator.own_cloud import look, own_cloud
-from vmferry.cloud.nova import CellUnreachableError, NovaDoor
+from vmferry.cloud.nova import CellUnreachableError, NovaClient
 
 pytestmark = pytest.mark.simulator
 FLEET = {
@@ -36,9 +36,9 @@ def test_what_lies_in_the_other_cells_is_read(cloud: SimulatedCloud) -> None:
     assert set(view.hosts) == {"near"} and view.trouble is None
     assert view.doubtful_hosts["far"].unreachable
     assert set(view.servers) == {servers["vm-near"]}
-    door = NovaDoor(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml)
-    door.connect()
-    for read in (lambda: door.server(servers["vm-far"]), lambda: door.host_look("far")):
+    client = NovaClient(CLOUD_NAME, clouds_yaml=cloud.clouds_yaml)
+    client.connect()
+    for read in (lambda: client.server(servers["vm-far"]), lambda: client.host_look("far")):
         with pytest.raises(CellUnreachableError):
             read()
     cloud.control("PUT", "/hosts/far/cell", {"down": False})

@@ -26,7 +26,7 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.model import MigrationKind, MigrationStage
-from vmferry.cloud.nova import NovaDoor, act, hosts, parse
+from vmferry.cloud.nova import NovaClient, act, hosts, parse
 from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.frame import Finding, Question, passed
@@ -344,9 +344,9 @@ def dead_for_good(stack: ExitStack) -> None:
 
 def forces_down(stack: ExitStack) -> None:
     """The service is marked as down by the operator itself, so that Nova takes the evacuation."""
-    act = NovaDoor.act
+    act = NovaClient.act
 
-    def marked(self: NovaDoor, action: Any, forbidden: Any = lambda: None) -> Any:
+    def marked(self: NovaClient, action: Any, forbidden: Any = lambda: None) -> Any:
         if isinstance(action, Evacuate) and forbidden() is None:
             server = self.server(action.server_id)
             found = self.service(server.host or "") if server else None
@@ -354,7 +354,7 @@ def forces_down(stack: ExitStack) -> None:
                 self._open().compute.request(f"/os-services/{found.id}", "PUT", json={"forced_down": True})
         return act(self, action, forbidden)
 
-    put(stack, NovaDoor, "act", marked)
+    put(stack, NovaClient, "act", marked)
 
 
 def loses_disks(stack: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""The simulated cloud without a network: the operator's own door and observer, on the simulator's own handlers.
+"""The simulated cloud without a network: the operator's own client and observer, on the simulator's own handlers.
 
 `Wire` takes what openstacksdk would send, and answers at once. What a network does to it (delays, losses, errors, an
 older answer once more) is drawn in `Weather`.
@@ -19,7 +19,7 @@ from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
 from multidict import MultiDict
 
 from tests.storm.virtual import START, Loop
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.nova.session import Connected
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.simulator import placement
@@ -47,7 +47,7 @@ class SimulatedClock(Clock):
 
 
 class Answer:
-    """What the door reads of a `requests.Response`."""
+    """What the client reads of a `requests.Response`."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str]) -> None:
         self.status_code = status
@@ -147,7 +147,7 @@ class Weather:
 
 
 class Wire:
-    """One service as the door sees it: an `Adapter` of keystoneauth."""
+    """One service as the client sees it: an `Adapter` of keystoneauth."""
 
     def __init__(
         self,
@@ -219,8 +219,8 @@ class Way(Protocol):
     async def back(self, changes: bool) -> None: ...
 
 
-class Door(NovaDoor):
-    """The real door; only the login is another."""
+class Client(NovaClient):
+    """The real client; only the login is another."""
 
     def __init__(self, log_in: Callable[[], None], connected: Callable[[], Connected]) -> None:
         super().__init__()
@@ -235,12 +235,12 @@ class Door(NovaDoor):
 class View(Observer):
     """The real observer; only that a call takes no thread: it travels there, is done at one instant, travels back."""
 
-    def __init__(self, door: NovaDoor, pace: Pace, way: Way) -> None:
-        super().__init__(door, pace)
+    def __init__(self, client: NovaClient, pace: Pace, way: Way) -> None:
+        super().__init__(client, pace)
         self._way = way
 
     async def _call(self, function: Callable[..., T], *args: object, seconds: float | None = None) -> T:
-        changes = function == self.door.act
+        changes = function == self.client.act
         await self._way.there(changes)
         try:
             return function(*args)
@@ -269,4 +269,4 @@ def refused() -> Exception:
     return ConnectFailure("connection refused")
 
 
-__all__ = ["CloudError", "Door", "Site", "View", "Weather", "Wire", "connected"]
+__all__ = ["Client", "CloudError", "Site", "View", "Weather", "Wire", "connected"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from unittest import mock
 
 from tests.storm import cloud as clouds
-from tests.storm.cloud import Answer, Door, View, Weather, Wire
+from tests.storm.cloud import Answer, Client, View, Weather, Wire
 from tests.storm.faults import Kind as Fault
 from tests.storm.kubernetes import Api, Change
 from tests.storm.virtual import SKEW
@@ -71,8 +71,8 @@ class Process:
                 for service in ("compute", "identity", "placement")
             }
             user = self.world.site.caller("vmferry").user_id
-            door = Door(self._log_in, lambda: clouds.connected(wires, user))
-            view = View(door, Pace(**self.config.polling.seconds()), self)
+            client = Client(self._log_in, lambda: clouds.connected(wires, user))
+            view = View(client, Pace(**self.config.polling.seconds()), self)
             self.stop = asyncio.Event()
             self.operator = operator.Operator(self.config, view)
             code = await self.operator.run(self.stop)

@@ -19,7 +19,7 @@ from vmferry.cli.select import Selection, SelectionError, select
 from vmferry.cli.terminal import Paint, Progress, plain, wants_colour
 from vmferry.cli.verdict import ExitStatus, Tally
 from vmferry.cloud.model import Snapshot
-from vmferry.cloud.nova import CloudError, NovaDoor
+from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.observer import Observer
 from vmferry.planning.request import Request
 from vmferry.redaction import redact
@@ -53,8 +53,8 @@ def run(options: Options, environment: Mapping[str, str], out: TextIO, err: Text
     progress = Progress(err, quiet=options.quiet)
     try:
         config = _config(options, environment)
-        door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
-        snapshot = asyncio.run(_read(door, config, options.selection, progress))
+        client = NovaClient(config.cloud.name, clouds_yaml=config.cloud.clouds_file)
+        snapshot = asyncio.run(_read(client, config, options.selection, progress))
         return _judge(options, config, snapshot, environment, out, err, progress)
     except ConfigError as error:
         # it has no values that may be secret; "password: no such key" would look like one
@@ -80,13 +80,13 @@ def _config(options: Options, environment: Mapping[str, str]) -> Config:
     return config.model_copy(update={"cloud": cloud})
 
 
-async def _read(door: NovaDoor, config: Config, selection: Selection, progress: Progress) -> Snapshot:
+async def _read(client: NovaClient, config: Config, selection: Selection, progress: Progress) -> Snapshot:
     """The view that the operator begins with. Raises CloudError."""
-    observer = Observer(door, stuck_after=config.policy.stuck_after)
-    ticking = asyncio.create_task(_tick(door, progress))
+    observer = Observer(client, stuck_after=config.policy.stuck_after)
+    ticking = asyncio.create_task(_tick(client, progress))
     try:
         snapshot = await observer.read_once()
-        progress.line(fit(f"cloud: {door.login}"))
+        progress.line(fit(f"cloud: {client.login}"))
         for server_id in selection.ids:
             if server_id not in snapshot.servers:
                 # what is not listed is asked for by itself before it counts as unknown (I4)
@@ -97,10 +97,10 @@ async def _read(door: NovaDoor, config: Config, selection: Selection, progress: 
         await observer.stop()
 
 
-async def _tick(door: NovaDoor, progress: Progress) -> None:
+async def _tick(client: NovaClient, progress: Progress) -> None:
     while True:
         await asyncio.sleep(_LOOK)
-        progress.show(f"reading the cloud: {sum(door.calls.values())} requests")
+        progress.show(f"reading the cloud: {sum(client.calls.values())} requests")
 
 
 def _judge(

@@ -1,1 +1,1 @@
-"""The cloud: as plain data (`model`), behind one door (`nova`), in one shared view (`observer`)."""
+"""The cloud: as plain data (`model`), behind one client (`nova`), in one shared view (`observer`)."""

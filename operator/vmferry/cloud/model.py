@@ -1,6 +1,6 @@
 """The cloud as plain, immutable data.
 
-Everything that decides works on these types; the Nova door fills them from raw JSON. Times are aware
+Everything that decides works on these types; the Nova client fills them from raw JSON. Times are aware
 `datetime`s in UTC. Sizes carry their unit in the name.
 """
 

@@ -1,8 +1,8 @@
 """The one shared view: polls the cloud for everyone, so that its load does not grow with the number of migrations.
 
 Each part is read at its own pace by its own task. A read that fails keeps the old data, whose age grows, and is
-tried again with growing pauses; after some failures in a row the door is opened anew (credentials, token, catalog).
-A read that does not end by its deadline has failed, and the door is opened anew at once.
+tried again with growing pauses; after some failures in a row the client connects anew (credentials, token, catalog).
+A read that does not end by its deadline has failed, and the client connects anew at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from vmferry.cloud.model import (
     reindex_migrations,
     reindex_servers,
 )
-from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaDoor
+from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaClient
 from vmferry.cloud.nova.parse import GONE, Resources, join_hosts
 from vmferry.cloud.nova.parse import time as parse_time
 from vmferry.cloud.nova.servers import RECENT
@@ -61,7 +61,7 @@ Beat = Callable[[str, float], None]
 OVERLAP = timedelta(seconds=30)
 #: the same where the cloud tells no time of its own
 BLIND_OVERLAP = timedelta(minutes=10)
-#: failed reads in a row after which the door is opened anew
+#: failed reads in a row after which the client connects anew
 REOPEN_AFTER = 3
 LONGEST_PAUSE = 60.0
 #: seconds that one call may take with all its requests, each of which has a deadline of its own; and the same for one
@@ -120,12 +120,12 @@ class _FullRead:
 
 
 class Observer:
-    """Keeps `snapshot` up to date between `start` and `stop`. Lives in one event loop; the door's calls run in
+    """Keeps `snapshot` up to date between `start` and `stop`. Lives in one event loop; the client's calls run in
     threads of its own."""
 
     def __init__(
         self,
-        door: NovaDoor,
+        client: NovaClient,
         pace: Pace | None = None,
         *,
         threads: int = 12,
@@ -133,7 +133,7 @@ class Observer:
         beat: Beat = lambda *_: None,
         read_seconds: float = READ_SECONDS,
     ) -> None:
-        self.door = door
+        self.client = client
         self._pace = pace or Pace()
         self._stuck_after = stuck_after
         self._beat = beat
@@ -212,9 +212,9 @@ class Observer:
         self._threads.close()
 
     async def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
-        """Ask the cloud once; see `NovaDoor.act`. What an accepted action did to a host is in the view afterwards."""
+        """Ask the cloud once; see `NovaClient.act`. What an accepted action did to a host is in the view afterwards."""
         # no deadline: to give up on the call would not take the request back; each request has its own
-        outcome = await self._call(self.door.act, action, forbidden, seconds=math.inf)
+        outcome = await self._call(self.client.act, action, forbidden, seconds=math.inf)
         if isinstance(action, HostAction) and isinstance(outcome, Accepted):
             try:
                 async with asyncio.timeout(AFTER_ACTION):
@@ -236,25 +236,25 @@ class Observer:
         # The server first: what begins or ends in between then shows as a record without its effect, which is
         # looked at again, and never as an effect without its record.
         try:
-            server = await self._call(self.door.server, server_id)
+            server = await self._call(self.client.server, server_id)
         except CellUnreachableError:
             unreachable = self._snapshot.unreachable_servers | {server_id}
             self._snapshot = replace(self._snapshot, unreachable_servers=unreachable)
             raise
-        migrations = await self._call(self.door.server_migrations, server_id)
+        migrations = await self._call(self.client.server_migrations, server_id)
         found: tuple[InstanceAction, ...] | None = None
         if with_actions or actions is not None:
-            found = await self._call(self.door.actions, server_id, actions)
+            found = await self._call(self.client.actions, server_id, actions)
         self._take_in(server_id, server, migrations, begun)
         servers = {} if server is None else {server_id: server}
         return Detail(datetime.now(UTC), server, tuple(self._marked(migrations, servers)), found)
 
     async def progress(self, server_id: str, migration_id: int) -> Progress | None:
-        """How far a live migration's copy is; see `NovaDoor.progress`. Raises `CloudError`."""
-        return await self._call(self.door.progress, server_id, migration_id)
+        """How far a live migration's copy is; see `NovaClient.progress`. Raises `CloudError`."""
+        return await self._call(self.client.progress, server_id, migration_id)
 
     async def host_look(self, host: str) -> HostLook:
-        """Read now what shows whether a host is empty; see `NovaDoor.host_look`. Raises `CloudError`.
+        """Read now what shows whether a host is empty; see `NovaClient.host_look`. Raises `CloudError`.
 
         The servers and migrations that it meets go into the shared view, so builds that hold room of the host are
         known there.
@@ -262,7 +262,7 @@ class Observer:
         begun = time.monotonic()
         known = self._snapshot.hosts.get(host)
         hypervisor = known.hypervisor.id if known and known.hypervisor else None
-        look, servers = await self._call(self.door.host_look, host, hypervisor)
+        look, servers = await self._call(self.client.host_look, host, hypervisor)
         self._tell(self._merge_servers(servers, (), begun) | self._merge_migrations(look.migrations, (), begun))
         return replace(look, migrations=tuple(self._marked(look.migrations, self._snapshot.servers)))
 
@@ -340,7 +340,7 @@ class Observer:
     async def _read_facts(self) -> None:
         trouble: str | None
         try:
-            self._managed, trouble = await self._call(resource_manager.read, self.door)
+            self._managed, trouble = await self._call(resource_manager.read, self.client)
         except Exception as error:  # a fault of ours must not end the reading for good
             self._managed, trouble = {}, f"{type(error).__name__}: {error}"
         if trouble and trouble != self._managed_trouble:
@@ -348,13 +348,13 @@ class Observer:
         self._managed_trouble = trouble
 
     async def _connect(self, *, anew: bool) -> None:
-        """Open the door; when it is open, only if asked to and if nobody else just did.
+        """Connect; when connected already, only if asked to and if nobody else just did.
 
         All parts share one attempt, and the pauses between failed ones grow: a wrong password must not be tried so
         often that Keystone locks the account.
         """
         async with self._connecting:
-            if self.door.rotated:
+            if self.client.rotated:
                 await self._log_in_again()
                 return
             since = time.monotonic() - self._connected_at
@@ -371,13 +371,13 @@ class Observer:
     async def _log_in(self) -> None:
         self._connected_at = time.monotonic()
         try:
-            await self._call(self.door.connect)
+            await self._call(self.client.connect)
         except CloudError as error:
             self._refusal, self._refusals = error, self._refusals + 1
             raise
         self._connected, self._refusal, self._refusals = True, None, 0
-        if (self._snapshot.user_id, self._snapshot.cloud_id) != (self.door.user_id, self.door.cloud_id):
-            self._snapshot = replace(self._snapshot, user_id=self.door.user_id, cloud_id=self.door.cloud_id)
+        if (self._snapshot.user_id, self._snapshot.cloud_id) != (self.client.user_id, self.client.cloud_id):
+            self._snapshot = replace(self._snapshot, user_id=self.client.user_id, cloud_id=self.client.cloud_id)
 
     async def _log_in_again(self) -> None:
         """With the changed clouds.yaml. Where that fails the former login goes on, if there is one."""
@@ -436,7 +436,7 @@ class Observer:
 
     def _cloud_now(self) -> datetime:
         """The cloud's time, minus what a later `changes-since` has to reach back."""
-        return self.door.cloud_time() - (OVERLAP if self.door.tells_time else BLIND_OVERLAP)
+        return self.client.cloud_time() - (OVERLAP if self.client.tells_time else BLIND_OVERLAP)
 
     async def _read_servers(self) -> None:
         if Part.SERVERS not in self._full_at:
@@ -444,7 +444,7 @@ class Observer:
             return
         self._read_fully_beside(Part.SERVERS, self._read_all_servers)
         begun, seen_at = time.monotonic(), self._cloud_now()
-        found, gone = await self._call(self.door.servers, self._seen_at[Part.SERVERS])
+        found, gone = await self._call(self.client.servers, self._seen_at[Part.SERVERS])
         # every build is listed each time, and no list of changes tells of one that is deleted before it has a host
         gone |= await self._really_gone(self._builds - {server.id for server in found} - gone)
         self._seen_at[Part.SERVERS] = seen_at
@@ -454,7 +454,7 @@ class Observer:
 
     async def _read_all_servers(self) -> None:
         begun, seen_at = time.monotonic(), self._cloud_now()
-        found, _ = await self._call(self.door.servers, None, seconds=LIST_SECONDS)
+        found, _ = await self._call(self.client.servers, None, seconds=LIST_SECONDS)
         missing = self._snapshot.servers.keys() - {server.id for server in found} - self._in_unreachable_cells()
         # a server that was read after this list began is missing because it is newer than the list
         gone = await self._really_gone({one for one in missing if self._server_read.get(one, begun) <= begun})
@@ -480,7 +480,7 @@ class Observer:
         async def is_gone(server_id: str) -> bool:
             async with at_once:
                 try:
-                    server = await self._call(self.door.server, server_id)
+                    server = await self._call(self.client.server, server_id)
                 except CloudError as error:
                     log.warning("server %s is missing in the list of all servers: %s", server_id, error)
                     return False
@@ -495,7 +495,7 @@ class Observer:
             return
         self._read_fully_beside(Part.MIGRATIONS, self._read_all_migrations)
         begun, seen_at = time.monotonic(), self._cloud_now()
-        found = await self._call(self.door.migrations, self._seen_at[Part.MIGRATIONS])
+        found = await self._call(self.client.migrations, self._seen_at[Part.MIGRATIONS])
         self._seen_at[Part.MIGRATIONS] = seen_at
         changed = self._merge_migrations(found, (), begun)
         changed |= self._find_leftovers(self._snapshot.migrations.values())
@@ -504,7 +504,7 @@ class Observer:
 
     async def _read_all_migrations(self) -> None:
         begun, seen_at = time.monotonic(), self._cloud_now()
-        found = await self._call(self.door.migrations, None, seconds=LIST_SECONDS)
+        found = await self._call(self.client.migrations, None, seconds=LIST_SECONDS)
         found, ended = await self._without_ended(found)
         changed = self._merge_migrations(found, ended, begun)
         if Part.MIGRATIONS not in self._full_at:
@@ -524,7 +524,7 @@ class Observer:
         }
         forget = set(missing)
         for server_id in {migration.server_id for migration in missing.values() if migration.open}:
-            told = await self._call(self.door.server_migrations, server_id)
+            told = await self._call(self.client.server_migrations, server_id)
             still_there = [m for m in told if m.uuid in missing and missing[m.uuid].open]
             found = [*found, *still_there]
             forget -= {m.uuid for m in still_there}
@@ -532,24 +532,24 @@ class Observer:
 
     async def _read_hosts(self) -> None:
         _, self._hypervisors, self._aggregates = await asyncio.gather(
-            self._read_services(), self._call(self.door.hypervisors), self._call(self.door.aggregates)
+            self._read_services(), self._call(self.client.hypervisors), self._call(self.client.aggregates)
         )
         self._join_hosts()
         self._mark_read(Part.HOSTS)
 
     async def _read_services(self) -> None:
         """A poll that began before an action must not undo what was read after it."""
-        begun, at = time.monotonic(), self.door.cloud_time() if self.door.tells_time else None
-        services, unreachable = await self._call(self.door.services_and_unreachable)
+        begun, at = time.monotonic(), self.client.cloud_time() if self.client.tells_time else None
+        services, unreachable = await self._call(self.client.services_and_unreachable)
         if begun >= self._services_read:
             self._services, self._services_read, self._services_at = services, begun, at
             self._unreachable = unreachable
 
     async def _read_resources(self) -> None:
-        hypervisors = self._hypervisors or await self._call(self.door.hypervisors)
+        hypervisors = self._hypervisors or await self._call(self.client.hypervisors)
         # a bare-metal node is nobody's target: its room is not asked for, one by one
         wanted = [hypervisor.id for hypervisor in hypervisors if hypervisor.has_guests]
-        self._resources = await self._call(self.door.resources, wanted)
+        self._resources = await self._call(self.client.resources, wanted)
         self._join_hosts()
         self._mark_read(Part.RESOURCES)
 
@@ -576,7 +576,7 @@ class Observer:
         self._tell(hosts_changed=differs)
 
     async def _read_groups(self) -> None:
-        found, ports = await asyncio.gather(self._call(self.door.server_groups), self._ports())
+        found, ports = await asyncio.gather(self._call(self.client.server_groups), self._ports())
         groups, known = tuple(found), self._snapshot.ports
         differs = groups != self._snapshot.server_groups or (ports is None) != (known is None)
         changed = {server_id for server_id, _ in (ports or {}).items() ^ (known or {}).items()}
@@ -592,7 +592,7 @@ class Observer:
         trouble: str | None = None
         ports = None
         try:
-            ports = await self._call(self.door.ports)
+            ports = await self._call(self.client.ports)
         except CloudError as error:
             trouble = str(error)
         if trouble and trouble != self._ports_trouble:
@@ -604,7 +604,7 @@ class Observer:
         """Names only: what cannot be read of them stops nothing that names its server by id."""
         trouble: str | None = None
         try:
-            projects, whole = await self._call(self.door.projects)
+            projects, whole = await self._call(self.client.projects)
         except CloudError as error:
             projects, whole, trouble = dict(self._snapshot.projects), False, str(error)
         else:
@@ -689,7 +689,7 @@ class Observer:
         return changed
 
     def _marked(self, records: Iterable[Migration], servers: Mapping[str, Server]) -> list[Migration]:
-        return marked(records, servers, self.door.cloud_time(), self._stuck_after)
+        return marked(records, servers, self.client.cloud_time(), self._stuck_after)
 
     def _find_leftovers(self, records: Iterable[Migration]) -> set[str]:
         """Mark those of the view's records that became leftovers, and no others; the ids of their servers."""
@@ -711,7 +711,7 @@ class Observer:
         if server is None or server.status in GONE:
             changed = self._merge_servers((), {server_id}, begun)
         else:
-            known, long_ago = self._snapshot.migrations, self.door.cloud_time() - RECENT
+            known, long_ago = self._snapshot.migrations, self.client.cloud_time() - RECENT
             kept = [m for m in migrations if m.open or m.uuid in known or _ended_after(m, long_ago)]
             changed = self._merge_servers([server], (), begun) | self._merge_migrations(kept, (), begun)
         for read in (self._server_read, self._migrations_read):

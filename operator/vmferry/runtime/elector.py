@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from vmferry.runtime import metrics
 from vmferry.runtime.config import JITTER
 from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
-from vmferry.runtime.lease_record import KIND, Door, Seen, written
+from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written
 from vmferry.runtime.store import Body
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Elector:
 
     def __init__(
         self,
-        door: Door,
+        client: LeaseClient,
         namespace: str,
         name: str,
         me: str,
@@ -59,7 +59,7 @@ class Elector:
         clock: Callable[[], float] = clock,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._door = door
+        self._client = client
         self._namespace = namespace
         self._name = name
         self._me = me
@@ -163,10 +163,10 @@ class Elector:
 
     async def _read(self) -> Body:
         try:
-            return await self._door.get_lease(self._namespace, self._name)
+            return await self._client.get_lease(self._namespace, self._name)
         except NotFoundError:
             return {"metadata": {"name": self._name, "namespace": self._namespace}}
 
     async def _write(self, found: Body, holder: str, duration: float) -> Body:
         spec = written(found.get("spec") or {}, holder, duration, self._now())
-        return await self._door.put_lease(self._namespace, {**found, **KIND, "spec": spec})
+        return await self._client.put_lease(self._namespace, {**found, **KIND, "spec": spec})

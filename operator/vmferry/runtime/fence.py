@@ -15,7 +15,7 @@ from vmferry.runtime.children import Writer as ChildWriter
 from vmferry.runtime.events import EventSink
 from vmferry.runtime.kinds import Key, Kind
 from vmferry.runtime.kube import KubeError
-from vmferry.runtime.lease_record import Door as LeaseDoor
+from vmferry.runtime.lease_record import LeaseClient
 from vmferry.runtime.store import Body
 
 #: of the look that this task carries out
@@ -36,12 +36,12 @@ class Writer(EventSink, ChildWriter, Protocol):
     async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
 
 
-class _Kube(Writer, LeaseDoor, Protocol):
+class _Kube(Writer, LeaseClient, Protocol):
     """All that looks ask of it."""
 
 
 class Fence:
-    """Implements `Writer` and `lease_record.Door`. `term` tells the running term, None while another one leads."""
+    """Implements `Writer` and `lease_record.LeaseClient`. `term` returns the running term, or None."""
 
     def __init__(self, kube: _Kube, term: Callable[[], int | None]) -> None:
         self._kube = kube

@@ -20,7 +20,7 @@ from hashlib import sha256
 from vmferry.reconcilers.decision import HostLease
 from vmferry.resources.base import GROUP
 from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
-from vmferry.runtime.lease_record import KIND, Door, Seen, written
+from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written
 from vmferry.runtime.store import Body
 
 #: seconds that a record holds
@@ -46,12 +46,12 @@ class HostLeases:
 
     def __init__(
         self,
-        door: Door,
+        client: LeaseClient,
         namespace: str,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._door = door
+        self._client = client
         self._namespace = namespace
         self._now = now
         self._seen = Seen(clock)
@@ -60,7 +60,7 @@ class HostLeases:
         """Take the host's Lease if it is free or has expired, or keep it. Raises KubeError."""
         name = lease_name(host)
         try:
-            found = await self._door.get_lease(self._namespace, name)
+            found = await self._client.get_lease(self._namespace, name)
         except NotFoundError:
             found = {"metadata": {"name": name, "namespace": self._namespace, "annotations": {HOST: host}}}
             self._seen.forget(name)
@@ -75,7 +75,7 @@ class HostLeases:
             logger.warning("the Lease of %s has expired in the hands of %s", host, current)
         try:
             spec = written(record, holder, DURATION, self._now())
-            kept = await self._door.put_lease(self._namespace, {**found, **KIND, "spec": spec})
+            kept = await self._client.put_lease(self._namespace, {**found, **KIND, "spec": spec})
         except ConflictError:
             return HostLease(host, await self._who_else(name, holder))
         except NotFoundError as error:
@@ -90,17 +90,17 @@ class HostLeases:
         name = lease_name(host)
         self._seen.forget(name)
         try:
-            found = await self._door.get_lease(self._namespace, name)
+            found = await self._client.get_lease(self._namespace, name)
             if (found.get("spec") or {}).get("holderIdentity") == holder:
                 metadata = found["metadata"]
-                await self._door.delete_lease(self._namespace, name, metadata["uid"], metadata["resourceVersion"])
+                await self._client.delete_lease(self._namespace, name, metadata["uid"], metadata["resourceVersion"])
         except (NotFoundError, ConflictError) as error:
             logger.info("the Lease of %s is not ours any more: %s", host, error)
 
     async def _who_else(self, name: str, holder: str) -> str | None:
         """Who was faster."""
         try:
-            record: Body = (await self._door.get_lease(self._namespace, name)).get("spec") or {}
+            record: Body = (await self._client.get_lease(self._namespace, name)).get("spec") or {}
         except NotFoundError as error:
             raise KubeError(f"the Lease was there a moment ago: {error}") from error
         current = record.get("holderIdentity") or None

@@ -1,7 +1,7 @@
 """The few calls to the Kubernetes API, as plain JSON bodies.
 
 `kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), and a response of
-`CustomObjectsApi` is the JSON itself. Events and Leases go through the same generic door, for it serves any group.
+`CustomObjectsApi` is the JSON itself. Events and Leases go through the same generic client, for it serves any group.
 What is set by hand: a timeout on every call, and no retries, which the work queue does better because it looks again
 first. How the server is reached, and as whom, is `connection`'s business.
 """

@@ -16,7 +16,7 @@ from vmferry.runtime.store import Body
 KIND = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 
 
-class Door(Protocol):
+class LeaseClient(Protocol):
     """The Leases of `kube.Kube`. All raise `KubeError`."""
 
     async def get_lease(self, namespace: str, name: str) -> Body: ...

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from vmferry import __version__
-from vmferry.cloud.nova import NovaDoor
+from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.reconcilers.resume import Marks
 from vmferry.runtime import metrics
@@ -62,11 +62,11 @@ async def run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    door = NovaDoor(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call, logged_in=cloud_login)
+    client = NovaClient(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call, logged_in=cloud_login)
     # requests that hang, one a worker at most, leave threads to the polls
     health = Health()
     observer = Observer(
-        door,
+        client,
         Pace(**config.polling.seconds()),
         threads=config.workers + 8,
         stuck_after=config.policy.stuck_after,

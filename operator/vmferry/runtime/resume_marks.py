@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from vmferry.reconcilers.resume import Marks, parse
 from vmferry.runtime.kube import KubeError, NotFoundError
-from vmferry.runtime.stop_switch import PATIENCE, PAUSE, Door
+from vmferry.runtime.stop_switch import PATIENCE, PAUSE, ConfigMapClient
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +28,13 @@ class ResumeMarks:
 
     def __init__(
         self,
-        door: Door,
+        client: ConfigMapClient,
         namespace: str,
         name: str,
         changed: Callable[[Marks], None],
         now: Callable[[], datetime] = _now,
     ) -> None:
-        self._door = door
+        self._client = client
         self._namespace = namespace
         self._name = name
         self._changed = changed
@@ -52,7 +52,7 @@ class ResumeMarks:
         source = f"ConfigMap {self._namespace}/{self._name}"
         try:
             async with asyncio.timeout(PATIENCE):
-                data = await self._door.get_config_map(self._namespace, self._name)
+                data = await self._client.get_config_map(self._namespace, self._name)
         except NotFoundError:
             data = {}
         except (KubeError, TimeoutError):

@@ -27,7 +27,7 @@ PATIENCE = 10.0
 logger = logging.getLogger(__name__)
 
 
-class Door(Protocol):
+class ConfigMapClient(Protocol):
     """`kube.Kube`. Raises `KubeError`."""
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]: ...
@@ -38,13 +38,13 @@ class StopSwitch:
 
     def __init__(
         self,
-        door: Door,
+        client: ConfigMapClient,
         namespace: str,
         name: str,
         changed: Callable[[], None] = lambda: None,
         came_back: Callable[[], None] = lambda: None,
     ) -> None:
-        self._door = door
+        self._client = client
         self._namespace = namespace
         self._name = name
         self._changed = changed
@@ -82,7 +82,7 @@ class StopSwitch:
         """What it says now; never raises."""
         try:
             async with asyncio.timeout(PATIENCE):
-                data = await self._door.get_config_map(self._namespace, self._name)
+                data = await self._client.get_config_map(self._namespace, self._name)
         except NotFoundError:
             return Stop()
         except (KubeError, TimeoutError):

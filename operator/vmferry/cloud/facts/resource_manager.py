@@ -22,20 +22,20 @@ CLUSTERS = "/v2/clusters"
 _VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 
 
-class Door(Protocol):
-    """What is needed of `cloud.nova.NovaDoor`."""
+class Client(Protocol):
+    """What is needed of `cloud.nova.NovaClient`."""
 
     def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """The JSON at a path; None where the catalog has no resource manager. Raises `CloudError`."""
 
 
-def read(door: Door) -> tuple[dict[str, HostFacts], str | None]:
+def read(client: Client) -> tuple[dict[str, HostFacts], str | None]:
     """Facts by service host name, and why some are missing. Never raises: Nova alone is enough to work on."""
     answers: list[Any] = []
     troubles: list[str] = []
     for path, query in ((HOSTS, {"role_settings": "true"}), (CLUSTERS, None)):
         try:
-            answers.append(door.resource_manager(path, query))
+            answers.append(client.resource_manager(path, query))
         except Exception as error:  # whatever an API that we never saw may lead to
             answers.append(None)
             troubles.append(str(error))

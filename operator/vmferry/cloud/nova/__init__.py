@@ -1,7 +1,7 @@
-"""The one door to OpenStack."""
+"""The one client for OpenStack."""
 
 from vmferry.cloud.nova.answers import CellUnreachableError, CloudError
+from vmferry.cloud.nova.client import NovaClient
 from vmferry.cloud.nova.clouds_yaml import Login
-from vmferry.cloud.nova.door import NovaDoor
 
-__all__ = ["CellUnreachableError", "CloudError", "Login", "NovaDoor"]
+__all__ = ["CellUnreachableError", "CloudError", "Login", "NovaClient"]

@@ -1,4 +1,4 @@
-"""Nova's front door: version documents, microversions, tokens, and errors in its shape."""
+"""Nova's entry point: version documents, microversions, tokens, and errors in its shape."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from vmferry.cloud.nova.network import NetworkReads
 from vmferry.cloud.nova.resmgr import ResourceManagerReads
 
 
-class NovaDoor(HostReads, NetworkReads, IdentityReads, ResourceManagerReads, Actions):
+class NovaClient(HostReads, NetworkReads, IdentityReads, ResourceManagerReads, Actions):
     """One cloud, entered with the credentials of `cloud` in clouds.yaml, or those of the `OS_*` variables.
 
     Call `connect` first, again whenever reads keep failing (it logs in anew and reads the catalog); the other
