@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from vmferry.cloud.model import Host, MigrationKind, Server, ServerGroup, Snapshot
 from vmferry.planning import targets
-from vmferry.planning.drain_choice import BEHIND, Candidate, Pool, alike, judged
+from vmferry.planning.drain_choice import BEHIND, Pool, ServerToPlace, alike, judged
 from vmferry.planning.drain_groups import HARD, Members, in_flight
 from vmferry.planning.drain_order import in_turn
 from vmferry.planning.drain_room import Room
@@ -144,22 +144,22 @@ class _Draft:
         #: without a group, they found no host and nobody made room, since nothing was given back
         self._hopeless: set[int] = set()
         #: servers by the host that they go to, in the order in which they came
-        self._on: defaultdict[str, list[Candidate]] = defaultdict(list)
+        self._on: defaultdict[str, list[ServerToPlace]] = defaultdict(list)
 
     def plan(self, ignore_headroom: bool) -> DrainPlan:
         stuck: list[Stuck] = []
-        candidates: list[tuple[Leaving, Candidate]] = []
+        candidates: list[tuple[Leaving, ServerToPlace]] = []
         for one, question in self._asked:
             if _own_blocker(question):
                 stuck.append(Stuck(one, self._against(one, question)))
                 continue
-            candidate = self._candidate(one, question)
+            candidate = self._to_place(one, question)
             if candidate.choices():
                 candidates.append((one, candidate))
             else:
                 stuck.append(Stuck(one, self._nowhere(one, candidate)))
-        left: list[tuple[Leaving, Candidate]] = []
-        hardness = {c.server.id: (c.choices(), -self._room.weight(c.pool.needs)) for _, c in candidates}
+        left: list[tuple[Leaving, ServerToPlace]] = []
+        hardness = {one.server.id: (one.choices(), -self._room.weight(one.pool.needs)) for _, one in candidates}
         for one, candidate in sorted(candidates, key=lambda pair: hardness[pair[1].server.id]):
             if not self._settle(candidate) and not self._make_room(candidate):
                 left.append((one, candidate))
@@ -174,7 +174,7 @@ class _Draft:
 
     # ---- who may go where
 
-    def _candidate(self, one: Leaving, question: Question) -> Candidate:
+    def _to_place(self, one: Leaving, question: Question) -> ServerToPlace:
         look = alike(question, one.request)
         if look not in self._tiers:
             alone = replace(question, group=None)
@@ -189,7 +189,7 @@ class _Draft:
                 if name not in one.avoid
             }
             self._pools[key] = Pool(tiers, needs, self._room)
-        return Candidate(question, self._pools[key], self._members_of(question))
+        return ServerToPlace(question, self._pools[key], self._members_of(question))
 
     def _may_refuse(self, question: Question) -> frozenset[str]:
         """Hosts whose aggregates have a rule by which Nova may refuse the server."""
@@ -221,7 +221,7 @@ class _Draft:
 
     # ---- sharing out
 
-    def _settle(self, candidate: Candidate, but: str | None = None) -> bool:
+    def _settle(self, candidate: ServerToPlace, but: str | None = None) -> bool:
         """Place it on the best host that takes it."""
         while (target := candidate.best(but)) is not None:
             if self._takes(candidate, target):
@@ -229,7 +229,7 @@ class _Draft:
                 return True
         return False
 
-    def _takes(self, candidate: Candidate, target: str) -> bool:
+    def _takes(self, candidate: ServerToPlace, target: str) -> bool:
         """Ask every prerequisite of the very server; what only waits is noted."""
         found = targets.judge(candidate.question, self._room.hosts[target])
         if any(not finding.waits for finding in found.against):
@@ -238,16 +238,16 @@ class _Draft:
         self._waits[candidate.server.id] = "; ".join(f.message for f in found.against) or None
         return True
 
-    def _place(self, candidate: Candidate, target: str) -> None:
+    def _place(self, candidate: ServerToPlace, target: str) -> None:
         candidate.place(self._room, target)
         self._on[target].append(candidate)
 
-    def _release(self, candidate: Candidate) -> None:
+    def _release(self, candidate: ServerToPlace) -> None:
         assert candidate.target is not None
         self._on[candidate.target].remove(candidate)
         candidate.release(self._room)
 
-    def _make_room(self, candidate: Candidate) -> bool:
+    def _make_room(self, candidate: ServerToPlace) -> bool:
         """Send one that was placed before elsewhere, and take its place."""
         pool, members = candidate.pool, candidate.members
         if members is None and id(pool) in self._hopeless:
@@ -269,7 +269,7 @@ class _Draft:
             self._hopeless.add(id(pool))
         return False
 
-    def _swap(self, candidate: Candidate, placed: Candidate, target: str) -> bool:
+    def _swap(self, candidate: ServerToPlace, placed: ServerToPlace, target: str) -> bool:
         elsewhere = placed.best(target)
         if elsewhere is None or not self._takes(candidate, target):
             return False
@@ -295,7 +295,7 @@ class _Draft:
     def _against(self, one: Leaving, question: Question) -> tuple[Finding, ...]:
         return targets.assess(question, one.request.target, one.avoid, self._host_assessments.assess_hosts).against
 
-    def _nowhere(self, one: Leaving, candidate: Candidate) -> tuple[Finding, ...]:
+    def _nowhere(self, one: Leaving, candidate: ServerToPlace) -> tuple[Finding, ...]:
         """No host takes it, whoever else leaves."""
         named = self._first.snapshot.find_host(one.request.target) if one.request.target else None
         if named is not None and named.name in one.avoid:
@@ -320,12 +320,12 @@ class _Draft:
             return (afterwards, *against)
         return against or (self._not_together(candidate),)
 
-    def _left_over(self, one: Leaving, candidate: Candidate) -> tuple[Finding, ...]:
+    def _left_over(self, one: Leaving, candidate: ServerToPlace) -> tuple[Finding, ...]:
         if any(name not in candidate.refused for name in candidate.alone()):
             return (self._not_together(candidate),)
         return self._nowhere(one, candidate)
 
-    def _not_together(self, candidate: Candidate) -> Finding:
+    def _not_together(self, candidate: ServerToPlace) -> Finding:
         """Hosts take it alone, but the others are there first."""
         hosts = [name for name in candidate.alone() if name not in candidate.refused]
         more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
@@ -348,7 +348,7 @@ class _Draft:
 
     # ---- the result
 
-    def _in_order(self, placed: Sequence[Candidate], leaving: Mapping[str, Leaving]) -> tuple[Planned, ...]:
+    def _in_order(self, placed: Sequence[ServerToPlace], leaving: Mapping[str, Leaving]) -> tuple[Planned, ...]:
         first: dict[str, Server] = {}
         planned: list[Planned] = []
         for candidate in in_turn(placed):

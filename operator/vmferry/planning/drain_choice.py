@@ -109,7 +109,7 @@ class Pool:
 
 
 @dataclass(slots=True, eq=False)
-class Candidate:
+class ServerToPlace:
     """A server that looks for a host."""
 
     question: Question

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from vmferry.cloud.model import MigrationKind
-from vmferry.planning.drain_choice import Candidate
+from vmferry.planning.drain_choice import ServerToPlace
 from vmferry.planning.storage_class import storage_class
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.server_lock import PRIORITY_KEY
@@ -30,13 +30,13 @@ def copied_mib(question: Question) -> int:
     return server.flavor.memory_mb + (server.local_disk_gb * _MIB_PER_GIB if local else 0)
 
 
-def in_turn(placed: Iterable[Candidate]) -> list[Candidate]:
+def in_turn(placed: Iterable[ServerToPlace]) -> list[ServerToPlace]:
     """All that have a target, in the order in which they should start."""
 
-    def size(one: Candidate) -> tuple[int, str, str]:
+    def size(one: ServerToPlace) -> tuple[int, str, str]:
         return -copied_mib(one.question), one.server.name, one.server.id
 
-    queues: defaultdict[tuple[int, str], list[Candidate]] = defaultdict(list)
+    queues: defaultdict[tuple[int, str], list[ServerToPlace]] = defaultdict(list)
     for one in placed:
         rank = _RANKS.get(one.server.metadata.get(PRIORITY_KEY, ""), 1)
         queues[rank, one.target or ""].append(one)

@@ -22,7 +22,7 @@ WISHES = {"soft-affinity": -1, "soft-anti-affinity": 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class JudgedHost:
     """One host, judged."""
 
     host: Host
@@ -112,14 +112,14 @@ AssessHosts = Callable[[Question, str | None, frozenset[str]], HostAssessment]
 RankOthers = Callable[[Question], Sequence[Ranked]]
 
 
-def judge_others(question: Question) -> list[Candidate]:
+def judge_others(question: Question) -> list[JudgedHost]:
     """All hosts but the server's own, by name."""
     hosts = sorted(question.snapshot.hosts.values(), key=lambda host: host.name)
     return [judge(question, host) for host in hosts if host.name != question.server.host]
 
 
 def rank_others(question: Question) -> Sequence[Ranked]:
-    return rank(question, [c for c in judge_others(question) if not c.against])
+    return rank(question, [h for h in judge_others(question) if not h.against])
 
 
 def assess_hosts(
@@ -130,27 +130,27 @@ def assess_hosts(
         host = question.snapshot.find_host(target)
         if host is None:
             return _unknown_host(question, target)
-        candidates = [judge(question, host)]
+        judged = [judge(question, host)]
     else:
-        candidates = judge_others(question)
+        judged = judge_others(question)
 
-    fit = [c for c in candidates if not c.against and c.host.name not in avoid]
+    fit = [h for h in judged if not h.against and h.host.name not in avoid]
     ranked = rank(question, fit)
-    waiting = [] if ranked else rank(question, [c for c in candidates if c.host.name not in avoid and _only_waits(c)])
-    groups = _groups(candidates, avoid) if target is None else ()
+    waiting = [] if ranked else rank(question, [h for h in judged if h.host.name not in avoid and _only_waits(h)])
+    groups = _groups(judged, avoid) if target is None else ()
     choice = choose(question, ranked) if target is None else ranked[0].host if ranked else None
     if target is not None or choice is not None:
-        best = candidates[0] if target is not None else next(c for c in fit if c.host.name == choice)
+        best = judged[0] if target is not None else next(h for h in fit if h.host.name == choice)
         of_target: tuple[Finding, ...] = best.findings
         if target is not None and best.against and not of_target_is_same(best):
             of_target = _with_alternatives(best, alternatives(question))
     else:
-        of_target = nowhere(_of_all(question, candidates), groups)
+        of_target = nowhere(_of_all(question, judged), groups)
     return HostAssessment(
         findings=of_target,
         eligible=tuple(ranked),
         ineligible=groups,
-        possible=any(_only_unknown(c.against) for c in candidates if c.host.name not in avoid),
+        possible=any(_only_unknown(h.against) for h in judged if h.host.name not in avoid),
         target=choice,
         waits_for=waiting[0].host if waiting else None,
     )
@@ -197,27 +197,27 @@ def _only_unknown(findings: Iterable[Finding]) -> bool:
     return all(f.result is not Result.FAILED for f in findings)
 
 
-def _only_waits(candidate: Candidate) -> bool:
-    return bool(candidate.against) and all(f.waits for f in candidate.against)
+def _only_waits(judged: JudgedHost) -> bool:
+    return bool(judged.against) and all(f.waits for f in judged.against)
 
 
-def of_target_is_same(candidate: Candidate) -> bool:
-    return any(f.reason is Reason.SAME_HOST for f in candidate.against)
+def of_target_is_same(judged: JudgedHost) -> bool:
+    return any(f.reason is Reason.SAME_HOST for f in judged.against)
 
 
-def judge(question: Question, host: Host) -> Candidate:
+def judge(question: Question, host: Host) -> JudgedHost:
     """Ask every question that is about a target."""
     asked = replace(question, target=host)
     findings = tuple([p.check(asked) for p in CHAINS[question.kind] if p.about is About.TARGET])
-    return Candidate(host, findings, tuple([f for f in findings if f.blocks(question.policy)]))
+    return JudgedHost(host, findings, tuple([f for f in findings if f.blocks(question.policy)]))
 
 
-def rank(question: Question, fit: Iterable[Candidate]) -> list[Ranked]:
+def rank(question: Question, fit: Iterable[JudgedHost]) -> list[Ranked]:
     """Hosts that no rule of their aggregates speaks against first, then what a soft server group wishes, then fewest
     migrations on their way there, then the emptiest memory, then by name."""
     coming = in_flight_to_each(question.snapshot, question.moves)
     standings = sorted(
-        (standing(replace(question, target=c.host), c.host, coming) for c in fit), key=lambda one: one[0]
+        (standing(replace(question, target=h.host), h.host, coming) for h in fit), key=lambda one: one[0]
     )
     return [ranked for _, ranked in standings]
 
@@ -257,7 +257,7 @@ def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Stand
     return order, Ranked(name, share, on_their_way, friends, rule)
 
 
-def _with_alternatives(refused: Candidate, others: Sequence[Ranked]) -> tuple[Finding, ...]:
+def _with_alternatives(refused: JudgedHost, others: Sequence[Ranked]) -> tuple[Finding, ...]:
     """Name the hosts that would do in the remedies of a refused target."""
     best = [ranked.host for ranked in others if ranked.host != refused.host.name][:3]
     hint = f"; eligible: {', '.join(best)}" if best else "; no other host is eligible either"
@@ -278,12 +278,12 @@ class OfAll:
     example: Finding | None
 
 
-def _of_all(question: Question, candidates: list[Candidate]) -> list[OfAll]:
+def _of_all(question: Question, judged: list[JudgedHost]) -> list[OfAll]:
     found: list[OfAll] = []
     for number, prerequisite in enumerate(p for p in CHAINS[question.kind] if p.about is About.TARGET):
-        unmet = [f for f in (c.findings[number] for c in candidates) if f.result in (Result.FAILED, Result.UNKNOWN)]
+        unmet = [f for f in (h.findings[number] for h in judged) if f.result in (Result.FAILED, Result.UNKNOWN)]
         example = next((f for f in unmet if f.blocks(question.policy)), unmet[0] if unmet else None)
-        found.append(OfAll(prerequisite.name, len(candidates), len(unmet), example))
+        found.append(OfAll(prerequisite.name, len(judged), len(unmet), example))
     return found
 
 
@@ -342,16 +342,16 @@ def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Findin
     return tuple(by_name.get(name) or not_applicable(name, f"not asked for {question.kind}") for name in every)
 
 
-def _groups(candidates: list[Candidate], avoid: frozenset[str]) -> tuple[Group, ...]:
+def _groups(judged: list[JudgedHost], avoid: frozenset[str]) -> tuple[Group, ...]:
     """Hosts that are out, by their first reason, the most common one first."""
     found: dict[Reason, list[tuple[str, str]]] = {}
-    for candidate in candidates:
-        if candidate.against:
-            first = candidate.against[0]
+    for one in judged:
+        if one.against:
+            first = one.against[0]
             reason = first.reason or Reason.FACT_UNKNOWN
-            found.setdefault(reason, []).append((candidate.host.name, first.message))
-        elif candidate.host.name in avoid:
-            found.setdefault(Reason.CLOUD_REFUSED, []).append((candidate.host.name, "tried and failed before"))
+            found.setdefault(reason, []).append((one.host.name, first.message))
+        elif one.host.name in avoid:
+            found.setdefault(Reason.CLOUD_REFUSED, []).append((one.host.name, "tried and failed before"))
     return order_groups(Group(reason, len(hosts), *min(hosts)) for reason, hosts in found.items())
 
 
