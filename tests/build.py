@@ -16,9 +16,9 @@ from vmferry.cloud.model import (
     Hypervisor,
     Inventory,
     Migration,
-    MigrationKind,
     OperatingSystem,
     Part,
+    ResolvedType,
     Server,
     ServerGroup,
     Service,
@@ -176,7 +176,7 @@ def move(of: Server, target: str, **over: Any) -> PlannedMove:
     """A live migration of `of` that was decided just now."""
     facts: dict[str, Any] = {
         "server_id": of.id,
-        "kind": MigrationKind.LIVE,
+        "type": ResolvedType.LIVE,
         "source_host": of.host or "",
         "target_host": target,
         "needs": of.needs,
@@ -219,7 +219,7 @@ def snapshot(
 
 def question(
     of: Server | None = None,
-    kind: MigrationKind = MigrationKind.LIVE,
+    kind: ResolvedType = ResolvedType.LIVE,
     view: Snapshot | None = None,
     target: str | None = "host-b",
     **over: Any,
@@ -235,4 +235,4 @@ def question(
         "group": view.group_of(asked.id),
         "ports": view.ports_of(asked.id),
     }
-    return Question(server=asked, kind=kind, snapshot=view, **{**facts, **over})
+    return Question(server=asked, type=kind, snapshot=view, **{**facts, **over})

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.words import Name, Reason
 
-LIVE, COLD, EVACUATE = MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.EVACUATE
-EVERY = frozenset(MigrationKind)
+LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
+EVERY = frozenset(ResolvedType)
 
 
 class Did(StrEnum):
@@ -65,7 +65,7 @@ class Rule:
 
     name: Name
     reason: Reason
-    kinds: frozenset[MigrationKind]
+    kinds: frozenset[ResolvedType]
     requirement: str
     #: only for servers in these states; empty: for all
     vm_states: frozenset[str] = frozenset()
@@ -73,7 +73,7 @@ class Rule:
     says: str = ""
 
 
-def _of(*kinds: MigrationKind) -> frozenset[MigrationKind]:
+def _of(*kinds: ResolvedType) -> frozenset[ResolvedType]:
     return frozenset(kinds)
 
 
@@ -103,7 +103,7 @@ STRICTER: tuple[Rule, ...] = (
 )
 
 
-def requirement(against: Against, kind: MigrationKind, vm_state: str) -> str | None:
+def requirement(against: Against, kind: ResolvedType, vm_state: str) -> str | None:
     """The requirement that makes this finding stricter than Nova, None if none does."""
     for rule in STRICTER:
         if (against.name, against.reason) != (rule.name, rule.reason) or kind not in rule.kinds:
@@ -114,7 +114,7 @@ def requirement(against: Against, kind: MigrationKind, vm_state: str) -> str | N
 
 
 def classify(
-    kind: MigrationKind, vm_state: str, against: Iterable[Against], picked: str | None, happened: Happened
+    kind: ResolvedType, vm_state: str, against: Iterable[Against], picked: str | None, happened: Happened
 ) -> tuple[Outcome, tuple[str, ...]]:
     """The outcome, and the requirements behind it where it is stricter by policy.
 

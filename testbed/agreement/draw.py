@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from testbed.agreement.world import Wish
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 
 T = TypeVar("T")
 
-LIVE, COLD, EVACUATE = MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.EVACUATE
+LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
 
 KINDS = {LIVE: 45, COLD: 30, EVACUATE: 25}
 #: status to bring the server to; None: as it is
-STATUSES: dict[MigrationKind, dict[str | None, int]] = {
+STATUSES: dict[ResolvedType, dict[str | None, int]] = {
     LIVE: {
         None: 45,
         "ACTIVE": 32,

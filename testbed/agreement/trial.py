@@ -18,7 +18,7 @@ from testbed.agreement.view import View
 from testbed.tenant import MICROVERSION, Tenant
 from vmferry.cloud.actions import Accepted, ColdMigrate, Evacuate, LiveMigrate, Move, NotNow, Refused, Unanswered
 from vmferry.cloud.actions import Outcome as Answer
-from vmferry.cloud.model import Detail, InstanceAction, Migration, MigrationKind, MigrationStage, Server, overlay
+from vmferry.cloud.model import Detail, InstanceAction, Migration, MigrationStage, ResolvedType, Server, overlay
 from vmferry.planning.request import Request as Ask
 from vmferry.planning.targets import Assessment, assess, judge
 from vmferry.policy import Policy
@@ -38,7 +38,7 @@ class Request:
 
     step: int
     server_id: str
-    kind: MigrationKind
+    kind: ResolvedType
     #: None: any host
     target: str | None
     policy: Policy
@@ -135,7 +135,7 @@ async def carried_out(view: View, tenant: Tenant, request: Request, verdict: Ver
     """Ask Nova, follow it to the end, compare."""
     began = time.monotonic()
     server, found = verdict.question.server, verdict.assessment
-    if found.target is not None and request.kind is MigrationKind.COLD and server.vm_state == "active":
+    if found.target is not None and request.kind is ResolvedType.COLD and server.vm_state == "active":
         # as the operator does with stopIfRunning
         await view.call(tenant.act, server.id, {"os-stop": None})
         await view.until(server.id, lambda s: s.status == "SHUTOFF" and s.task_state is None, "SHUTOFF")
@@ -161,20 +161,20 @@ async def carried_out(view: View, tenant: Tenant, request: Request, verdict: Ver
     )
 
 
-def _move(kind: MigrationKind, server: Server, host: str) -> Move:
-    if kind is MigrationKind.LIVE:
+def _move(kind: ResolvedType, server: Server, host: str) -> Move:
+    if kind is ResolvedType.LIVE:
         return LiveMigrate(server.id, host)
-    if kind is MigrationKind.COLD:
+    if kind is ResolvedType.COLD:
         return ColdMigrate(server.id, host)
     return Evacuate(server.id, host, start=server.vm_state == "active")
 
 
-def ask_for_any_host(tenant: Tenant, server_id: str, kind: MigrationKind) -> Answer:
+def ask_for_any_host(tenant: Tenant, server_id: str, kind: ResolvedType) -> Answer:
     """What a person asks who names no host; the operator never does."""
-    bodies: dict[MigrationKind, dict[str, object]] = {
-        MigrationKind.LIVE: {"os-migrateLive": {"host": None, "block_migration": "auto"}},
-        MigrationKind.COLD: {"migrate": None},
-        MigrationKind.EVACUATE: {"evacuate": {}},
+    bodies: dict[ResolvedType, dict[str, object]] = {
+        ResolvedType.LIVE: {"os-migrateLive": {"host": None, "block_migration": "auto"}},
+        ResolvedType.COLD: {"migrate": None},
+        ResolvedType.EVACUATE: {"evacuate": {}},
     }
     answer = tenant.connection.compute.request(
         f"/servers/{server_id}/action", "POST", json=bodies[kind], microversion=MICROVERSION, raise_exc=False

@@ -17,7 +17,7 @@ from testbed.agreement.view import LateError, View
 from testbed.cloud import CloudLab
 from testbed.tenant import Tenant, TenantError
 from vmferry.cloud.actions import ConfirmResize, NotNow, Refused
-from vmferry.cloud.model import MigrationKind, Part
+from vmferry.cloud.model import Part, ResolvedType
 from vmferry.policy import Policy
 
 #: servers on the host that is killed, and on the one that is forced down
@@ -29,7 +29,7 @@ class Wish:
     """A request before it is known which server it meets."""
 
     step: int
-    kind: MigrationKind
+    kind: ResolvedType
     #: the state to bring the server to; None: as it is
     status: str | None = None
     locked: bool = False
@@ -233,7 +233,7 @@ class World:
 
     async def _restore(self, place: Place, case: Case) -> None:
         server = self.view.server(place.server_id)
-        if case.happened.did is Did.MOVED and case.request.kind is MigrationKind.COLD:
+        if case.happened.did is Did.MOVED and case.request.kind is ResolvedType.COLD:
             answer = await self.view.act(ConfirmResize(place.server_id))
             if isinstance(answer, Refused | NotNow):
                 raise LateError(f"{place.slot.name} cannot be confirmed: {answer.message}")
@@ -244,7 +244,7 @@ class World:
                 from_error=True,
             )
             return
-        evacuated = case.happened.did is Did.MOVED and case.request.kind is MigrationKind.EVACUATE
+        evacuated = case.happened.did is Did.MOVED and case.request.kind is ResolvedType.EVACUATE
         broken = case.happened.status == "ERROR" and case.server.status != "ERROR"
         if evacuated or broken or case.happened.did is Did.UNCLEAR or server is None:
             await self.lose(place)

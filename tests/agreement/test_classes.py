@@ -7,10 +7,10 @@ import re
 import pytest
 
 from testbed.agreement.classes import STRICTER, Against, Did, Happened, Outcome, classify
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.words import Name, Reason
 
-LIVE, COLD, EVACUATE = MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.EVACUATE
+LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
 LOCKED = Against(Name.SERVER_LOCK, Reason.LOCKED)
 FULL = Against(Name.CAPACITY, Reason.INSUFFICIENT_CAPACITY)
 OLDER = Against(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_TOO_OLD)
@@ -24,7 +24,7 @@ MOVED, REFUSED = Happened(Did.MOVED, "cmp2"), Happened(Did.REFUSED, "cmp1", "HTT
 FAILED, UNCLEAR = Happened(Did.FAILED, "cmp1"), Happened(Did.UNCLEAR, "cmp1")
 
 #: kind, vm_state, findings against it, what Nova did -> outcome and requirements
-CASES: dict[str, tuple[MigrationKind, str, tuple[Against, ...], Happened, Outcome, tuple[str, ...]]] = {
+CASES: dict[str, tuple[ResolvedType, str, tuple[Against, ...], Happened, Outcome, tuple[str, ...]]] = {
     "passed, and it arrived where we picked": (LIVE, "active", (), MOVED, Outcome.AGREE_PASS, ()),
     "passed, and Nova said no": (LIVE, "active", (), REFUSED, Outcome.PASSED_BUT_REFUSED, ()),
     "passed, taken with 202, and then failed": (LIVE, "active", (), FAILED, Outcome.PASSED_BUT_REFUSED, ()),

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.agreement.draw import draw
 from testbed.agreement.fleet import GROUPS, generate
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Policy
 
 HOSTS = [f"cmp{number}" for number in range(1, 9)]
@@ -25,7 +25,7 @@ def test_a_step_of_a_seed_is_the_same_request_every_time() -> None:
 
 def test_every_kind_is_asked_for_with_and_without_a_target() -> None:
     wishes = [draw(7, step, HOSTS, HOSTS[:2])[0] for step in range(1000)]
-    assert {wish.kind for wish in wishes} == set(MigrationKind)
+    assert {wish.kind for wish in wishes} == set(ResolvedType)
     count = Counter((wish.kind, wish.target is None) for wish in wishes)
     assert min(count.values()) > 50
     assert set(HOSTS) <= {wish.target for wish in wishes}

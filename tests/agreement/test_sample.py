@@ -20,21 +20,21 @@ from testbed.agreement.trial import Case
 from testbed.agreement.world import Wish, World
 from testbed.cloud import CloudLab
 from testbed.nova.hosts import DEFAULT_HOSTS
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 
 PASS, REFUSE, POLICY = Outcome.AGREE_PASS, Outcome.AGREE_REFUSE, Outcome.STRICTER_BY_POLICY
 
 
 def live(target: str | None, status: str | None = None, *, locked: bool = False, os_upgrade: bool = False) -> Wish:
-    return Wish(0, MigrationKind.LIVE, status, locked, target=target, os_upgrade=os_upgrade)
+    return Wish(0, ResolvedType.LIVE, status, locked, target=target, os_upgrade=os_upgrade)
 
 
 def cold(target: str | None, status: str | None = None, *, stop: bool = False) -> Wish:
-    return Wish(0, MigrationKind.COLD, status, target=target, stop_if_running=stop)
+    return Wish(0, ResolvedType.COLD, status, target=target, stop_if_running=stop)
 
 
 def evacuate(target: str | None, status: str | None = None) -> Wish:
-    return Wish(0, MigrationKind.EVACUATE, status, target=target)
+    return Wish(0, ResolvedType.EVACUATE, status, target=target)
 
 
 FLEET = Fleet(

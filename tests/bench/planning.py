@@ -10,7 +10,7 @@ from tests.bench.clock import best, note
 from tests.bench.fleet import FLAVORS, IMAGES, big_fleet
 from tests.build import NOW, move, server
 from vmferry.cloud.actions import DisableService
-from vmferry.cloud.model import HostLook, MigrationKind, Snapshot, index_servers
+from vmferry.cloud.model import HostLook, ResolvedType, Snapshot, index_servers
 from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
@@ -84,7 +84,7 @@ def crowded(hosts: int, leaving: int) -> Crowded:
     here = [servers[one] for one in view.servers_by_host[HOST]]
     return Crowded(
         view,
-        tuple(Leaving(one, request, MigrationKind.LIVE) for one in here),
+        tuple(Leaving(one, request, ResolvedType.LIVE) for one in here),
         tuple(move(one, names[-n]) for n, one in enumerate(others[: hosts // HOSTS_PER_MOVE], 1)),
     )
 
@@ -145,7 +145,7 @@ def _moving(leaving: Leaving, number: int) -> Child:
         round=1,
         number=1,
         phase=Phase.MIGRATING,
-        kind=MigrationKind.LIVE,
+        type=ResolvedType.LIVE,
         source_host=HOST,
         target_host=f"cmp{number + 1:04}",
         created_at=ago,

@@ -12,7 +12,7 @@ from tests.build import NOW, host, migration, room, server, snapshot
 from tests.planning.test_random_fleets import NAMES, questions
 from vmferry.cli.judge import judge, judge_all, not_found
 from vmferry.cli.verdict import Answer, ExitStatus, Tally, Verdict
-from vmferry.cloud.model import Detail, Host, Inventory, MigrationKind, Server
+from vmferry.cloud.model import Detail, Host, Inventory, ResolvedType, Server
 from vmferry.planning import host_assessments
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
@@ -194,4 +194,4 @@ def test_a_fleet_is_judged_without_asking_every_host_for_every_server(monkeypatc
     monkeypatch.setattr(host_assessments, "CHAINS", chains)
     view = snapshot([server(name=f"web-{n}") for n in range(100)], [host(f"host-{x}") for x in "abc"])
     assert len(list(judge_all(view.servers.values(), Request(), view, TOLERANT, NOW))) == 100
-    assert asked == 2 * sum(p.about is About.TARGET for p in CHAINS[MigrationKind.LIVE])
+    assert asked == 2 * sum(p.about is About.TARGET for p in CHAINS[ResolvedType.LIVE])

@@ -9,7 +9,7 @@ from testbed.tenant import Tenant
 from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import ColdMigrate, ConfirmResize, StartServer, StopServer
-from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
+from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType
 from vmferry.cloud.nova import NovaClient
 
 
@@ -26,7 +26,7 @@ def test_it_waits_for_its_confirmation_and_returns_to_what_it_was(
     finished = looks.newest(server, "finished")
     assert finished.stage is MigrationStage.FINISHED
     assert finished.open
-    assert finished.type == NOVA_TYPE[MigrationKind.COLD]
+    assert finished.type == NOVA_TYPE[ResolvedType.COLD]
     assert (finished.source_host, finished.target_host, finished.user_id) == ("cmp1", "cmp2", client.user_id)
     assert finished.old_flavor_id == finished.new_flavor_id
     waiting = looks.idle(server, "VERIFY_RESIZE")

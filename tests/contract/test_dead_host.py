@@ -13,7 +13,7 @@ from testbed.tenant import Tenant
 from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, Refused
-from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
+from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType
 from vmferry.cloud.nova import NovaClient
 
 CONDUCTOR = "conductor_live_migrate_instance"
@@ -74,7 +74,7 @@ def test_evacuated_servers_end_stopped_and_the_records_complete_when_the_host_is
     for server, request in zip(victims, requests, strict=True):
         record = looks.newest(server, "done")
         assert record.stage is MigrationStage.GOOD
-        assert record.type == NOVA_TYPE[MigrationKind.EVACUATE]
+        assert record.type == NOVA_TYPE[ResolvedType.EVACUATE]
         assert (record.source_host, record.target_host, record.user_id) == (dead_host, "cmp1", client.user_id)
         assert looks.idle(server, "SHUTOFF" if client.evacuated_stay_stopped else "ACTIVE").host == "cmp1"
         assert looks.action(server, request).action == "evacuate"

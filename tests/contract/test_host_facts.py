@@ -12,7 +12,7 @@ from tests.contract.conftest import Boot
 from tests.contract.looks import Looks
 from vmferry.cloud.actions import LiveMigrate
 from vmferry.cloud.facts.collect import with_facts
-from vmferry.cloud.model import CPU, MigrationKind, OperatingSystem, Snapshot
+from vmferry.cloud.model import CPU, OperatingSystem, ResolvedType, Snapshot
 from vmferry.cloud.nova import NovaClient
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
@@ -50,7 +50,7 @@ def test_R21_what_is_said_of_the_cpu_is_what_nova_does(
     server = boot(source)
     seen = view(client)
     asked = Request(MigrationType.LIVE).question(
-        seen.servers[server], MigrationKind.LIVE, seen, Policy(), client.cloud_time()
+        seen.servers[server], ResolvedType.LIVE, seen, Policy(), client.cloud_time()
     )
     finding = cpu_model.check(replace(asked, target=seen.hosts[target]))
     assert (finding.result is Result.PASSED) == taken, finding

@@ -10,7 +10,7 @@ from testbed.tenant import Tenant
 from tests.contract.conftest import Boot
 from tests.contract.looks import SECONDS, Looks
 from vmferry.cloud.actions import AbortMigration, ForceComplete, LiveMigrate, NotNow, Refused
-from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
+from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType
 from vmferry.cloud.nova import NovaClient
 
 CHECK = "compute_check_can_live_migrate_destination"
@@ -23,7 +23,7 @@ def test_it_completes_and_every_record_is_ours(client: NovaClient, boot: Boot, l
     lab.knob("cmp1", live_seconds=3)
     request = looks.accepted(LiveMigrate(server, "cmp2"))
     running = looks.newest(server, "running")
-    assert running.type == NOVA_TYPE[MigrationKind.LIVE]
+    assert running.type == NOVA_TYPE[ResolvedType.LIVE]
     assert running.stage is MigrationStage.IN_FLIGHT
     assert (running.source_host, running.target_host) == ("cmp1", "cmp2")
     assert running.user_id == client.user_id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.chains import TABLE
 from vmferry.prerequisites.words import Name, Reason
 
@@ -42,12 +42,12 @@ def section(title: str) -> str:
 def test_the_first_table_has_them_in_the_order_of_the_status_with_their_kinds() -> None:
     rows = re.findall(r"^\| \[(\w+)\]\(#(\w+)\) \| .* \| ([\w, ]+) \|$", PAGE, re.MULTILINE)
     told = [(name, anchor, kinds) for name, anchor, kinds in rows]
-    every = frozenset(MigrationKind)
+    every = frozenset(ResolvedType)
     assert told == [
         (
             p.name.value,
             p.name.value.lower(),
-            "all" if kinds == every else ", ".join(k.value for k in MigrationKind if k in kinds),
+            "all" if kinds == every else ", ".join(k.value for k in ResolvedType if k in kinds),
         )
         for p, kinds in TABLE
     ]

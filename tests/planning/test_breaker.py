@@ -10,13 +10,13 @@ from datetime import timedelta
 import pytest
 
 from tests.build import NOW, ident, move, server
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.planning.breaker import Breakers, EndedAttempt, OpenBreaker, judge
 from vmferry.policy import Breaker as Rules
 from vmferry.prerequisites.frame import PlannedMove
 
 RULES = Rules(attempts=2, hosts=2, window=timedelta(hours=1), pause=timedelta(minutes=5))
-LIVE, COLD, EVACUATE = MigrationKind.LIVE, MigrationKind.COLD, MigrationKind.EVACUATE
+LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
 
 
 def history(*words: str) -> list[EndedAttempt]:
@@ -43,7 +43,7 @@ def history(*words: str) -> list[EndedAttempt]:
                 number=1,
                 server_id=ident(name),
                 server_name=name,
-                kind=kind,
+                type=kind,
                 source=source,
                 target=target,
                 started_at=NOW + timedelta(seconds=seconds - 1 if began is None else began),
@@ -75,7 +75,7 @@ def start(
     *words: str,
     at: float = 60,
     source: str = "cmp1",
-    kind: MigrationKind = LIVE,
+    kind: ResolvedType = LIVE,
     moves: Sequence[PlannedMove] = (),
     rules: Rules = RULES,
 ) -> str:
@@ -88,9 +88,9 @@ def start(
     return "held" if hold.open else "waits"
 
 
-def in_flight(name: str, source: str, at: float, kind: MigrationKind = LIVE) -> PlannedMove:
+def in_flight(name: str, source: str, at: float, kind: ResolvedType = LIVE) -> PlannedMove:
     made = move(server(name=name, host=source), "cmp9")
-    return replace(made, kind=kind, decided_at=NOW + timedelta(seconds=at))
+    return replace(made, type=kind, decided_at=NOW + timedelta(seconds=at))
 
 
 PAIR = ("1 error web-1 cmp1>cmp3", "2 error web-2 cmp1>cmp4")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
-from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain import DrainPlan, Leaving, Planned, Stuck, next_moves, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Maintenance, Policy
@@ -57,7 +57,7 @@ class Case:
     policy: Policy = field(default_factory=Policy)
     in_maintenance: frozenset[str] = frozenset()
     request: Request = field(default_factory=lambda: Request(MigrationType.LIVE))
-    kind: MigrationKind = MigrationKind.LIVE
+    kind: ResolvedType = ResolvedType.LIVE
     avoid: frozenset[str] = frozenset()
     ignore_headroom: bool = False
 
@@ -535,8 +535,8 @@ def count_checks(case: Case, monkeypatch: pytest.MonkeyPatch) -> int:
         return count
 
     with monkeypatch.context() as patch:
-        chain = tuple(replace(p, check=counted(p.check)) for p in CHAINS[MigrationKind.LIVE])
-        patch.setitem(CHAINS, MigrationKind.LIVE, chain)
+        chain = tuple(replace(p, check=counted(p.check)) for p in CHAINS[ResolvedType.LIVE])
+        patch.setitem(CHAINS, ResolvedType.LIVE, chain)
         plan = case.plan()
     assert len(plan.planned) == len(case.servers)
     return asked
@@ -545,7 +545,7 @@ def count_checks(case: Case, monkeypatch: pytest.MonkeyPatch) -> int:
 def test_twice_the_fleet_costs_twice_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     once, twice = (count_checks(fleet(n, n), monkeypatch) for n in (40, 80))
     assert twice <= 2.2 * once
-    assert once <= 40 * len(CHAINS[MigrationKind.LIVE]) * 3, "hosts are asked once for all servers of a class"
+    assert once <= 40 * len(CHAINS[ResolvedType.LIVE]) * 3, "hosts are asked once for all servers of a class"
 
 
 class Noting:
@@ -564,8 +564,8 @@ class Noting:
         return getattr(self.of, name)
 
 
-@pytest.mark.parametrize("kind", MigrationKind)
-def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: MigrationKind) -> None:
+@pytest.mark.parametrize("kind", ResolvedType)
+def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: ResolvedType) -> None:
     """A check that reads something else wants it in `drain_choice.alike`, or servers are stuck that are not."""
     noting = Noting(vm("s", image_id="i", flavor={"disk_gb": 4, "extra_specs": {"trait:X": "required"}}))
     view = snapshot([noting.of], [A, B])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.build import NOW, flavor, host, hypervisor, migration, move, room, server, snapshot
-from vmferry.cloud.model import Host, Inventory, MigrationKind, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain import DrainPlan, Leaving, next_moves, plan_drain
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, judge
@@ -74,7 +74,7 @@ class Drain:
     def question(self, one: Leaving, moves: tuple[PlannedMove, ...] = ()) -> Question:
         return one.request.question(
             one.server,
-            one.kind,
+            one.type,
             self.view,
             self.policy,
             NOW,
@@ -105,7 +105,7 @@ def drains(draw: st.DrawFn) -> Drain:
         Leaving(
             one,
             Request(MigrationType.LIVE, None if draw(USUALLY) else draw(st.sampled_from([*NAMES, "src", "nobody"]))),
-            MigrationKind.LIVE,
+            ResolvedType.LIVE,
             frozenset() if draw(USUALLY) else frozenset({draw(TARGET)}),
         )
         for one in mine

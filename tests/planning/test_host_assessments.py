@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.bench.fleet import big_fleet
 from tests.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
 from tests.planning.test_random_fleets import HOST, NAMES, questions
-from vmferry.cloud.model import Flavor, Host, MigrationKind, Server, Snapshot
+from vmferry.cloud.model import Flavor, Host, ResolvedType, Server, Snapshot
 from vmferry.planning import host_assessments
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.request import Request
@@ -34,7 +34,7 @@ from vmferry.resources.words import MigrationType
     questions(),
     st.lists(
         st.tuples(
-            st.sampled_from(MigrationKind),
+            st.sampled_from(ResolvedType),
             st.none() | st.none() | st.sampled_from([*NAMES, "nobody"]),
             st.frozensets(HOST, max_size=2),
             st.booleans(),
@@ -46,7 +46,7 @@ from vmferry.resources.words import MigrationType
     ),
 )
 def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
-    fleet: Question, asks: list[tuple[MigrationKind, str | None, frozenset[str], bool, bool, list[Any]]]
+    fleet: Question, asks: list[tuple[ResolvedType, str | None, frozenset[str], bool, bool, list[Any]]]
 ) -> None:
     view, assessments = fleet.snapshot, HostAssessments()
     for kind, target, avoid, alone, crossed, line in asks:
@@ -55,7 +55,7 @@ def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
             question = replace(
                 fleet,
                 server=of,
-                kind=kind,
+                type=kind,
                 source=view.hosts.get(of.host or ""),
                 group=view.group_of(of.id),
                 ports=view.ports_of(of.id),
@@ -73,7 +73,7 @@ def test_in_a_big_fleet_they_are_the_same(policy: Policy, type_: MigrationType) 
     moves = (move(next(iter(view.servers.values())), "cmp0001"),)
     for of in sorted(view.servers.values(), key=lambda s: (s.host or "", s.name)):
         request = Request(type_)
-        kind = request.kind(of, view.hosts[of.host or ""]).kind
+        kind = request.resolved_type(of, view.hosts[of.host or ""]).type
         question = request.question(of, kind, view, policy, NOW, moves=moves)
         assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
@@ -83,7 +83,7 @@ def test_another_view_or_another_policy_is_asked_anew() -> None:
     for hosts in ("ab", "abc", "a"):
         for policy in (Policy(), Policy(tolerate_unknown=frozenset(Name))):
             view = snapshot([server()], [host(f"host-{x}", inventories=None) for x in hosts])
-            question = Request().question(server(), MigrationKind.LIVE, view, policy, NOW)
+            question = Request().question(server(), ResolvedType.LIVE, view, policy, NOW)
             assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
@@ -102,7 +102,7 @@ def asked_of_hosts(monkeypatch: pytest.MonkeyPatch, servers: list[Server], view:
     monkeypatch.setattr(host_assessments, "CHAINS", chains)
     memory, policy = HostAssessments(), Policy()
     for of in servers:
-        question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
+        question = Request().question(of, ResolvedType.LIVE, view, policy, NOW)
         memory.assess_hosts(question, None, frozenset())
     return asked
 
@@ -150,17 +150,17 @@ def test_a_check_that_reads_more_on_some_hosts_is_never_taken_for_another_server
             return failed(Name.STORAGE, Reason.LOCAL_DISK, f"{question.server.flavor.vcpus} are many", "less", name)
         return passed(Name.STORAGE, "few", name)
 
-    first, *rest = CHAINS[MigrationKind.LIVE]
+    first, *rest = CHAINS[ResolvedType.LIVE]
     odd = [replace(p, check=check) if p.name is Name.STORAGE else p for p in (first, *rest)]
     for module in (host_assessments, __import__("vmferry.planning.targets", fromlist=["CHAINS"])):
-        monkeypatch.setattr(module, "CHAINS", {MigrationKind.LIVE: tuple(odd)})
+        monkeypatch.setattr(module, "CHAINS", {ResolvedType.LIVE: tuple(odd)})
     pinned = server(name="one", flavor=flavor(vcpus=1, extra_specs={"trait:CUSTOM_B": "required"}))
     hosts = [host("host-a"), host("host-b", traits=frozenset({"CUSTOM_B"})), host("host-c")]
     others = [server(name=f"s{n}", flavor=flavor(vcpus=n)) for n in (4, 2, 6)]
     view = snapshot([pinned, *others], hosts)
     memory, policy = HostAssessments(), Policy()
     for of in (pinned, *others, pinned):
-        question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
+        question = Request().question(of, ResolvedType.LIVE, view, policy, NOW)
         assert memory.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
@@ -177,10 +177,10 @@ def test_a_check_that_cannot_be_observed_fails_loudly(sentence: str, monkeypatch
         READS[sentence](question.server)
         return passed(Name.CAPACITY, "fine")
 
-    capacity = [replace(p, check=check) for p in CHAINS[MigrationKind.LIVE] if p.name is Name.CAPACITY]
-    monkeypatch.setattr(host_assessments, "CHAINS", {MigrationKind.LIVE: tuple(capacity)})
+    capacity = [replace(p, check=check) for p in CHAINS[ResolvedType.LIVE] if p.name is Name.CAPACITY]
+    monkeypatch.setattr(host_assessments, "CHAINS", {ResolvedType.LIVE: tuple(capacity)})
     view = snapshot()
-    question = Request().question(server(), MigrationKind.LIVE, view, Policy(), NOW + timedelta(seconds=1))
+    question = Request().question(server(), ResolvedType.LIVE, view, Policy(), NOW + timedelta(seconds=1))
     with pytest.raises((TypeError, AttributeError)):
         HostAssessments().assess_hosts(question, None, frozenset())
 
@@ -200,7 +200,7 @@ def test_what_another_view_makes_useless_is_freed_without_the_garbage_collector(
         for _ in range(2):
             view = views.pop(0)
             for of in view.servers.values():
-                memory.assess_hosts(Request().question(of, MigrationKind.LIVE, view, Policy(), NOW), None, frozenset())
+                memory.assess_hosts(Request().question(of, ResolvedType.LIVE, view, Policy(), NOW), None, frozenset())
         assert first() is None
     finally:
         gc.enable()
@@ -220,6 +220,6 @@ def test_flavors_of_another_size_are_told_apart() -> None:
     view, memory, policy = snapshot(servers, [host(f"host-{x}") for x in "abc"]), HostAssessments(), Policy()
     seen = []
     for of in servers:
-        question = Request().question(of, MigrationKind.LIVE, view, policy, NOW)
+        question = Request().question(of, ResolvedType.LIVE, view, policy, NOW)
         seen.append([r.share for r in memory.assess_hosts(question, None, frozenset()).eligible])
     assert seen == [[0.02, 0.02], [0.92, 0.92], []]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.build import NOW, migration, move, server, snapshot
-from vmferry.cloud.model import Migration, MigrationKind
+from vmferry.cloud.model import Migration, ResolvedType
 from vmferry.planning.limits import first_free, full, next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
@@ -224,7 +224,7 @@ def test_a_queue_behind_a_full_cloud_is_gone_through_no_further_than_need_be() -
             looked_at += 1
             return object.__getattribute__(self, name)
 
-    waiting = [Queued(f"q{n}", MigrationKind.LIVE, f"s{n}", f"t{n}", {}, NOW) for n in range(1000)]
+    waiting = [Queued(f"q{n}", ResolvedType.LIVE, f"s{n}", f"t{n}", {}, NOW) for n in range(1000)]
     looked_at = 0
     assert (
         full("a", "b", snapshot(), (), waiting, LIMITS)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.build import NOW, STATUS, flavor, host, hypervisor, migration, move, room, server, snapshot
-from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server, ServerGroup
+from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup
 from vmferry.planning.limits import first_free, full
 from vmferry.planning.targets import assess
 from vmferry.policy import Limits, Policy, StoragePool
@@ -85,7 +85,7 @@ def questions(draw: st.DrawFn) -> Question:
     pool = StoragePool("nfs", hosts=frozenset(draw(st.sets(HOST))))
     return Question(
         server=asked,
-        kind=draw(st.sampled_from(MigrationKind)),
+        type=draw(st.sampled_from(ResolvedType)),
         source=view.hosts.get(asked.host or ""),
         target=None,
         snapshot=view,
@@ -154,7 +154,7 @@ def check_safe(asked: Question, name: str) -> None:
     for resource, inventory in (target.inventories or {}).items():
         assert asked.server.needs.get(resource, 0) <= max(inventory.free, 0), "R16"
     on_host = asked.server.image_id is not None or asked.server.local_disk_gb > 0
-    if asked.kind is MigrationKind.EVACUATE and on_host and Name.STORAGE not in asked.policy.tolerate_unknown:
+    if asked.type is ResolvedType.EVACUATE and on_host and Name.STORAGE not in asked.policy.tolerate_unknown:
         shared = {h for pool in asked.policy.shared_storage for h in pool.hosts}
         assert {name, asked.server.host} <= shared, "I14: never rebuild what is on a local disk"
 

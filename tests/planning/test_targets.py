@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.build import NOW, dead_host, host, ident, migration, move, question, room, server, snapshot
-from vmferry.cloud.model import Host, Inventory, Migration, MigrationKind, Server, ServerGroup
+from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import TABLE
@@ -346,9 +346,9 @@ class TestNobodyNamed:
         assert "tried and failed before" in finding(found, Name.TARGET_HOST).message
 
 
-@pytest.mark.parametrize("kind", MigrationKind)
+@pytest.mark.parametrize("kind", ResolvedType)
 @pytest.mark.parametrize("target", [None, "host-b", "host-a", "host-z"])
-def test_every_prerequisite_is_answered_exactly_once_in_one_order(kind: MigrationKind, target: str | None) -> None:
+def test_every_prerequisite_is_answered_exactly_once_in_one_order(kind: ResolvedType, target: str | None) -> None:
     found = assess(question(WEB, kind, target=None), target)
     assert [f.name for f in found.findings] == [prerequisite.name for prerequisite, _ in TABLE]
 

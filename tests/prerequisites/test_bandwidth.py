@@ -8,13 +8,13 @@ import pytest
 
 from tests.build import flavor, host, migration, move, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
-from vmferry.cloud.model import Migration, MigrationKind, Server
+from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import bandwidth
 from vmferry.prerequisites.frame import PlannedMove, Question
 from vmferry.prerequisites.words import Name, Reason
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 #: 250 GiB of local disk: one unit and three more
 BIG = {"image_id": "image-1", "flavor": flavor(disk_gb=250)}
 NFS = StoragePool("nfs", hosts=frozenset({"host-a", "host-b"}))
@@ -80,7 +80,7 @@ CASES: dict[str, Case] = {
         ask(
             1,
             migration(small("x", "host-c"), type="evacuation"),
-            moves=(move(small("y", "host-c"), "host-b", kind=EVACUATE),),
+            moves=(move(small("y", "host-c"), "host-b", type=EVACUATE),),
         )
     ),
     "a decided move counts": fails(
@@ -93,7 +93,7 @@ CASES: dict[str, Case] = {
         ask(
             1,
             migration(small("x", "host-c"), type="migration", target_host=None),
-            moves=(move(small("x", "host-c"), "host-b", kind=COLD),),
+            moves=(move(small("x", "host-c"), "host-b", type=COLD),),
         ),
         Reason.BANDWIDTH_EXCEEDED,
         (),
@@ -121,7 +121,7 @@ CASES: dict[str, Case] = {
         (),
     ),
     "so do those of a decided move": fails(
-        ask(4, moves=(move(big("x"), "host-c", kind=COLD),), servers=(big("x"),), shared_storage=(NFS,)),
+        ask(4, moves=(move(big("x"), "host-c", type=COLD),), servers=(big("x"),), shared_storage=(NFS,)),
         Reason.BANDWIDTH_EXCEEDED,
         ("4 of 4 are taken",),
         (),

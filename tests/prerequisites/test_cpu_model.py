@@ -8,13 +8,13 @@ import pytest
 
 from tests.build import SKYLAKE, dead_host, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, Host, HostFacts, MigrationKind
+from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, Host, HostFacts, ResolvedType
 from vmferry.policy import GuestCPUOf, Policy
 from vmferry.prerequisites import cpu_model
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 IVY = CPU("Intel", "x86_64", "IvyBridge-IBRS", frozenset({"fpu", "sse2", "avx"}))
 MILAN = CPU("AMD", "x86_64", "EPYC-Milan", SKYLAKE.features)
 ARM = CPU("Intel", "aarch64", "", frozenset())
@@ -43,7 +43,7 @@ def ask(
     target: CPU | None,
     seen: GuestCPU | None = None,
     offered: GuestCPU | None = None,
-    kind: MigrationKind = LIVE,
+    kind: ResolvedType = LIVE,
     **over: Any,
 ) -> Question:
     view = snapshot(hosts=[made("host-a", source, seen), made("host-b", target, offered)])

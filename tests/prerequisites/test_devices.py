@@ -8,12 +8,12 @@ import pytest
 
 from tests.build import flavor, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import devices
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 VTPM = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}
 OF_THE_HOST = {**VTPM, "hw:tpm_secret_security": "host"}
 SEV = {"hw:mem_encryption": "True"}
@@ -23,23 +23,23 @@ VGPU = {"resources:VGPU": "1"}
 
 
 def ask(
-    specs: dict[str, str], kind: MigrationKind, ports: tuple[str, ...] | None = (), *, hidden: bool = False, **over: Any
+    specs: dict[str, str], kind: ResolvedType, ports: tuple[str, ...] | None = (), *, hidden: bool = False, **over: Any
 ) -> Question:
     asked = server(flavor=flavor(extra_specs=specs, extra_specs_told=not hidden), **over)
     told = None if ports is None else {asked.id: ports}
     return question(asked, kind, snapshot([asked], ports=told), target=None)
 
 
-def imaged(kind: MigrationKind, properties: dict[str, str], **over: Any) -> Question:
+def imaged(kind: ResolvedType, properties: dict[str, str], **over: Any) -> Question:
     """A server whose flavor asks for nothing and whose image has these properties."""
     return ask({}, kind, image_id="image-1", image_properties=properties, **over)
 
 
-def refused(specs: dict[str, str], kind: MigrationKind, *says: str, remedy: str = "", **over: Any) -> Case:
+def refused(specs: dict[str, str], kind: ResolvedType, *says: str, remedy: str = "", **over: Any) -> Case:
     return fails(ask(specs, kind, **over), Reason.DEVICE_ATTACHED, says, (remedy,), "host-a")
 
 
-def untold(specs: dict[str, str], kind: MigrationKind, *says: str) -> Case:
+def untold(specs: dict[str, str], kind: ResolvedType, *says: str) -> Case:
     return cannot_tell(ask(specs, kind), ("the cloud does not tell", *says), ("tolerateUnknown: [Devices]",), "host-a")
 
 
@@ -162,8 +162,8 @@ def test_it_says(sentence: str) -> None:
     compare(devices.check(case.question), Name.DEVICES, case)
 
 
-@pytest.mark.parametrize("kind", MigrationKind)
+@pytest.mark.parametrize("kind", ResolvedType)
 @pytest.mark.parametrize("specs", [VTPM, SEV, PCI, FPGA, VGPU], ids=["vtpm", "sev", "pci", "fpga", "vgpu"])
-def test_R19_a_device_is_never_passed_over(specs: dict[str, str], kind: MigrationKind) -> None:
+def test_R19_a_device_is_never_passed_over(specs: dict[str, str], kind: ResolvedType) -> None:
     finding = devices.check(ask(specs, kind, vm_state="stopped" if kind is COLD else "active"))
     assert finding.result is not Result.PASSED or "vTPM" in finding.message

@@ -9,7 +9,7 @@ import pytest
 
 from tests.build import host, hypervisor, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import Host, MigrationKind
+from vmferry.cloud.model import Host, ResolvedType
 from vmferry.prerequisites import hypervisor_version
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
@@ -27,9 +27,9 @@ def versions(source: int, target: int, **over: Any) -> Question:
     return ask(host("host-a", version=source), host("host-b", version=target), **over)
 
 
-@pytest.mark.parametrize(("kind", "upgrade"), list(product(MigrationKind, [False, True])))
+@pytest.mark.parametrize(("kind", "upgrade"), list(product(ResolvedType, [False, True])))
 def test_I18_R22_never_to_an_older_one_whatever_the_kind_and_whatever_is_planned(
-    kind: MigrationKind, upgrade: bool
+    kind: ResolvedType, upgrade: bool
 ) -> None:
     finding = hypervisor_version.check(versions(NEW, OLD, kind=kind, os_upgrade=upgrade))
     assert (finding.result, finding.reason) == (Result.FAILED, Reason.HYPERVISOR_TOO_OLD)

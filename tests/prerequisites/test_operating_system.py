@@ -11,7 +11,7 @@ from tests.build import JAMMY, NOBLE, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.facts import marks
 from vmferry.cloud.facts.os_info import operating_system as read
-from vmferry.cloud.model import Aggregate, Fact, Host, MigrationKind, OperatingSystem
+from vmferry.cloud.model import Aggregate, Fact, Host, OperatingSystem, ResolvedType
 from vmferry.policy import Policy, SystemOf
 from vmferry.prerequisites import operating_system
 from vmferry.prerequisites.frame import Crossing, Question
@@ -41,18 +41,18 @@ def configured(**over: Any) -> Policy:
     return Policy(operating_systems=(SystemOf(JAMMY, hosts=frozenset({"host-a"})), SystemOf(**over)))
 
 
-@pytest.mark.parametrize(("kind", "planned"), list(product(MigrationKind, [False, True])))
+@pytest.mark.parametrize(("kind", "planned"), list(product(ResolvedType, [False, True])))
 def test_I18_R22_never_to_an_older_one_whatever_the_kind_and_whatever_is_planned(
-    kind: MigrationKind, planned: bool
+    kind: ResolvedType, planned: bool
 ) -> None:
     finding = operating_system.check(ask(NOBLE, JAMMY, kind=kind, os_upgrade=planned))
     assert (finding.result, finding.reason) == (Result.FAILED, Reason.OS_MISMATCH)
     assert finding.remedy and "osUpgrade" not in finding.remedy
 
 
-@pytest.mark.parametrize(("kind", "planned"), list(product(MigrationKind, [False, True])))
+@pytest.mark.parametrize(("kind", "planned"), list(product(ResolvedType, [False, True])))
 def test_R22_a_server_that_has_crossed_is_not_returnable_whatever_is_told_of_its_host_since(
-    kind: MigrationKind, planned: bool
+    kind: ResolvedType, planned: bool
 ) -> None:
     for source in (JAMMY, NOBLE, None):
         finding = operating_system.check(ask(source, JAMMY, kind=kind, os_upgrade=planned, crossed=CROSSED))

@@ -6,11 +6,11 @@ import pytest
 
 from tests.build import STATUS, dead_host, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import power_state
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 
 #: what a real Nova accepts, less a cold migration that would power a running server off (R5)
 FITS = {
@@ -21,9 +21,9 @@ FITS = {
 }
 
 
-@pytest.mark.parametrize("kind", MigrationKind)
+@pytest.mark.parametrize("kind", ResolvedType)
 @pytest.mark.parametrize("state", STATUS)
-def test_R9_R21_every_state_for_every_kind(state: str, kind: MigrationKind) -> None:
+def test_R9_R21_every_state_for_every_kind(state: str, kind: ResolvedType) -> None:
     asked = server(vm_state=state)
     finding = power_state.check(question(asked, kind, target=None))
     if kind in FITS.get(state, ()):
@@ -34,10 +34,10 @@ def test_R9_R21_every_state_for_every_kind(state: str, kind: MigrationKind) -> N
     assert finding.remedy and finding.host == "host-a"
 
 
-@pytest.mark.parametrize("kind", MigrationKind)
+@pytest.mark.parametrize("kind", ResolvedType)
 @pytest.mark.parametrize("power", [0, 1, 3, 4, 6, 7, 42])
 @pytest.mark.parametrize("state", ["active", "paused", "stopped", "error"])
-def test_R9_R21_what_the_hypervisor_says_of_the_guest(state: str, power: int, kind: MigrationKind) -> None:
+def test_R9_R21_what_the_hypervisor_says_of_the_guest(state: str, power: int, kind: ResolvedType) -> None:
     finding = power_state.check(question(server(vm_state=state, power_state=power), kind, target=None))
     fits = kind in FITS[state] and (kind is EVACUATE or (power in (1, 3) if kind is LIVE else power not in (1, 3)))
     assert (finding.result is Result.PASSED) == fits, finding
@@ -112,7 +112,7 @@ def test_it_says(sentence: str) -> None:
 
 @pytest.mark.parametrize("kind", [LIVE, COLD])
 @pytest.mark.parametrize("state", FIRST_STEP)
-def test_R20_the_remedy_is_the_first_step_out_of_the_state(state: str, kind: MigrationKind) -> None:
+def test_R20_the_remedy_is_the_first_step_out_of_the_state(state: str, kind: ResolvedType) -> None:
     finding = power_state.check(question(server(vm_state=state), kind, target=None))
     assert FIRST_STEP[state] in (finding.remedy or "")
 

@@ -9,12 +9,12 @@ import pytest
 
 from tests.build import dead_host, host, ident, migration, move, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
-from vmferry.cloud.model import Host, Migration, MigrationKind, Server, ServerGroup
+from vmferry.cloud.model import Host, Migration, ResolvedType, Server, ServerGroup
 from vmferry.prerequisites import server_group
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 WEB = server()
 HOSTS = [host(f"host-{x}") for x in "abc"]
 
@@ -26,7 +26,7 @@ def member(name: str, on: str | None) -> Server:
 def ask(
     policy: str,
     *others: Server,
-    kind: MigrationKind = LIVE,
+    kind: ResolvedType = LIVE,
     records: tuple[Migration, ...] = (),
     hosts: list[Host] | None = None,
     most: int = 1,

@@ -9,17 +9,17 @@ import pytest
 
 from tests.build import migration, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
-from vmferry.cloud.model import Migration, MigrationKind, Server
+from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.prerequisites import server_lock, server_task
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 WEB = server()
 RESIZED = server(vm_state="resized")
 
 
-def ask(of: Server, kind: MigrationKind, *records: Migration) -> Question:
+def ask(of: Server, kind: ResolvedType, *records: Migration) -> Question:
     return question(of, kind, snapshot([of], migrations=records), target=None)
 
 
@@ -137,7 +137,7 @@ OPEN = ["accepted", "queued", "pre-migrating", "preparing", "running", "post-mig
 @pytest.mark.parametrize(
     ("status", "kind", "type_"), list(product(OPEN, [LIVE, COLD], ["live-migration", "migration"]))
 )
-def test_I3_no_open_migration_is_overtaken(status: str, kind: MigrationKind, type_: str) -> None:
+def test_I3_no_open_migration_is_overtaken(status: str, kind: ResolvedType, type_: str) -> None:
     of = RESIZED if status == "finished" else WEB
     finding = server_task.check(ask(of, kind, migration(of, status=status, type=type_)))
     assert finding.result is Result.FAILED

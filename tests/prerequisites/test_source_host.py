@@ -10,17 +10,17 @@ import pytest
 
 from tests.build import NOW, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import Fact, MigrationKind, Part
+from vmferry.cloud.model import Fact, Part, ResolvedType
 from vmferry.policy import Policy
 from vmferry.prerequisites import source_host
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 
 
 def ask(
-    kind: MigrationKind,
+    kind: ResolvedType,
     *,
     attested: str | None = None,
     policy: Policy | None = None,

@@ -9,13 +9,13 @@ import pytest
 
 from tests.build import dead_host, facts, flavor, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
-from vmferry.cloud.model import Aggregate, Fact, MigrationKind, Server
+from vmferry.cloud.model import Aggregate, Fact, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import storage
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.words import Name, Reason, Result
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 
 VOLUME = server()
 LOCAL = server(image_id="image-1", flavor=flavor(disk_gb=20), volumes=())
@@ -25,18 +25,18 @@ CEPH = StoragePool("ceph", aggregates=frozenset({"rack-1"}))
 RACK = Aggregate(1, "rack-1", None, frozenset({"host-a", "host-b"}))
 
 
-def ask(of: Server, kind: MigrationKind, target: str = "host-b", **policy: Any) -> Question:
+def ask(of: Server, kind: ResolvedType, target: str = "host-b", **policy: Any) -> Question:
     source = dead_host("host-a") if kind is EVACUATE else host("host-a")
     view = snapshot([of], [source, host("host-b"), host("host-c")])
     return question(of, kind, view, target=target, policy=Policy(**policy))
 
 
-def in_rack(kind: MigrationKind) -> Question:
+def in_rack(kind: ResolvedType) -> Question:
     hosts = [host("host-a", aggregates=(RACK,)), host("host-b", aggregates=(RACK,))]
     return question(LOCAL, kind, snapshot([LOCAL], hosts), policy=Policy(shared_storage=(CEPH,)))
 
 
-def marked(kind: MigrationKind, *pools: str, **policy: Any) -> Question:
+def marked(kind: ResolvedType, *pools: str, **policy: Any) -> Question:
     """host-a is on the first of the pools, host-b on all of them, as the cloud tells."""
     hosts = [
         host(name, facts=facts(storage_pool=tuple(Fact(pool, f"aggregate {pool}, shared_storage") for pool in on)))
@@ -74,7 +74,7 @@ def test_I14_R6_evacuation_never_rebuilds_what_is_on_a_local_disk(disk: str, sha
 
 
 @pytest.mark.parametrize(("kind", "local"), list(product([LIVE, EVACUATE], [True, False])))
-def test_I14_off_the_shared_storage_a_shared_disk_stays_behind(kind: MigrationKind, local: bool) -> None:
+def test_I14_off_the_shared_storage_a_shared_disk_stays_behind(kind: ResolvedType, local: bool) -> None:
     asked = ask(LOCAL, kind, "host-c", shared_storage=(NFS,), local_unless_shared=local)
     finding = storage.check(asked)
     assert (finding.result, finding.reason) == (Result.FAILED, Reason.STORAGE_NOT_SHARED)

@@ -11,7 +11,7 @@ from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER
 from tests.reconcilers.test_decisions import before_it, cloud
 from vmferry.cloud.actions import ColdMigrate
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.decision import World
@@ -48,7 +48,7 @@ def test_I24_of_two_servers_that_were_stopped_for_their_moves_the_first_goes_fir
     stop = life.status.graceful_stop
     assert stop is not None
     other = PlannedMove(
-        "another", MigrationKind.COLD, "cmp1", "cmp3", {}, stop.requested_at + timedelta(seconds=seconds), None, stopped
+        "another", ResolvedType.COLD, "cmp1", "cmp3", {}, stop.requested_at + timedelta(seconds=seconds), None, stopped
     )
     life.cloud.pass_time(timedelta(seconds=20))
     world = World(life.cloud.snapshot(), moves=(other,), detail=life.cloud.detail(SERVER))

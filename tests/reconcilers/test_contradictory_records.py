@@ -11,7 +11,7 @@ import pytest
 from tests.reconcilers.drains import Drain, a_cloud, moves_of, where
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import START, LittleCloud
-from vmferry.cloud.model import MigrationKind, Service
+from vmferry.cloud.model import ResolvedType, Service
 from vmferry.resources.words import MaintenancePhase
 
 #: a dead record of a living host, and a living record of a dead one
@@ -130,7 +130,7 @@ def test_I12_I36_nothing_is_moved_from_a_host_listed_twice(type_: str, state: Ca
     life.run(seconds=120)
     assert not cloud.migrations and not cloud.moved
     status = life.obj.status
-    assert status.type is not MigrationKind.EVACUATE or type_ == "Evacuate"
+    assert status.type is not ResolvedType.EVACUATE or type_ == "Evacuate"
     against = [one for one in status.prerequisites if one.result in ("Failed", "Unknown")]
     assert [one.name for one in against if one.result == "Unknown"] == ["SourceHost"], against
     source = next(one for one in against if one.name == "SourceHost")

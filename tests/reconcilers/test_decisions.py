@@ -12,7 +12,7 @@ from tests.build import flavor
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
-from vmferry.cloud.model import InstanceAction, Migration, MigrationKind, Part, Snapshot
+from vmferry.cloud.model import InstanceAction, Migration, Part, ResolvedType, Snapshot
 from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Name
@@ -295,7 +295,7 @@ def test_R17_a_preflight_says_what_is_in_the_way_and_holds_no_place() -> None:
 def test_R16_room_taken_by_decided_moves_is_not_given_twice() -> None:
     life = Life(cloud(), {"target": {"host": "cmp2"}})
     moves = tuple(
-        PlannedMove(f"s-{n}", MigrationKind.LIVE, "cmp3", "cmp2", {"MEMORY_MB": 131072}, life.cloud.now) for n in (1, 2)
+        PlannedMove(f"s-{n}", ResolvedType.LIVE, "cmp3", "cmp2", {"MEMORY_MB": 131072}, life.cloud.now) for n in (1, 2)
     )
     decision = life.look(World(life.cloud.snapshot(), moves=moves))
     met = decision.status.condition("PrerequisitesMet")
@@ -306,7 +306,7 @@ def test_R16_room_taken_by_decided_moves_is_not_given_twice() -> None:
 def before_it(now: datetime, source: str) -> tuple[PlannedMove, ...]:
     """Two that wait, go first, and like cmp2 best."""
     needs: dict[str, int] = {}
-    return tuple(PlannedMove(f"s-{n}", MigrationKind.LIVE, source, "cmp2", needs, now, ()) for n in (1, 2))
+    return tuple(PlannedMove(f"s-{n}", ResolvedType.LIVE, source, "cmp2", needs, now, ()) for n in (1, 2))
 
 
 WAYS: dict[str, tuple[str, dict[str, object], str | None]] = {
@@ -471,7 +471,7 @@ def test_all_progress_together_is_read_ten_times_a_second_at_most(sentence: str)
     life.one_pass()
     assert life.status.progress is not None
     begun, read_at = life.cloud.now, life.status.progress.updated_at
-    moves = tuple(PlannedMove(f"s-{n}", MigrationKind.LIVE, "a", "b", {}, begun) for n in range(others))
+    moves = tuple(PlannedMove(f"s-{n}", ResolvedType.LIVE, "a", "b", {}, begun) for n in range(others))
     for passed, again in ((seconds - 1, False), (seconds, True)):
         life.cloud.now = begun + timedelta(seconds=passed)
         decision = life.look(World(life.cloud.snapshot(), moves=moves))

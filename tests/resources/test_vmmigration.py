@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.build import NOW, ident
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.words import Name, Result
 from vmferry.resources.base import Condition, Model
 from vmferry.resources.vmmigration import (
@@ -56,7 +56,7 @@ STATUSES = some(
         ),
         max_size=2,
     ),
-    type=optional(st.sampled_from(MigrationKind)),
+    type=optional(st.sampled_from(ResolvedType)),
     server=optional(some(ServerView, id=WORDS, name=WORDS, state=WORDS)),
     storage=optional(st.sampled_from(StorageClass)),
     source_host=optional(WORDS),
@@ -92,7 +92,7 @@ STATUSES = some(
         some(
             Attempt,
             number=st.integers(1, 25),
-            type=st.sampled_from(MigrationKind),
+            type=st.sampled_from(ResolvedType),
             source_host=WORDS,
             target_host=WORDS,
             state=WORDS,
@@ -196,7 +196,7 @@ def test_an_object_names_itself() -> None:
 
 def test_only_the_last_attempt_can_be_open() -> None:
     common: dict[str, Any] = {
-        "type": MigrationKind.LIVE,
+        "type": ResolvedType.LIVE,
         "source_host": "a",
         "target_host": "b",
         "state": "x",

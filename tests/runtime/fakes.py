@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate, NotSent, Outcome, Refused, Unanswered
-from vmferry.cloud.model import Detail, HostLook, MigrationKind, Part, Progress, Snapshot
+from vmferry.cloud.model import Detail, HostLook, Part, Progress, ResolvedType, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.children import NewChild, Purpose, labels
@@ -248,7 +248,7 @@ class FakeCloud:
         return self.outcome
 
 
-MOVE = PlannedMove(SERVER, MigrationKind.LIVE, "host-a", "host-b", {}, NOW)
+MOVE = PlannedMove(SERVER, ResolvedType.LIVE, "host-a", "host-b", {}, NOW)
 
 
 class SmallPlan:
@@ -270,7 +270,7 @@ class SmallPlan:
             status.attempts.append(
                 Attempt(
                     number=number,
-                    type=MigrationKind.LIVE,
+                    type=ResolvedType.LIVE,
                     source_host="host-a",
                     target_host="host-b",
                     state="Requested",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.build import NOW, flavor, ident, server
-from vmferry.cloud.model import MigrationKind, Snapshot
+from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
@@ -144,7 +144,7 @@ class Pair:
     def hold(self) -> None:
         key = self.dice.choice(KEYS)
         of = server(name=self.dice.choice(SERVERS), host=self.dice.choice(HOSTS))
-        move = PlannedMove(of.id, MigrationKind.LIVE, of.host or "", self.dice.choice(HOSTS), of.needs, NOW)
+        move = PlannedMove(of.id, ResolvedType.LIVE, of.host or "", self.dice.choice(HOSTS), of.needs, NOW)
         self.store.hold_move(key, move)
         self.plain.held[key] = move
 
@@ -215,7 +215,7 @@ def test_a_line_counts_by_host_what_is_before_a_turn(seed: int) -> None:
             turn = (dice.randrange(3), dice.random())
             of = server(name=f"s{number}", host=dice.choice(HOSTS))
             target, elsewhere = dice.choice(HOSTS), dice.choice([None, (), ("host-a", "host-b")])
-            plain[turn] = PlannedMove(of.id, MigrationKind.LIVE, of.host or "", target, of.needs, NOW, elsewhere)
+            plain[turn] = PlannedMove(of.id, ResolvedType.LIVE, of.host or "", target, of.needs, NOW, elsewhere)
             line = line.put(turn, plain[turn])
         mine = (dice.randrange(3), dice.random())
         first = [plain[turn] for turn in sorted(plain) if turn < mine]
@@ -252,7 +252,7 @@ def test_moves_are_the_same_ones_until_something_changes() -> None:
 
 def test_the_end_of_a_move_or_of_a_wait_is_told_once() -> None:
     store, view = Store(KINDS), Snapshot()
-    free = PlannedMove(ident("s1"), MigrationKind.LIVE, "host-a", "host-b", {}, NOW)
+    free = PlannedMove(ident("s1"), ResolvedType.LIVE, "host-a", "host-b", {}, NOW)
     key = KEYS[0]
     assert not store.freed(view)
     store.hold_move(key, free)

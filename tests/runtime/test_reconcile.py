@@ -14,7 +14,7 @@ from tests.build import server
 from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, SmallPlan
 from tests.runtime.workbench import Bench
 from vmferry.cloud.actions import ConfirmResize
-from vmferry.cloud.model import MigrationKind, Snapshot
+from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, ServerView, VMMigration, VMMigrationStatus
@@ -386,7 +386,7 @@ class Waiting:
     def __call__(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
         status = obj.status.model_copy(deep=True)
         status.server = ServerView(id=SERVER, name="web", state="ACTIVE")
-        status.phase, status.type = self.phase, MigrationKind.LIVE
+        status.phase, status.type = self.phase, ResolvedType.LIVE
         status.source_host, status.target_host = "host-a", self.target
         return Decision(status, requeue_after=timedelta(seconds=10))
 

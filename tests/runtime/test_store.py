@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.fakes import KEY, NOW, SERVER
-from vmferry.cloud.model import Flavor, MigrationKind, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import Flavor, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.runtime.kinds import KINDS, Key
 from vmferry.runtime.store import Body, Store, Unreadable
@@ -132,7 +132,7 @@ def test_moves_are_those_of_the_statuses_and_those_held() -> None:
     store.put(KIND, moving(3, "other", "host-d"))
     held = Key(KIND, "team", "held")
     store.put(KIND, body(4, "held"))
-    move = PlannedMove(SERVER, MigrationKind.LIVE, "host-a", "host-e", {}, NOW)
+    move = PlannedMove(SERVER, ResolvedType.LIVE, "host-a", "host-e", {}, NOW)
     store.hold_move(held, move)
     targets = sorted(m.target_host for m in store.moves_except(KEY, snapshot()))
     assert targets == ["host-d", "host-e"]

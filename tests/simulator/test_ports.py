@@ -10,7 +10,7 @@ import pytest
 from testbed.simulator import SimulatedCloud
 from tests.simulator.bench import Bench
 from tests.simulator.own_cloud import look, own_cloud
-from vmferry.cloud.model import MigrationKind, Snapshot
+from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import devices
@@ -59,7 +59,7 @@ def judge(view: Snapshot) -> dict[str, Finding]:
     """What Devices finds, by the server's name."""
     request = Request(MigrationType.LIVE, None)
     return {
-        server.name: devices.check(request.question(server, MigrationKind.LIVE, view, Policy(), datetime.now(UTC)))
+        server.name: devices.check(request.question(server, ResolvedType.LIVE, view, Policy(), datetime.now(UTC)))
         for server in view.servers.values()
     }
 

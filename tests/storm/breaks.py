@@ -25,7 +25,7 @@ from vmferry.cloud.actions import (
     Outcome,
     Unanswered,
 )
-from vmferry.cloud.model import MigrationKind, MigrationStage
+from vmferry.cloud.model import MigrationStage, ResolvedType
 from vmferry.cloud.nova import NovaClient, act, hosts, parse
 from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
@@ -325,7 +325,7 @@ def dead_for_good(stack: ExitStack) -> None:
     def remember(check: Check) -> Check:
         def ask(question: Question) -> Finding:
             found, host = check(question), question.server.host or ""
-            if question.kind is not MigrationKind.EVACUATE:
+            if question.type is not ResolvedType.EVACUATE:
                 return found
             if not found.blocks(question.policy):
                 dead.add(host)

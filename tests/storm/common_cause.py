@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from tests.storm.happening import MIGRATIONS, Happening
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.resources.base import format_time
 from vmferry.runtime.kinds import Key
 from vmferry.runtime.store import Body
@@ -116,7 +116,7 @@ class CommonCause:
         server = self._world.site.cloud.servers.get(body["status"].get("server", {}).get("id", ""))
         for attempt in body["status"].get("attempts", []):
             known = (key, body["metadata"]["uid"], attempt["number"])
-            evacuated = attempt["type"] == MigrationKind.EVACUATE
+            evacuated = attempt["type"] == ResolvedType.EVACUATE
             if "endedAt" not in attempt or evacuated or attempt["state"] in NOT_OF_NOVA:
                 continue
             before = self._ends.get(known)

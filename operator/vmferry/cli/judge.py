@@ -36,9 +36,9 @@ def judge(
     source = source_of(server, snapshot)
     # whoever asks about an evacuation supposes that the host is dead
     request = replace(request, attested=server.host)
-    choice = request.kind(server, source)
+    choice = request.resolved_type(server, source)
     status = VMMigrationStatus(
-        type=choice.kind,
+        type=choice.type,
         server=ServerView(id=server.id, name=clip(server.name, 255) or server.id, state=clip(server.status, 64)),
         storage=storage_class(server, source, policy),
         source_host=clip(server.host, 255) if server.host else None,
@@ -46,11 +46,11 @@ def judge(
     conditions = c.Conditions(status.conditions, generation=1, now=now)
     conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
     against: tuple[PrerequisiteView, ...] = ()
-    if request.is_met(server, choice.kind, source):
+    if request.is_met(server, choice.type, source):
         answer, reason, message = Answer.OK, "AlreadyOnTarget", f"the server is on {server.host} already"
         status.target_host = status.source_host
     else:
-        question = request.question(server, choice.kind, snapshot, policy, now)
+        question = request.question(server, choice.type, snapshot, policy, now)
         found = assess(question, request.target, by=by)
         write_verdicts(status, found)
         names = {finding.name for finding in found.against}

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class MigrationKind(StrEnum):
+class ResolvedType(StrEnum):
     """How a server is moved."""
 
     LIVE = "Live"
@@ -23,11 +23,11 @@ class MigrationKind(StrEnum):
     EVACUATE = "Evacuate"
 
 
-#: Nova's `migration_type` of each kind
-NOVA_TYPE: Mapping[MigrationKind, str] = {
-    MigrationKind.LIVE: "live-migration",
-    MigrationKind.COLD: "migration",
-    MigrationKind.EVACUATE: "evacuation",
+#: Nova's `migration_type` of each type
+NOVA_TYPE: Mapping[ResolvedType, str] = {
+    ResolvedType.LIVE: "live-migration",
+    ResolvedType.COLD: "migration",
+    ResolvedType.EVACUATE: "evacuation",
 }
 
 

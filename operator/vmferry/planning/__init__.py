@@ -1,1 +1,1 @@
-"""Planning: which hosts a server may go to and in which order, which kind of migration, and who may start now. Pure."""
+"""Planning: which hosts a server may go to and in which order, which type of migration, and who may start now. Pure."""

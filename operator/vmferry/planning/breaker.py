@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Breaker as Rules
 from vmferry.prerequisites.frame import PlannedMove
 
@@ -40,7 +40,7 @@ class EndedAttempt:
     number: int
     server_id: str
     server_name: str
-    kind: MigrationKind
+    type: ResolvedType
     source: str
     target: str
     started_at: datetime
@@ -91,7 +91,7 @@ class OpenBreaker:
     #: trial moves that have failed
     failed_trials: int = 0
     #: types whose trial succeeded, while that of another type is still due
-    proven: frozenset[MigrationKind] = frozenset()
+    proven: frozenset[ResolvedType] = frozenset()
 
     @property
     def name(self) -> str:
@@ -149,17 +149,17 @@ class Breakers:
         """The cloud's first."""
         return tuple(one for one in self.all() if not _forgotten(one.failures, now))
 
-    def concerning(self, source: str, kind: MigrationKind, now: datetime) -> tuple[OpenBreaker, ...]:
+    def concerning(self, source: str, type_: ResolvedType, now: datetime) -> tuple[OpenBreaker, ...]:
         """The open ones that a move of this type from this host must pass."""
-        if kind is MigrationKind.EVACUATE:
+        if type_ is ResolvedType.EVACUATE:
             return ()
-        return tuple(one for one in self.open(now) if one.host in (None, source) and kind not in one.proven)
+        return tuple(one for one in self.open(now) if one.host in (None, source) and type_ not in one.proven)
 
-    def against(self, source: str, kind: MigrationKind, now: datetime, moves: Iterable[PlannedMove]) -> Hold | None:
+    def against(self, source: str, type_: ResolvedType, now: datetime, moves: Iterable[PlannedMove]) -> Hold | None:
         """Why a move of this type may not start from this host, None: it may. `moves` are those of others."""
-        if kind is MigrationKind.EVACUATE:
+        if type_ is ResolvedType.EVACUATE:
             return None
-        for breaker in self.concerning(source, kind, now):
+        for breaker in self.concerning(source, type_, now):
             if now < breaker.trial_at:
                 return Hold(self._message(breaker), breaker.trial_at)
             trial = _trial(breaker, moves)
@@ -177,7 +177,7 @@ class Breakers:
         failed = sum(one.broke for one in row) + len(turning)
         if not failed:
             return None
-        flying = sum(move.source_host == source and move.kind is not MigrationKind.EVACUATE for move in moves)
+        flying = sum(move.source_host == source and move.type is not ResolvedType.EVACUATE for move in moves)
         if failed + flying < self.attempts:
             return None
         return Hold(
@@ -206,8 +206,8 @@ def _trial(breaker: OpenBreaker, moves: Iterable[PlannedMove]) -> PlannedMove | 
             for move in moves
             if move.decided_at >= breaker.since
             and breaker.host in (None, move.source_host)
-            and move.kind is not MigrationKind.EVACUATE
-            and move.kind not in breaker.proven
+            and move.type is not ResolvedType.EVACUATE
+            and move.type not in breaker.proven
         ),
         None,
     )
@@ -246,8 +246,8 @@ class _State:
         #: when it opened, and when its next trial is due
         self._opened: tuple[datetime, datetime] | None = None
         self._failed_trials = 0
-        self._types: set[MigrationKind] = set()
-        self._proven: set[MigrationKind] = set()
+        self._types: set[ResolvedType] = set()
+        self._proven: set[ResolvedType] = set()
 
     def take(self, attempt: EndedAttempt) -> None:
         if self._failures and attempt.ended_at - self._failures[-1].ended_at > FORGOTTEN:
@@ -270,13 +270,13 @@ class _State:
 
     def _while_closed(self, attempt: EndedAttempt) -> None:
         if attempt.succeeded:
-            self._failures = [one for one in self._failures if one.kind is not attempt.kind]
+            self._failures = [one for one in self._failures if one.type is not attempt.type]
         elif attempt.counts or attempt.begun:
             self._failures.append(attempt)
             common = self._common(attempt) if attempt.counts else []
             if common:
                 self._failures = common
-                self._types = {one.kind for one in common}
+                self._types = {one.type for one in common}
                 self._opened = attempt.ended_at, attempt.ended_at + self._rules.pause
 
     def _while_open(self, attempt: EndedAttempt, since: datetime) -> None:
@@ -284,13 +284,13 @@ class _State:
         if attempt.succeeded:
             # one that began before says nothing: it may have been past what is broken
             if not in_flight_before:
-                self._proven.add(attempt.kind)
+                self._proven.add(attempt.type)
                 if self._types <= self._proven:
                     self._reset()
         elif attempt.counts:
             self._failures.append(attempt)
             if not in_flight_before:
-                self._proven.discard(attempt.kind)
+                self._proven.discard(attempt.type)
                 self._failed_trials += 1
                 self._opened = since, attempt.ended_at + self._pause()
 

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from vmferry.cloud.model import Host, MigrationKind, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import Host, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning import targets
 from vmferry.planning.drain_choice import BEHIND, Pool, ServerToPlace, alike, judged
 from vmferry.planning.drain_groups import HARD, Members, in_flight
@@ -43,7 +43,7 @@ class Leaving:
     server: Server
     #: its target is the one host that is allowed, None: any
     request: Request
-    kind: MigrationKind
+    type: ResolvedType
     #: hosts that a try failed on
     avoid: frozenset[str] = frozenset()
     #: hosts that refused a server like it: taken only if no other host will do
@@ -108,7 +108,7 @@ def plan_drain(
             one,
             one.request.question(
                 one.server,
-                one.kind,
+                one.type,
                 view,
                 policy,
                 now,
@@ -402,7 +402,7 @@ def _give_up(group: ServerGroup) -> str:
 
 def _own_blocker(question: Question) -> bool:
     """Whether something about the server itself stands against its move."""
-    found = (p.check(question) for p in CHAINS[question.kind] if p.about is About.SERVER)
+    found = (p.check(question) for p in CHAINS[question.type] if p.about is About.SERVER)
     return any(finding.blocks(question.policy) for finding in found)
 
 
@@ -452,5 +452,5 @@ def next_moves(
             continue
         chosen.append(planned)
         decided.add(server.id)
-        counted += (PlannedMove(server.id, planned.leaving.kind, *pair, server.needs, _SOME_TIME),)
+        counted += (PlannedMove(server.id, planned.leaving.type, *pair, server.needs, _SOME_TIME),)
     return NextMoves(tuple(chosen), waits, ())

@@ -34,7 +34,7 @@ def alike(question: Question, request: Request) -> Hashable:
     """Equal for servers of one host that the checks about targets, save room and groups, cannot tell apart."""
     server = question.server
     return (
-        question.kind,
+        question.type,
         request,
         tuple(sorted(server.flavor.extra_specs.items())),
         server.image_id is None,
@@ -49,7 +49,7 @@ def alike(question: Question, request: Request) -> Hashable:
 
 def judged(question: Question, hosts: Iterable[Host]) -> dict[str, int]:
     """The hosts that take the server if room and its group allow it: 0 now, 1 once others have ended their moves."""
-    checks = [p.check for p in CHAINS[question.kind] if p.about is About.TARGET and p.name not in _APART]
+    checks = [p.check for p in CHAINS[question.type] if p.about is About.TARGET and p.name not in _APART]
     found: dict[str, int] = {}
     for host in hosts:
         asked, tier = replace(question, target=host), 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage, ServerGroup, Snapshot, nothing_to_confirm
+from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType, ServerGroup, Snapshot, nothing_to_confirm
 from vmferry.prerequisites.frame import PlannedMove
 
 AFFINITY, ANTI_AFFINITY = "affinity", "anti-affinity"
@@ -24,7 +24,7 @@ def in_flight(snapshot: Snapshot, server_id: str) -> bool:
         if record.stage not in (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN):
             continue
         source = snapshot.hosts.get(record.source_host or "")
-        if record.type == NOVA_TYPE[MigrationKind.EVACUATE] or source is None or source.service.up:
+        if record.type == NOVA_TYPE[ResolvedType.EVACUATE] or source is None or source.service.up:
             return True
     return False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.planning.drain_choice import ServerToPlace
 from vmferry.planning.storage_class import storage_class
 from vmferry.prerequisites.frame import Question
@@ -24,7 +24,7 @@ _MIB_PER_GIB = 1024
 def copied_mib(question: Question) -> int:
     """What a move copies: memory, and disks that are not on shared storage; an evacuation copies nothing."""
     server = question.server
-    if question.kind is MigrationKind.EVACUATE:
+    if question.type is ResolvedType.EVACUATE:
         return 0
     local = storage_class(server, question.source, question.policy) in (StorageClass.EPHEMERAL_LOCAL, None)
     return server.flavor.memory_mb + (server.local_disk_gb * _MIB_PER_GIB if local else 0)

@@ -156,7 +156,7 @@ class HostAssessments:
 
 
 def _about_targets(question: Question) -> list[Prerequisite]:
-    return [p for p in CHAINS[question.kind] if p.about is About.TARGET]
+    return [p for p in CHAINS[question.type] if p.about is About.TARGET]
 
 
 class _Out:

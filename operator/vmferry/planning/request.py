@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from vmferry.cloud.model import Host, MigrationKind, Server, Snapshot
-from vmferry.planning.kind import Choice, choose_kind
+from vmferry.cloud.model import Host, ResolvedType, Server, Snapshot
+from vmferry.planning.choose_type import Choice, choose_type
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove, Question
 from vmferry.resources.words import MigrationType
@@ -25,16 +25,16 @@ class Request:
     #: Evacuate: the one host whose death the request attests (I38). No type attests a host by itself
     attested: str | None = None
 
-    def kind(self, server: Server, source: Host | None) -> Choice:
-        """The kind in force for the server as it is now (R7)."""
+    def resolved_type(self, server: Server, source: Host | None) -> Choice:
+        """The type in force for the server as it is now (R7)."""
         if self.type is not MigrationType.AUTO:
-            return Choice(MigrationKind(self.type.value), "Requested", f"{self.type.value} was asked for")
-        return choose_kind(server, source)
+            return Choice(ResolvedType(self.type.value), "Requested", f"{self.type.value} was asked for")
+        return choose_type(server, source)
 
     def question(
         self,
         server: Server,
-        kind: MigrationKind,
+        type_: ResolvedType,
         snapshot: Snapshot,
         policy: Policy,
         now: datetime,
@@ -48,7 +48,7 @@ class Request:
         """What to ask of every host, or of the named one."""
         return Question(
             server=server,
-            kind=kind,
+            type=type_,
             source=source_of(server, snapshot),
             target=None,
             snapshot=snapshot,
@@ -66,9 +66,9 @@ class Request:
             broken=broken.get(server.id) if broken else None,
         )
 
-    def is_met(self, server: Server, kind: MigrationKind, source: Host | None) -> bool:
+    def is_met(self, server: Server, type_: ResolvedType, source: Host | None) -> bool:
         """Whether the server rests on the host that it shall go to already."""
-        if self.target is None or kind is MigrationKind.EVACUATE or source is None:
+        if self.target is None or type_ is ResolvedType.EVACUATE or source is None:
             return False
         return source.answers_to(self.target) and server.task_state is None
 

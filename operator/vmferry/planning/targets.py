@@ -165,7 +165,7 @@ def assess(
     nothing else stands against gives no target, and no finding against it either.
     """
     alone = replace(question, target=None)
-    of_server = tuple(p.check(alone) for p in CHAINS[question.kind] if p.about is About.SERVER)
+    of_server = tuple(p.check(alone) for p in CHAINS[question.type] if p.about is About.SERVER)
     hosts = by(question, target, avoid) if _source_is_known(question) else _from_an_unknown_host(question)
     findings = _complete(question, of_server + hosts.findings)
     against = tuple(f for f in findings if f.blocks(question.policy))
@@ -188,7 +188,7 @@ def _source_is_known(question: Question) -> bool:
 def _from_an_unknown_host(question: Question) -> HostAssessment:
     """SourceHost says what is unknown; compared with it, every target would be unknown in the same way."""
     why = f"{question.server.host} is unknown, see SourceHost"
-    findings = tuple(not_applicable(p.name, why) for p in CHAINS[question.kind] if p.about is About.TARGET)
+    findings = tuple(not_applicable(p.name, why) for p in CHAINS[question.type] if p.about is About.TARGET)
     return HostAssessment(findings, eligible=(), ineligible=(), possible=True)
 
 
@@ -208,7 +208,7 @@ def of_target_is_same(judged: JudgedHost) -> bool:
 def judge(question: Question, host: Host) -> JudgedHost:
     """Ask every question that is about a target."""
     asked = replace(question, target=host)
-    findings = tuple([p.check(asked) for p in CHAINS[question.kind] if p.about is About.TARGET])
+    findings = tuple([p.check(asked) for p in CHAINS[question.type] if p.about is About.TARGET])
     return JudgedHost(host, findings, tuple([f for f in findings if f.blocks(question.policy)]))
 
 
@@ -280,7 +280,7 @@ class OfAll:
 
 def _of_all(question: Question, judged: list[JudgedHost]) -> list[OfAll]:
     found: list[OfAll] = []
-    for number, prerequisite in enumerate(p for p in CHAINS[question.kind] if p.about is About.TARGET):
+    for number, prerequisite in enumerate(p for p in CHAINS[question.type] if p.about is About.TARGET):
         unmet = [f for f in (h.findings[number] for h in judged) if f.result in (Result.FAILED, Result.UNKNOWN)]
         example = next((f for f in unmet if f.blocks(question.policy)), unmet[0] if unmet else None)
         found.append(OfAll(prerequisite.name, len(judged), len(unmet), example))
@@ -329,17 +329,17 @@ def _unknown_host(question: Question, target: str) -> HostAssessment:
         )
     others = tuple(
         not_applicable(p.name, f"{target} is unknown, see TargetHost")
-        for p in CHAINS[question.kind]
+        for p in CHAINS[question.type]
         if p.about is About.TARGET and p.name is not Name.TARGET_HOST
     )
     return HostAssessment((missing, *others), eligible=(), ineligible=(), possible=doubt is not None)
 
 
 def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Every prerequisite that exists, each exactly once; those of other kinds as NotApplicable."""
+    """Every prerequisite that exists, each exactly once; those of other types as NotApplicable."""
     by_name = {f.name: f for f in findings}
     every = {p.name: None for chain in CHAINS.values() for p in chain}
-    return tuple(by_name.get(name) or not_applicable(name, f"not asked for {question.kind}") for name in every)
+    return tuple(by_name.get(name) or not_applicable(name, f"not asked for {question.type}") for name in every)
 
 
 def _groups(judged: list[JudgedHost], avoid: frozenset[str]) -> tuple[Group, ...]:

@@ -1,1 +1,1 @@
-"""Prerequisites: one named check a file, a table of which kind runs which (`chains`), all results at once."""
+"""Prerequisites: one named check a file, a table of which type runs which (`chains`), all results at once."""

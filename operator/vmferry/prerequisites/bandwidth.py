@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmferry.cloud.model import NOVA_TYPE, MigrationKind, MigrationStage
+from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType
 from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.storage import has_local_disks
@@ -73,13 +73,13 @@ def _count(question: Question, limit: int) -> dict[str, dict[str, int]]:
         # Nova names the target of a cold migration late: until then the decided one counts
         planned = decided.pop(migration.server_id, None)
         target = migration.target_host or (planned.target_host if planned else None)
-        if migration.type == NOVA_TYPE[MigrationKind.EVACUATE]:
+        if migration.type == NOVA_TYPE[ResolvedType.EVACUATE]:
             continue
         units = _units(migration.server_id, migration.source_host, target, question, limit)
         for host in {migration.source_host or "", target or ""}:
             loads.setdefault(host, {})[migration.server_id] = units
     for move in decided.values():
-        if move.kind is not MigrationKind.EVACUATE:
+        if move.type is not ResolvedType.EVACUATE:
             units = _units(move.server_id, move.source_host, move.target_host, question, limit)
             for host in {move.source_host, move.target_host}:
                 loads.setdefault(host, {})[move.server_id] = units

@@ -1,10 +1,10 @@
-"""Which kind of migration runs which checks, in which order. A new prerequisite is one file and one row here."""
+"""Which type of migration runs which checks, in which order. A new prerequisite is one file and one row here."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import (
     bandwidth,
     capacity,
@@ -24,10 +24,10 @@ from vmferry.prerequisites import (
 from vmferry.prerequisites.frame import About, Prerequisite
 from vmferry.prerequisites.words import Name
 
-_ALL = frozenset(MigrationKind)
+_ALL = frozenset(ResolvedType)
 
-#: prerequisite and the kinds that it applies to; the order is that of the status
-TABLE: tuple[tuple[Prerequisite, frozenset[MigrationKind]], ...] = (
+#: prerequisite and the types that it applies to; the order is that of the status
+TABLE: tuple[tuple[Prerequisite, frozenset[ResolvedType]], ...] = (
     (Prerequisite(Name.POWER_STATE, About.SERVER, power_state.check), _ALL),
     (Prerequisite(Name.SOURCE_HOST, About.SERVER, source_host.check), _ALL),
     (Prerequisite(Name.SERVER_LOCK, About.SERVER, server_lock.check), _ALL),
@@ -41,9 +41,9 @@ TABLE: tuple[tuple[Prerequisite, frozenset[MigrationKind]], ...] = (
     (Prerequisite(Name.STORAGE, About.TARGET, storage.check), _ALL),
     (Prerequisite(Name.CAPACITY, About.TARGET, capacity.check), _ALL),
     (Prerequisite(Name.SERVER_GROUP, About.TARGET, server_group.check), _ALL),
-    (Prerequisite(Name.BANDWIDTH, About.TARGET, bandwidth.check), frozenset({MigrationKind.LIVE, MigrationKind.COLD})),
+    (Prerequisite(Name.BANDWIDTH, About.TARGET, bandwidth.check), frozenset({ResolvedType.LIVE, ResolvedType.COLD})),
 )
 
-CHAINS: Mapping[MigrationKind, tuple[Prerequisite, ...]] = {
-    kind: tuple(prerequisite for prerequisite, kinds in TABLE if kind in kinds) for kind in MigrationKind
+CHAINS: Mapping[ResolvedType, tuple[Prerequisite, ...]] = {
+    type_: tuple(prerequisite for prerequisite, types in TABLE if type_ in types) for type_ in ResolvedType
 }

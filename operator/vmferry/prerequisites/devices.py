@@ -17,12 +17,12 @@ told by every cloud that lets its operator read it, so that silence is Unknown.
 
 from __future__ import annotations
 
-from vmferry.cloud.model import MigrationKind, Server
+from vmferry.cloud.model import ResolvedType, Server
 from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.DEVICES
-_LIVE, _COLD, _EVACUATE = MigrationKind
+_LIVE, _COLD, _EVACUATE = ResolvedType
 
 TRUE = frozenset({"1", "t", "true", "on", "y", "yes"})
 _ASK_FOR_COLD = "power the server off and ask for type Cold"
@@ -57,7 +57,7 @@ def is_encrypted(server: Server) -> bool:
 
 
 def check(question: Question) -> Finding:
-    kind, host = question.kind, question.server.host
+    type_, host = question.type, question.server.host
     refused = _refused(question)
     if refused:
         return failed(
@@ -71,7 +71,7 @@ def check(question: Question) -> Finding:
     if untold:
         return unknown(
             _NAME,
-            f"{kind}: the cloud does not tell {'; nor '.join(what for what, _ in untold)}",
+            f"{type_}: the cloud does not tell {'; nor '.join(what for what, _ in untold)}",
             "; ".join(dict.fromkeys(remedy for _, remedy in untold)),
             host,
         )
@@ -79,59 +79,59 @@ def check(question: Question) -> Finding:
     if question.server.image_properties is None:
         unseen = f"the properties of its image and {unseen}"
     if has_vtpm(question.server):
-        return passed(_NAME, f"{kind} takes its vTPM along; {unseen}", host)
+        return passed(_NAME, f"{type_} takes its vTPM along; {unseen}", host)
     return passed(_NAME, f"nothing told of it asks for a device; {unseen}", host)
 
 
 def _refused(question: Question) -> list[tuple[str, str]]:
     """What Nova refuses for certain, and what to do."""
-    kind, server = question.kind, question.server
+    type_, server = question.type, question.server
     specs = server.flavor.extra_specs
     found: list[tuple[str, str]] = []
-    if "accel:device_profile" in specs and kind is not _EVACUATE:
+    if "accel:device_profile" in specs and type_ is not _EVACUATE:
         profile = specs["accel:device_profile"]
         found.append(
             (
-                f"the accelerator {profile} (accel:device_profile) cannot be moved: Nova refuses {kind} with it",
+                f"the accelerator {profile} (accel:device_profile) cannot be moved: Nova refuses {type_} with it",
                 "resize the server to a flavor without it, or build it anew elsewhere",
             )
         )
     if accelerators := sorted(_ACCELERATORS.intersection(question.ports or ())):
         found.append(
             (
-                f"it has a port with an accelerator ({', '.join(accelerators)}): Nova refuses {kind} with it",
+                f"it has a port with an accelerator ({', '.join(accelerators)}): Nova refuses {type_} with it",
                 "build the server anew elsewhere",
             )
         )
     if has_vtpm(server):
         security = specs.get("hw:tpm_secret_security", "user")
         # Nova 33 moves the secret along only where it belongs to the host; older ones move none
-        if kind is _LIVE and security != "host":
+        if type_ is _LIVE and security != "host":
             found.append(("Nova live-migrates a vTPM only with hw:tpm_secret_security=host", _ASK_FOR_COLD))
-        if kind is _EVACUATE:
+        if type_ is _EVACUATE:
             found.append(
                 (
                     "Nova does not evacuate a server with a vTPM: its state is on the failed host",
                     "repair the host, or restore the server from a backup",
                 )
             )
-        if kind is _COLD and server.vm_state == "active" and security == "user":
+        if type_ is _COLD and server.vm_state == "active" and security == "user":
             found.append(
                 (
                     "the secret of its vTPM is its owner's: nobody else can start the server again after the move",
                     "let its owner stop it, move it, and let its owner start it",
                 )
             )
-    if is_encrypted(server) and kind is _LIVE:
+    if is_encrypted(server) and type_ is _LIVE:
         found.append(("its memory is encrypted (hw:mem_encryption): Nova does not live-migrate it", _ASK_FOR_COLD))
     return found
 
 
 def _untold(question: Question) -> list[tuple[str, str]]:
     """What decides and nobody tells, each completing `the cloud does not tell ...`, and what to do."""
-    kind, server = question.kind, question.server
+    type_, server = question.type, question.server
     specs = server.flavor.extra_specs
-    live = kind is _LIVE
+    live = type_ is _LIVE
     found: list[str] = []
     if alias := specs.get("pci_passthrough:alias"):
         if live:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
-from vmferry.cloud.model import Host, MigrationKind, OperatingSystem, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import Host, OperatingSystem, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Name, Reason, Result
 
@@ -21,7 +21,7 @@ class PlannedMove:
     """A move that was decided but that Nova's figures may not show yet (R16)."""
 
     server_id: str
-    kind: MigrationKind
+    type: ResolvedType
     source_host: str
     target_host: str
     #: by Placement resource class
@@ -52,7 +52,7 @@ class BrokenServer:
     #: for people: `VMMigration migrations/web-1`
     by: str
     attempt: int
-    kind: MigrationKind
+    type: ResolvedType
     source: str
     target: str
     at: datetime
@@ -62,10 +62,10 @@ class BrokenServer:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May `server` be moved by `kind` from `source` to `target`?"""
+    """May `server` be moved by `type` from `source` to `target`?"""
 
     server: Server
-    kind: MigrationKind
+    type: ResolvedType
     #: None: the server is on no host, or on one that the cloud does not list
     source: Host | None
     #: None only for checks about the server itself

@@ -1,6 +1,6 @@
 """Moves of other requests, so that a look finds those of one server or host without going through all of them.
 
-Both kinds are never changed: whoever holds one may go on asking it while its maker goes on.
+Both are never changed: whoever holds one may go on asking it while its maker goes on.
 """
 
 from __future__ import annotations

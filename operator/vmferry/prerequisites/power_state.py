@@ -1,4 +1,4 @@
-"""PowerState (R9): the server's state fits the kind of migration.
+"""PowerState (R9): the server's state fits the type of migration.
 
 Nova live-migrates active and paused servers, cold-migrates active and stopped ones, and evacuates active, stopped
 and failed ones; anything else is a 409. Cold migration of a running server is refused here although Nova would
@@ -7,14 +7,14 @@ do it (R5): it would power the server off without being asked.
 
 from __future__ import annotations
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.frame import BrokenServer, Finding, Question, failed, passed
 from vmferry.prerequisites.words import Name, Reason
 
 _ALLOWED = {
-    MigrationKind.LIVE: ("active", "paused"),
-    MigrationKind.COLD: ("stopped",),
-    MigrationKind.EVACUATE: ("active", "stopped", "error"),
+    ResolvedType.LIVE: ("active", "paused"),
+    ResolvedType.COLD: ("stopped",),
+    ResolvedType.EVACUATE: ("active", "stopped", "error"),
 }
 
 #: of a guest that runs on while Nova shows its server in ERROR
@@ -41,19 +41,19 @@ _RUNS = (1, 3)
 
 
 def check(question: Question) -> Finding:
-    server, kind = question.server, question.kind
-    if server.vm_state in _ALLOWED[kind]:
-        return _guest(question) or passed(Name.POWER_STATE, f"{server.status} fits {kind}")
-    if kind is MigrationKind.COLD and server.vm_state == "active" and question.stop_if_running:
+    server, type_ = question.server, question.type
+    if server.vm_state in _ALLOWED[type_]:
+        return _guest(question) or passed(Name.POWER_STATE, f"{server.status} fits {type_}")
+    if type_ is ResolvedType.COLD and server.vm_state == "active" and question.stop_if_running:
         return passed(Name.POWER_STATE, "ACTIVE: it will be stopped gracefully first and started afterwards")
     if server.vm_state == "error" and question.broken is not None:
         return _broken_by_us(question, question.broken)
-    wanted = " or ".join(_ALLOWED[kind])
+    wanted = " or ".join(_ALLOWED[type_])
     fault = f"; its fault: {server.fault}" if server.vm_state == "error" and server.fault else ""
     return failed(
         Name.POWER_STATE,
         Reason.STATE_NOT_MIGRATABLE,
-        f"the server is {server.status} ({server.vm_state}); {kind} needs it {wanted}{fault}",
+        f"the server is {server.status} ({server.vm_state}); {type_} needs it {wanted}{fault}",
         _remedy(question, wanted),
         server.host,
     )
@@ -65,7 +65,7 @@ def _broken_by_us(question: Question, broken: BrokenServer) -> Finding:
     return failed(
         Name.POWER_STATE,
         Reason.STATE_NOT_MIGRATABLE,
-        f"the server is ERROR: attempt {broken.attempt} of {broken.by} ({broken.kind} from {broken.source} to "
+        f"the server is ERROR: attempt {broken.attempt} of {broken.by} ({broken.type} from {broken.source} to "
         f"{broken.target}) left it so at {broken.at:%Y-%m-%dT%H:%M:%SZ}{said}",
         f"the guest may still run: check it and reset the server's state as {RUNBOOK} describes",
         question.server.host,
@@ -73,14 +73,14 @@ def _broken_by_us(question: Question, broken: BrokenServer) -> Finding:
 
 
 def _guest(question: Question) -> Finding | None:
-    """What the hypervisor says of the guest, where that stands against the kind though Nova's state does not.
+    """What the hypervisor says of the guest, where that stands against the type though Nova's state does not.
 
     Nova's conductor live-migrates running and paused guests only (`_check_instance_is_active`). A cold migration powers
     off whatever runs: a guest that runs behind a stopped server would be stopped without being asked (R5).
     """
-    server, kind = question.server, question.kind
+    server, type_ = question.server, question.type
     guest = f"{_GUEST.get(server.power_state, 'unknown')} (power_state {server.power_state})"
-    if kind is MigrationKind.LIVE and server.power_state not in _RUNS:
+    if type_ is ResolvedType.LIVE and server.power_state not in _RUNS:
         return failed(
             Name.POWER_STATE,
             Reason.STATE_NOT_MIGRATABLE,
@@ -88,7 +88,7 @@ def _guest(question: Question) -> Finding | None:
             f"start its guest (`openstack server reboot --hard {server.id}`), or stop it and ask for type Cold",
             server.host,
         )
-    if kind is MigrationKind.COLD and server.power_state in _RUNS:
+    if type_ is ResolvedType.COLD and server.power_state in _RUNS:
         return failed(
             Name.POWER_STATE,
             Reason.STATE_NOT_MIGRATABLE,
@@ -102,6 +102,6 @@ def _guest(question: Question) -> Finding | None:
 
 def _remedy(question: Question, wanted: str) -> str:
     server, source = question.server, question.source
-    if question.kind is MigrationKind.EVACUATE and source is not None and not source.service.up:
+    if question.type is ResolvedType.EVACUATE and source is not None and not source.service.up:
         return f"bring {source.name} back: while it is down nothing can make the server {wanted}"
     return _REMEDY.get(server.vm_state, f"bring it to the state {wanted}")

@@ -18,8 +18,8 @@ from vmferry.cloud.model import (
     CONTRADICTORY,
     NOVA_TYPE,
     Migration,
-    MigrationKind,
     MigrationStage,
+    ResolvedType,
     ServerGroup,
     nothing_to_confirm,
 )
@@ -137,7 +137,7 @@ def _in_flight(question: Question, group: ServerGroup) -> str | None:
 def _alive(question: Question, migration: Migration) -> bool:
     """Whether anything still works on it: what a dead host was doing has ended with it."""
     source = question.snapshot.hosts.get(migration.source_host or "")
-    evacuation = migration.type == NOVA_TYPE[MigrationKind.EVACUATE]
+    evacuation = migration.type == NOVA_TYPE[ResolvedType.EVACUATE]
     return evacuation or source is None or source.service.up
 
 

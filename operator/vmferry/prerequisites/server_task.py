@@ -5,7 +5,7 @@ Evacuation looks only for another evacuation: whatever the dead host was doing h
 
 from __future__ import annotations
 
-from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationKind, MigrationStage, nothing_to_confirm
+from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationStage, ResolvedType, nothing_to_confirm
 from vmferry.prerequisites.frame import Finding, Question, failed, passed
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import stuck
@@ -20,9 +20,9 @@ def check(question: Question) -> Finding:
     server = question.server
     records = question.snapshot.migrations_by_server.get(server.id, ())
     other = next((m for m in records if m.open and _matters(m, question) and not nothing_to_confirm(m, server)), None)
-    evacuate = question.kind is MigrationKind.EVACUATE
+    evacuate = question.type is ResolvedType.EVACUATE
     leftover = next((m for m in records if nothing_to_confirm(m, server)), None)
-    if leftover is not None and question.kind is MigrationKind.COLD:
+    if leftover is not None and question.type is ResolvedType.COLD:
         # Nova confirms the first record it finds in this status (`migration_get_by_instance_and_status`)
         return _failed(
             Reason.LEFTOVER_RECORD,
@@ -74,6 +74,6 @@ def check(question: Question) -> Finding:
 
 
 def _matters(migration: Migration, question: Question) -> bool:
-    if question.kind is MigrationKind.EVACUATE:
-        return migration.type == NOVA_TYPE[MigrationKind.EVACUATE]
+    if question.type is ResolvedType.EVACUATE:
+        return migration.type == NOVA_TYPE[ResolvedType.EVACUATE]
     return True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from vmferry.cloud.model import Host, MigrationKind, Part
+from vmferry.cloud.model import Host, Part, ResolvedType
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, seconds, unknown
 from vmferry.prerequisites.words import Name, Reason
 
@@ -33,7 +33,7 @@ def check(question: Question) -> Finding:
             "check `openstack compute service list`; the host may have been removed with servers on it",
             server.host,
         )
-    if question.kind is MigrationKind.EVACUATE:
+    if question.type is ResolvedType.EVACUATE:
         return _failed_host(question, source)
     if source.service.up and _lost_libvirt(source):
         return failed(
@@ -49,14 +49,14 @@ def check(question: Question) -> Finding:
         return failed(
             Name.SOURCE_HOST,
             Reason.HOST_DOWN,
-            f"{source.name} reports, but is marked down by force; {question.kind} needs it up",
+            f"{source.name} reports, but is marked down by force; {question.type} needs it up",
             f"{_MARK_UP} {source.name} nova-compute`, once it is certain that nobody evacuates from it",
             source.name,
         )
     return failed(
         Name.SOURCE_HOST,
         Reason.HOST_DOWN,
-        f"the compute service of {source.name} is down; {question.kind} needs it up",
+        f"the compute service of {source.name} is down; {question.type} needs it up",
         "bring the host back, or ask for type Evacuate once it is certain that the host is off",
         source.name,
     )

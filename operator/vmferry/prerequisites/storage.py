@@ -6,7 +6,7 @@ that comes from the operator's configuration (`sharedStorage`) or from an aggreg
 
 from __future__ import annotations
 
-from vmferry.cloud.model import FactKind, MigrationKind, Server
+from vmferry.cloud.model import FactKind, ResolvedType, Server
 from vmferry.prerequisites import host_facts
 from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
 from vmferry.prerequisites.words import Name, Reason
@@ -40,7 +40,7 @@ def check(question: Question) -> Finding:
     if source_pool is not None:
         if host_facts.storage_pool(target, policy).value == source_pool:
             return passed(_NAME, f"both hosts share {source_pool}", target.name)
-        if question.kind is MigrationKind.COLD:
+        if question.type is ResolvedType.COLD:
             return passed(
                 _NAME,
                 f"{server.local_disk_gb} GiB will be copied off shared storage {source_pool}: "
@@ -54,7 +54,7 @@ def check(question: Question) -> Finding:
             f"choose a host on {source_pool}",
             target.name,
         )
-    if question.kind is not MigrationKind.EVACUATE:
+    if question.type is not ResolvedType.EVACUATE:
         size = f"{server.local_disk_gb} GiB"
         if policy.local_unless_shared:
             return passed(_NAME, f"local disk: {size} will be copied", target.name)

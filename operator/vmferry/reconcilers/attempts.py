@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from vmferry.cloud.actions import AbortMigration, ConfirmResize, ForceComplete
-from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationKind, MigrationStage, Server, Snapshot
+from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationStage, ResolvedType, Server, Snapshot
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
 from vmferry.prerequisites.stuck import left_over
@@ -38,16 +38,16 @@ RUNS_TO_COMPLETION = "RunsToCompletion"
 
 #: Nova's action names (`os-instance-actions`)
 ACTION_NAME = {
-    MigrationKind.LIVE: "live-migration",
-    MigrationKind.COLD: "migrate",
-    MigrationKind.EVACUATE: "evacuate",
+    ResolvedType.LIVE: "live-migration",
+    ResolvedType.COLD: "migrate",
+    ResolvedType.EVACUATE: "evacuate",
 }
 
 #: what the server must look like at the target (I5)
 _ARRIVED = {
-    MigrationKind.LIVE: ("active", "paused"),
-    MigrationKind.COLD: ("active", "stopped"),
-    MigrationKind.EVACUATE: ("active", "stopped"),
+    ResolvedType.LIVE: ("active", "paused"),
+    ResolvedType.COLD: ("active", "stopped"),
+    ResolvedType.EVACUATE: ("active", "stopped"),
 }
 
 _POLL = timedelta(seconds=2)
@@ -247,7 +247,7 @@ def _last_record_before(attempt: Attempt, detail: Detail) -> datetime | None:
 
 
 def _in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
-    live = attempt.type is MigrationKind.LIVE
+    live = attempt.type is ResolvedType.LIVE
     if live and scope.wish_is_unread:
         return scope.needs_deletion()
     if record.waits and not (live and scope.withdrawn):
@@ -313,7 +313,7 @@ def _waits_for_nova(scope: Scope, attempt: Attempt, record: Migration) -> Migrat
     reason = "Migrating"
     if scope.deleting:
         reason = RUNS_TO_COMPLETION
-        why = why_it_goes_on(scope) if attempt.type is MigrationKind.LIVE else "it cannot be aborted"
+        why = why_it_goes_on(scope) if attempt.type is ResolvedType.LIVE else "it cannot be aborted"
         message += f"; the resource is being deleted, but {why}: it runs to completion"
         _announce_completion(scope, why)
     if scope.now - attempt.started_at >= scope.policy.stuck_after:
@@ -367,7 +367,7 @@ def _note_progress(scope: Scope) -> None:
 def _confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
     """A cold migration waits in VERIFY_RESIZE; only our own is confirmed, and only a plain one (I7)."""
     same_flavor = record.old_flavor_id == record.new_flavor_id
-    if record.type != NOVA_TYPE[MigrationKind.COLD] or not same_flavor:
+    if record.type != NOVA_TYPE[ResolvedType.COLD] or not same_flavor:
         scope.conditions.waiting_for_people(
             "ResizePending", f"{record.type} {record.uuid} is not a plain cold migration"
         )
@@ -471,7 +471,7 @@ def note_late_error(scope: Scope) -> None:
     if attempt is None or attempt.ended_at is None or server is None or server.vm_state != "error":
         return
     of_nova = counts(attempt) and attempt.state not in (REFUSED, SERVER_GONE)
-    of_nova = of_nova and attempt.type is not MigrationKind.EVACUATE
+    of_nova = of_nova and attempt.type is not ResolvedType.EVACUATE
     late = attempt.failure is None or not attempt.failure.left_in_error
     if of_nova and late and not succeeded(attempt) and scope.now - attempt.ended_at <= _TURNS:
         attempt.failure = attempt.failure or AttemptFailure()

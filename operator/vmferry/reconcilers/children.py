@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.words import Name, Reason, Result
 from vmferry.reconcilers.conditions import READY, STALLED
 from vmferry.resources.base import GROUP, OwnerReference
@@ -59,7 +59,7 @@ class Child:
     #: 1 is the first
     number: int
     phase: Phase | None
-    kind: MigrationKind | None
+    type: ResolvedType | None
     source_host: str | None
     #: that it was sent to, or will be
     target_host: str | None
@@ -179,7 +179,7 @@ def child_of(obj: VMMigration) -> tuple[str, Child] | None:
         round=round_,
         number=number,
         phase=status.phase,
-        kind=status.type,
+        type=status.type,
         source_host=status.attempts[-1].source_host if status.attempts else status.source_host,
         target_host=status.target_host or (obj.spec.target.host if obj.spec.target else None),
         created_at=obj.metadata.creation_timestamp,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.prerequisites.frame import BrokenServer
 from vmferry.reconcilers.attempts import DELETED, REFUSED, SERVER_GONE, counts, ended_by_others, succeeded
@@ -20,7 +20,7 @@ def ended_attempts(obj: VMMigration) -> tuple[EndedAttempt, ...]:
             number=one.number,
             server_id=server.id,
             server_name=server.name,
-            kind=one.type,
+            type=one.type,
             source=one.source_host,
             target=one.target_host,
             started_at=one.started_at,
@@ -34,7 +34,7 @@ def ended_attempts(obj: VMMigration) -> tuple[EndedAttempt, ...]:
         )
         for one in obj.status.attempts
         if one.ended_at is not None
-        and one.type is not MigrationKind.EVACUATE
+        and one.type is not ResolvedType.EVACUATE
         and counts(one)
         and one.state != SERVER_GONE
     )
@@ -44,7 +44,7 @@ def broken_server(attempt: EndedAttempt) -> BrokenServer:
     return BrokenServer(
         by=f"VMMigration {attempt.migration}",
         attempt=attempt.number,
-        kind=attempt.kind,
+        type=attempt.type,
         source=attempt.source,
         target=attempt.target,
         at=attempt.ended_at,

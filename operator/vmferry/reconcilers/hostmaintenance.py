@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, NotNow, Outcome, Refused
-from vmferry.cloud.model import DoubtfulHost, HostLook, Migration, MigrationKind, MigrationStage
+from vmferry.cloud.model import DoubtfulHost, HostLook, Migration, MigrationStage, ResolvedType
 from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.breaker import Hold
 from vmferry.planning.drain import DrainPlan, Planned, next_moves
@@ -451,8 +451,8 @@ def _hold(scope: MaintenanceScope) -> Hold | None:
     """The open breaker that keeps servers of this host from leaving it (I37), None: there is none."""
     seen, host = scope.survey, scope.host
     assert host is not None
-    kinds = {one.leaving.kind for one in seen.planned}
-    kinds |= {one.child.kind for one in seen.waiting if one.child is not None and one.child.kind is not None}
+    kinds = {one.leaving.type for one in seen.planned}
+    kinds |= {one.child.type for one in seen.waiting if one.child is not None and one.child.type is not None}
     holds = (scope.world.breakers.against(host.name, kind, scope.now, scope.world.moves) for kind in sorted(kinds))
     return next((hold for hold in holds if hold is not None and hold.open), None)
 
@@ -465,11 +465,11 @@ def _admitted_by_breakers(scope: MaintenanceScope) -> list[Planned]:
     trial = any(
         child.purpose is Purpose.DRAIN
         and child.idle
-        and breakers.concerning(name, child.kind or MigrationKind.LIVE, now)
+        and breakers.concerning(name, child.type or ResolvedType.LIVE, now)
         for child in scope.open_children()
     )
     for one in scope.survey.planned:
-        kind = one.leaving.kind
+        kind = one.leaving.type
         if breakers.against(name, kind, now, scope.world.moves) is not None:
             continue
         if breakers.concerning(name, kind, now):

@@ -242,7 +242,7 @@ def _return_servers(scope: MaintenanceScope) -> Returning:
             moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {taken.message}"))
             continue
         moving += 1
-        kind = _request(host).kind(server, scope.snapshot.hosts.get(server.host)).kind
+        kind = _request(host).resolved_type(server, scope.snapshot.hosts.get(server.host)).type
         hold = scope.world.breakers.against(server.host, kind, scope.now, scope.world.moves)
         if hold is not None:
             why = hold.message
@@ -281,7 +281,7 @@ def _request(host: Host) -> Request:
 def _against(scope: MaintenanceScope, server: Server, host: Host, planned: list[PlannedMove]) -> str | None:
     """Why it may not come back now, None if it may, or only has to wait for others."""
     request = _request(host)
-    kind = request.kind(server, scope.snapshot.hosts.get(server.host or "")).kind
+    kind = request.resolved_type(server, scope.snapshot.hosts.get(server.host or "")).type
     question = request.question(
         server,
         kind,

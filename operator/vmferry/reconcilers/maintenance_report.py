@@ -92,7 +92,7 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
             Move(
                 server=one.server.id,
                 name=clip(one.server.name, 255) or one.server.id,
-                type=one.child.kind if one.child else None,
+                type=one.child.type if one.child else None,
                 target_host=one.child.target_host if one.child else None,
                 migration=f"{one.child.namespace}/{one.child.name}" if one.child else None,
                 state=MoveState.WAITING,
@@ -105,7 +105,7 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
             Move(
                 server=planned.leaving.server.id,
                 name=clip(planned.leaving.server.name, 255) or planned.leaving.server.id,
-                type=planned.leaving.kind,
+                type=planned.leaving.type,
                 target_host=planned.target,
                 state=MoveState.PLANNED,
                 message=clip(why, 512) if why else None,
@@ -123,7 +123,7 @@ def move_of(scope: MaintenanceScope, child: Child, state: MoveState, message: st
     return Move(
         server=child.server_id,
         name=clip(server.name, 255) or child.server_id if server else child.server_id,
-        type=child.kind,
+        type=child.type,
         target_host=child.target_host,
         migration=f"{child.namespace}/{child.name}",
         state=state,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import Action
-from vmferry.cloud.model import DoubtfulHost, Host, MigrationKind, Service
+from vmferry.cloud.model import DoubtfulHost, Host, ResolvedType, Service
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
@@ -159,7 +159,7 @@ class MaintenanceScope:
             server = self.snapshot.servers.get(child.server_id)
             if child.server_id in known or server is None or server.host is None or child.target_host is None:
                 continue
-            kind = child.kind or MigrationKind.LIVE
+            kind = child.type or ResolvedType.LIVE
             decided = child.created_at or self.now
             waiting.append(PlannedMove(server.id, kind, server.host, child.target_host, server.needs, decided))
         return Moves((*self.world.moves, *waiting)) if waiting else self.world.moves

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationKind, MigrationStage, Server
+from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationStage, ResolvedType, Server
 from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
 from vmferry.planning.request import Request
 from vmferry.prerequisites.moves import Moves
@@ -135,7 +135,7 @@ def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
     if server.id in Moves.of(scope.world.moves).servers:
         return None
     records = scope.snapshot.migrations_by_server.get(server.id, ())
-    evacuation = NOVA_TYPE[MigrationKind.EVACUATE]
+    evacuation = NOVA_TYPE[ResolvedType.EVACUATE]
     if not host.service.up and server.vm_state != "building" and server.task_state not in DELETING:
         records = tuple(m for m in records if m.type == evacuation and m.stage is MigrationStage.LEFTOVER)
         server = replace(server, task_state=None)
@@ -252,7 +252,7 @@ def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Ch
     # the one host that is allowed is tried again, as often as tries are allowed
     avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
     behind = _refused_its_like(scope, server) if target is None else frozenset()
-    return Leaving(server, request, request.kind(server, host).kind, avoid, behind)
+    return Leaving(server, request, request.resolved_type(server, host).type, avoid, behind)
 
 
 def _refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]:

@@ -19,7 +19,7 @@ from vmferry.cloud.actions import (
     LiveMigrate,
     StopServer,
 )
-from vmferry.cloud.model import MigrationKind, Snapshot
+from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.resources.base import clip
 
 #: what is stopped; all other actions finish what has begun
@@ -34,14 +34,14 @@ AWAITING_RESULT = "AwaitingResult"
 
 
 #: what a breaker holds, and as which type of migration: the stop is the first step of a cold one
-_HELD: Mapping[type[Action], MigrationKind] = {
-    LiveMigrate: MigrationKind.LIVE,
-    ColdMigrate: MigrationKind.COLD,
-    StopServer: MigrationKind.COLD,
+_HELD: Mapping[type[Action], ResolvedType] = {
+    LiveMigrate: ResolvedType.LIVE,
+    ColdMigrate: ResolvedType.COLD,
+    StopServer: ResolvedType.COLD,
 }
 
 
-def breaker_kind(action: Action) -> MigrationKind | None:
+def breaker_kind(action: Action) -> ResolvedType | None:
     """The type of migration that the action begins, None: no breaker holds it."""
     return _HELD.get(type(action))
 

@@ -24,9 +24,9 @@ from vmferry.cloud.actions import (
     StartServer,
     StopServer,
 )
-from vmferry.cloud.model import MigrationKind, Server
+from vmferry.cloud.model import ResolvedType, Server
 from vmferry.planning.breaker import Hold
-from vmferry.planning.kind import Choice
+from vmferry.planning.choose_type import Choice
 from vmferry.planning.limits import describe, full, holders, limited
 from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
@@ -375,7 +375,7 @@ def _may_try_again(scope: Scope) -> bool:
         return False
     last = scope.status.attempts[-1]
     broken = scope.server is not None and scope.server.vm_state == "error"
-    return not (broken and counts(last) and last.type is not MigrationKind.EVACUATE)
+    return not (broken and counts(last) and last.type is not ResolvedType.EVACUATE)
 
 
 def _check(scope: Scope) -> MigrationDecision | None:
@@ -383,13 +383,13 @@ def _check(scope: Scope) -> MigrationDecision | None:
     server = scope.server
     assert server is not None
     choice = _kind(scope, server)
-    scope.status.type = choice.kind
+    scope.status.type = choice.type
     scope.conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
     scope.status.storage = storage_class(server, scope.source, scope.policy)
-    if not scope.status.attempts and _request(scope).is_met(server, choice.kind, scope.source):
+    if not scope.status.attempts and _request(scope).is_met(server, choice.type, scope.source):
         return _conclude(scope, Phase.SUCCEEDED, "AlreadyOnTarget", f"the server is on {server.host} already")
 
-    found = _assess(scope, server, choice.kind, _avoid(scope))
+    found = _assess(scope, server, choice.type, _avoid(scope))
     if found.waits_for is not None and not scope.spec.preflight_only:
         return _wait_for_others(scope, found, found.waits_for)
     first = found.against[0] if found.against else None
@@ -400,7 +400,7 @@ def _check(scope: Scope) -> MigrationDecision | None:
         return scope.needs()
     write_verdicts(scope.status, found)
     if first:
-        if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.kind):
+        if _used(scope) and _only_tried_hosts_are_left(scope, server, choice.type):
             return _conclude_tried(scope)
         # a server that was stopped for a move that may not start does not stay off
         if scope.status.graceful_stop is not None and (decision := _release_server(scope)) is not None:
@@ -572,7 +572,7 @@ def _start(scope: Scope) -> MigrationDecision:
     for breaker in scope.world.breakers.concerning(server.host, kind, scope.now):
         if scope.status.graceful_stop is None:
             scope.tell(EventReason.TRIAL_MOVE, f"trial move: {breaker.message()}")
-    if kind is MigrationKind.COLD and server.vm_state == "active":
+    if kind is ResolvedType.COLD and server.vm_state == "active":
         scope.status.graceful_stop = GracefulStop(requested_at=scope.now, asked_at=scope.now)
         scope.tell(EventReason.STOPPING_SERVER, "stopping the server gracefully before its cold migration")
         scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
@@ -596,9 +596,9 @@ def _start(scope: Scope) -> MigrationDecision:
     scope.tell(EventReason.MIGRATING, message)
     scope.conditions.progressing("Migrating", message)
     action: Action
-    if kind is MigrationKind.LIVE:
+    if kind is ResolvedType.LIVE:
         action = LiveMigrate(server.id, target)
-    elif kind is MigrationKind.COLD:
+    elif kind is ResolvedType.COLD:
         action = ColdMigrate(server.id, target)
     else:
         action = Evacuate(server.id, target, start=server.vm_state == "active")
@@ -710,11 +710,11 @@ def _request(scope: Scope) -> Request:
 
 def _kind(scope: Scope, server: Server) -> Choice:
     if scope.spec.type is MigrationType.AUTO and scope.status.graceful_stop is not None:
-        return Choice(MigrationKind.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
-    return _request(scope).kind(server, scope.source)
+        return Choice(ResolvedType.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
+    return _request(scope).resolved_type(server, scope.source)
 
 
-def _assess(scope: Scope, server: Server, kind: MigrationKind, avoid: frozenset[str] = frozenset()) -> Assessment:
+def _assess(scope: Scope, server: Server, kind: ResolvedType, avoid: frozenset[str] = frozenset()) -> Assessment:
     request = _request(scope)
     question = request.question(
         server,
@@ -762,7 +762,7 @@ def _avoid(scope: Scope) -> frozenset[str]:
     )
 
 
-def _only_tried_hosts_are_left(scope: Scope, server: Server, kind: MigrationKind) -> bool:
+def _only_tried_hosts_are_left(scope: Scope, server: Server, kind: ResolvedType) -> bool:
     return _assess(scope, server, kind).target is not None
 
 

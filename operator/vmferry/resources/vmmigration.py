@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import ConfigDict, Field
 
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.words import Name, Result
 from vmferry.resources.base import (
     API_VERSION,
@@ -333,7 +333,7 @@ class Attempt(Model):
     """One request for a migration that was, or was about to be, sent to Nova."""
 
     number: Annotated[int, Field(ge=1, le=1000, description="Which attempt this is; 1 is the first.")]
-    type: Annotated[MigrationKind, Field(description="What was asked for: Live, Cold or Evacuate.")]
+    type: Annotated[ResolvedType, Field(description="What was asked for: Live, Cold or Evacuate.")]
     source_host: Annotated[str, Field(max_length=255, description="Where the server was.")]
     target_host: Annotated[
         str, Field(max_length=255, description="Where it was to go; once Nova has a record, what that says.")
@@ -444,7 +444,7 @@ class VMMigrationStatus(Model):
             "and Stalled are there only while they are True.",
         ),
     ] = []
-    type: Annotated[MigrationKind | None, Field(description="The kind in force: Live, Cold or Evacuate.")] = None
+    type: Annotated[ResolvedType | None, Field(description="The kind in force: Live, Cold or Evacuate.")] = None
     server: Annotated[ServerView | None, Field(description="The server as last seen.")] = None
     storage: Annotated[
         StorageClass | None,

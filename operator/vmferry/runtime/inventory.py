@@ -10,7 +10,7 @@ from typing import Protocol
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from vmferry.cloud.model import Host, MigrationKind, Part, Snapshot
+from vmferry.cloud.model import Host, Part, ResolvedType, Snapshot
 from vmferry.policy import Policy
 from vmferry.reconcilers.attempts import is_past_deadline
 from vmferry.resources.vmmigration import VMMigration
@@ -73,7 +73,7 @@ class Inventory(Collector):
     def _of_migrations(self) -> Iterator[tuple[Scraped, list[Sample]]]:
         """Computed here, because a reconcile that hangs or fails must not hide a migration that does not end."""
         snapshot, now = self._cloud.snapshot, datetime.now(UTC)
-        late = Counter({kind.value: 0 for kind in MigrationKind})
+        late = Counter({kind.value: 0 for kind in ResolvedType})
         for obj in self._store.active():
             if isinstance(obj, VMMigration) and is_past_deadline(obj, snapshot, self._policy, now):
                 late[obj.status.attempts[-1].type.value] += 1

@@ -19,7 +19,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from vmferry import __version__
 from vmferry.cloud.actions import Action, Outcome
-from vmferry.cloud.model import MigrationKind
+from vmferry.cloud.model import ResolvedType
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
@@ -35,7 +35,7 @@ REQUEST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 #: of an object that ended before it was known how it is to be moved
 UNDECIDED = "Undecided"
-TYPES = (*(kind.value for kind in MigrationKind), UNDECIDED)
+TYPES = (*(kind.value for kind in ResolvedType), UNDECIDED)
 #: how a migration ends; the phases of that name
 OUTCOMES = ("Succeeded", "Failed", "Cancelled")
 #: how an attempt ends
@@ -239,7 +239,7 @@ def _begin() -> None:
         ATTEMPTS.labels(kind, result)
     for action, answer in product(get_args(Action), ANSWERS):
         ACTIONS.labels(action.__name__, answer)
-    COPIED.labels(MigrationKind.LIVE.value)
+    COPIED.labels(ResolvedType.LIVE.value)
     for kind, result in product((VMMigration.KIND, HostMaintenance.KIND), ("done", "failed")):
         PASSES.labels(kind, result)
     BUILD.info({"version": __version__})

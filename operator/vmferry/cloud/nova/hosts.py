@@ -15,7 +15,7 @@ from vmferry.cloud.model import (
     HostLook,
     Hypervisor,
     Migration,
-    MigrationKind,
+    ResolvedType,
     Server,
     Service,
 )
@@ -96,7 +96,7 @@ class HostReads(ServerReads, PlacementReads):
             evacuated=frozenset(
                 one.server_id
                 for one in migrations
-                if one.type == NOVA_TYPE[MigrationKind.EVACUATE] and one.status == "done" and one.source_host == host
+                if one.type == NOVA_TYPE[ResolvedType.EVACUATE] and one.status == "done" and one.source_host == host
             ),
         )
         # of one that is in both lists the later word counts

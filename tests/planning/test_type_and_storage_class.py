@@ -5,31 +5,31 @@ from __future__ import annotations
 import pytest
 
 from tests.build import STATUS, dead_host, flavor, host, server
-from vmferry.cloud.model import Aggregate, MigrationKind
-from vmferry.planning.kind import choose_kind
+from vmferry.cloud.model import Aggregate, ResolvedType
+from vmferry.planning.choose_type import choose_type
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy, StoragePool
 from vmferry.resources.words import StorageClass
 
-LIVE, COLD, EVACUATE = MigrationKind
+LIVE, COLD, EVACUATE = ResolvedType
 
 
 @pytest.mark.parametrize("state", STATUS)
 def test_R7_auto_goes_by_the_servers_state_while_its_host_is_up(state: str) -> None:
-    choice = choose_kind(server(vm_state=state), host("host-a"))
-    assert choice.kind is (COLD if state in ("stopped", "suspended") else LIVE)
-    assert STATUS[state] in choice.message and choice.kind in choice.message, "which, and why"
+    choice = choose_type(server(vm_state=state), host("host-a"))
+    assert choice.type is (COLD if state in ("stopped", "suspended") else LIVE)
+    assert STATUS[state] in choice.message and choice.type in choice.message, "which, and why"
 
 
 @pytest.mark.parametrize("state", STATUS)
 def test_R7_auto_evacuates_from_a_host_that_is_down(state: str) -> None:
-    choice = choose_kind(server(vm_state=state), dead_host("host-a"))
-    assert (choice.kind, choice.reason) == (EVACUATE, "SourceHostDown")
+    choice = choose_type(server(vm_state=state), dead_host("host-a"))
+    assert (choice.type, choice.reason) == (EVACUATE, "SourceHostDown")
     assert "host-a is down" in choice.message
 
 
 def test_R7_a_host_that_the_cloud_does_not_list_is_not_called_down() -> None:
-    assert choose_kind(server(), None).kind is LIVE
+    assert choose_type(server(), None).type is LIVE
 
 
 LOCAL = server(image_id="image-1", flavor=flavor(disk_gb=20))
