@@ -114,7 +114,7 @@ class Policy:
     #: how long a record of a request may be missing in Nova before other witnesses are heard (I4)
     record_grace: timedelta = timedelta(seconds=20)
     #: finished resources are deleted after this long where they name no time themselves; None: never. What was applied
-    #: stays (`reconcilers.declared`)
+    #: stays (`reconcilers.gitops_owned`)
     ttl_after_finished: timedelta | None = None
     #: a request that has not started this long after it was made ends as Expired; 0: it waits without an end
     expire_after: timedelta = timedelta(hours=24)

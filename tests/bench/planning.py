@@ -15,10 +15,10 @@ from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
-from vmferry.reconcilers import hostmaintenance
-from vmferry.reconcilers.children import Child, Purpose, child_name
 from vmferry.reconcilers.decision import HostLease, World
-from vmferry.reconcilers.maintenance_scope import MaintenanceDecision
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.maintenance.scope import MaintenanceDecision
+from vmferry.reconcilers.owned import Child, Purpose, child_name
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MigrationType, Phase

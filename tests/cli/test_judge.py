@@ -20,7 +20,7 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Finding, Prerequisite, Question
 from vmferry.prerequisites.words import Name
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.vmmigration import plan
+from vmferry.reconcilers.migration.plan import plan
 from vmferry.resources.base import Metadata
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
 from vmferry.resources.words import MigrationType

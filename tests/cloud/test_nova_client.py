@@ -34,7 +34,7 @@ from vmferry.cloud.actions import (
 )
 from vmferry.cloud.model import Inventory
 from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaClient
-from vmferry.reconcilers.reasons import nova_words
+from vmferry.reconcilers.nova_explanation import nova_words
 
 COMPUTE = "/compute/v2.1"
 ACTION = f"POST {COMPUTE}/servers/s1/action"

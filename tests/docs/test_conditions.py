@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers import attempts, conditions, maintenance_scope, refusals, stop
+from vmferry.reconcilers import conditions, kill_switch, refused_writes
+from vmferry.reconcilers.maintenance import scope as maintenance_scope
+from vmferry.reconcilers.migration import attempts
 from vmferry.reconcilers.owners import Ownership
 from vmferry.resources.words import MaintenancePhase, Phase
 
@@ -31,16 +33,20 @@ SETTERS = {
 }
 #: where each kind sets its conditions
 OF = {
-    "VMMigration": ("vmmigration.py", "attempts.py"),
+    "VMMigration": ("migration/plan.py", "migration/attempts.py"),
     "HostMaintenance": (
-        "hostmaintenance.py",
-        "maintenance_release.py",
-        "maintenance_report.py",
-        "maintenance_refusals.py",
-        "maintenance_scope.py",
+        "maintenance/plan.py",
+        "maintenance/release.py",
+        "maintenance/report.py",
+        "maintenance/refused_writes.py",
+        "maintenance/scope.py",
     ),
 }
-CONSTANTS = {**vars(conditions), **vars(attempts), **vars(maintenance_scope), **vars(stop), **vars(refusals)}
+CONSTANTS = {
+    name: word
+    for module in (conditions, attempts, maintenance_scope, kill_switch, refused_writes)
+    for name, word in vars(module).items()
+}
 ENUMS = {"Reason": Reason, "Ownership": Ownership}
 #: both kinds pass on what was found of a prerequisite: these reasons have a page of their own
 PASSED_ON = {reason.value for reason in Reason}

@@ -18,14 +18,15 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.leftovers import marked
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.frame import PlannedMove
-from vmferry.reconcilers import hostmaintenance, vmmigration
-from vmferry.reconcilers.children import Child, NewChild, child_of
-from vmferry.reconcilers.claims import claim_of, in_maintenance
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
-from vmferry.reconcilers.ended_attempts import ended_attempts
+from vmferry.reconcilers.host_claims import claim_of, in_maintenance
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.migration.ended_attempts import ended_attempts
+from vmferry.reconcilers.migration.scope import planned_move
+from vmferry.reconcilers.owned import Child, NewChild, child_of
 from vmferry.reconcilers.owners import Deletion, Owner, owner_of
-from vmferry.reconcilers.refusals import Refusal
-from vmferry.reconcilers.scope import planned_move
+from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration

@@ -13,8 +13,8 @@ from typing import Any
 from tests.reconcilers.little_cloud import SERVER, START, LittleCloud
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.migration.plan import plan, settle
 from vmferry.reconcilers.owners import Deletion
-from vmferry.reconcilers.vmmigration import plan, settle
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 

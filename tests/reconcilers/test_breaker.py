@@ -13,7 +13,7 @@ from tests.reconcilers.control_plane import POLICY
 from tests.reconcilers.drains import Drain, a_cloud, add
 from vmferry.cloud.actions import NotNow, Refused
 from vmferry.policy import Breaker, Limits
-from vmferry.reconcilers.resume import Marks
+from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MaintenancePhase, Phase

@@ -14,8 +14,8 @@ from vmferry.cloud.model import OperatingSystem
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing
 from vmferry.prerequisites.words import Name
-from vmferry.reconcilers.crossings import crossing_of, furthest
 from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of, furthest
 from vmferry.resources.words import Phase
 
 JAMMY, NOBLE = OperatingSystem("Ubuntu", "22.04"), OperatingSystem("Ubuntu", "24.04")

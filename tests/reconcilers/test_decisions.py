@@ -16,9 +16,9 @@ from vmferry.cloud.model import InstanceAction, Migration, Part, ResolvedType, S
 from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.words import Name
-from vmferry.reconcilers.attempts import default_timeout
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.scope import Scope
+from vmferry.reconcilers.migration.attempts import default_timeout
+from vmferry.reconcilers.migration.scope import Scope
 from vmferry.resources.base import format_time
 from vmferry.resources.words import StorageClass
 

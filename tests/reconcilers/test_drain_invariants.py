@@ -20,7 +20,7 @@ from vmferry.cloud.actions import DisableService, EnableService, LiveMigrate, Ou
 from vmferry.cloud.model import Flavor, ServerGroup
 from vmferry.policy import Maintenance
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers.maintenance_survey import survey
+from vmferry.reconcilers.maintenance.surveying import survey
 from vmferry.resources.base import clip
 from vmferry.resources.crd import KINDS, object_schema
 from vmferry.resources.hostmaintenance import HostMaintenance
@@ -514,7 +514,7 @@ def test_a_look_at_a_drain_under_way_makes_its_plan_once(monkeypatch: pytest.Mon
     d = Drain(a_cloud("web-1", "web-2", "web-3"))
     d.apply("cmp1")
     d.run(lambda: d.maintenance("cmp1").status.admitted_at is not None)
-    monkeypatch.setattr("vmferry.reconcilers.hostmaintenance.survey", counted)
+    monkeypatch.setattr("vmferry.reconcilers.maintenance.plan.survey", counted)
     monkeypatch.setattr(Drain, "_carry_out", carried_out)
     d.run(lambda: len(d.cloud.moved) == 3)
     assert surveys == looks > 3

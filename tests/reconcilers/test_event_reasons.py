@@ -14,13 +14,14 @@ import pytest
 from vmferry import reconcilers
 from vmferry.cloud import actions
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, ServerAction, Unanswered
-from vmferry.reconcilers import hostmaintenance, vmmigration
 from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS, EventReason
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-FILES = [path for folder in reconcilers.__path__ for path in sorted(Path(folder).glob("*.py"))]
+FILES = [path for folder in reconcilers.__path__ for path in sorted(Path(folder).rglob("*.py"))]
 
 
 def reasons() -> Iterator[tuple[str, ast.expr]]:

@@ -47,10 +47,11 @@ from vmferry.cloud.model import (
     Snapshot,
 )
 from vmferry.policy import Policy
-from vmferry.reconcilers import hostmaintenance, vmmigration
-from vmferry.reconcilers.children import MAINTENANCE, PURPOSE, ROUND, TRY, Child, child_of
-from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.owned import MAINTENANCE, PURPOSE, ROUND, TRY, Child, child_of
 from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vmferry.reconcilers.news import is_news
+from vmferry.reconcilers.migration.status_writes import is_news
 from vmferry.resources.vmmigration import VMMigrationStatus
 
 TIME = "2026-01-01T12:00:00Z"

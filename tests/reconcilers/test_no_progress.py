@@ -15,11 +15,12 @@ from tests.reconcilers.drains import Drain, a_cloud, add, where
 from tests.reconcilers.little_cloud import LittleCloud
 from vmferry.cloud.model import Migration, MigrationStage
 from vmferry.policy import Limits, Policy
-from vmferry.reconcilers import hostmaintenance, vmmigration
 from vmferry.reconcilers.backoff import LONGEST, pause_after
 from vmferry.reconcilers.conditions import unread
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.stop import Stop
+from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.resources.hostmaintenance import HostMaintenanceStatus
 from vmferry.resources.vmmigration import VMMigration
 

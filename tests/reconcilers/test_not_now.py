@@ -11,9 +11,9 @@ from tests.reconcilers.drains import Drain, a_cloud, where
 from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import Accepted, DisableService, EnableService, LiveMigrate, NotNow, StopServer
-from vmferry.reconcilers import hostmaintenance
-from vmferry.reconcilers.ended_attempts import ended_attempts
-from vmferry.reconcilers.vmmigration import settle
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration.ended_attempts import ended_attempts
+from vmferry.reconcilers.migration.plan import settle
 from vmferry.resources.hostmaintenance import HostMaintenance
 
 LIMIT = NotNow("HTTP 429: Too many requests", 30.0, "req-1")

@@ -16,7 +16,8 @@ from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import AbortMigration
 from vmferry.policy import Maintenance
-from vmferry.reconcilers.children import (
+from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.owned import (
     CLASS,
     MAINTENANCE,
     PURPOSE,
@@ -29,7 +30,6 @@ from vmferry.reconcilers.children import (
     labels,
     made_by,
 )
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.owners import Deletion, Owner, Ownership, ownership
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration
@@ -93,7 +93,7 @@ def test_I41_only_a_wish_to_cancel_aborts_a_running_migration(case: str) -> None
 
 def test_I41_who_deletes_is_read_before_anything_is_aborted() -> None:
     life = in_flight(**owned())
-    from vmferry.reconcilers.vmmigration import plan
+    from vmferry.reconcilers.migration.plan import plan
 
     decision = plan(life.obj, World(life.cloud.snapshot(), owner=OWNER), life.cloud.now, life.policy)
     assert decision.needs is not None

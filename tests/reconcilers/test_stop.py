@@ -28,8 +28,8 @@ from vmferry.cloud.actions import (
     StopServer,
 )
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.stop import Stop, parse
-from vmferry.reconcilers.vmmigration import settle
+from vmferry.reconcilers.kill_switch import Stop, parse
+from vmferry.reconcilers.migration.plan import settle
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.kinds import VM_MIGRATION
 

@@ -20,7 +20,7 @@ from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Migration, Part, Server, ServerGroup, Snapshot
 from vmferry.policy import Limits
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.stop import Stop
+from vmferry.reconcilers.kill_switch import Stop
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "waiting.md").read_text(encoding="utf-8")
 MIGRATION, MAINTENANCE = "VMMigration", "HostMaintenance"

@@ -12,8 +12,8 @@ from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate,
 from vmferry.cloud.model import Detail, HostLook, Part, Progress, ResolvedType, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
-from vmferry.reconcilers.children import NewChild, Purpose, labels
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
+from vmferry.reconcilers.owned import NewChild, Purpose, labels
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus

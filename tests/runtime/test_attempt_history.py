@@ -12,7 +12,7 @@ import pytest
 from tests.build import NOW
 from tests.planning.test_breaker import RULES, history
 from vmferry.planning.breaker import EndedAttempt
-from vmferry.reconcilers.resume import Marks
+from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.runtime.attempt_history import AttemptHistory
 from vmferry.runtime.kinds import Key
 

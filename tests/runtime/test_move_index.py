@@ -16,7 +16,7 @@ from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Ahead, Line, Moves
-from vmferry.reconcilers.crossings import furthest
+from vmferry.reconcilers.migration.os_upgrade_moves import furthest
 from vmferry.runtime.kinds import KINDS, VM_MIGRATION, Key
 from vmferry.runtime.store import Body, Store
 

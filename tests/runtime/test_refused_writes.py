@@ -7,7 +7,7 @@ import pytest
 from tests.reconcilers.little_cloud import LittleCloud
 from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
-from vmferry.reconcilers.vmmigration import plan
+from vmferry.reconcilers.migration.plan import plan
 from vmferry.runtime.kube import REFUSALS, ConflictError, InvalidError, KubeError, NotFoundError
 
 

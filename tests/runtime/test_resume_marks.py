@@ -8,7 +8,7 @@ import pytest
 
 from tests.build import NOW
 from tests.runtime.fakes import FakeKube, Record
-from vmferry.reconcilers.resume import Marks, parse
+from vmferry.reconcilers.breaker_resume import Marks, parse
 from vmferry.runtime.resume_marks import ResumeMarks
 
 CLOSES_NOTHING = "closes nothing"

@@ -31,20 +31,16 @@ from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.frame import Finding, Question, passed
 from vmferry.prerequisites.words import Name
-from vmferry.reconcilers import (
-    attempts,
-    attestation,
-    hostmaintenance,
-    maintenance_release,
-    maintenance_survey,
-    scope,
-    vmmigration,
-)
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import HostLease
-from vmferry.reconcilers.maintenance_scope import CORDONED, MaintenanceScope
-from vmferry.reconcilers.scope import Scope
-from vmferry.reconcilers.stop import Stop
+from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.maintenance import release as maintenance_release
+from vmferry.reconcilers.maintenance import surveying as maintenance_survey
+from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceScope
+from vmferry.reconcilers.migration import attempts, attestation, scope
+from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.migration.scope import Scope
 from vmferry.resources.words import Phase
 from vmferry.runtime import kinds, reconcile
 from vmferry.runtime.fence import Fence

@@ -18,7 +18,7 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Snapshot
 from vmferry.cloud.nova import CloudError
 from vmferry.cloud.observer import Pace
-from vmferry.reconcilers.stop import STARTS
+from vmferry.reconcilers.kill_switch import STARTS
 from vmferry.runtime import operator
 from vmferry.runtime.config import Config
 from vmferry.runtime.kinds import Key, Kind

@@ -15,7 +15,7 @@ from tests.storm.common_cause import CommonCause
 from tests.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers.stop import BREAKER_OPEN
+from vmferry.reconcilers.kill_switch import BREAKER_OPEN
 from vmferry.resources.words import MaintenancePhase, Phase
 from vmferry.runtime.kinds import KINDS, Key
 from vmferry.runtime.store import Body

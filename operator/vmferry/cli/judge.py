@@ -15,7 +15,7 @@ from vmferry.planning.targets import AssessHosts, assess, assess_hosts, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.verdicts import write_verdicts
+from vmferry.reconcilers.migration.verdicts import write_verdicts
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import PrerequisiteView, ServerView, VMMigrationStatus
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from vmferry.cli.ferry.kube import Body, Kube, NotInstalledError, full_name
 from vmferry.cli.terminal import plain
-from vmferry.reconcilers.children import CLASS
+from vmferry.reconcilers.owned import CLASS
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import FINALIZER, VMMigration

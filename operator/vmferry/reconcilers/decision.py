@@ -21,11 +21,11 @@ from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.planning.breaker import Breakers
 from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove
-from vmferry.reconcilers.children import Child, NewChild
-from vmferry.reconcilers.claims import Claim
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.owned import Child, NewChild
 from vmferry.reconcilers.owners import Deletion, Owner
-from vmferry.reconcilers.refusals import Refusal
-from vmferry.reconcilers.stop import Stop
+from vmferry.reconcilers.refused_writes import Refusal
 
 Status = TypeVar("Status")
 

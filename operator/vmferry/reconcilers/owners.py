@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmferry.reconcilers.children import MAINTENANCE, child_of, made_by, owner_reference
+from vmferry.reconcilers.owned import MAINTENANCE, child_of, made_by, owner_reference
 from vmferry.resources.base import Metadata
 from vmferry.resources.vmmigration import VMMigration
 

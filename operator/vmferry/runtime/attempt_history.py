@@ -12,8 +12,8 @@ from collections.abc import Iterable, Set
 from vmferry.planning.breaker import Breakers, EndedAttempt, OpenBreaker, judge
 from vmferry.policy import Breaker as Rules
 from vmferry.prerequisites.frame import BrokenServer
-from vmferry.reconcilers.ended_attempts import broken_server
-from vmferry.reconcilers.resume import Marks
+from vmferry.reconcilers.breaker_resume import Marks
+from vmferry.reconcilers.migration.ended_attempts import broken_server
 from vmferry.runtime.kinds import Key
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from vmferry.reconcilers.children import Child, NewChild
+from vmferry.reconcilers.owned import Child, NewChild
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
 from vmferry.runtime.kinds import Key, Kind, Kinds, Resource

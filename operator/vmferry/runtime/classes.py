@@ -5,7 +5,7 @@ The API server selects, for lists and for watches alike: an operator never sees 
 
 from __future__ import annotations
 
-from vmferry.reconcilers.children import CLASS
+from vmferry.reconcilers.owned import CLASS
 
 
 def selector(class_: str | None) -> str:

@@ -14,17 +14,17 @@ from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Turn
-from vmferry.reconcilers import hostmaintenance
-from vmferry.reconcilers.children import Child, child_of, owner_reference
-from vmferry.reconcilers.claims import Claim, claim_of
 from vmferry.reconcilers.conditions import READY
-from vmferry.reconcilers.crossings import crossing_of
 from vmferry.reconcilers.decision import Decision, Event, World
-from vmferry.reconcilers.ended_attempts import ended_attempts
-from vmferry.reconcilers.news import is_news
-from vmferry.reconcilers.scope import planned_move
-from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
-from vmferry.reconcilers.vmmigration import plan, settle
+from vmferry.reconcilers.host_claims import Claim, claim_of
+from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN, STOPPED
+from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration.ended_attempts import ended_attempts
+from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
+from vmferry.reconcilers.migration.plan import plan, settle
+from vmferry.reconcilers.migration.scope import planned_move
+from vmferry.reconcilers.migration.status_writes import is_news
+from vmferry.reconcilers.owned import Child, child_of, owner_reference
 from vmferry.resources.base import Metadata, Model, OwnerReference
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus

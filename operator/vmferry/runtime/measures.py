@@ -9,8 +9,16 @@ from datetime import datetime
 from functools import cache
 
 from vmferry.cloud.nova import Login
-from vmferry.reconcilers.attempts import DELETED, NOT_SENT, REFUSED, SERVER_GONE, TIMED_OUT, ended_by_others, succeeded
 from vmferry.reconcilers.conditions import NOT_NOW, STALLED
+from vmferry.reconcilers.migration.attempts import (
+    DELETED,
+    NOT_SENT,
+    REFUSED,
+    SERVER_GONE,
+    TIMED_OUT,
+    ended_by_others,
+    succeeded,
+)
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import Attempt, ProgressView, VMMigration
 from vmferry.resources.words import MaintenancePhase

@@ -15,7 +15,7 @@ from typing import Any
 from vmferry import __version__
 from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer, Pace
-from vmferry.reconcilers.resume import Marks
+from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.runtime import metrics
 from vmferry.runtime.allocator import limit_arenas
 from vmferry.runtime.classes import selector

@@ -27,9 +27,9 @@ from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.kill_switch import breaker_kind
 from vmferry.reconcilers.owners import Deletion, owner_of
-from vmferry.reconcilers.refusals import FINALIZER
-from vmferry.reconcilers.stop import breaker_kind
+from vmferry.reconcilers.refused_writes import FINALIZER
 from vmferry.redaction import redact
 from vmferry.resources.base import API_VERSION, Metadata, Model, clip
 from vmferry.resources.hostmaintenance import HostMaintenance

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from vmferry.reconcilers.refusals import Refusal
+from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.redaction import redact
 from vmferry.resources.base import clip
 from vmferry.runtime.kinds import Key

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from vmferry.cloud.model import Host, Snapshot
-from vmferry.reconcilers import claims
-from vmferry.reconcilers.children import Child
-from vmferry.reconcilers.claims import Claim
+from vmferry.reconcilers import host_claims
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.owned import Child
 from vmferry.runtime.kinds import Key
 
 
@@ -56,7 +56,7 @@ class Relations:
         """Names of the hosts in, entering or queued for maintenance (I18)."""
         known = self._in_maintenance
         if known is None or known[0] is not snapshot.hosts:
-            known = self._in_maintenance = snapshot.hosts, claims.in_maintenance(self._claims.values(), snapshot)
+            known = self._in_maintenance = snapshot.hosts, host_claims.in_maintenance(self._claims.values(), snapshot)
         return known[1]
 
     def _put_child(self, key: Key, child: tuple[str, Child] | None) -> None:

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from vmferry.reconcilers.resume import Marks, parse
+from vmferry.reconcilers.breaker_resume import Marks, parse
 from vmferry.runtime.kube import KubeError, NotFoundError
 from vmferry.runtime.stop_switch import PATIENCE, PAUSE, ConfigMapClient
 

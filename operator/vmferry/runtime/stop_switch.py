@@ -15,7 +15,7 @@ from typing import Protocol
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Snapshot
-from vmferry.reconcilers.stop import STARTS, Stop, parse
+from vmferry.reconcilers.kill_switch import STARTS, Stop, parse
 from vmferry.runtime import metrics
 from vmferry.runtime.kube import KubeError, NotFoundError
 

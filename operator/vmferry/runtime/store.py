@@ -21,9 +21,9 @@ from vmferry.policy import Breaker as BreakerRules
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Moves
-from vmferry.reconcilers.children import Child
-from vmferry.reconcilers.claims import Claim
-from vmferry.reconcilers.crossings import furthest
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.migration.os_upgrade_moves import furthest
+from vmferry.reconcilers.owned import Child
 from vmferry.reconcilers.owners import Owner, owner_of
 from vmferry.runtime import metrics
 from vmferry.runtime.attempt_history import AttemptHistory

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, FerryError, Kind
 from vmferry.cli.select import is_id
 from vmferry.planning.breaker import CLOUD
-from vmferry.reconcilers.children import CLASS
+from vmferry.reconcilers.owned import CLASS
 from vmferry.resources.base import API_VERSION, format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -221,7 +221,7 @@ def host_of(body: Body) -> str:
 
 
 def resume_mark(host: str | None, now: datetime, namespace: str) -> Body:
-    """The ConfigMap that closes the breaker of a host, or all of them (`vmferry.reconcilers.resume`)."""
+    """The ConfigMap that closes the breaker of a host, or all of them (`vmferry.reconcilers.breaker_resume`)."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

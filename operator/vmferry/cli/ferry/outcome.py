@@ -11,7 +11,7 @@ from vmferry.cli.ferry.kube import Body, FerryError
 from vmferry.cli.verdict import ExitStatus
 from vmferry.prerequisites.words import Reason, Result
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.crossings import crossing_of
+from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.resources.base import Condition
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration

@@ -38,8 +38,13 @@ from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import unchanged_since
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers import declared
-from vmferry.reconcilers.attempts import (
+from vmferry.reconcilers import gitops_owned
+from vmferry.reconcilers.backoff import pause_after
+from vmferry.reconcilers.conditions import NOT_NOW
+from vmferry.reconcilers.decision import Decision, Event, EventType, World
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN, STOPPED
+from vmferry.reconcilers.migration.attempts import (
     NOT_SENT,
     REFUSED,
     REQUESTED,
@@ -52,21 +57,16 @@ from vmferry.reconcilers.attempts import (
     stuck,
     succeeded,
 )
-from vmferry.reconcilers.attestation import attests_unseen, contradiction
-from vmferry.reconcilers.backoff import pause_after
-from vmferry.reconcilers.children import MAINTENANCE
-from vmferry.reconcilers.conditions import NOT_NOW
-from vmferry.reconcilers.crossings import between, crossing_of
-from vmferry.reconcilers.decision import Decision, Event, EventType, World
-from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.expiry import expired
-from vmferry.reconcilers.failures import refused
+from vmferry.reconcilers.migration.attestation import attests_unseen, contradiction
+from vmferry.reconcilers.migration.expiry import expired
+from vmferry.reconcilers.migration.failures import refused
+from vmferry.reconcilers.migration.os_upgrade_moves import between, crossing_of
+from vmferry.reconcilers.migration.scope import MigrationDecision, Scope, planned_move
+from vmferry.reconcilers.migration.verdicts import write_verdicts
+from vmferry.reconcilers.nova_explanation import asked_as, no_valid_host
+from vmferry.reconcilers.owned import MAINTENANCE
 from vmferry.reconcilers.owners import Ownership
-from vmferry.reconcilers.reasons import asked_as, no_valid_host
-from vmferry.reconcilers.refusals import FINALIZER, WRITE_REFUSED
-from vmferry.reconcilers.scope import MigrationDecision, Scope, planned_move
-from vmferry.reconcilers.stop import AWAITING_RESULT, BREAKER_OPEN, STOPPED
-from vmferry.reconcilers.verdicts import write_verdicts
+from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED
 from vmferry.resources.base import clip, format_duration, format_time
 from vmferry.resources.vmmigration import (
     MAX_ATTEMPTS,
@@ -812,9 +812,9 @@ def _ttl(scope: Scope) -> timedelta | None:
     """How long it outlives its end; None: for good. A HostMaintenance counts its moves, and knows the way back of each,
     by its VMMigrations: these go when it goes."""
     metadata = scope.obj.metadata
-    if declared.owner_of(metadata) is not None:
+    if gitops_owned.owner_of(metadata) is not None:
         return None
-    stays = scope.owned_by_maintenance or declared.applied(metadata)
+    stays = scope.owned_by_maintenance or gitops_owned.applied(metadata)
     own = scope.spec.ttl_after_finished
     # 0s is a wish, too: at once
     return own if own is not None or stays else scope.policy.ttl_after_finished
@@ -826,7 +826,7 @@ def _say_whether_it_stays(scope: Scope) -> None:
     if succeeded is None or ready is None:
         return
     message = succeeded.message
-    who = declared.owner_of(scope.obj.metadata)
+    who = gitops_owned.owner_of(scope.obj.metadata)
     if who is not None and scope.spec.ttl_after_finished is not None:
         message += (
             f"; not deleted after its ttlAfterFinished: {who} would create it again, and it would run again; "

@@ -8,10 +8,10 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.model import DoubtfulHost, Host, Server, Snapshot, overlay
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
+from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.reconcilers.owners import Ownership, is_a_wish, ownership
-from vmferry.reconcilers.wrong_clock import set_right
 from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 
 from vmferry.cloud.model import Detail, Host, Part
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.scope import MigrationDecision, Scope
-from vmferry.reconcilers.wrong_clock import TOLERANCE, is_ahead
+from vmferry.reconcilers.clock_skew import TOLERANCE, is_ahead
+from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
 from vmferry.resources.words import MigrationType, Phase

@@ -20,15 +20,15 @@ from vmferry.planning.limits import describe, holders, limited
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import NewChild, Purpose
-from vmferry.reconcilers.claims import Claim
 from vmferry.reconcilers.conditions import NOT_NOW, Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance_refusals import finalizer_refused, refused_create, report
-from vmferry.reconcilers.maintenance_release import release
-from vmferry.reconcilers.maintenance_report import write_moves, write_survey
-from vmferry.reconcilers.maintenance_scope import (
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.kill_switch import BREAKER_OPEN, STOPPED
+from vmferry.reconcilers.maintenance.refused_writes import finalizer_refused, refused_create, report
+from vmferry.reconcilers.maintenance.release import release
+from vmferry.reconcilers.maintenance.report import write_moves, write_survey
+from vmferry.reconcilers.maintenance.scope import (
     CORDONED,
     DRAINED,
     DRAINING,
@@ -36,11 +36,11 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
-from vmferry.reconcilers.maintenance_survey import next_number, survey
-from vmferry.reconcilers.reasons import asked_as
-from vmferry.reconcilers.refusals import WRITE_REFUSED
-from vmferry.reconcilers.stop import BREAKER_OPEN, STOPPED
-from vmferry.reconcilers.survey import Survey
+from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.maintenance.surveying import next_number, survey
+from vmferry.reconcilers.nova_explanation import asked_as
+from vmferry.reconcilers.owned import NewChild, Purpose
+from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import Cordon, HostBefore, HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.words import MaintenancePhase, OnBlockers, ServiceStatus

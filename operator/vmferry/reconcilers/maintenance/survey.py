@@ -8,7 +8,7 @@ from datetime import datetime
 from vmferry.cloud.model import Migration, Server
 from vmferry.planning.drain import Planned
 from vmferry.prerequisites.words import Reason
-from vmferry.reconcilers.children import Child, Hindrance, NewChild
+from vmferry.reconcilers.owned import Child, Hindrance, NewChild
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
 from vmferry.prerequisites.words import Name, Reason
 from vmferry.reconcilers.backoff import pause_after
-from vmferry.reconcilers.children import Child, Hindrance, Purpose
-from vmferry.reconcilers.maintenance_refusals import taken_name
-from vmferry.reconcilers.maintenance_scope import MaintenanceScope
-from vmferry.reconcilers.reasons import no_valid_host
-from vmferry.reconcilers.stop import BREAKER_OPEN
-from vmferry.reconcilers.survey import Blocked, Survey, Waiting
-from vmferry.reconcilers.wrong_clock import is_ahead
+from vmferry.reconcilers.clock_skew import is_ahead
+from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.maintenance.refused_writes import taken_name
+from vmferry.reconcilers.maintenance.scope import MaintenanceScope
+from vmferry.reconcilers.maintenance.survey import Blocked, Survey, Waiting
+from vmferry.reconcilers.nova_explanation import no_valid_host
+from vmferry.reconcilers.owned import Child, Hindrance, Purpose
 from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
 #: powered off, as the spec's `poweredOff` means it (R5)

@@ -4,10 +4,10 @@ nothing that cannot be created, asks again now and then, and reports the API ser
 from __future__ import annotations
 
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import NewChild
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance_scope import MaintenanceDecision, MaintenanceScope
-from vmferry.reconcilers.refusals import FINALIZER, WRITE_REFUSED, Refusal
+from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.owned import NewChild
+from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED, Refusal
 
 
 def refused_create(scope: MaintenanceScope, sample: NewChild, *, before: bool) -> MaintenanceDecision | Refusal | None:

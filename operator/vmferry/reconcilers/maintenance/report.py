@@ -6,9 +6,9 @@ from datetime import datetime
 
 from vmferry.prerequisites.stuck import left_over
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import Child, Purpose
-from vmferry.reconcilers.maintenance_scope import MaintenanceScope
-from vmferry.reconcilers.survey import Survey
+from vmferry.reconcilers.maintenance.scope import MaintenanceScope
+from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.owned import Child, Purpose
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import (
     MAX_BLOCKERS,

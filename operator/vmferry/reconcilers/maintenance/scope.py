@@ -12,14 +12,14 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import CLASS, Child, NewChild, Purpose, child_name, labels, made_by
-from vmferry.reconcilers.claims import Claim, claim_of
+from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import NOT_NOW, Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.refusals import WRITE_REFUSED
-from vmferry.reconcilers.survey import Survey
-from vmferry.reconcilers.wrong_clock import set_right
+from vmferry.reconcilers.host_claims import Claim, claim_of
+from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.owned import CLASS, Child, NewChild, Purpose, child_name, labels, made_by
+from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.words import MaintenancePhase, MigrationType

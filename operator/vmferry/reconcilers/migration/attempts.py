@@ -16,9 +16,9 @@ from vmferry.prerequisites.stuck import left_over
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.conditions import NOT_NOW, READY
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.failures import failed_in_nova
-from vmferry.reconcilers.reasons import asked_as, nova_words
-from vmferry.reconcilers.scope import MigrationDecision, Scope
+from vmferry.reconcilers.migration.failures import failed_in_nova
+from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
+from vmferry.reconcilers.nova_explanation import asked_as, nova_words
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import Attempt, AttemptFailure, ProgressView, VMMigration
 from vmferry.resources.words import OnTimeout, Phase, StorageClass

@@ -15,13 +15,13 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.children import Child, NewChild, Purpose
 from vmferry.reconcilers.conditions import NOT_NOW, READY
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance_refusals import refused_create, report, taken_name
-from vmferry.reconcilers.maintenance_report import move_of
-from vmferry.reconcilers.maintenance_scope import (
+from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.maintenance.refused_writes import refused_create, report, taken_name
+from vmferry.reconcilers.maintenance.report import move_of
+from vmferry.reconcilers.maintenance.scope import (
     CORDONED,
     DRAINED,
     DRAINING,
@@ -29,8 +29,8 @@ from vmferry.reconcilers.maintenance_scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
-from vmferry.reconcilers.refusals import Refusal
-from vmferry.reconcilers.stop import BREAKER_OPEN
+from vmferry.reconcilers.owned import Child, NewChild, Purpose
+from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
 from vmferry.resources.words import MaintenancePhase, MigrationType, MoveState, Phase, ServiceStatus

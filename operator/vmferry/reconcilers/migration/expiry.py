@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.attempts import succeeded
-from vmferry.reconcilers.scope import Scope
+from vmferry.reconcilers.migration.attempts import succeeded
+from vmferry.reconcilers.migration.scope import Scope
 from vmferry.resources.base import format_duration, format_time
 
 

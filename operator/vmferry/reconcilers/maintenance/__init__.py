@@ -1,0 +1,1 @@
+"""HostMaintenance: the state machine of one host's maintenance."""

@@ -1,0 +1,1 @@
+"""VMMigration: the state machine of one move."""
