@@ -526,7 +526,17 @@ def no_breaker(stack: ExitStack) -> None:
     put(stack, Breakers, "against", lambda *_: None)
 
 
+def waits_for_ever(stack: ExitStack) -> None:
+    """A read of the cloud has no deadline: one that never ends holds up all that come after it."""
+
+    async def patient(seconds: float, waiting: Any) -> Any:
+        return await waiting
+
+    put(stack, observer, "_within", patient)
+
+
 BREAKS: dict[str, Break] = {
+    "waits for an answer that never ends": seen_by(waits_for_ever, "stuck", at=(6027, 6029)),
     "tries on every server what breaks them": seen_by(no_breaker, "I37", at=(6111, 6280, 6284)),
     "believes one of two records": seen_by(believes_one_record, "I36", at=(6010, 6012)),
     "moves on what the shared view says": seen_by(no_fresh_read, "I2", at=(6001, 6002)),

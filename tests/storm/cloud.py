@@ -19,8 +19,10 @@ from keystoneauth1.exceptions import ConnectFailure, UnknownConnectionError
 from multidict import MultiDict
 
 from tests.storm.virtual import START, Loop
+from vmferry.cloud import observer
 from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.nova.session import Connected
+from vmferry.cloud.nova.transport import DEADLINE, AnswerBoundError
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.simulator import placement
 from vmferry.simulator.clock import Clock
@@ -216,7 +218,8 @@ class Way(Protocol):
 
     async def there(self, changes: bool) -> None: ...
 
-    async def back(self, changes: bool) -> None: ...
+    async def back(self, changes: bool, bounded: bool) -> None:
+        """`bounded`: the call has no deadline of its own, or a long one; only that of each request ends it."""
 
 
 class Client(NovaClient):
@@ -240,12 +243,17 @@ class View(Observer):
         self._way = way
 
     async def _call(self, function: Callable[..., T], *args: object, seconds: float | None = None) -> T:
+        return await observer._within(
+            seconds or self._read_seconds, self._travel(function, *args, bounded=bool(seconds))
+        )
+
+    async def _travel(self, function: Callable[..., T], *args: object, bounded: bool) -> T:
         changes = function == self.client.act
         await self._way.there(changes)
         try:
             return function(*args)
         finally:
-            await self._way.back(changes)
+            await self._way.back(changes, bounded)
 
 
 def connected(wires: Mapping[str, Wire], user_id: str) -> Connected:
@@ -263,6 +271,11 @@ def connected(wires: Mapping[str, Wire], user_id: str) -> Connected:
 def reset() -> Exception:
     """The connection broke: nobody knows whether the request got there."""
     return UnknownConnectionError("connection reset by peer", OSError("reset"))
+
+
+def too_late() -> Exception:
+    """The answer came byte by byte until the request's deadline."""
+    return AnswerBoundError(f"no whole answer within {DEADLINE:g} s")
 
 
 def refused() -> Exception:

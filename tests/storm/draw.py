@@ -41,6 +41,7 @@ def draw(seed: int) -> Plan:
     happenings += requests.draw_failures(Random(f"{seed}/failures"))
     happenings += draw_duplicates(Random(f"{seed}/duplicates"))
     happenings += pipelines.draw(Random(f"{seed}/pipeline"))
+    happenings += draw_drip(Random(f"{seed}/drip"))
     happenings += draw_stuck(Random(f"{seed}/stuck"))
     return Plan(seed, fleet, config, sorted(happenings, key=lambda one: one.at))
 
@@ -289,9 +290,13 @@ def draw_happenings(dice: Random) -> list[Happening]:
 
 
 def fault(dice: Random, at: float) -> Happening:
-    # what a policy refuses is drawn by `pipelines`
-    kinds = [kind for kind in Kind if kind is not Kind.CREATES_REFUSED]
-    kind, seconds, chance = dice.choice(kinds), dice.uniform(5, 100), dice.choice([0.1, 0.4, 1.0])
+    # what a policy refuses is drawn by `pipelines`, and the drip by `draw_drip`
+    kinds = [kind for kind in Kind if kind not in (Kind.CREATES_REFUSED, Kind.DRIP)]
+    return _span(dice.choice(kinds), dice, at)
+
+
+def _span(kind: Kind, dice: Random, at: float) -> Happening:
+    seconds, chance = dice.uniform(5, 100), dice.choice([0.1, 0.4, 1.0])
     seed = dice.random()
 
     def do(world: World) -> str | None:
@@ -300,6 +305,10 @@ def fault(dice: Random, at: float) -> Happening:
         return str(span)
 
     return Happening(at, do)
+
+
+def draw_drip(dice: Random) -> list[Happening]:
+    return [_span(Kind.DRIP, dice, dice.uniform(2, 250))] if dice.random() < 0.2 else []
 
 
 def an_object(world: World, dice: Random, kind: str) -> Key | None:

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     ERROR_BEFORE = "the cloud says 5xx and does nothing"
     ERROR_AFTER = "the cloud says 5xx and does it"
     STALE = "older answers of the cloud come again"
+    DRIP = "answers of the cloud come byte by byte"
     KUBE_DOWN = "Kubernetes is away"
     KUBE_SLOW = "Kubernetes is slow"
     KUBE_ERROR = "Kubernetes says 500"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from tests.storm.virtual import SKEW
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Snapshot
 from vmferry.cloud.nova import CloudError
+from vmferry.cloud.nova.transport import DEADLINE
 from vmferry.cloud.observer import Pace
 from vmferry.reconcilers.kill_switch import STARTS
 from vmferry.runtime import operator
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from tests.storm.world import World
 
 T = TypeVar("T")
+#: seconds that a request waits whose answer does not end
+NEVER = math.inf
 #: which operator the running task belongs to
 PROCESS: ContextVar[Process] = ContextVar("process")
 #: which object is looked at
@@ -139,10 +143,13 @@ class Process:
         await asyncio.sleep(max(0.0, self.frozen_until - self.world.loop.time()))
         await self._if_alive()
 
-    async def back(self, changes: bool) -> None:
+    async def back(self, changes: bool, bounded: bool) -> None:
         if changes:
             await self._effect(after=True)
         wait, self.waits = self.waits, 0.0
+        if wait == NEVER and not bounded:
+            await asyncio.get_running_loop().create_future()
+        wait = min(wait, DEADLINE)
         await asyncio.sleep(wait + self.world.dice.uniform(0.01, 0.2))
         await self._thaw()
 
@@ -153,6 +160,9 @@ class Process:
         self.world.judge.read(self, path)
 
     def _log_in(self) -> None:
+        if self.world.struck(Fault.DRIP):
+            self.waits = NEVER
+            raise CloudError("cannot log in: no whole answer")
         if self.world.on(Fault.CLOUD_REFUSES_LOGIN) or self.world.struck(Fault.CLOUD_DOWN):
             raise CloudError("cannot log in: HTTP 503")
 
@@ -206,6 +216,10 @@ class Between(Weather):
         return None
 
     def after(self, method: str, route: str, answer: Answer) -> Answer:
+        if self._world.struck(Fault.DRIP):
+            # what ends by its deadline, and what hangs in the library where that does not reach
+            self._process.waits = self._world.dice.choice([DEADLINE, NEVER])
+            raise clouds.too_late()
         if method == "GET":
             return answer
         if self._world.struck(Fault.LOST_AFTER):
