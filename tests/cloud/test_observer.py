@@ -89,6 +89,10 @@ class FakeClient(NovaClient):
         self._answer()
 
     @property
+    def verified(self) -> bool:
+        return True
+
+    @property
     def cloud_id(self) -> str | None:
         return "RegionOne@nova.example.org"
 
@@ -228,7 +232,7 @@ async def test_the_first_view_is_whole() -> None:
         assert view.migrations_by_server == {"s1": (migration(),)}
         assert view.hosts["cmp1"].hypervisor is not None
         assert view.projects == {"project-1": "shop"}
-        assert view.user_id == "user-1"
+        assert (view.user_id, view.verified) == ("user-1", True)
         assert view.trouble is None
 
 

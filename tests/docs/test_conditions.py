@@ -135,7 +135,13 @@ def test_the_page_has_each_condition(kind: str) -> None:
             maintenance_scope.FALSE_CLAIMS,
         },
     }[kind]
-    every = {conditions.PREREQUISITES_MET, conditions.READY, conditions.RECONCILING, conditions.STALLED}
+    every = {
+        conditions.PREREQUISITES_MET,
+        conditions.READY,
+        conditions.RECONCILING,
+        conditions.STALLED,
+        conditions.CLOUD_UNVERIFIED,
+    }
     assert rows(section(kind)) == own | every
 
 

@@ -581,6 +581,8 @@ class Snapshot:
     user_id: str | None = None
     #: which cloud it is: region and address; two clouds never have the same
     cloud_id: str | None = None
+    #: whether the cloud's certificates are checked; None before the first login
+    verified: bool | None = None
     #: when each part was last read whole or brought up to date; a part never read is missing
     read_at: Mapping[Part, datetime] = field(default_factory=dict)
     #: by the cloud's clock, as the heartbeats are: when the compute services were asked for; None: it tells no time

@@ -376,8 +376,9 @@ class Observer:
             self._refusal, self._refusals = error, self._refusals + 1
             raise
         self._connected, self._refusal, self._refusals = True, None, 0
-        if (self._snapshot.user_id, self._snapshot.cloud_id) != (self.client.user_id, self.client.cloud_id):
-            self._snapshot = replace(self._snapshot, user_id=self.client.user_id, cloud_id=self.client.cloud_id)
+        client, known = self.client, self._snapshot
+        if (known.user_id, known.cloud_id, known.verified) != (client.user_id, client.cloud_id, client.verified):
+            self._snapshot = replace(known, user_id=client.user_id, cloud_id=client.cloud_id, verified=client.verified)
 
     async def _log_in_again(self) -> None:
         """With the changed clouds.yaml. Where that fails the former login goes on, if there is one."""

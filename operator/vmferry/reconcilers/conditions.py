@@ -18,6 +18,13 @@ TYPE_RESOLVED = "TypeResolved"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
 
+#: the connection to the cloud is not protected; present only while it is so
+CLOUD_UNVERIFIED = "CloudUnverified"
+UNVERIFIED_MESSAGE = (
+    "the operator's clouds.yaml has verify: false, so the cloud's certificates are not checked: whoever is between can "
+    "read the operator's credentials and change what it sees and does; set `cacert` and remove `verify: false`"
+)
+
 #: a reason: the cloud limits requests, or is busy; the request is sent again (I40)
 NOT_NOW = "NotNow"
 
@@ -81,6 +88,13 @@ class Conditions:
 
     def drop(self, *types: str) -> None:
         self._list[:] = [c for c in self._list if c.type not in types]
+
+    def report_unverified(self, snapshot: Snapshot) -> None:
+        """Present only while the cloud's certificates are not checked."""
+        if snapshot.verified:
+            self.drop(CLOUD_UNVERIFIED)
+        elif snapshot.verified is False:
+            self.set(CLOUD_UNVERIFIED, True, "VerifyDisabled", UNVERIFIED_MESSAGE)
 
     def add(self, message: str) -> None:
         """One more sentence to what is reported of the state."""

@@ -136,7 +136,7 @@ def cloud_call(service: str, operation: str, code: int | None, seconds: float) -
 
 def cloud_login(login: Login) -> None:
     """After each login."""
-    metrics.CLOUD_UNVERIFIED.set(not login.verified and login.auth_url.startswith("https:"))
+    metrics.CLOUD_UNVERIFIED.set(not login.verified)
 
 
 def kubernetes_call(verb: str, resource: str, code: int | None, seconds: float) -> None:

@@ -25,7 +25,7 @@ class Login:
     region: str | None
     project: str | None
     user: str | None
-    #: whether the certificates of the cloud are checked
+    #: whether the certificates of the cloud are checked; True for a login by http, which has none
     verified: bool
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ def settle(config: Any) -> Login:
         region=config.get_region_name("compute"),
         project=access.project_name or access.project_id,
         user=access.username or access.user_id,
-        verified=config.get_requests_verify_args()[0] is not False,
+        verified=config.get_requests_verify_args()[0] is not False or not _auth_url(config).startswith("https:"),
     )
 
 

@@ -141,7 +141,7 @@ class Session:
         """Log which cloud it is, once and again when it is another."""
         if login != self._login:
             log.info("cloud: %s", login)
-            if not login.verified and login.auth_url.startswith("https:"):
+            if not login.verified:
                 log.warning(
                     "clouds.yaml has verify: false for %s: certificates are not checked, so whoever is between can "
                     "read the password and answer for the cloud",
@@ -166,6 +166,11 @@ class Session:
     def cloud_id(self) -> str | None:
         """Region and address of Nova: two clouds never have the same."""
         return self._open().cloud_id
+
+    @property
+    def verified(self) -> bool:
+        """See `Login.verified`."""
+        return self._login is None or self._login.verified
 
     @property
     def maximum(self) -> tuple[int, int]:

@@ -54,6 +54,7 @@ _NAMED = 3
 def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
     """What to do about `obj` now. Pure: the same arguments give the same decision."""
     scope = MaintenanceScope(obj, world, now, policy)
+    scope.conditions.report_unverified(scope.snapshot)
     for step in STEPS:
         decision = step(scope)
         if decision is not None:

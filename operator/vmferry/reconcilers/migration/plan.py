@@ -89,6 +89,8 @@ def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Migra
     """What to do about `obj` now. Pure: the same arguments give the same decision."""
     scope = Scope(obj, world, now, policy)
     note_late_error(scope)
+    if scope.status.completed_at is None:
+        scope.conditions.report_unverified(scope.snapshot)
     for step in STEPS:
         decision = step(scope)
         if decision is not None:
