@@ -106,7 +106,7 @@ def rows(text: str) -> set[str]:
 def test_the_page_has_each_reason_that_the_reconciler_gives(kind: str) -> None:
     found = reasons(kind)
     if kind == "VMMigration":
-        choice = ast.parse((ROOT / "operator" / "vmferry" / "planning" / "kind.py").read_text(encoding="utf-8"))
+        choice = ast.parse((ROOT / "operator" / "vmferry" / "planning" / "choose_type.py").read_text(encoding="utf-8"))
         found |= {
             call.args[1].value
             for call in ast.walk(choice)
