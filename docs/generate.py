@@ -18,7 +18,8 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from vmferry.resources.base import DURATION_PATTERN, format_duration
-from vmferry.resources.crd import KINDS, Kind, bounds_of, default_of, object_schema, structural
+from vmferry.resources.catalog import CATALOG, ResourceType
+from vmferry.resources.crd import bounds_of, default_of, object_schema, structural
 from vmferry.runtime.config import ENVIRONMENT, Config
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
@@ -69,7 +70,7 @@ def table(node: Node, *, columns: bool) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def rules(kind: Kind) -> Iterator[str]:
+def rules(kind: ResourceType[Any]) -> Iterator[str]:
     """What the API server refuses, in the words that it says."""
     schema = object_schema(kind)
     nodes = [schema, *(child for _, child, _ in fields(schema))]
@@ -77,13 +78,13 @@ def rules(kind: Kind) -> Iterator[str]:
         yield from (rule["message"] for rule in node.get("x-kubernetes-validations", ()))
 
 
-def of_kind(kind: Kind) -> str:
+def of_kind(kind: ResourceType[Any]) -> str:
     schema = object_schema(kind)
-    short = kind.short_names[0]
+    short = kind.short_name
     columns = ["| column | what it shows | |", "|---|---|---|"]
     for column in kind.columns:
-        wide = "with `-o wide`" if column.get("priority") else ""
-        columns.append(f"| {column['name'].upper()} | {column['description']} (`{column['jsonPath']}`) | {wide} |")
+        wide = "with `-o wide`" if column.priority else ""
+        columns.append(f"| {column.name.upper()} | {column.description} (`{column.path}`) | {wide} |")
     refused = dict.fromkeys(rules(kind))
     return "\n".join(
         [
@@ -163,7 +164,7 @@ def configuration() -> str:
 
 def files() -> dict[Path, str]:
     """What each generated page must be."""
-    made = {REFERENCE / f"{kind.singular}.md": of_kind(kind) for kind in KINDS}
+    made = {REFERENCE / f"{kind.singular}.md": of_kind(kind) for kind in CATALOG.values()}
     made[REFERENCE / "configuration.md"] = configuration()
     return made
 

@@ -14,7 +14,8 @@ from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.decision import World
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.store import Store
 
 HOSTS, SERVERS = 500, 10_000

@@ -20,7 +20,8 @@ from tests.resources.structural import violations
 from vmferry.__main__ import main
 from vmferry.cli.ferry.arguments import parser
 from vmferry.resources.base import API_VERSION
-from vmferry.resources.crd import KINDS, object_schema
+from vmferry.resources.catalog import CATALOG
+from vmferry.resources.crd import object_schema
 from vmferry.runtime.config import Config, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,8 +30,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 EACH = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
 
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-_SCHEMAS = {kind.name: object_schema(kind) for kind in KINDS}
-_MODELS = {kind.name: kind.model for kind in KINDS}
+_SCHEMAS = {kind.name: object_schema(kind) for kind in CATALOG.values()}
+_MODELS = {kind.name: kind.model for kind in CATALOG.values()}
 _FERRY = parser()
 _LINK = re.compile(r"(?<!!)\[(?:[^\]\[]|\[[^\]]*\])*\]\(([^)\s]+)\)")
 

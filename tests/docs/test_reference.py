@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from docs.generate import REFERENCE, configuration_schema, fields, files
 from testbed.kubernetes.cluster import Cluster, KubectlError
-from vmferry.resources.crd import KINDS, Kind, bounds_of, default_of, object_schema
+from vmferry.resources.catalog import CATALOG, ResourceType
+from vmferry.resources.crd import bounds_of, default_of, object_schema
 
-OF_KINDS = [pytest.param(kind, id=kind.name) for kind in KINDS]
+OF_KINDS = [pytest.param(kind, id=kind.name) for kind in CATALOG.values()]
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in files()])
@@ -27,7 +29,7 @@ def test_no_page_is_left_over_of_what_is_gone() -> None:
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)
-def test_every_field_says_in_a_sentence_what_it_is(kind: Kind) -> None:
+def test_every_field_says_in_a_sentence_what_it_is(kind: ResourceType[Any]) -> None:
     thin = [
         path
         for path, node, _ in fields(object_schema(kind))
@@ -37,7 +39,7 @@ def test_every_field_says_in_a_sentence_what_it_is(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)
-def test_a_field_of_the_spec_tells_its_default_and_its_bounds(kind: Kind) -> None:
+def test_a_field_of_the_spec_tells_its_default_and_its_bounds(kind: ResourceType[Any]) -> None:
     told = {path: node for path, node, _ in fields(object_schema(kind)["properties"]["spec"])}
     silent = [
         path
@@ -68,8 +70,10 @@ def explain(cluster: Cluster, *args: str) -> str:
 @pytest.mark.kubernetes
 @pytest.mark.parametrize("kind", OF_KINDS)
 @pytest.mark.parametrize("part", ["spec", "status"])
-def test_kubectl_explain_shows_every_field_and_what_it_means(cluster: Cluster, kind: Kind, part: str) -> None:
-    short = kind.short_names[0]
+def test_kubectl_explain_shows_every_field_and_what_it_means(
+    cluster: Cluster, kind: ResourceType[Any], part: str
+) -> None:
+    short = kind.short_name
     tree = explain(cluster, f"{short}.{part}", "--recursive")
     schema = object_schema(kind)["properties"][part]
     names = {path.rsplit(".", 1)[-1].removesuffix("[]") for path, _, _ in fields(schema)}

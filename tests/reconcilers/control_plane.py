@@ -32,7 +32,7 @@ from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import Phase
 from vmferry.runtime.attempt_history import AttemptHistory
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 
 TICK = timedelta(seconds=2)
 #: a Lease that nobody renews for so long is free

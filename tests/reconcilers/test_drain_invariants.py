@@ -22,7 +22,8 @@ from vmferry.policy import Maintenance
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.maintenance.surveying import survey
 from vmferry.resources.base import clip
-from vmferry.resources.crd import KINDS, object_schema
+from vmferry.resources.catalog import HOST_MAINTENANCE
+from vmferry.resources.crd import object_schema
 from vmferry.resources.hostmaintenance import HostMaintenance
 
 RING = ("ring-1", "ring-2", "ring-3")
@@ -490,7 +491,7 @@ def test_the_status_of_500_servers_with_200_blockers_is_bounded(hostile: bool) -
     assert len(status.blockers) == 50 and len(status.moves) == 50
     raw = json.dumps(body["status"], ensure_ascii=False)
     assert len(raw.encode()) < 256 * 1024, len(raw)
-    schema = object_schema(next(k for k in KINDS if k.model is HostMaintenance))["properties"]["status"]
+    schema = object_schema(HOST_MAINTENANCE)["properties"]["status"]
     check(body["status"], schema)
     assert all(clip(line, 10**6) == line for b in status.blockers for line in (b.name, b.message, b.remedy or ""))
     assert cloud.hosts["cmp1"].service.disabled_reason is not None

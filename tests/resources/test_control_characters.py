@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.resources.structural import schema, violations
-from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.catalog import CATALOG
 from vmferry.resources.vmmigration import VMMigration
 
 CONTROL = ["\x00", "\x07", "\x08", "\x1b", "\x7f", "\x80", "\x9b", "\x9f"]
@@ -26,9 +26,9 @@ def texts(node: dict[str, Any], path: str) -> Iterator[tuple[str, dict[str, Any]
 
 
 FIELDS = {
-    f"{kind.PLURAL} {path}": node
-    for kind in (VMMigration, HostMaintenance)
-    for path, node in texts(schema(kind.PLURAL)["properties"]["spec"], "spec")
+    f"{kind.plural} {path}": node
+    for kind in CATALOG.values()
+    for path, node in texts(schema(kind.plural)["properties"]["spec"], "spec")
 }
 
 

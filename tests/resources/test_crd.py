@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from vmferry.resources.crd import KINDS, Kind, definition, object_schema, render, structural
+from vmferry.resources.catalog import CATALOG, VM_MIGRATION, ResourceType
+from vmferry.resources.crd import definition, object_schema, render, structural
 
 CRDS = Path(__file__).resolve().parents[2] / "crds"
-NODES = [pytest.param(kind, id=kind.name) for kind in KINDS]
+NODES = [pytest.param(kind, id=kind.name) for kind in CATALOG.values()]
 
 
 def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -26,12 +27,12 @@ def nodes(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[st
         yield from nodes(schema["additionalProperties"], f"{path}.*")
 
 
-def wrong(kind: Kind, rule: Any) -> list[str]:
+def wrong(kind: ResourceType[Any], rule: Any) -> list[str]:
     return [path for path, node in nodes(object_schema(kind)) if not rule(path, node)]
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_the_committed_file_is_what_the_models_say(kind: Kind) -> None:
+def test_the_committed_file_is_what_the_models_say(kind: ResourceType[Any]) -> None:
     file = CRDS / f"{kind.plural}.yaml"
     assert file.is_file() and file.read_text(encoding="utf-8") == render(kind), (
         f"crds/{file.name} is not what the models in operator/vmferry/resources say: run `make crds` and commit it"
@@ -39,24 +40,24 @@ def test_the_committed_file_is_what_the_models_say(kind: Kind) -> None:
 
 
 def test_no_file_is_left_over_of_a_kind_that_is_gone() -> None:
-    assert {file.name for file in CRDS.glob("*.yaml")} == {f"{kind.plural}.yaml" for kind in KINDS}
+    assert {file.name for file in CRDS.glob("*.yaml")} == {f"{kind.plural}.yaml" for kind in CATALOG.values()}
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_the_file_is_plain_yaml_without_anchors(kind: Kind) -> None:
+def test_the_file_is_plain_yaml_without_anchors(kind: ResourceType[Any]) -> None:
     text = render(kind)
     assert "&id" not in text and "*id" not in text, "not every tool that edits manifests keeps YAML's anchors"
     assert yaml.safe_load(text) == definition(kind)
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_R33_every_field_is_explained(kind: Kind) -> None:
+def test_R33_every_field_is_explained(kind: ResourceType[Any]) -> None:
     undescribed = wrong(kind, lambda path, node: path.endswith("[]") or path == ".metadata" or node.get("description"))
     assert not undescribed
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_R35_every_text_list_and_map_is_bounded(kind: Kind) -> None:
+def test_R35_every_text_list_and_map_is_bounded(kind: ResourceType[Any]) -> None:
     def bounded(path: str, node: dict[str, Any]) -> bool:
         if path in (".apiVersion", ".kind", ".metadata"):
             return True
@@ -73,13 +74,13 @@ def test_R35_every_text_list_and_map_is_bounded(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_nothing_is_left_that_a_structural_schema_cannot_hold(kind: Kind) -> None:
+def test_nothing_is_left_that_a_structural_schema_cannot_hold(kind: ResourceType[Any]) -> None:
     banned = {"$ref", "$defs", "anyOf", "allOf", "oneOf", "const", "title", "discriminator", "examples"}
     assert not wrong(kind, lambda path, node: "type" in node and not banned & set(node))
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_the_keys_of_a_map_list_are_required(kind: Kind) -> None:
+def test_the_keys_of_a_map_list_are_required(kind: ResourceType[Any]) -> None:
     def keyed(path: str, node: dict[str, Any]) -> bool:
         keys = node.get("x-kubernetes-list-map-keys", [])
         is_map = node.get("x-kubernetes-list-type") == "map"
@@ -91,17 +92,17 @@ def test_the_keys_of_a_map_list_are_required(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_R33_of_a_status_nothing_has_a_default_but_that_nobody_has_looked_yet(kind: Kind) -> None:
+def test_R33_of_a_status_nothing_has_a_default_but_that_nobody_has_looked_yet(kind: ResourceType[Any]) -> None:
     """kstatus, and with it Flux and Helm, takes a new object without a status for one that is done."""
     assert wrong(kind, lambda path, node: "default" not in node or path.startswith(".spec.")) == [".status"]
     assert object_schema(kind)["properties"]["status"]["default"] == {"observedGeneration": -1}
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_printed_columns_show_fields_that_exist(kind: Kind) -> None:
+def test_printed_columns_show_fields_that_exist(kind: ResourceType[Any]) -> None:
     known = {path for path, _ in nodes(object_schema(kind))} | {".metadata.creationTimestamp"}
     for column in kind.columns:
-        path = column["jsonPath"]
+        path = column.path
         if "?(" in path:
             list_path, field = path.split("[?(@.type==")[0], path.rsplit("]", 1)[1]
             path = f"{list_path}[]{field}"
@@ -109,7 +110,7 @@ def test_printed_columns_show_fields_that_exist(kind: Kind) -> None:
 
 
 def test_the_columns_of_vmm_are_the_documented_ones() -> None:
-    names = [c["name"] for c in KINDS[0].columns if not c.get("priority")]
+    names = [column.name for column in VM_MIGRATION.columns if not column.priority]
     assert names == ["Server", "Type", "Source", "Target", "Phase", "Progress", "Age"]
 
 

@@ -15,10 +15,11 @@ from vmferry.prerequisites.frame import PlannedMove
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.reconcilers.owned import NewChild, Purpose, labels
 from vmferry.resources.base import API_VERSION
+from vmferry.resources.catalog import ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import MaintenancePhase, MigrationType, Phase
-from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from vmferry.runtime.store import Body
 
@@ -100,13 +101,13 @@ class FakeKube:
             raise ConflictError(f"{key} has changed")
         return self.objects[key]
 
-    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+    async def get(self, kind: ResourceType[Any], key: Key) -> Body:
         await asyncio.sleep(0)
         if key not in self.objects:
             raise NotFoundError(f"{key} not found")
         return copy.deepcopy(self.objects[key])
 
-    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+    async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
         await asyncio.sleep(0)
         attempts = status.get("attempts")
         self.record.step(f"status {attempts[-1]['state'] if attempts else status.get('phase')}")
@@ -114,7 +115,7 @@ class FakeKube:
         self.change(key)
         return copy.deepcopy(self.objects[key])
 
-    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+    async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
         await asyncio.sleep(0)
         self.record.step(f"finalizers {len(finalizers)}")
         self._current(key, version)["metadata"]["finalizers"] = list(finalizers)
@@ -124,7 +125,7 @@ class FakeKube:
             del self.objects[key]
         return body
 
-    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
+    async def create(self, kind: ResourceType[Any], body: Body) -> Body:
         await asyncio.sleep(0)
         metadata = body["metadata"]
         key = Key(kind.name, metadata.get("namespace", ""), metadata["name"])
@@ -133,7 +134,7 @@ class FakeKube:
             raise AlreadyExistsError(f"{key} already exists")
         return self.add(key, spec=body["spec"], **metadata)
 
-    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
         await asyncio.sleep(0)
         metadata = body["metadata"]
         key = Key(kind.name, metadata.get("namespace", ""), metadata["name"])
@@ -145,7 +146,7 @@ class FakeKube:
         await asyncio.sleep(0)
         return namespace in self.terminating
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+    async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         await asyncio.sleep(0)
         self.record.step("delete" if version else f"delete {key.name}")
         found = self._current(key, version or (await self.get(kind, key))["metadata"]["resourceVersion"])
@@ -201,7 +202,7 @@ class FakeKube:
         self.events.append(body)
 
     async def pages(
-        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+        self, kind: ResourceType[Any], namespaces: Collection[str], selector: str = ""
     ) -> AsyncIterator[tuple[list[Body], int]]:
         found = [body for key, body in self.objects.items() if key.kind == kind.name]
         yield [copy.deepcopy(body) for body in found], self.version

@@ -14,7 +14,7 @@ from tests.planning.test_breaker import RULES, history
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.runtime.attempt_history import AttemptHistory
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 
 
 def key(name: str) -> Key:

@@ -15,7 +15,7 @@ from vmferry.cloud.actions import DisableService
 from vmferry.reconcilers.decision import Decision, World
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import reconcile
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import InvalidError, KubeError
 from vmferry.runtime.store import Body
 

@@ -13,7 +13,8 @@ from vmferry.policy import Policy
 from vmferry.resources.base import format_time
 from vmferry.runtime.health import Health
 from vmferry.runtime.inventory import Inventory
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION, ResourceType
 from vmferry.runtime.access import Access, Keeper
 from vmferry.runtime.connection import Connection
-from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kind
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import Kube, KubeError
 
 
@@ -37,7 +38,7 @@ async def calls(monkeypatch: pytest.MonkeyPatch) -> Any:
     await kube.close()
 
 
-LISTS: dict[str, tuple[Kind[Any, Any], list[str], list[tuple[str, tuple[str, ...]]]]] = {
+LISTS: dict[str, tuple[ResourceType[Any], list[str], list[tuple[str, tuple[str, ...]]]]] = {
     "of a kind in namespaces, in all of them": (
         VM_MIGRATION,
         [],
@@ -58,7 +59,7 @@ LISTS: dict[str, tuple[Kind[Any, Any], list[str], list[tuple[str, tuple[str, ...
 
 
 @pytest.mark.parametrize(("kind", "namespaces", "made"), LISTS.values(), ids=LISTS.keys())
-async def test_a_list(calls: Any, kind: Kind[Any, Any], namespaces: list[str], made: list[Any]) -> None:
+async def test_a_list(calls: Any, kind: ResourceType[Any], namespaces: list[str], made: list[Any]) -> None:
     kube, api = calls
     async for _ in kube.pages(kind, namespaces):
         pass

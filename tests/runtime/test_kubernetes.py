@@ -21,12 +21,15 @@ from testbed.kubernetes.cluster import Cluster
 from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, child, settle
 from vmferry.reconcilers.decision import Event
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
-from vmferry.resources.vmmigration import FINALIZER
+from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.vmmigration import FINALIZER, VMMigration
+from vmferry.runtime import kinds
 from vmferry.runtime.children import body_of
 from vmferry.runtime.config import Config, Health
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.host_lease import DURATION, HostLeases, lease_name
-from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, Kube, NotFoundError
 from vmferry.runtime.operator import Operator
 
@@ -89,7 +92,7 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0)
 async def running(
     account: Path | None, namespace: str, cloud: FakeCloud, resync: str = "10m"
 ) -> AsyncIterator[Operator]:
-    kind = replace(VM_MIGRATION, plan=SmallPlan(cloud), settle=settle)
+    kind = replace(kinds.VM_MIGRATION, plan=SmallPlan(cloud), settle=settle)
     config = Config.model_validate(
         {
             "kubeconfig": account,
@@ -315,7 +318,7 @@ async def test_what_lies_in_no_namespace_and_leases(
     assert written["status"] == {"phase": "Draining"}
     with pytest.raises(ConflictError):
         await kube.put_status(HOST_MAINTENANCE, key, version, {"phase": "Blocked"})
-    owner = HOST_MAINTENANCE.read(written)
+    owner = HostMaintenance.read(written)
     event = Event("Drained", "it is empty")
     await tell(kube, Recent(), key, owner.reference(), "1", event, datetime.now(UTC))
     told = json.loads(cluster.kubectl_run("get", "events.v1.events.k8s.io", "-n", "default", "-o", "json"))
@@ -325,7 +328,7 @@ async def test_what_lies_in_no_namespace_and_leases(
     known = await kube.create(VM_MIGRATION, body)
     with pytest.raises(AlreadyExistsError):
         await kube.create(VM_MIGRATION, body)
-    read = VM_MIGRATION.child(VM_MIGRATION.read(known))
+    read = kinds.VM_MIGRATION.child(VMMigration.read(known))
     assert read is not None
     assert (read[0], read[1].target_host) == (uid, "host-b")
     one = Key(KIND, namespace, "one")

@@ -15,8 +15,10 @@ from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.test_workers import work_through
 from tests.runtime.workbench import Bench
 from vmferry.cloud.nova import CloudError
+from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.config import LogFormat
-from vmferry.runtime.kinds import VM_MIGRATION, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import VM_MIGRATION
 from vmferry.runtime.logs import Fields, formatter
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.workers import Look
@@ -99,7 +101,7 @@ def test_the_record_of_nova_is_named_once_it_is_known() -> None:
         "migrationID": "m-1",
     }
     metadata = {"name": "web", "namespace": "team", "uid": "u", "resourceVersion": "1"}
-    obj = VM_MIGRATION.read(
+    obj = VMMigration.read(
         {"metadata": metadata, "spec": {"server": {"id": SERVER}}, "status": {"attempts": [attempt]}}
     )
     found = VM_MIGRATION.describe(obj)

@@ -22,7 +22,8 @@ from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.inventory import Inventory
-from vmferry.runtime.kinds import HOST_MAINTENANCE, KINDS, VM_MIGRATION, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import HOST_MAINTENANCE, KINDS, VM_MIGRATION
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.measures import count_maintenance, count_migration
 from vmferry.runtime.queue import WorkQueue

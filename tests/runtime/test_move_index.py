@@ -17,7 +17,9 @@ from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Ahead, Line, Moves
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION, Key
+from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.store import Body, Store
 
 KIND = VM_MIGRATION.name
@@ -37,7 +39,7 @@ class Plain:
         self.held: dict[Key, PlannedMove] = {}
 
     def _active(self) -> dict[Key, Any]:
-        objects = {key: VM_MIGRATION.read(body) for key, body in self.bodies.items()}
+        objects = {key: VMMigration.read(body) for key, body in self.bodies.items()}
         return {key: obj for key, obj in objects.items() if not VM_MIGRATION.finished(obj)}
 
     def moves_except(self, key: Key, view: Snapshot) -> list[PlannedMove]:
@@ -69,7 +71,7 @@ class Plain:
         return [(key, move) for _, key, move in sorted(found, key=lambda one: one[0])]
 
     def crossed(self) -> dict[str, Any]:
-        found = (VM_MIGRATION.crossing(VM_MIGRATION.read(body)) for body in self.bodies.values())
+        found = (VM_MIGRATION.crossing(VMMigration.read(body)) for body in self.bodies.values())
         return furthest(one for one in found if one is not None)
 
 

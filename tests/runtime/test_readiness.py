@@ -11,7 +11,8 @@ import aiohttp
 import pytest
 
 from vmferry.resources.base import GROUP, VERSION
-from vmferry.resources.crd import KINDS, object_schema
+from vmferry.resources.catalog import CATALOG
+from vmferry.resources.crd import object_schema
 from vmferry.runtime import definitions, trouble
 from vmferry.runtime.definitions import Definitions, lacking
 from vmferry.runtime.kube import ConflictError, KubeError
@@ -65,7 +66,7 @@ def test_the_longest_is_named() -> None:
 def published(change: Any = lambda schemas: None) -> dict[str, Any]:
     """The API server's OpenAPI document of our definitions, after `change`."""
     schemas = {}
-    for kind in KINDS:
+    for kind in CATALOG.values():
         schema = deepcopy(object_schema(kind))
         schema["x-kubernetes-group-version-kind"] = [{"group": GROUP, "version": VERSION, "kind": kind.name}]
         schemas[f"dev.vmferry.{VERSION}.{kind.name}"] = schema

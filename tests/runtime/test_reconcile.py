@@ -20,7 +20,7 @@ from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.resources.vmmigration import FINALIZER, ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime import logs, reconcile
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import InvalidError, KubeError
 
 #: the side effects of a move that nothing disturbs

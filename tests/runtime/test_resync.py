@@ -8,7 +8,8 @@ import pytest
 
 from tests.runtime.fakes import KEY, FakeKube, Record
 from vmferry.runtime.health import Health
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.resync import Resync
 from vmferry.runtime.store import Store
@@ -36,7 +37,7 @@ async def test_a_list_queues(status: dict[str, Any] | None, seen: bool, expected
         store.put(KEY.kind, body)
     ghost = Key(KEY.kind, KEY.namespace, "aa-ghost")
     store.put(ghost.kind, {**body, "metadata": {**body["metadata"], "name": ghost.name}})
-    await Resync(KINDS, [], kube, store, queue, Health()).list(VM_MIGRATION)
+    await Resync(KINDS, [], kube, store, queue, Health()).list(VM_MIGRATION.type)
     found = []
     while (key := queue.poll()) is not None:
         found.append(key)

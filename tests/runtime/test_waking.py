@@ -9,9 +9,11 @@ import pytest
 from tests.build import host
 from tests.runtime.fakes import HOST, child
 from vmferry.cloud.model import Snapshot
+from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.runtime import waking
 from vmferry.runtime.children import body_of
-from vmferry.runtime.kinds import HOST_MAINTENANCE, KINDS, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Body, Store
 from vmferry.runtime.waking import Waker
@@ -48,7 +50,7 @@ class Scene:
         self.put(key, {"spec": {"host": key.name, "enabled": enabled}, "status": status or {}}, **metadata)
 
     def child(self, status: Body | None = None, **metadata: Any) -> None:
-        owner = HOST_MAINTENANCE.read({"metadata": {"name": "host-a", "uid": "uid-host-a"}, "spec": {"host": "host-a"}})
+        owner = HostMaintenance.read({"metadata": {"name": "host-a", "uid": "uid-host-a"}, "spec": {"host": "host-a"}})
         body = body_of(child("one"), owner)
         self.put(CHILD, {**body, "status": status or {}}, **metadata)
 

@@ -14,7 +14,8 @@ from vmferry.reconcilers.kill_switch import Stop
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
-from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Key, Kinds
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Kinds
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.stop_switch import StopSwitch

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.storm.happening import MIGRATIONS, Happening
 from vmferry.cloud.model import ResolvedType
 from vmferry.resources.base import format_time
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.store import Body
 from vmferry.simulator.fleet import Fleet
 

@@ -13,7 +13,7 @@ from tests.storm.common_cause import BREAKER, draw_common_cause
 from tests.storm.faults import Kind, Span
 from tests.storm.happening import MIGRATIONS, Happening, a_host, a_server
 from vmferry.runtime.config import Config, parse
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.simulator import lifecycle
 from vmferry.simulator.fleet import Fleet, StrayServiceEntry, add_stray_service
 

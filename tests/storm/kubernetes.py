@@ -13,11 +13,12 @@ from typing import Any
 
 from tests.resources.structural import schema, violations
 from vmferry.resources.base import API_VERSION
-from vmferry.runtime.kinds import KINDS, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.store import Body, key_of
 
-SCHEMAS = {name: schema(kind.plural) for name, kind in KINDS.items()}
+SCHEMAS = {name: schema(kind.type.plural) for name, kind in KINDS.items()}
 #: of a VMMigration that has started these may change, and nothing else
 MUTABLE = {"paused", "priority", "ttlAfterFinished"}
 

@@ -12,7 +12,7 @@ from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.reconcilers.owned import PURPOSE, Purpose
 from vmferry.resources.words import MaintenancePhase
 from vmferry.runtime.host_lease import lease_name
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.store import Body
 from vmferry.simulator.model import Host, Server
 

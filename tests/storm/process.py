@@ -21,9 +21,10 @@ from vmferry.cloud.nova import CloudError
 from vmferry.cloud.nova.transport import DEADLINE
 from vmferry.cloud.observer import Pace
 from vmferry.reconcilers.kill_switch import STARTS
+from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import operator
 from vmferry.runtime.config import Config
-from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import WRITES_PATIENCE, AlreadyExistsError, ConflictError, InvalidError, KubeError
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.stop_switch import StopSwitch
@@ -298,18 +299,18 @@ class Kube:
         await process._thaw()
         return answer
 
-    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+    async def get(self, kind: ResourceType[Any], key: Key) -> Body:
         return await self._call(lambda: self._api.get(key))
 
     async def pages(
-        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+        self, kind: ResourceType[Any], namespaces: Collection[str], selector: str = ""
     ) -> AsyncIterator[tuple[list[Body], int]]:
         yield await self._call(lambda: self._api.list(kind.name))
 
-    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
+    async def create(self, kind: ResourceType[Any], body: Body) -> Body:
         return await self._call(lambda: self._create(kind.name, body), effect=True)
 
-    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
         await self._call(lambda: self._try_create(kind.name, body))
 
     async def is_terminating(self, namespace: str) -> bool:
@@ -331,17 +332,17 @@ class Kube:
         self._world.judge.created(new)
         return new
 
-    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+    async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
         self._world.judge.writes(self._process)
         return await self._call(lambda: self._api.put_status(key, version, status), effect=True, status=True)
 
-    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+    async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
         try:
             return await self._call(lambda: self._api.put_finalizers(key, version, finalizers), effect=True)
         except InvalidError as error:
             raise ConflictError(str(error)) from error
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+    async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         return await self._call(lambda: self._api.delete(key, uid, version), effect=True)
 
     async def get_lease(self, namespace: str, name: str) -> Body:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tests.storm.happening import MIGRATIONS, Happening
 from tests.storm.scenes import aborts, asks, busiest, changes, movable, moves, on, service
 from vmferry.resources.base import format_time
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.simulator import lifecycle
 from vmferry.simulator.model import Host, Server
 

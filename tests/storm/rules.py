@@ -17,7 +17,8 @@ from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN
 from vmferry.resources.words import MaintenancePhase, Phase
-from vmferry.runtime.kinds import KINDS, Key
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.store import Body
 from vmferry.simulator.model import Host, Migration, Server
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.storm.faults import Kind, Span
 from tests.storm.happening import MIGRATIONS, Happening
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.simulator import lifecycle
 from vmferry.simulator.model import Host, Server, ServerGroup
 

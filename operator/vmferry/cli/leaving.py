@@ -6,14 +6,15 @@ have stopped. Without an operator nobody would see to it, and the object could n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from vmferry.cli.ferry.kube import Body, Kube, NotInstalledError, full_name
 from vmferry.cli.terminal import plain
 from vmferry.reconcilers.owned import CLASS
-from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
+from vmferry.resources.catalog import CATALOG, ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import FINALIZER, VMMigration
+from vmferry.resources.vmmigration import VMMigration
 
 #: of a long list
 _NAMED = 20
@@ -24,18 +25,21 @@ def owed(kube: Kube, namespaces: Sequence[str], class_: str | None = None) -> li
 
     Raises FerryError. A cluster that does not know our kinds has none.
     """
+    # what holds a whole host comes first
+    rows = sorted(CATALOG.values(), key=lambda row: row.namespaced)
+    return [body for row in rows for body in _owed(kube, row, namespaces, class_)]
+
+
+def _owed(kube: Kube, row: ResourceType[Any], namespaces: Sequence[str], class_: str | None) -> Iterator[Body]:
+    where: Sequence[str | None] = (namespaces or [None]) if row.namespaced else [None]
     try:
-        maintenances = kube.list(HostMaintenance, None)
-        where: Sequence[str | None] = namespaces or [None]
-        migrations = [body for one in where for body in kube.list(VMMigration, one)]
+        bodies = [body for namespace in where for body in kube.list(row.model, namespace)]
     except NotInstalledError:
-        return []
-    found = [*_with(MAINTENANCE_FINALIZER, maintenances), *_with(FINALIZER, migrations)]
-    return [body for body in found if (body["metadata"].get("labels") or {}).get(CLASS) == class_]
-
-
-def _with(finalizer: str, bodies: Iterable[Body]) -> list[Body]:
-    return [body for body in bodies if finalizer in body["metadata"].get("finalizers", ())]
+        return
+    for body in bodies:
+        metadata = body["metadata"]
+        if row.finalizer in metadata.get("finalizers", ()) and (metadata.get("labels") or {}).get(CLASS) == class_:
+            yield body
 
 
 def told(bodies: Sequence[Body]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 from pydantic.alias_generators import to_camel as pydantic_camel
@@ -171,3 +171,29 @@ class Condition(Model):
         ),
     ]
     message: Annotated[str, Field(max_length=2048, description="Why, for people.")]
+
+
+class Resource(Model):
+    """A whole object; each kind narrows `spec` and `status` to its own models."""
+
+    KIND: ClassVar[str]
+
+    metadata: Metadata
+    spec: Model
+    status: Model
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> Self:
+        """From the API server's JSON. Raises pydantic's ValidationError when it is not what the schema says."""
+        return cls.model_validate(body)
+
+    def reference(self) -> dict[str, str]:
+        """An object reference, as Events carry it."""
+        namespace = {"namespace": self.metadata.namespace} if self.metadata.namespace else {}
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.KIND,
+            **namespace,
+            "name": self.metadata.name,
+            "uid": self.metadata.uid,
+        }

@@ -8,89 +8,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vmferry.resources.base import DURATION_PATTERN, GROUP, NOT_SEEN, VERSION, Model
-from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import FIXED_ONCE_STARTED, VMMigration
+from vmferry.resources.base import DURATION_PATTERN, GROUP, NOT_SEEN, VERSION
+from vmferry.resources.catalog import CATALOG, Column, ResourceType
 
 #: what pydantic adds and a structural schema refuses or does not need
 _DROPPED = ("title", "$defs", "discriminator", "examples")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """How a model is served."""
-
-    model: type[Model]
-    name: str
-    plural: str
-    singular: str
-    short_names: tuple[str, ...]
-    scope: str
-    columns: tuple[dict[str, Any], ...]
-    description: str
-    #: fields of the spec that may not change, or not always, and when
-    fixed: Mapping[str, str]
-
-
-def column(name: str, path: str, description: str, type_: str = "string", priority: int = 0) -> dict[str, Any]:
+def column(row: Column) -> dict[str, Any]:
     return {
-        "name": name,
-        "type": type_,
-        "jsonPath": path,
-        "description": description,
-        **({"priority": priority} if priority else {}),
+        "name": row.name,
+        "type": row.type,
+        "jsonPath": row.path,
+        "description": row.description,
+        **({"priority": row.priority} if row.priority else {}),
     }
-
-
-KINDS = (
-    Kind(
-        model=VMMigration,
-        name="VMMigration",
-        plural="vmmigrations",
-        singular="vmmigration",
-        short_names=("vmm",),
-        scope="Namespaced",
-        columns=(
-            column("Server", ".status.server.name", "The server"),
-            column("Type", ".status.type", "Live, Cold or Evacuate"),
-            column("Source", ".status.sourceHost", "Where it is, or was"),
-            column("Target", ".status.targetHost", "Where it goes, or went"),
-            column("Phase", ".status.phase", "A summary"),
-            column("Progress", ".status.progress.percent", "Percent copied", "integer"),
-            column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1),
-            column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
-        ),
-        description="VMMigration moves one server of an OpenStack cloud to another host, or says why it cannot.",
-        fixed=dict.fromkeys(FIXED_ONCE_STARTED, "Fixed once status.startedAt is set."),
-    ),
-    Kind(
-        model=HostMaintenance,
-        name="HostMaintenance",
-        plural="hostmaintenances",
-        singular="hostmaintenance",
-        short_names=("hm",),
-        scope="Cluster",
-        columns=(
-            column("Host", ".spec.host", "The host"),
-            column("Enabled", ".spec.enabled", "The toggle", "boolean"),
-            column("Phase", ".status.phase", "A summary"),
-            column("Moved", ".status.progress.moved", "Servers that have left", "integer"),
-            column("Total", ".status.progress.total", "Servers in all", "integer", priority=1),
-            column("Blocked", ".status.progress.blocked", "Servers that cannot move", "integer"),
-            column("Reason", ".status.conditions[?(@.type=='Ready')].reason", "Why it is as it is", priority=1),
-            column("Message", ".status.conditions[?(@.type=='Ready')].message", "The same for people", priority=1),
-            column("Age", ".metadata.creationTimestamp", "Age of the resource", "date"),
-        ),
-        description="HostMaintenance drains a host of an OpenStack cloud, and gives it back.",
-        fixed={"host": "It cannot be changed."},
-    ),
-)
 
 
 def structural(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
@@ -118,7 +55,7 @@ def structural(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
     return node
 
 
-def object_schema(kind: Kind) -> dict[str, Any]:
+def object_schema(kind: ResourceType[Any]) -> dict[str, Any]:
     # mode "validation": what a user may leave out is not required; "serialization" would require defaults too
     raw = kind.model.model_json_schema(by_alias=True, mode="validation")
     root = structural(raw, raw.get("$defs", {}))
@@ -127,7 +64,7 @@ def object_schema(kind: Kind) -> dict[str, Any]:
     for part in ("spec", "status"):
         _drop_empty_defaults(root["properties"][part], keep_scalars=part == "spec")
     root["properties"]["status"]["default"] = {"observedGeneration": NOT_SEEN}
-    _tell_rules(root["properties"]["spec"], kind.fixed)
+    _tell_rules(root["properties"]["spec"], kind.immutable)
     root["properties"] = {
         "apiVersion": {"type": "string", "description": "The version of this schema."},
         "kind": {"type": "string", "description": f"Always {kind.name}."},
@@ -180,7 +117,7 @@ def _tell_rules(spec: dict[str, Any], fixed: Mapping[str, str]) -> None:
         tell(node, bounds_of(node), default_of(node), fixed.get(name, ""))
 
 
-def definition(kind: Kind) -> dict[str, Any]:
+def definition(kind: ResourceType[Any]) -> dict[str, Any]:
     """The whole CustomResourceDefinition."""
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
@@ -194,7 +131,7 @@ def definition(kind: Kind) -> dict[str, Any]:
                 "listKind": f"{kind.name}List",
                 "plural": kind.plural,
                 "singular": kind.singular,
-                "shortNames": list(kind.short_names),
+                "shortNames": [kind.short_name],
                 "categories": ["vmferry"],
             },
             "versions": [
@@ -203,7 +140,7 @@ def definition(kind: Kind) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [dict(c) for c in kind.columns],
+                    "additionalPrinterColumns": [column(row) for row in kind.columns],
                     "schema": {"openAPIV3Schema": object_schema(kind)},
                 }
             ],
@@ -218,13 +155,13 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def render(kind: Kind) -> str:
+def render(kind: ResourceType[Any]) -> str:
     head = "# Generated from the models in operator/vmferry/resources by `make crds`; do not edit.\n"
     return head + yaml.dump(definition(kind), Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
 
 
 def main(directory: str) -> None:
-    for kind in KINDS:
+    for kind in CATALOG.values():
         (Path(directory) / f"{kind.plural}.yaml").write_text(render(kind), encoding="utf-8")
 
 

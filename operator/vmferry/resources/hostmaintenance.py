@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from vmferry.resources.base import API_VERSION, Condition, Metadata, Model, ObservedGeneration, Time
+from vmferry.resources.base import Condition, Model, ObservedGeneration, Resource, Time
 from vmferry.resources.vmmigration import (
     LINES,
     MAX_ATTEMPTS,
@@ -308,26 +308,10 @@ class HostMaintenanceStatus(Model):
         return next((c for c in self.conditions if c.type == type_), None)
 
 
-class HostMaintenance(Model):
+class HostMaintenance(Resource):
     """The whole object."""
 
     KIND: ClassVar[str] = "HostMaintenance"
-    PLURAL: ClassVar[str] = "hostmaintenances"
 
-    metadata: Metadata
     spec: Annotated[HostMaintenanceSpec, Field(description="What is wanted.")]
     status: Annotated[HostMaintenanceStatus, Field(description="What was found and done.")] = HostMaintenanceStatus()
-
-    @classmethod
-    def read(cls, body: dict[str, Any]) -> Self:
-        """From the API server's JSON. Raises pydantic's ValidationError when it is not what the schema says."""
-        return cls.model_validate(body)
-
-    def reference(self) -> dict[str, str]:
-        """An object reference, as Events carry it."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": self.KIND,
-            "name": self.metadata.name,
-            "uid": self.metadata.uid,
-        }

@@ -5,20 +5,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.words import Name, Result
 from vmferry.resources.base import (
-    API_VERSION,
     Condition,
     Duration,
-    Metadata,
     Model,
     Moment,
     ObservedGeneration,
+    Resource,
     Time,
     to_camel,
 )
@@ -519,7 +518,7 @@ def _immutable_once_started() -> list[dict[str, Any]]:
     ]
 
 
-class VMMigration(Model):
+class VMMigration(Resource):
     """The whole object."""
 
     model_config = ConfigDict(
@@ -544,27 +543,10 @@ class VMMigration(Model):
     )
 
     KIND: ClassVar[str] = "VMMigration"
-    PLURAL: ClassVar[str] = "vmmigrations"
 
-    metadata: Metadata
     spec: Annotated[VMMigrationSpec, Field(description="What is wanted.")]
     status: Annotated[VMMigrationStatus, Field(description="What was found and done.")] = VMMigrationStatus()
-
-    @classmethod
-    def read(cls, body: dict[str, Any]) -> Self:
-        """From the API server's JSON. Raises pydantic's ValidationError when it is not what the schema says."""
-        return cls.model_validate(body)
 
     @property
     def key(self) -> str:
         return f"{self.metadata.namespace}/{self.metadata.name}"
-
-    def reference(self) -> dict[str, str]:
-        """An object reference, as Events carry it."""
-        return {
-            "apiVersion": API_VERSION,
-            "kind": self.KIND,
-            "namespace": self.metadata.namespace,
-            "name": self.metadata.name,
-            "uid": self.metadata.uid,
-        }

@@ -14,7 +14,7 @@ from vmferry.policy import Breaker as Rules
 from vmferry.prerequisites.frame import BrokenServer
 from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.reconcilers.migration.ended_attempts import broken_server
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,11 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from vmferry.reconcilers.owned import Child, NewChild
-from vmferry.resources.base import API_VERSION
+from vmferry.resources.base import API_VERSION, Resource
+from vmferry.resources.catalog import ResourceType
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
-from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.refusals import Refusals
@@ -27,13 +29,13 @@ logger = logging.getLogger(__name__)
 class Writer(Protocol):
     """The writes of `kube.Kube`. All raise `KubeError`."""
 
-    async def get(self, kind: Kind[Any, Any], key: Key) -> Body: ...
+    async def get(self, kind: ResourceType[Any], key: Key) -> Body: ...
 
-    async def create(self, kind: Kind[Any, Any], body: Body) -> Body: ...
+    async def create(self, kind: ResourceType[Any], body: Body) -> Body: ...
 
-    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None: ...
+    async def try_create(self, kind: ResourceType[Any], body: Body) -> None: ...
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None: ...
+    async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Children:
 
     async def delete(self, owner: Resource, children: Iterable[Child], now: datetime) -> None:
         """Raises KubeError; one that is gone already is fine."""
-        kind = self.kinds[VMMigration.KIND]
+        kind = self.kinds[VMMigration.KIND].type
         for child in children:
             key = Key(kind.name, child.namespace, child.name)
             logger.info("deleting a child", extra={"child": str(key)})
@@ -77,7 +79,7 @@ class Children:
         Raises KubeError: the store knows those created until then. One that is refused does not keep the others from
         being created.
         """
-        kind = self.kinds[VMMigration.KIND]
+        kind = self.kinds[VMMigration.KIND].type
         done = True
         for child in children:
             key = Key(kind.name, child.namespace, child.name)
@@ -103,7 +105,7 @@ class Children:
 
     async def try_create(self, owner: Resource, child: NewChild, now: datetime) -> None:
         """Find out whether it could be created, and note what is refused. Raises KubeError."""
-        kind = self.kinds[VMMigration.KIND]
+        kind = self.kinds[VMMigration.KIND].type
         key = Key(kind.name, child.namespace, child.name)
         try:
             await self.kube.try_create(kind, body_of(child, owner))
@@ -130,7 +132,7 @@ class Children:
         logger.warning("a child is refused: %s", error, extra={"child": name})
         self.refusals.note(_key(owner), name, error, now, delete=delete)
 
-    async def _there(self, kind: Kind[Any, Any], key: Key) -> Body:
+    async def _there(self, kind: ResourceType[Any], key: Key) -> Body:
         try:
             return await self.kube.get(kind, key)
         except NotFoundError as error:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from vmferry.resources.base import GROUP, VERSION
-from vmferry.resources.crd import KINDS, object_schema
+from vmferry.resources.catalog import CATALOG
+from vmferry.resources.crd import object_schema
 from vmferry.runtime.kube import KubeError
 
 #: the document of our group
@@ -40,7 +41,7 @@ def lacking(document: Mapping[str, Any]) -> list[str]:
     }
     return [
         missing
-        for kind in KINDS
+        for kind in CATALOG.values()
         if kind.name in installed
         for part in ("spec", "status")
         for missing in _lacking(

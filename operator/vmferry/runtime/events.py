@@ -15,7 +15,7 @@ from vmferry.reconcilers.decision import Event
 from vmferry.redaction import redact
 from vmferry.resources.base import clip
 from vmferry.runtime import metrics
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import ConflictError, KubeError
 
 CONTROLLER = "vmferry.dev/operator"

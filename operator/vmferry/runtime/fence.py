@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
+from vmferry.resources.catalog import ResourceType
 from vmferry.runtime.children import Writer as ChildWriter
 from vmferry.runtime.events import EventSink
-from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.lease_record import LeaseClient
 from vmferry.runtime.store import Body
@@ -31,9 +32,11 @@ class Writer(EventSink, ChildWriter, Protocol):
 
     async def is_terminating(self, namespace: str) -> bool: ...
 
-    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body: ...
+    async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body: ...
 
-    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body: ...
+    async def put_finalizers(
+        self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]
+    ) -> Body: ...
 
 
 class _Kube(Writer, LeaseClient, Protocol):
@@ -62,25 +65,25 @@ class Fence:
             raise NotLeadingError("this operator leads no more")
         return self._kube
 
-    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+    async def get(self, kind: ResourceType[Any], key: Key) -> Body:
         return await self._kube.get(kind, key)
 
     async def is_terminating(self, namespace: str) -> bool:
         return await self._kube.is_terminating(namespace)
 
-    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
+    async def create(self, kind: ResourceType[Any], body: Body) -> Body:
         return await self._open().create(kind, body)
 
-    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
         await self._open().try_create(kind, body)
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+    async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         return await self._open().delete(kind, key, uid, version)
 
-    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+    async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
         return await self._open().put_status(kind, key, version, status)
 
-    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+    async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
         return await self._open().put_finalizers(kind, key, version, finalizers)
 
     async def create_event(self, namespace: str, body: Body) -> None:

@@ -16,7 +16,7 @@ from vmferry.reconcilers.migration.attempts import is_past_deadline
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.metrics import Scraped
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import Snapshot
@@ -25,38 +25,13 @@ from vmferry.reconcilers.migration.plan import plan, settle
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.migration.status_writes import is_news
 from vmferry.reconcilers.owned import Child, child_of, owner_reference
-from vmferry.resources.base import Metadata, Model, OwnerReference
-from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
+from vmferry.resources import catalog
+from vmferry.resources.base import Model, OwnerReference, Resource
+from vmferry.resources.catalog import ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
-from vmferry.resources.vmmigration import FINALIZER, VMMigration, VMMigrationStatus
+from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 from vmferry.resources.words import MaintenancePhase, Phase, Priority
 from vmferry.runtime.measures import Shares, count_maintenance, count_migration, maintenance_shares, migration_shares
-
-
-class Key(NamedTuple):
-    """Names one object: what the queue carries."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
-
-
-class Resource(Protocol):
-    """What `runtime` knows of a typed object."""
-
-    @property
-    def metadata(self) -> Metadata: ...
-
-    @property
-    def status(self) -> Model: ...
-
-    def reference(self) -> dict[str, str]: ...
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self: ...
-
 
 Obj = TypeVar("Obj", bound=Resource)
 Status = TypeVar("Status", bound=Model)
@@ -66,12 +41,7 @@ Status = TypeVar("Status", bound=Model)
 class Kind(Generic[Obj, Status]):
     """How the objects of one kind are read and decided on."""
 
-    name: str
-    plural: str
-    namespaced: bool
-    finalizer: str
-    #: raises pydantic's ValidationError
-    read: Callable[[dict[str, Any]], Obj]
+    type: ResourceType[Obj]
     plan: Callable[[Obj, World, datetime, Policy], Decision[Status]]
     settle: Callable[[Obj, Action, Outcome, datetime], tuple[Status, tuple[Event, ...]]]
     #: the id of the server that its moves are about, which is all of a view that these depend on
@@ -104,6 +74,10 @@ class Kind(Generic[Obj, Status]):
     count: Callable[[Obj, Obj], None]
     #: for the metrics: what the object adds to the gauges
     shares: Callable[[Obj], Shares]
+
+    @property
+    def name(self) -> str:
+        return self.type.name
 
     def with_status(self, obj: Obj, status: Status) -> Obj:
         """The object as it will be once that status is written."""
@@ -166,11 +140,7 @@ def _describe(obj: VMMigration) -> dict[str, str]:
 
 
 VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
-    name=VMMigration.KIND,
-    plural=VMMigration.PLURAL,
-    namespaced=True,
-    finalizer=FINALIZER,
-    read=VMMigration.read,
+    type=catalog.VM_MIGRATION,
     plan=plan,
     settle=settle,
     is_news=is_news,
@@ -202,11 +172,7 @@ def _released(obj: HostMaintenance) -> bool:
 
 
 HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
-    name=HostMaintenance.KIND,
-    plural=HostMaintenance.PLURAL,
-    namespaced=False,
-    finalizer=MAINTENANCE_FINALIZER,
-    read=HostMaintenance.read,
+    type=catalog.HOST_MAINTENANCE,
     plan=hostmaintenance.plan,
     settle=hostmaintenance.settle,
     # its moves are VMMigrations of their own

@@ -22,10 +22,11 @@ from kubernetes.aio.client import ApiClient, Configuration, CustomObjectsApi
 from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
+from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import trouble
 from vmferry.runtime.access import AccessError, Keeper, load
 from vmferry.runtime.connection import Connection
-from vmferry.runtime.kinds import Key, Kind
+from vmferry.runtime.key import Key
 from vmferry.runtime.measures import kubernetes_call
 from vmferry.runtime.store import Body
 from vmferry.runtime.streaks import Streaks
@@ -122,12 +123,12 @@ class Kube:
     async def close(self) -> None:
         await self._client.close()  # type: ignore[no-untyped-call]
 
-    async def get(self, kind: Kind[Any, Any], key: Key) -> Body:
+    async def get(self, kind: ResourceType[Any], key: Key) -> Body:
         async with self._told(f"get {key}", "get", kind.plural):
             return await self._call("get", kind, key.namespace, key.name)
 
     async def pages(
-        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+        self, kind: ResourceType[Any], namespaces: Collection[str], selector: str = ""
     ) -> AsyncIterator[tuple[list[Body], int]]:
         """All objects with these labels, of all namespaces when none is named, page by page, with the resourceVersion
         of the list.
@@ -152,7 +153,7 @@ class Kube:
                 if not page:
                     break
 
-    async def create(self, kind: Kind[Any, Any], body: Body) -> Body:
+    async def create(self, kind: ResourceType[Any], body: Body) -> Body:
         """Raises AlreadyExistsError where there is an object of that name."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
@@ -161,7 +162,7 @@ class Kube:
                 "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
             )
 
-    async def try_create(self, kind: Kind[Any, Any], body: Body) -> None:
+    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
         """What `create` would raise, without creating anything (a dry run)."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
@@ -179,7 +180,7 @@ class Kube:
             return True
         return found.get("metadata", {}).get("deletionTimestamp") is not None
 
-    async def put_status(self, kind: Kind[Any, Any], key: Key, version: str, status: Body) -> Body:
+    async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
         """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
         place = {"namespace": key.namespace} if kind.namespaced else {}
         body = {
@@ -200,7 +201,7 @@ class Kube:
                 field_validation="Strict",
             )
 
-    async def put_finalizers(self, kind: Kind[Any, Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+    async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
         """Replace the finalizers, if the object is still at that resourceVersion."""
         patch: list[dict[str, Any]] = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
@@ -220,7 +221,7 @@ class Kube:
         except InvalidError as error:  # how the server says that a patch's test has failed
             raise ConflictError(str(error)) from error
 
-    async def delete(self, kind: Kind[Any, Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+    async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         """Delete the object, if it is this one and, where one is given, still at that resourceVersion.
 
         Returns the object while its finalizers keep it, None when it is gone.
@@ -231,7 +232,7 @@ class Kube:
         return answer if answer.get("kind") == kind.name else None
 
     async def _call(
-        self, verb: str, kind: Kind[Any, Any], namespace: str | None, *rest: Any, part: str = "", **options: Any
+        self, verb: str, kind: ResourceType[Any], namespace: str | None, *rest: Any, part: str = "", **options: Any
     ) -> Body:
         """One call of CustomObjectsApi, which has each twice: for what lies in a namespace, and for what does not."""
         inside = kind.namespaced and namespace is not None

@@ -14,7 +14,9 @@ from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.frame import PlannedMove
 from vmferry.prerequisites.moves import Line, Moves, Turn
-from vmferry.runtime.kinds import Key, Kinds, Resource
+from vmferry.resources.base import Resource
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import Kinds
 
 
 @dataclass(slots=True)

@@ -27,7 +27,8 @@ from vmferry.runtime.fence import Fence
 from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
-from vmferry.runtime.kinds import KINDS, Key, Kinds
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import KINDS, Kinds
 from vmferry.runtime.kube import WRITES_SILENCE, Kube, KubeError
 from vmferry.runtime.measures import cloud_call, cloud_login
 from vmferry.runtime.pauses import Pauses

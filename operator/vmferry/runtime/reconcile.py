@@ -31,14 +31,15 @@ from vmferry.reconcilers.kill_switch import breaker_kind
 from vmferry.reconcilers.owners import Deletion, owner_of
 from vmferry.reconcilers.refused_writes import FINALIZER
 from vmferry.redaction import redact
-from vmferry.resources.base import API_VERSION, Metadata, Model, clip
+from vmferry.resources.base import API_VERSION, Metadata, Model, Resource, clip
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.runtime import metrics
 from vmferry.runtime.children import Children
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.fence import Fence, NotLeadingError
-from vmferry.runtime.kinds import Key, Kind, Kinds, Resource
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import Kind, Kinds
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import Lane, WorkQueue
@@ -170,7 +171,7 @@ class Reconciler:
         changed = False
         if decision.finalizer and not _has(kind, obj) and obj.metadata.deletion_timestamp is None:
             try:
-                obj = await self._put_finalizers(kind, key, obj, [*obj.metadata.finalizers, kind.finalizer])
+                obj = await self._put_finalizers(kind, key, obj, [*obj.metadata.finalizers, kind.type.finalizer])
                 self._refusals.clear(key, FINALIZER)
                 changed = True
             except KubeError as error:
@@ -202,11 +203,11 @@ class Reconciler:
                     await tell(self.kube, self._recent, key, reference, version, event, self.now())
         await self._see_to_others(key, obj, decision)
         if not decision.finalizer and _has(kind, obj):
-            others = [name for name in obj.metadata.finalizers if name != kind.finalizer]
+            others = [name for name in obj.metadata.finalizers if name != kind.type.finalizer]
             obj = await self._put_finalizers(kind, key, obj, others)
         if decision.delete and obj.metadata.deletion_timestamp is None:
             logger.info("the object has outlived its time and is deleted")
-            await self.kube.delete(kind, key, obj.metadata.uid, obj.metadata.resource_version)
+            await self.kube.delete(kind.type, key, obj.metadata.uid, obj.metadata.resource_version)
         waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
         if decision.requeue_after is not None:
             lane = Lane.PATIENT if self.store.rests(key) else Lane.ROUTINE
@@ -256,7 +257,7 @@ class Reconciler:
             return Deletion(None, terminating)
         kind = self.kinds[HostMaintenance.KIND]
         try:
-            body = await self.kube.get(kind, Key(kind.name, "", reference.name))
+            body = await self.kube.get(kind.type, Key(kind.name, "", reference.name))
         except NotFoundError:
             return Deletion(None, terminating)
         found = Metadata.model_validate(body["metadata"])
@@ -412,7 +413,7 @@ class Reconciler:
 
     async def _put_status(self, kind: Kind[Any, Any], key: Key, obj: Resource, status: Model) -> Resource:
         try:
-            body = await self.kube.put_status(kind, key, obj.metadata.resource_version, status.to_json())
+            body = await self.kube.put_status(kind.type, key, obj.metadata.resource_version, status.to_json())
         except (ConflictError, NotFoundError, NotLeadingError):
             raise
         except KubeError as error:
@@ -446,21 +447,23 @@ class Reconciler:
     async def _put_finalizers(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, finalizers: Sequence[str]
     ) -> Resource:
-        return self._take_in(kind, await self.kube.put_finalizers(kind, key, obj.metadata.resource_version, finalizers))
+        return self._take_in(
+            kind, await self.kube.put_finalizers(kind.type, key, obj.metadata.resource_version, finalizers)
+        )
 
     def _take_in(self, kind: Kind[Any, Any], body: Body) -> Resource:
         self.store.put(kind.name, body)
         known = self.store.get(key_of(kind.name, body))
         if not isinstance(known, Unreadable | None) and known.metadata.resource_version == str(version_of(body)):
             return known
-        obj: Resource = kind.read(body)
+        obj: Resource = kind.type.model.read(body)
         return obj
 
     async def _read_again(self, key: Key) -> Resource | None:
         """The object as the server has it now; None when it is gone."""
         kind = self.kinds[key.kind]
         try:
-            body = await self.kube.get(kind, key)
+            body = await self.kube.get(kind.type, key)
             self.suspect(kind.name, body)
             return self._take_in(kind, body)
         except NotFoundError:
@@ -497,7 +500,7 @@ def _holder(key: Key, obj: Resource) -> str:
 
 
 def _has(kind: Kind[Any, Any], obj: Resource) -> bool:
-    return kind.finalizer in obj.metadata.finalizers
+    return kind.type.finalizer in obj.metadata.finalizers
 
 
 def _same(status: Model, other: Model) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.redaction import redact
 from vmferry.resources.base import clip
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import KubeError
 
 #: of the server's words

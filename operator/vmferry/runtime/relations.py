@@ -12,7 +12,7 @@ from vmferry.cloud.model import Host, Snapshot
 from vmferry.reconcilers import host_claims
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.owned import Child
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 
 
 class Listener(Protocol):

@@ -12,9 +12,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
+from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
-from vmferry.runtime.kinds import Key, Kind, Kinds
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.store import Body, Store, key_of, version_of
@@ -39,7 +41,7 @@ class Lister(Protocol):
     """The reads of `kube.Kube`."""
 
     def pages(
-        self, kind: Kind[Any, Any], namespaces: Collection[str], selector: str = ""
+        self, kind: ResourceType[Any], namespaces: Collection[str], selector: str = ""
     ) -> AsyncIterator[tuple[list[Body], int]]: ...
 
 
@@ -89,7 +91,7 @@ class Resync:
         while True:
             try:
                 for kind in self._kinds.values():
-                    await self.list(kind)
+                    await self.list(kind.type)
                 return
             except SetBackError as error:
                 metrics.SET_BACK.inc()
@@ -114,7 +116,7 @@ class Resync:
         """`known` before the list was asked for."""
         return listed < known
 
-    async def list(self, kind: Kind[Any, Any]) -> None:
+    async def list(self, kind: ResourceType[Any]) -> None:
         """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError, and
         SetBackError: no list is older than what was known before it was asked for.
 

@@ -25,10 +25,12 @@ from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
 from vmferry.reconcilers.owned import Child
 from vmferry.reconcilers.owners import Owner, owner_of
+from vmferry.resources.base import Resource
 from vmferry.runtime import metrics
 from vmferry.runtime.attempt_history import AttemptHistory
 from vmferry.runtime.census import Census
-from vmferry.runtime.kinds import Key, Kinds, Resource
+from vmferry.runtime.key import Key
+from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.move_index import MoveIndex
 from vmferry.runtime.relations import Listener, Relations
 
@@ -106,7 +108,7 @@ class Store:
         crossing = None
         attempts: tuple[EndedAttempt, ...] = ()
         try:
-            obj: Resource = self._kinds[kind].read(body)
+            obj: Resource = self._kinds[kind].type.model.read(body)
         except ValidationError as error:
             held = Unreadable(version, explain(error), body)
             self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), ((metrics.UNREADABLE, (kind,)), 1)))
@@ -185,7 +187,7 @@ class Store:
             return None
         if not isinstance(entry.held, bytes):
             return entry.held
-        obj: Resource = self._kinds[key.kind].read(json.loads(entry.held))
+        obj: Resource = self._kinds[key.kind].type.model.read(json.loads(entry.held))
         return obj
 
     def active(self) -> tuple[Resource, ...]:

@@ -132,7 +132,7 @@ class Watch:
     def _settings(self) -> kopf.OperatorSettings:
         chosen = settings()
         for kind in self._kinds.values() if self._selector else ():
-            chosen.watching.label_selectors[GROUP, VERSION, kind.plural] = self._selector
+            chosen.watching.label_selectors[GROUP, VERSION, kind.type.plural] = self._selector
         return chosen
 
     def _registry(self) -> kopf.OperatorRegistry:
@@ -145,15 +145,15 @@ class Watch:
 
         kopf.on.login(registry=registry)(login)
         for kind in self._kinds.values():
-            kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id="seen", param=kind.name)(self._seen)
+            kopf.on.event(GROUP, VERSION, kind.type.plural, registry=registry, id="seen", param=kind.name)(self._seen)
         return registry
 
     def _names(self) -> list[str]:
         """One for each watch that there should be."""
         return [
-            _name(kind.plural, namespace)
+            _name(kind.type.plural, namespace)
             for kind in self._kinds.values()
-            for namespace in ((self._namespaces if kind.namespaced else ()) or (None,))
+            for namespace in ((self._namespaces if kind.type.namespaced else ()) or (None,))
         ]
 
     def _answered(self, url: str, outcome: BaseException | int | None) -> None:

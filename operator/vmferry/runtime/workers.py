@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from vmferry.cloud.nova import CloudError
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
-from vmferry.runtime.kinds import Key
+from vmferry.runtime.key import Key
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import QueueClosedError, WorkQueue

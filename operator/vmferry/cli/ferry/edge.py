@@ -22,15 +22,13 @@ from vmferry.cli.ferry.kube import (
     refusal,
 )
 from vmferry.resources.base import GROUP, VERSION
-from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.catalog import CATALOG
 from vmferry.runtime.access import AccessError, Keeper, load
 from vmferry.runtime.socks import SYNCHRONOUS, require
 
 #: seconds for one call
 CALL_SECONDS = 30.0
 PAGE = 500
-_KINDS: dict[str, Kind] = {kind.KIND: kind for kind in (VMMigration, HostMaintenance)}
 
 
 class RealKube:
@@ -55,7 +53,7 @@ class RealKube:
         page: str | None = None
         while True:
             answer = self._call(
-                "list", f"list {kind.PLURAL} ({kind.KIND})", kind, namespace, limit=PAGE, _continue=page
+                "list", f"list {CATALOG[kind.KIND].plural} ({kind.KIND})", kind, namespace, limit=PAGE, _continue=page
             )
             found += answer["items"]
             page = answer["metadata"].get("continue")
@@ -104,7 +102,7 @@ class RealKube:
         inside = namespaced(kind) and namespace is not None
         call = getattr(self._objects, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object")
         place = (namespace,) if inside else ()
-        return self._send(what, call, GROUP, VERSION, *place, kind.PLURAL, *rest, **options)
+        return self._send(what, call, GROUP, VERSION, *place, CATALOG[kind.KIND].plural, *rest, **options)
 
     def _send(self, what: str, call: Callable[..., Any], *args: Any, **options: Any) -> Body:
         # not preloaded: the client knows no 201 of a patch, and would drop the object that an apply has created
@@ -157,7 +155,7 @@ def _configuration(keeper: Keeper) -> Any:
 
 
 def _kind(body: Body) -> Kind:
-    return _KINDS[body["kind"]]
+    return CATALOG[body["kind"]].model
 
 
 def _namespace(body: Body) -> str | None:

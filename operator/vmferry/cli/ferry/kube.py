@@ -7,12 +7,11 @@ from typing import Any, Protocol
 
 from vmferry.cli.terminal import plain
 from vmferry.cli.verdict import ExitStatus
-from vmferry.resources.base import API_VERSION
-from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import VMMigration
+from vmferry.resources.base import API_VERSION, Resource
+from vmferry.resources.catalog import CATALOG
 
 Body = dict[str, Any]
-Kind = type[VMMigration] | type[HostMaintenance]
+Kind = type[Resource]
 
 FIELD_MANAGER = "kubectl-ferry"
 #: a gateway's error page is no sentence
@@ -68,7 +67,7 @@ class Kube(Protocol):
 
 
 def namespaced(kind: Kind) -> bool:
-    return kind is VMMigration
+    return CATALOG[kind.KIND].namespaced
 
 
 def full_name(kind: str, metadata: Body) -> str:
@@ -90,7 +89,7 @@ def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
         case 404 if details.get("name"):
             return NotFoundError(f"cannot {what}: there is none")
         case 404:
-            kind = "HostMaintenance" if "HostMaintenance" in what else "VMMigration"
+            kind = next((name for name in CATALOG if name in what), "that was asked for")
             return NotInstalledError(
                 f"vmferry is not installed in this cluster: it does not know the kind {kind} of {API_VERSION} "
                 "(`kubectl apply -f crds/` installs it)"

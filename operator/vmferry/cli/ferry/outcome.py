@@ -13,6 +13,7 @@ from vmferry.prerequisites.words import Reason, Result
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.resources.base import Condition
+from vmferry.resources.catalog import CATALOG
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import Phase
@@ -58,9 +59,9 @@ class Outcome:
 
 def read(body: Body) -> Object:
     """The typed object. Raises FerryError when it is of a version that this program does not know."""
-    kind = VMMigration if body["kind"] == VMMigration.KIND else HostMaintenance
     try:
-        return kind.read(body)
+        obj: Object = CATALOG[body["kind"]].model.read(body)
+        return obj
     except ValidationError as error:
         field = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise FerryError(
