@@ -41,17 +41,17 @@ def version() -> None:
 @click.option("--class", "class_", help="Look at the objects of the operator with this class; without: with none.")
 def uninstall_check(kubeconfig: Path | None, namespaces: tuple[str, ...], class_: str | None) -> None:
     """Say whether the operator may go: exit status 0 if it owes nothing, 1 if it does, 2 if that cannot be told."""
-    from vmferry.cli import leaving
-    from vmferry.cli.ferry.edge import connect
+    from vmferry.cli import uninstall_check
     from vmferry.cli.ferry.kube import FerryError
+    from vmferry.cli.ferry.kube_client import connect
 
     try:
-        owed = leaving.owed(connect(str(kubeconfig) if kubeconfig else None, None), namespaces, class_)
+        found = uninstall_check.unfinished(connect(str(kubeconfig) if kubeconfig else None, None), namespaces, class_)
     except FerryError as error:
         click.echo(f"cannot tell: {error}", err=True)
         sys.exit(2)
-    click.echo("\n".join(leaving.told(owed)))
-    sys.exit(1 if owed else 0)
+    click.echo("\n".join(uninstall_check.report(found)))
+    sys.exit(1 if found else 0)
 
 
 @main.command()

@@ -11,7 +11,7 @@ from tests.bench.clock import best
 from tests.bench.fleet import big_fleet
 from tests.bench.simulated import Cost, big_cloud, measured
 from tests.build import NOW
-from vmferry.cli.judge import judge, judge_all
+from vmferry.cli.assess import assess_server, assess_servers
 from vmferry.cloud.model import Server, Snapshot
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.request import Request
@@ -31,7 +31,7 @@ def doubling() -> float:
 
         def work() -> None:
             for one in some:
-                list(judge_all([one], Request(), view, POLICY, NOW))
+                list(assess_servers([one], Request(), view, POLICY, NOW))
 
         return work
 
@@ -51,7 +51,7 @@ def cached_to_plain() -> float:
 
 def _look(servers: list[Server], view: Snapshot, look: AssessHosts) -> None:
     for one in servers:
-        judge(one, Request(), view, POLICY, NOW, look)
+        assess_server(one, Request(), view, POLICY, NOW, look)
 
 
 def fleet_memory() -> float:

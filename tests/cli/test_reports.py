@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.build import NOW, host, ident, migration, server, service, snapshot
-from tests.cli.test_judge import TOLERANT
-from vmferry.cli.judge import judge_all, not_found
+from tests.cli.test_assess import TOLERANT
+from vmferry.cli.assess import assess_servers, not_found
 from vmferry.cli.report import Format, make_report
 from vmferry.cli.terminal import Paint, Progress, columns, plain, wants_colour
 from vmferry.cli.verdict import Tally
@@ -33,7 +33,7 @@ def rendered(
     view = snapshot(servers, hosts)
     report = make_report(format_, out, Paint(colour), Request(), NOW)
     tally = Tally()
-    verdicts = list(judge_all(servers, Request(), view, TOLERANT, NOW))
+    verdicts = list(assess_servers(servers, Request(), view, TOLERANT, NOW))
     for verdict in [*verdicts, *([not_found(missing, f"no server is named {missing}")] if missing else [])]:
         tally.count(verdict.answer)
         report.add(verdict)
@@ -86,7 +86,7 @@ def test_what_only_waits_is_no_failure_in_any_format(format_: Format) -> None:
     busy = migration(server(name="other", host="host-z"), target_host="host-b")
     view = snapshot([server(), server(name="web-2")], [host("host-a"), host("host-b")], [busy])
     report, tally = make_report(format_, out, Paint(False), Request(), NOW), Tally()
-    for verdict in judge_all(view.servers.values(), Request(), view, replace(TOLERANT, bandwidth=1), NOW):
+    for verdict in assess_servers(view.servers.values(), Request(), view, replace(TOLERANT, bandwidth=1), NOW):
         tally.count(verdict.answer)
         report.add(verdict)
     report.end(tally)

@@ -392,7 +392,7 @@ def test_each_request_is_told_of_by_its_route_and_answer(cloud: Stub, tmp_path: 
         assert 0 <= seconds < 60
         told.append((service, operation, code))
 
-    client = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), told=tell)
+    client = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), on_request=tell)
     cloud.answers[f"GET {COMPUTE}/servers/s1"] = fault(404, "none", "itemNotFound")
     cloud.answers[f"GET {COMPUTE}/os-services"] = Answer(503, "no backend")
     cloud.answers[CANDIDATES] = Answer(reset=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vmferry.cli.ferry.edge import _configuration
+from vmferry.cli.ferry.kube_client import _configuration
 from vmferry.runtime.access import AHEAD, PAUSE, READ_AGAIN, Access, AccessError, Keeper, load, proxy_of
 
 API = "https://10.96.0.1:443"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vmferry.cli.ferry.edge import connect
 from vmferry.cli.ferry.kube import FerryError
+from vmferry.cli.ferry.kube_client import connect
 from vmferry.runtime.kube import Kube, KubeError
 
 SECRET = "hunter2-is-secret"
@@ -70,7 +70,7 @@ path.write_text(yaml.safe_dump({
 if sys.argv[2] == "kubectl ferry":
     from kubernetes import client
     client.ApiClient = lambda configuration: configuration
-    from vmferry.cli.ferry.edge import connect
+    from vmferry.cli.ferry.kube_client import connect
     configuration = connect(str(path), None)._objects.api_client
     names = configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file
 else:

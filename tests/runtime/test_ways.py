@@ -22,8 +22,8 @@ from testbed.kubernetes.cluster import Cluster
 from testbed.processes import free_port
 from tests.runtime.fakes import FakeCloud, Record
 from tests.runtime.test_kubernetes import create, running, until
-from vmferry.cli.ferry.edge import connect
 from vmferry.cli.ferry.kube import FerryError
+from vmferry.cli.ferry.kube_client import connect
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import definitions, kube, operator, watch
 from vmferry.runtime.kube import Kube

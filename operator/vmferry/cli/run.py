@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from vmferry.cli.judge import judge_all, not_found
+from vmferry.cli.assess import assess_servers, not_found
 from vmferry.cli.report import Format, make_report
 from vmferry.cli.select import Selection, SelectionError, select
 from vmferry.cli.terminal import Paint, Progress, plain, wants_colour
@@ -118,7 +118,7 @@ def _judge(
     with _opened(options.output_file, out) as stream:
         paint = Paint(wants_colour(stream, environment))
         report = make_report(options.format, stream, paint, options.request, now)
-        for verdict in judge_all(servers, options.request, snapshot, policy, now):
+        for verdict in assess_servers(servers, options.request, snapshot, policy, now):
             tally.count(verdict.answer)
             report.add(verdict)
             progress.show(f"judging: {tally.servers} of {len(servers)} servers")

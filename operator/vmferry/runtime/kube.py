@@ -124,7 +124,7 @@ class Kube:
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def get(self, kind: ResourceType[Any], key: Key) -> Body:
-        async with self._told(f"get {key}", "get", kind.plural):
+        async with self._api_call(f"get {key}", "get", kind.plural):
             return await self._call("get", kind, key.namespace, key.name)
 
     async def pages(
@@ -138,7 +138,7 @@ class Kube:
         for namespace in (namespaces if kind.namespaced else ()) or (None,):
             page: str | None = None
             while True:
-                async with self._told(f"list {kind.plural}", "list", kind.plural):
+                async with self._api_call(f"list {kind.plural}", "list", kind.plural):
                     answer = await self._call(
                         "list",
                         kind,
@@ -157,7 +157,7 @@ class Kube:
         """Raises AlreadyExistsError where there is an object of that name."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
-        async with self._told(f"create {kind.name} {metadata['name']}", "create", kind.plural):
+        async with self._api_call(f"create {kind.name} {metadata['name']}", "create", kind.plural):
             return await self._call(
                 "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
             )
@@ -166,7 +166,7 @@ class Kube:
         """What `create` would raise, without creating anything (a dry run)."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
-        async with self._told(f"create {kind.name} {metadata['name']}", "try", kind.plural):
+        async with self._api_call(f"create {kind.name} {metadata['name']}", "try", kind.plural):
             await self._call(
                 "create", kind, namespace, body, dry_run="All", field_manager=FIELD_MANAGER, field_validation="Strict"
             )
@@ -174,7 +174,7 @@ class Kube:
     async def is_terminating(self, namespace: str) -> bool:
         """Whether the namespace is being deleted, or is gone."""
         try:
-            async with self._told(f"get the namespace {namespace}", "get", "namespaces"):
+            async with self._api_call(f"get the namespace {namespace}", "get", "namespaces"):
                 found = await self._read(f"/api/v1/namespaces/{namespace}")
         except NotFoundError:
             return True
@@ -189,7 +189,7 @@ class Kube:
             "metadata": {**place, "name": key.name, "resourceVersion": version},
             "status": status,
         }
-        async with self._told(f"write the status of {key}", "update", f"{kind.plural}/status"):
+        async with self._api_call(f"write the status of {key}", "update", f"{kind.plural}/status"):
             return await self._call(
                 "replace",
                 kind,
@@ -208,7 +208,7 @@ class Kube:
             {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
         ]
         try:
-            async with self._told(f"write the finalizers of {key}", "patch", kind.plural):
+            async with self._api_call(f"write the finalizers of {key}", "patch", kind.plural):
                 return await self._call(
                     "patch",
                     kind,
@@ -227,7 +227,7 @@ class Kube:
         Returns the object while its finalizers keep it, None when it is gone.
         """
         options = {"preconditions": _this(uid, version), "propagationPolicy": "Background"}
-        async with self._told(f"delete {key}", "delete", kind.plural):
+        async with self._api_call(f"delete {key}", "delete", kind.plural):
             answer = await self._call("delete", kind, key.namespace, key.name, body=options)
         return answer if answer.get("kind") == kind.name else None
 
@@ -242,7 +242,7 @@ class Kube:
         return _body(await call(GROUP, VERSION, *place, kind.plural, *rest, **options))
 
     async def get_lease(self, namespace: str, name: str) -> Body:
-        async with self._told(f"get the Lease {name}", "get", "leases"):
+        async with self._api_call(f"get the Lease {name}", "get", "leases"):
             return _body(
                 await self._objects.get_namespaced_custom_object(
                     *COORDINATION, namespace, "leases", name, _request_timeout=CALL_SECONDS
@@ -254,7 +254,7 @@ class Kube:
         name = body["metadata"]["name"]
         options: dict[str, Any] = {"field_manager": FIELD_MANAGER, "_request_timeout": CALL_SECONDS}
         new = "resourceVersion" not in body["metadata"]
-        async with self._told(f"write the Lease {name}", "create" if new else "update", "leases"):
+        async with self._api_call(f"write the Lease {name}", "create" if new else "update", "leases"):
             if new:
                 created = await self._objects.create_namespaced_custom_object(
                     *COORDINATION, namespace, "leases", body, **options
@@ -269,20 +269,20 @@ class Kube:
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         """Delete the Lease, if it is this one and still at that resourceVersion."""
         options: Any = {"preconditions": _this(uid, version)}
-        async with self._told(f"delete the Lease {name}", "delete", "leases"):
+        async with self._api_call(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
             )
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         """Its data."""
-        async with self._told(f"get the ConfigMap {name}", "get", "configmaps"):
+        async with self._api_call(f"get the ConfigMap {name}", "get", "configmaps"):
             found = await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
         return dict(found.get("data") or {})
 
     async def document(self, path: str) -> Body:
         """What the API server tells of itself at this path, such as /openapi/v3."""
-        async with self._told(f"get {path}", "get", path.split("/")[1]):
+        async with self._api_call(f"get {path}", "get", path.split("/")[1]):
             return await self._read(path)
 
     async def _read(self, path: str) -> Body:
@@ -304,13 +304,13 @@ class Kube:
 
     async def create_event(self, namespace: str, body: Body) -> None:
         """An Event of events.k8s.io/v1."""
-        async with self._told("write an event", "create", "events"):
+        async with self._api_call("write an event", "create", "events"):
             await self._objects.create_namespaced_custom_object(
                 "events.k8s.io", "v1", namespace, "events", body, _request_timeout=CALL_SECONDS
             )
 
     @asynccontextmanager
-    async def _told(self, what: str, verb: str, resource: str) -> AsyncIterator[None]:
+    async def _api_call(self, what: str, verb: str, resource: str) -> AsyncIterator[None]:
         """Turn what may go wrong in a call into a KubeError that says what was tried; measure it, and remember it."""
         code: int | None = None
         begun = time.monotonic()
@@ -319,11 +319,11 @@ class Kube:
             code = 200
         except ApiException as error:
             code = error.status
-            told = _status(error)
+            answer = _status(error)
             wrong = (
-                AlreadyExistsError if told.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
+                AlreadyExistsError if answer.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
             )
-            words = str(told.get("message", error.reason))[:1000]
+            words = str(answer.get("message", error.reason))[:1000]
             failed = wrong(f"cannot {what}: {error.status} {words}", trouble.of_status(error.status))
             failed.code = error.status
             raise failed from error
@@ -363,10 +363,10 @@ def _this(uid: str, version: str | None) -> dict[str, str]:
 def _status(error: ApiException) -> Body:
     """The Status object that the server answers with; empty when it is none."""
     try:
-        told = json.loads(error.body or "")
+        status = json.loads(error.body or "")
     except (TypeError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return status if isinstance(status, dict) else {}
 
 
 def _body(answer: object) -> Body:

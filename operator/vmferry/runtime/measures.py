@@ -128,7 +128,7 @@ def maintenance_shares(obj: HostMaintenance) -> Shares:
 
 
 def cloud_call(service: str, operation: str, code: int | None, seconds: float) -> None:
-    """One request of the client to OpenStack; see `cloud.nova.session.Told`."""
+    """One request of the client to OpenStack; see `cloud.nova.session.OnRequest`."""
     answered = metrics.NO_ANSWER if code is None else str(code)
     metrics.CLOUD_REQUESTS.labels(service, operation, answered).inc()
     metrics.CLOUD_SECONDS.labels(service, operation).observe(seconds)

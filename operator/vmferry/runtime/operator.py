@@ -63,7 +63,9 @@ async def run(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    client = NovaClient(config.cloud.name, clouds_yaml=config.cloud.clouds_file, told=cloud_call, logged_in=cloud_login)
+    client = NovaClient(
+        config.cloud.name, clouds_yaml=config.cloud.clouds_file, on_request=cloud_call, logged_in=cloud_login
+    )
     # requests that hang, one a worker at most, leave threads to the polls
     health = Health()
     observer = Observer(

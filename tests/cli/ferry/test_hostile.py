@@ -24,9 +24,9 @@ from vmferry.cli.ferry.frames import frame, line
 from vmferry.cli.ferry.kube import Body, FerryError, refusal
 from vmferry.cli.ferry.outcome import read
 from vmferry.cli.ferry.output import Output, printed
-from vmferry.cli.leaving import told
 from vmferry.cli.plain_errors import LONGEST
 from vmferry.cli.terminal import Paint
+from vmferry.cli.uninstall_check import report
 from vmferry.resources.vmmigration import VMMigration
 
 #: what the plug-in itself writes: colours, and the way back to a frame's first line
@@ -193,7 +193,7 @@ def test_most_of_these_objects_are_understood() -> None:
 @CHEAP
 @given(bodies())
 def test_no_object_breaks_the_check_before_an_uninstall(both: tuple[Body, Body]) -> None:
-    clean("\n".join(told(both)))
+    clean("\n".join(report(both)))
 
 
 EVIL = {"phase": HOSTILE, "conditions": stalled("Locked", HOSTILE)}

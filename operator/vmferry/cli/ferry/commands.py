@@ -12,12 +12,12 @@ from typing import TextIO
 
 from vmferry.cli.ferry import completion, frames, manifests, overview, pages
 from vmferry.cli.ferry.arguments import MOVES, VERDICT_SECONDS
-from vmferry.cli.ferry.folding import fold
 from vmferry.cli.ferry.kube import Body, ChangedError, FerryError, Kind, Kube, NotFoundError, full_name
 from vmferry.cli.ferry.outcome import Object, Standing, cancelling, outcome, read
 from vmferry.cli.ferry.output import Output, printed, short
 from vmferry.cli.ferry.screen import Screen, columns_of
 from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
+from vmferry.cli.ferry.wrap import wrap
 from vmferry.cli.terminal import Paint, plain, wants_colour
 from vmferry.cli.verdict import ExitStatus
 from vmferry.prerequisites.words import Name, Result
@@ -418,8 +418,8 @@ class Ferry:
         else:
             lines = page()
             # a list is a table of many columns, which is easier read where the terminal itself breaks it
-            folded = fold(lines, columns_of(out)) if out.isatty() and not as_list else lines
-            out.write("\n".join(folded) + "\n")
+            wrapped = wrap(lines, columns_of(out)) if out.isatty() and not as_list else lines
+            out.write("\n".join(wrapped) + "\n")
         out.flush()
 
 

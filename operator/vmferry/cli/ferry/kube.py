@@ -1,4 +1,4 @@
-"""What the plug-in asks of Kubernetes, and how a failure is told: one sentence and an exit status."""
+"""What the plug-in asks of Kubernetes, and how a failure is reported: one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ def full_name(kind: str, metadata: Body) -> str:
 
 def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
     """What the server's answer to `what` (an infinitive: `get VMMigration a/b`) means; its own words are kept."""
-    told = _status(answer)
-    details = told["details"] if isinstance(told.get("details"), dict) else {}
+    status = _status(answer)
+    details = status["details"] if isinstance(status.get("details"), dict) else {}
     listed = details.get("causes")
     causes = [cause for cause in (listed if isinstance(listed, list) else []) if isinstance(cause, dict)]
-    words = str(told.get("message") or "no reason was given")[:_WORDS].rstrip(".")
+    words = str(status.get("message") or "no reason was given")[:_WORDS].rstrip(".")
     match code:
         case 404 if details.get("kind") == "namespaces" or words.startswith("namespaces "):
             return FerryError(f"the namespace {details.get('name')} does not exist: create it, or name another with -n")
@@ -98,7 +98,7 @@ def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
             return FerryError(f"cannot {what}: the cluster does not accept these credentials ({words})")
         case 403:
             return FerryError(f"not allowed to {what}: {words}")
-        case 409 if told.get("reason") == "AlreadyExists":
+        case 409 if status.get("reason") == "AlreadyExists":
             return FerryError(f"cannot {what}: there is one of that name already; choose another --name", _REFUSED)
         case 409 if any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
             return FerryError(
@@ -130,7 +130,7 @@ def _owners(causes: list[Body]) -> str:
 def _status(answer: str | bytes | None) -> Body:
     """The Status object that the server answers with; empty when it is none."""
     try:
-        told = json.loads(answer or "")
+        status = json.loads(answer or "")
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return status if isinstance(status, dict) else {}

@@ -83,7 +83,7 @@ def _surroundings() -> Surroundings:
 
 def _connect(kubeconfig: str | None, context: str | None) -> Kube:
     # late: `--help` and `--dry-run=client` shall be quick
-    from vmferry.cli.ferry.edge import connect
+    from vmferry.cli.ferry.kube_client import connect
 
     return connect(kubeconfig, context)
 

@@ -69,7 +69,7 @@ def why(obj: Object, paint: Paint, *, stays: bool = True) -> list[str]:
     head = [verdict_line(obj, found, paint), *_facts(obj)]
     leftovers = _leftovers(obj)
     if found.standing is Standing.UNSEEN:
-        return [*head, "", "nothing can be told before the operator has looked at it: is it running?"]
+        return [*head, "", "nothing is known before the operator has reconciled it: is it running?"]
     points = _migration_points(obj) if isinstance(obj, VMMigration) else _maintenance_points(obj)
     if not points and found.standing in (Standing.BLOCKED, Standing.CANNOT_TELL, Standing.FAILED):
         points = [[(found.reason, ""), ("found", found.message)]]
@@ -194,7 +194,7 @@ def _maintenance_points(obj: HostMaintenance) -> list[Point]:
     more = (status.progress.blocked if status.progress else 0) - len(status.blockers)
     if more > 0:
         points.append([(f"and {more} more servers, which the status does not list", "")])
-    told = {one.server for one in status.blockers}
+    blocked = {blocker.server for blocker in status.blockers}
     points += [
         [
             (f"{move.name} ({move.server}): its move failed", ""),
@@ -203,7 +203,7 @@ def _maintenance_points(obj: HostMaintenance) -> list[Point]:
             ("migration", move.migration or ""),
         ]
         for move in status.moves
-        if move.state is MoveState.FAILED and move.server not in told
+        if move.state is MoveState.FAILED and move.server not in blocked
     ]
     cordoned = status.condition("Cordoned")
     if cordoned is not None and cordoned.reason == "LeftDisabled":

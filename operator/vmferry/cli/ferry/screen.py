@@ -59,9 +59,9 @@ class Screen:
 
 def columns_of(out: TextIO) -> int:
     """Of the terminal that `out` is: now, for it may be dragged wider. COLUMNS wins, as everywhere."""
-    told = os.environ.get("COLUMNS", "")
-    if told.isdecimal() and int(told) > 0:
-        return int(told)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns) > 0:
+        return int(columns)
     try:
         return os.get_terminal_size(out.fileno()).columns or shutil.get_terminal_size().columns
     except (OSError, ValueError):

@@ -249,16 +249,16 @@ _WHOLE = {"VCPU": "vcpus", "MEMORY_MB": "memory_mb", "DISK_GB": "local_gb"}
 def cpu(raw: Any) -> CPU | None:
     """`cpu_info` of a hypervisor: an object from 2.28 on, JSON in a string before, `{}` where the driver tells none."""
     try:
-        told = json.loads(raw) if isinstance(raw, str) else raw
+        reported = json.loads(raw) if isinstance(raw, str) else raw
     except ValueError:
         return None
-    if not isinstance(told, dict) or not told:
+    if not isinstance(reported, dict) or not reported:
         return None
-    features = told.get("features")
+    features = reported.get("features")
     return _cpu(
-        str(told.get("vendor") or ""),
-        str(told.get("arch") or ""),
-        str(told.get("model") or ""),
+        str(reported.get("vendor") or ""),
+        str(reported.get("arch") or ""),
+        str(reported.get("model") or ""),
         tuple(features) if isinstance(features, list) else (),
     )
 
@@ -409,13 +409,13 @@ def join_hosts(
         if found.host in doubtful:
             continue
         its = by_host.get(found.host)
-        told = resources.get(its.id) if resources is not None and its is not None else None
+        reported = resources.get(its.id) if resources is not None and its is not None else None
         hosts[found.host] = Host(
             name=found.host,
             service=found,
             hypervisor=its,
-            inventories=_with_max_unit(told.inventories, its.whole) if told and its else None,
-            traits=told.traits if told else frozenset(),
+            inventories=_with_max_unit(reported.inventories, its.whole) if reported and its else None,
+            traits=reported.traits if reported else frozenset(),
             aggregates=tuple(aggregates_of.get(found.host, ())),
         )
     return hosts

@@ -42,8 +42,8 @@ class PlacementReads(Http):
             missing = [provider for provider in providers if provider not in found]
             if missing:
                 with ThreadPoolExecutor(PLACEMENT_THREADS) as pool:
-                    told = pool.map(lambda provider: self._provider(placement, provider), missing)
-                    found.update({p: one for p, one in zip(missing, told, strict=True) if one is not None})
+                    reported = pool.map(lambda provider: self._provider(placement, provider), missing)
+                    found.update({p: one for p, one in zip(missing, reported, strict=True) if one is not None})
             return parse.with_shared(found, self._sharing(placement))
         except CloudError as error:
             if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE):

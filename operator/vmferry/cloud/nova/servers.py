@@ -93,9 +93,9 @@ class ServerReads(Http):
         found = [parsed(parse.action, one) for one in raw["instanceActions"]]
         wanted = request_id or (found[0].request_id if found else None)
         if any(one.request_id == wanted for one in found):
-            told = self._compute(f"{path}/{wanted}", route="/servers/{id}/os-instance-actions/{request}")
-            if told is not None:
-                full = parsed(parse.action, parse.with_hidden_events(told["instanceAction"]))
+            answer = self._compute(f"{path}/{wanted}", route="/servers/{id}/os-instance-actions/{request}")
+            if answer is not None:
+                full = parsed(parse.action, parse.with_hidden_events(answer["instanceAction"]))
                 found = [full if one.request_id == wanted else one for one in found]
         return tuple(found)
 

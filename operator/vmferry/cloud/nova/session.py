@@ -45,9 +45,9 @@ ABSURD = timedelta(days=30)
 #: what Nova hands out in one page unless it is configured otherwise (`max_limit`)
 PAGE = 1000
 
-#: told of each request: the service, the operation like `GET /servers/{id}`, the HTTP status (None: no answer came) and
-#: how many seconds it took; called in the thread that sent it
-Told = Callable[[str, str, int | None, float], None]
+#: called in the thread that sent a request with the service, the operation like `GET /servers/{id}`, the HTTP status
+#: (None: no answer) and the seconds it took
+OnRequest = Callable[[str, str, int | None, float], None]
 
 
 class Session:
@@ -60,7 +60,7 @@ class Session:
         clouds_yaml: Path | None = None,
         timeout: tuple[float, float] = TIMEOUT,
         page: int = PAGE,
-        told: Told = lambda *_: None,
+        on_request: OnRequest = lambda *_: None,
         logged_in: Callable[[Login], None] = lambda _: None,
         deadline: float = DEADLINE,
     ) -> None:
@@ -68,7 +68,7 @@ class Session:
         self._clouds_yaml = clouds_yaml
         self._timeout = timeout
         self._page = page
-        self._told = told
+        self._on_request = on_request
         self._logged_in = logged_in
         self._deadline = deadline
         self._login: Login | None = None
@@ -212,17 +212,17 @@ class Session:
         except ForbiddenError:
             raise  # it was not sent
         except BaseException:
-            self._told(service, operation, None, time.monotonic() - begun)
+            self._on_request(service, operation, None, time.monotonic() - begun)
             raise
-        self._told(service, operation, int(seen[-1]), time.monotonic() - begun)
+        self._on_request(service, operation, int(seen[-1]), time.monotonic() - begun)
 
     def _read_clock(self, answer: Any) -> None:
         date = answer.headers.get("Date")
         if not date:
             return
         try:
-            told = parsedate_to_datetime(date)
-            moment = told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+            parsed = parsedate_to_datetime(date)
+            moment = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
             absurd = abs(moment - datetime.now(UTC)) > ABSURD
         except (ValueError, TypeError, IndexError, OverflowError):
             return

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from vmferry.__main__ import main
-from vmferry.cli import leaving
-from vmferry.cli.ferry import edge
+from vmferry.cli import uninstall_check
+from vmferry.cli.ferry import kube_client
 from vmferry.cli.ferry.kube import Body, Kind, NoConnectionError, NotInstalledError
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.vmmigration import FINALIZER
@@ -59,22 +59,22 @@ OWED: dict[str, tuple[list[Body], list[str]]] = {
 @pytest.mark.parametrize("sentence", OWED)
 def test_what_keeps_the_operator(sentence: str) -> None:
     bodies, names = OWED[sentence]
-    found = leaving.owed(Cluster(*bodies), [])  # type: ignore[arg-type]
+    found = uninstall_check.unfinished(Cluster(*bodies), [])  # type: ignore[arg-type]
     assert [body["metadata"]["name"] for body in found] == names
 
 
 def test_moves_elsewhere_are_another_operators() -> None:
     bodies = [MOVING, migration("other", "Migrating", FINALIZER, namespace="theirs"), DRAINING]
-    found = leaving.owed(Cluster(*bodies), ["shop", "more"])  # type: ignore[arg-type]
+    found = uninstall_check.unfinished(Cluster(*bodies), ["shop", "more"])  # type: ignore[arg-type]
     assert [body["metadata"]["name"] for body in found] == ["cmp1", "web-1"]
 
 
 def test_what_to_do_is_told() -> None:
-    text = "\n".join(leaving.told([DRAINING, MOVING]))
+    text = "\n".join(uninstall_check.report([DRAINING, MOVING]))
     assert "HostMaintenance cmp1: Draining" in text and "VMMigration shop/web-1: Migrating" in text
     assert """kubectl patch hm cmp1 --type=merge -p '{"spec":{"enabled":false}}'""" in text
     assert "helm uninstall --no-hooks" in text
-    many = leaving.told([migration(f"m{n}", "Migrating", FINALIZER) for n in range(30)])
+    many = uninstall_check.report([migration(f"m{n}", "Migrating", FINALIZER) for n in range(30)])
     assert "  and 10 more" in many and len(many) < 30
 
 
@@ -90,6 +90,6 @@ ENDS: dict[str, tuple[Any, int, str]] = {
 @pytest.mark.parametrize("sentence", ENDS)
 def test_how_the_command_ends_when(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, status, words = ENDS[sentence]
-    monkeypatch.setattr(edge, "connect", lambda kubeconfig, context: cluster)
+    monkeypatch.setattr(kube_client, "connect", lambda kubeconfig, context: cluster)
     done = CliRunner().invoke(main, ["uninstall-check"])
     assert done.exit_code == status and words in done.output

@@ -20,7 +20,7 @@ from vmferry.resources.vmmigration import VMMigration
 _NAMED = 20
 
 
-def owed(kube: Kube, namespaces: Sequence[str], class_: str | None = None) -> list[Body]:
+def unfinished(kube: Kube, namespaces: Sequence[str], class_: str | None = None) -> list[Body]:
     """The objects of that class that the operator has to see to their end; VMMigrations of these namespaces, or of all.
 
     Raises FerryError. A cluster that does not know our kinds has none.
@@ -42,12 +42,12 @@ def _owed(kube: Kube, row: ResourceType[Any], namespaces: Sequence[str], class_:
             yield body
 
 
-def told(bodies: Sequence[Body]) -> list[str]:
+def report(bodies: Sequence[Body]) -> list[str]:
     """What stands against going, and what to do about it."""
     if not bodies:
         return ["nothing is in flight and no host is held: the operator may go"]
     lines = ["the operator has to see to the end of this first; without it nobody would:"]
-    lines += [f"  {_said(body)}" for body in bodies[:_NAMED]]
+    lines += [f"  {_described(body)}" for body in bodies[:_NAMED]]
     if len(bodies) > _NAMED:
         lines.append(f"  and {len(bodies) - _NAMED} more")
     lines.append("what to do:")
@@ -62,7 +62,7 @@ def told(bodies: Sequence[Body]) -> list[str]:
     return [*lines, "or leave all this as it is, for an operator that comes later: helm uninstall --no-hooks"]
 
 
-def _said(body: Body) -> str:
+def _described(body: Body) -> str:
     status = body.get("status")
     phase = status.get("phase") if isinstance(status, dict) else None
     return plain(f"{full_name(body['kind'], body['metadata'])}: {phase or 'Pending'}")

@@ -20,16 +20,16 @@ from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import PrerequisiteView, ServerView, VMMigrationStatus
 
 
-def judge_all(
+def assess_servers(
     servers: Iterable[Server], request: Request, snapshot: Snapshot, policy: Policy, now: datetime
 ) -> Iterator[Verdict]:
     """One by one, host by host, so that no more than one verdict need be kept."""
     assessments = HostAssessments()
     for server in sorted(servers, key=lambda s: (s.host or "", s.name, s.id)):
-        yield judge(server, request, snapshot, policy, now, assessments.assess_hosts)
+        yield assess_server(server, request, snapshot, policy, now, assessments.assess_hosts)
 
 
-def judge(
+def assess_server(
     server: Server, request: Request, snapshot: Snapshot, policy: Policy, now: datetime, by: AssessHosts = assess_hosts
 ) -> Verdict:
     """What a VMMigration with this request would find out about its server."""

@@ -31,7 +31,7 @@ CALL_SECONDS = 30.0
 PAGE = 500
 
 
-class RealKube:
+class KubeClient:
     """`Kube`, as the user whom kubectl would be."""
 
     def __init__(self, configuration: Any, namespace: str) -> None:
@@ -121,13 +121,13 @@ class RealKube:
         return answer
 
 
-def connect(kubeconfig: str | None, context: str | None) -> RealKube:
+def connect(kubeconfig: str | None, context: str | None) -> KubeClient:
     """By --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises FerryError."""
     try:
         # the context that is current now is used to the end
         keeper = Keeper(lambda known: load(kubeconfig, known or context, prefer_pod=False))
         require(keeper.access, SYNCHRONOUS)
-        return RealKube(_configuration(keeper), keeper.access.namespace)
+        return KubeClient(_configuration(keeper), keeper.access.namespace)
     except (AccessError, OSError, ValueError) as error:  # certificates that are none
         raise FerryError(str(error)) from error
 
@@ -142,7 +142,7 @@ def _configuration(keeper: Keeper) -> Any:
     configuration.tls_server_name = access.server_name
     # NO_PROXY has been heeded already
     configuration.proxy, configuration.no_proxy = access.proxy, None
-    # ours are few, and each is told at once
+    # ours are few, and each is reported at once
     configuration.retries = False
     if access.authorization:
 

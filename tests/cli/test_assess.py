@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.build import NOW, host, migration, room, server, snapshot
 from tests.planning.test_random_fleets import NAMES, questions
-from vmferry.cli.judge import judge, judge_all, not_found
+from vmferry.cli.assess import assess_server, assess_servers, not_found
 from vmferry.cli.verdict import Answer, ExitStatus, Tally, Verdict
 from vmferry.cloud.model import Detail, Host, Inventory, ResolvedType, Server
 from vmferry.planning import host_assessments
@@ -41,8 +41,8 @@ requests = st.builds(
 @given(questions(), requests)
 def test_a_fleet_is_judged_as_each_of_its_servers_alone(fleet: Question, request: Request) -> None:
     view, policy = fleet.snapshot, fleet.policy
-    together = list(judge_all(view.servers.values(), request, view, policy, NOW))
-    alone = [judge(view.servers[verdict.asked], request, view, policy, NOW) for verdict in together]
+    together = list(assess_servers(view.servers.values(), request, view, policy, NOW))
+    alone = [assess_server(view.servers[verdict.asked], request, view, policy, NOW) for verdict in together]
     assert together == alone
     assert {verdict.asked for verdict in together} == set(view.servers)
 
@@ -52,7 +52,7 @@ def test_a_fleet_is_judged_as_each_of_its_servers_alone(fleet: Question, request
 def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None:
     view, policy = fleet.snapshot, fleet.policy
     for asked in view.servers.values():
-        verdict = judge(asked, request, view, policy, NOW)
+        verdict = assess_server(asked, request, view, policy, NOW)
         spec = VMMigrationSpec(
             server=ServerRef(id=asked.id),
             type=request.type,
@@ -83,10 +83,10 @@ def test_unknown_means_that_the_server_could_go_if_all_that_is_not_told_were_wel
 ) -> None:
     generous = replace(fleet.policy, tolerate_unknown=frozenset(Name))
     for asked in fleet.snapshot.servers.values():
-        strict = judge(asked, request, fleet.snapshot, fleet.policy, NOW)
+        strict = assess_server(asked, request, fleet.snapshot, fleet.policy, NOW)
         if strict.answer is Answer.OK:
             continue
-        hopeful = judge(asked, request, fleet.snapshot, generous, NOW)
+        hopeful = assess_server(asked, request, fleet.snapshot, generous, NOW)
         # what stays unknown whatever is tolerated: whether a host is alive
         assert (strict.answer is Answer.UNKNOWN) == (hopeful.answer in (Answer.OK, Answer.UNKNOWN))
 
@@ -140,7 +140,7 @@ NO_ROOM = room(MEMORY_MB=Inventory(capacity=1024, used=0))
     ],
 )
 def test_answers(asked: Server, hosts: list[Host], request_: Request, answer: Answer, reasons: tuple[str, ...]) -> None:
-    verdict = judge(asked, request_, snapshot([asked], [host("host-a"), *hosts]), TOLERANT, NOW)
+    verdict = assess_server(asked, request_, snapshot([asked], [host("host-a"), *hosts]), TOLERANT, NOW)
     assert (verdict.answer, verdict.reasons) == (answer, reasons), verdict.message
 
 
@@ -172,10 +172,10 @@ def test_what_only_waits_for_other_moves_is_not_blocked() -> None:
     busy = migration(server(name="other", host="host-z"), target_host="host-b")
     view = snapshot([server()], [host("host-a"), host("host-b")], [busy])
     limited = replace(TOLERANT, bandwidth=1)
-    verdict = judge(server(), Request(), view, limited, NOW)
+    verdict = assess_server(server(), Request(), view, limited, NOW)
     assert (verdict.answer, verdict.status.target_host) == (Answer.WAITS, "host-b")
     assert "1 of 1 are taken by other moves" in verdict.message
-    locked = judge(server(locked=True), Request(), view, limited, NOW)
+    locked = assess_server(server(locked=True), Request(), view, limited, NOW)
     assert (locked.answer, locked.status.target_host) == (Answer.BLOCKED, None)
 
 
@@ -193,5 +193,5 @@ def test_a_fleet_is_judged_without_asking_every_host_for_every_server(monkeypatc
     chains = {kind: tuple(counting(p) for p in chain) for kind, chain in CHAINS.items()}
     monkeypatch.setattr(host_assessments, "CHAINS", chains)
     view = snapshot([server(name=f"web-{n}") for n in range(100)], [host(f"host-{x}") for x in "abc"])
-    assert len(list(judge_all(view.servers.values(), Request(), view, TOLERANT, NOW))) == 100
+    assert len(list(assess_servers(view.servers.values(), Request(), view, TOLERANT, NOW))) == 100
     assert asked == 2 * sum(p.about is About.TARGET for p in CHAINS[ResolvedType.LIVE])

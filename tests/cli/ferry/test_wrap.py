@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmferry.cli.ferry.folding import fold
+from vmferry.cli.ferry.wrap import wrap
 
 #: English sentence: width, line, its parts
 LINES: dict[str, tuple[int, str, list[str]]] = {
@@ -35,4 +35,4 @@ LINES: dict[str, tuple[int, str, list[str]]] = {
 @pytest.mark.parametrize("sentence", LINES)
 def test_it_is_folded(sentence: str) -> None:
     width, line, parts = LINES[sentence]
-    assert fold([line], width) == parts
+    assert wrap([line], width) == parts

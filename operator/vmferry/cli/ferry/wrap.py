@@ -12,12 +12,12 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
-def fold(lines: Iterable[str], width: int) -> list[str]:
+def wrap(lines: Iterable[str], width: int) -> list[str]:
     """The page in lines of at most `width` places, as far as its words allow that."""
-    return [part for line in lines for part in _folded(line, width)]
+    return [part for line in lines for part in _wrapped(line, width)]
 
 
-def _folded(line: str, width: int) -> list[str]:
+def _wrapped(line: str, width: int) -> list[str]:
     bare = _COLOUR.sub("", line)
     if places(bare) <= width:
         return [line]
