@@ -2,6 +2,7 @@
 
     vmferry.resources         -> reference/vmmigration.md, reference/hostmaintenance.md
     vmferry.runtime.config    -> reference/configuration.md
+    citations in the code     -> design/rules.md, its last two columns
 
 Conditions and their reasons are no fields: reference/conditions.md is written by hand, and a test compares it with
 the code.
@@ -17,6 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from docs.rules import PAGE, page
 from vmferry.resources.base import DURATION_PATTERN, format_duration
 from vmferry.resources.catalog import CATALOG, ResourceType
 from vmferry.resources.crd import bounds_of, default_of, object_schema, structural
@@ -166,6 +168,7 @@ def files() -> dict[Path, str]:
     """What each generated page must be."""
     made = {REFERENCE / f"{kind.singular}.md": of_kind(kind) for kind in CATALOG.values()}
     made[REFERENCE / "configuration.md"] = configuration()
+    made[PAGE] = page()
     return made
 
 

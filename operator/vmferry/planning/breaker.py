@@ -1,4 +1,4 @@
-"""The breaker (I37): after failures with a common cause nothing more is started from a host, or in the cloud.
+"""The breaker (I37, R46): after failures with a common cause nothing more is started from a host, or in the cloud.
 
 A pure function of the attempts that have ended, as the statuses of all VMMigrations record them. A restart, or another
 leader, computes the same answer. For each source host, and for the cloud as a whole:

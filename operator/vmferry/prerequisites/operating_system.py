@@ -1,8 +1,8 @@
 """OperatingSystem (R13): the same distribution in the same version; point releases do not count.
 
-A newer version is open only to `osUpgrade: true`, along the paths of `UPGRADES` (R22), and an older one to nobody. A
-server that has crossed once is not returnable whatever is asked and whatever is told of its hosts since: the finished
-VMMigration that moved it across remembers it (`Crossing`).
+A newer version is allowed only with `osUpgrade: true`, along the paths of `UPGRADES` (R22, R23); an older one never.
+A server that has moved to a newer version once never returns, whatever is requested and reported later: the finished
+VMMigration that moved it remembers this (`Crossing`).
 """
 
 from __future__ import annotations

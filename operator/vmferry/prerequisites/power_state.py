@@ -1,4 +1,4 @@
-"""PowerState (R9): the server's state fits the type of migration.
+"""PowerState (R9; R1, R5, R6): the server's state fits the type of migration.
 
 Nova live-migrates active and paused servers, cold-migrates active and stopped ones, and evacuates active, stopped
 and failed ones; anything else is a 409. Cold migration of a running server is refused here although Nova would

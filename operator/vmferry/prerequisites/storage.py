@@ -1,4 +1,4 @@
-"""Storage (R15; R2-R4, R6): where the server's disks lie decides what a move costs and whether it keeps the data.
+"""Storage (R15; R2-R4, R6, I14): where the server's disks lie decides what a move costs and whether it keeps the data.
 
 Nova tells whether a server boots from a volume. Whether ephemeral disks are on shared storage it tells nobody:
 that comes from the operator's configuration (`sharedStorage`) or from an aggregate's metadata (`shared_storage`).

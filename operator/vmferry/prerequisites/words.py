@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Name(StrEnum):
-    """The prerequisites (R9-R18)."""
+    """The prerequisites of a migration."""
 
     POWER_STATE = "PowerState"
     SOURCE_HOST = "SourceHost"

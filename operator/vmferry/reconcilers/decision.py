@@ -136,7 +136,7 @@ class Decision(Generic[Status]):
     #: at most one change of the cloud, done after the status is written
     action: Action | None = None
     events: tuple[Event, ...] = ()
-    #: whether the object must carry our finalizer from now on
+    #: whether the object must carry our finalizer from now on (I34)
     finalizer: bool = False
     #: VMMigrations to be created, owned by the object; one that is there already is left as it is
     creates: tuple[NewChild, ...] = ()

@@ -154,7 +154,7 @@ class Metadata(Model):
 
 
 class Condition(Model):
-    """A condition as the Kubernetes API conventions have it (R33)."""
+    """A condition as the Kubernetes API conventions have it."""
 
     type: Annotated[str, Field(max_length=64, description="What the condition is about.")]
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")]

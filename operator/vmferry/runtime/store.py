@@ -174,7 +174,7 @@ class Store:
         return deleted | {key: entry.version for key, entry in self._entries.items() if key.kind == kind}
 
     def forget_all(self) -> None:
-        """Nothing that was known is true any more: until everything is listed anew (`whole`) nobody may plan."""
+        """Nothing that was known is true any more (I44): until everything is listed again, nothing is planned."""
         self.whole = False
         for key in list(self._entries):
             self.remove(key)

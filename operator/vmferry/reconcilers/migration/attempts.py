@@ -172,7 +172,7 @@ def follow(scope: Scope) -> MigrationDecision | None:
 
 
 def stuck(scope: Scope, message: str) -> None:
-    """Report that it does not go on by itself, with an Event the first time."""
+    """Report that it does not go on by itself (R47), with an Event the first time."""
     ready = scope.conditions.get(READY)
     if ready is None or ready.reason != Reason.NO_PROGRESS:
         scope.tell(EventReason.NO_PROGRESS, message, warning=True)

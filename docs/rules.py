@@ -1,0 +1,68 @@
+"""Which files cite which rule by number, and the columns of docs/design/rules.md that follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "design" / "rules.md"
+
+#: one number, or a range like `R25-R30`
+_NUMBER = re.compile(r"\b([IR])(\d{1,2})(?:-[IR]?(\d{1,2}))?\b")
+_ROW = re.compile(r"^\| ([IR]\d+) \| (.+?) \| (.*?) ?\| (.*?) ?\|$")
+#: what the last column begins with where no test cites the rule
+KEPT_BY = "Kept by "
+#: files that a cell names; how many others there are follows
+_NAMED = 3
+
+Citations = Mapping[str, list[str]]
+
+
+def numbers(text: str) -> Iterator[str]:
+    """Each rule that the text cites, with those inside a range."""
+    for letter, first, last in _NUMBER.findall(text):
+        yield from (f"{letter}{number}" for number in range(int(first), int(last or first) + 1))
+
+
+@cache
+def citations(folder: str) -> Citations:
+    """The Python files below a folder by the rules that they cite: those that cite it most often first."""
+    counts: dict[str, dict[str, int]] = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for rule in numbers(path.read_text(encoding="utf-8")):
+            files = counts.setdefault(rule, {})
+            name = path.relative_to(ROOT).as_posix()
+            files[name] = files.get(name, 0) + 1
+    return {rule: sorted(files, key=lambda name: (-files[name], name)) for rule, files in counts.items()}
+
+
+def defined() -> dict[str, tuple[str, str]]:
+    """Each rule of the page: its sentence and its last column."""
+    rows = (_ROW.match(line) for line in PAGE.read_text(encoding="utf-8").splitlines())
+    return {row[1]: (row[2], row[4]) for row in rows if row}
+
+
+def page() -> str:
+    """What the page must be: the sentences as they are, and the two columns after them anew."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    return "".join(f"{_with_citations(line)}\n" for line in lines)
+
+
+def _with_citations(line: str) -> str:
+    row = _ROW.match(line)
+    if row is None:
+        return line
+    rule, sentence, _, shown = row.groups()
+    tests = citations("tests").get(rule)
+    last = _cell(tests, "tests/") if tests else shown if shown.startswith(KEPT_BY) else ""
+    return f"| {rule} | {sentence} | {_cell(citations('operator').get(rule, []), 'operator/vmferry/')} | {last} |"
+
+
+def _cell(files: list[str], folder: str) -> str:
+    """The first files, without the folder that all of them are in."""
+    named = ", ".join(f"`{name.removeprefix(folder)}`" for name in files[:_NAMED])
+    more = len(files) - _NAMED
+    return f"{named} and {more} more" if more > 0 else named
