@@ -11,7 +11,7 @@ from tests.bench.fleet import FLAVORS, IMAGES, big_fleet
 from tests.build import NOW, move, server
 from vmferry.cloud.actions import DisableService
 from vmferry.cloud.model import HostLook, ResolvedType, Snapshot, index_servers
-from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
+from vmferry.planning.drain import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove
@@ -56,7 +56,7 @@ class Crowded:
     """A big fleet, one host of which has many servers."""
 
     view: Snapshot
-    leaving: tuple[Leaving, ...]
+    leaving: tuple[Departure, ...]
     moves: tuple[PlannedMove, ...]
 
     def plan(self) -> DrainPlan:
@@ -84,7 +84,7 @@ def crowded(hosts: int, leaving: int) -> Crowded:
     here = [servers[one] for one in view.servers_by_host[HOST]]
     return Crowded(
         view,
-        tuple(Leaving(one, request, ResolvedType.LIVE) for one in here),
+        tuple(Departure(one, request, ResolvedType.LIVE) for one in here),
         tuple(move(one, names[-n]) for n, one in enumerate(others[: hosts // HOSTS_PER_MOVE], 1)),
     )
 
@@ -133,7 +133,7 @@ class Drain:
         return decision
 
 
-def _moving(leaving: Leaving, number: int) -> Child:
+def _moving(leaving: Departure, number: int) -> Child:
     ago = NOW - timedelta(seconds=20)
     return Child(
         namespace="vmferry-system",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup, Snapshot
-from vmferry.planning.drain import DrainPlan, Leaving, Planned, Stuck, next_moves, plan_drain
+from vmferry.planning.drain import Departure, DrainPlan, Planned, Stuck, next_moves, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Maintenance, Policy
 from vmferry.prerequisites.chains import CHAINS
@@ -67,7 +67,7 @@ class Case:
 
     def plan(self, view: Snapshot | None = None) -> DrainPlan:
         return plan_drain(
-            [Leaving(one, self.request, self.kind, self.avoid) for one in self.servers],
+            [Departure(one, self.request, self.kind, self.avoid) for one in self.servers],
             view or self.view,
             self.policy,
             NOW,
@@ -80,11 +80,11 @@ class Case:
 
 def told(plan: DrainPlan) -> dict[str, str]:
     """In the plan's order."""
-    return {p.leaving.server.name: p.target + (" (waits)" if p.waits else "") for p in plan.planned}
+    return {p.departure.server.name: p.target + (" (waits)" if p.waits else "") for p in plan.planned}
 
 
 def reasons(plan: DrainPlan) -> dict[str, Reason | None]:
-    return {s.leaving.server.name: s.against[0].reason for s in plan.stuck}
+    return {s.departure.server.name: s.against[0].reason for s in plan.stuck}
 
 
 WEB, WEB_2, DB = vm("web-1"), vm("web-2"), vm("db", 8)
@@ -464,7 +464,7 @@ def next_of(
 ) -> list[str]:
     facts: dict[str, Any] = {"moves": tuple(case.moves), **over}
     chosen = next_moves(case.plan(), case.view, ahead=ahead, limits=limits, slots=slots, **facts).moves
-    return [p.leaving.server.name for p in chosen]
+    return [p.departure.server.name for p in chosen]
 
 
 FOUR = Case([vm("a", 10), vm("b", 9), vm("c", 8), vm("d", 7)], [B, C])  # a, d to host-b; b, c to host-c

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.build import NOW, flavor, host, hypervisor, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
-from vmferry.planning.drain import DrainPlan, Leaving, next_moves, plan_drain
+from vmferry.planning.drain import Departure, DrainPlan, next_moves, plan_drain
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, judge
 from vmferry.policy import Limits, Maintenance, Policy
@@ -54,13 +54,13 @@ def servers(draw: st.DrawFn, name: str) -> Server:
 
 @dataclass(frozen=True)
 class Drain:
-    leaving: list[Leaving]
+    leaving: list[Departure]
     view: Snapshot
     policy: Policy
     moves: tuple[PlannedMove, ...]
     in_maintenance: frozenset[str]
 
-    def plan(self, leaving: list[Leaving] | None = None, view: Snapshot | None = None) -> DrainPlan:
+    def plan(self, leaving: list[Departure] | None = None, view: Snapshot | None = None) -> DrainPlan:
         return plan_drain(
             self.leaving if leaving is None else leaving,
             view or self.view,
@@ -71,7 +71,7 @@ class Drain:
             crossed={},
         )
 
-    def question(self, one: Leaving, moves: tuple[PlannedMove, ...] = ()) -> Question:
+    def question(self, one: Departure, moves: tuple[PlannedMove, ...] = ()) -> Question:
         return one.request.question(
             one.server,
             one.type,
@@ -102,7 +102,7 @@ def drains(draw: st.DrawFn) -> Drain:
         if not draw(USUALLY)
     ]
     leaving = [
-        Leaving(
+        Departure(
             one,
             Request(MigrationType.LIVE, None if draw(USUALLY) else draw(st.sampled_from([*NAMES, "src", "nobody"]))),
             ResolvedType.LIVE,
@@ -125,8 +125,8 @@ def drains(draw: st.DrawFn) -> Drain:
 
 def words(plan: DrainPlan) -> object:
     return (
-        [(p.leaving.server.id, p.target, p.waits, p.behind) for p in plan.planned],
-        [(s.leaving.server.id, s.against) for s in plan.stuck],
+        [(p.departure.server.id, p.target, p.waits, p.behind) for p in plan.planned],
+        [(s.departure.server.id, s.against) for s in plan.stuck],
         plan.too_full,
     )
 
@@ -135,12 +135,12 @@ def words(plan: DrainPlan) -> object:
 @given(drains())
 def test_R27_I18_I25_every_server_is_planned_or_stuck_and_all_moves_hold_at_once(drain: Drain) -> None:
     plan = drain.plan()
-    named = [p.leaving.server.id for p in plan.planned] + [s.leaving.server.id for s in plan.stuck]
+    named = [p.departure.server.id for p in plan.planned] + [s.departure.server.id for s in plan.stuck]
     assert sorted(named) == sorted(one.server.id for one in drain.leaving), "each exactly once"
     assert all(s.against for s in plan.stuck)
     before: tuple[PlannedMove, ...] = ()
     for planned in plan.planned:
-        one, target = planned.leaving, drain.view.hosts[planned.target]
+        one, target = planned.departure, drain.view.hosts[planned.target]
         service = target.service
         assert target.name != "src" and target.name not in drain.in_maintenance and target.name not in one.avoid, "I18"
         assert service.up and service.enabled and not service.forced_down and target.zone == "nova", "I18"
@@ -234,10 +234,10 @@ def test_I24_I25_who_starts_never_exceeds_a_limit(drain: Drain, limits: Limits, 
         assert len(mine) <= limits.per_source
     for _, target in mine:
         assert sum(to == target for _, to in pairs + mine) <= limits.per_target
-    busy = known | {m.server_id for m in drain.moves} | {p.leaving.server.id for p in chosen}
+    busy = known | {m.server_id for m in drain.moves} | {p.departure.server.id for p in chosen}
     for p in chosen:
-        group = drain.view.group_of(p.leaving.server.id)
+        group = drain.view.group_of(p.departure.server.id)
         if group is not None and not group.policy.startswith("soft-"):
-            assert group.members & busy == {p.leaving.server.id}, "I25"
+            assert group.members & busy == {p.departure.server.id}, "I25"
     wide = next_moves(plan, drain.view, moves=drain.moves, ahead=(), limits=Limits(99, 99, 99), slots=1).moves
     assert bool(wide) == any(p.waits is None for p in plan.planned), "R30: somebody starts if anybody may"

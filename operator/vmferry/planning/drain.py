@@ -37,7 +37,7 @@ _SOME_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class Departure:
     """A server that has to leave the host, and how."""
 
     server: Server
@@ -54,7 +54,7 @@ class Leaving:
 class Planned:
     """A server that can go, and where to."""
 
-    leaving: Leaving
+    departure: Departure
     target: str
     #: why it cannot start yet although a limit admits it: another member of its server group goes first, room is
     #: still being freed; None: it can
@@ -67,7 +67,7 @@ class Planned:
 class Stuck:
     """A server that cannot go."""
 
-    leaving: Leaving
+    departure: Departure
     #: what stands against it, the most telling first; never empty
     against: tuple[Finding, ...]
 
@@ -83,7 +83,7 @@ class DrainPlan:
 
 
 def plan_drain(
-    leaving: Sequence[Leaving],
+    leaving: Sequence[Departure],
     snapshot: Snapshot,
     policy: Policy,
     now: datetime,
@@ -126,7 +126,7 @@ def plan_drain(
 class _Draft:
     """A plan while it is made."""
 
-    def __init__(self, asked: list[tuple[Leaving, Question]]) -> None:
+    def __init__(self, asked: list[tuple[Departure, Question]]) -> None:
         #: by name, then id
         self._asked = asked
         self._first = asked[0][1]
@@ -148,7 +148,7 @@ class _Draft:
 
     def plan(self, ignore_headroom: bool) -> DrainPlan:
         stuck: list[Stuck] = []
-        candidates: list[tuple[Leaving, ServerToPlace]] = []
+        candidates: list[tuple[Departure, ServerToPlace]] = []
         for one, question in self._asked:
             if _own_blocker(question):
                 stuck.append(Stuck(one, self._against(one, question)))
@@ -158,7 +158,7 @@ class _Draft:
                 candidates.append((one, candidate))
             else:
                 stuck.append(Stuck(one, self._nowhere(one, candidate)))
-        left: list[tuple[Leaving, ServerToPlace]] = []
+        left: list[tuple[Departure, ServerToPlace]] = []
         hardness = {one.server.id: (one.choices(), -self._room.weight(one.pool.needs)) for _, one in candidates}
         for one, candidate in sorted(candidates, key=lambda pair: hardness[pair[1].server.id]):
             if not self._settle(candidate) and not self._make_room(candidate):
@@ -168,13 +168,13 @@ class _Draft:
         placed = [candidate for _, candidate in candidates if candidate.target is not None]
         return DrainPlan(
             planned=self._in_order(placed, leaving),
-            stuck=tuple(sorted(stuck, key=lambda s: (s.leaving.server.name, s.leaving.server.id))),
+            stuck=tuple(sorted(stuck, key=lambda s: (s.departure.server.name, s.departure.server.id))),
             too_full=None if ignore_headroom else self._too_full(),
         )
 
     # ---- who may go where
 
-    def _to_place(self, one: Leaving, question: Question) -> ServerToPlace:
+    def _to_place(self, one: Departure, question: Question) -> ServerToPlace:
         look = alike(question, one.request)
         if look not in self._tiers:
             alone = replace(question, group=None)
@@ -292,10 +292,10 @@ class _Draft:
 
     # ---- saying why not
 
-    def _against(self, one: Leaving, question: Question) -> tuple[Finding, ...]:
+    def _against(self, one: Departure, question: Question) -> tuple[Finding, ...]:
         return targets.assess(question, one.request.target, one.avoid, self._host_assessments.assess_hosts).against
 
-    def _nowhere(self, one: Leaving, candidate: ServerToPlace) -> tuple[Finding, ...]:
+    def _nowhere(self, one: Departure, candidate: ServerToPlace) -> tuple[Finding, ...]:
         """No host takes it, whoever else leaves."""
         named = self._first.snapshot.find_host(one.request.target) if one.request.target else None
         if named is not None and named.name in one.avoid:
@@ -320,7 +320,7 @@ class _Draft:
             return (afterwards, *against)
         return against or (self._not_together(candidate),)
 
-    def _left_over(self, one: Leaving, candidate: ServerToPlace) -> tuple[Finding, ...]:
+    def _left_over(self, one: Departure, candidate: ServerToPlace) -> tuple[Finding, ...]:
         if any(name not in candidate.refused for name in candidate.alone()):
             return (self._not_together(candidate),)
         return self._nowhere(one, candidate)
@@ -348,7 +348,7 @@ class _Draft:
 
     # ---- the result
 
-    def _in_order(self, placed: Sequence[ServerToPlace], leaving: Mapping[str, Leaving]) -> tuple[Planned, ...]:
+    def _in_order(self, placed: Sequence[ServerToPlace], leaving: Mapping[str, Departure]) -> tuple[Planned, ...]:
         first: dict[str, Server] = {}
         planned: list[Planned] = []
         for candidate in in_turn(placed):
@@ -435,7 +435,7 @@ def next_moves(
     for at, planned in enumerate(plan.planned):
         if len(chosen) >= slots:
             return NextMoves(tuple(chosen), waits, tuple(plan.planned[at:]))
-        server = planned.leaving.server
+        server = planned.departure.server
         pair = (server.host or "", planned.target)
         if (planned.waits is not None and not planned.behind) or server.id in decided:
             continue
@@ -452,5 +452,5 @@ def next_moves(
             continue
         chosen.append(planned)
         decided.add(server.id)
-        counted += (PlannedMove(server.id, planned.leaving.type, *pair, server.needs, _SOME_TIME),)
+        counted += (PlannedMove(server.id, planned.departure.type, *pair, server.needs, _SOME_TIME),)
     return NextMoves(tuple(chosen), waits, ())

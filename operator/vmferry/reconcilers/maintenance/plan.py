@@ -452,7 +452,7 @@ def _hold(scope: MaintenanceScope) -> Hold | None:
     """The open breaker that keeps servers of this host from leaving it (I37), None: there is none."""
     seen, host = scope.survey, scope.host
     assert host is not None
-    kinds = {one.leaving.type for one in seen.planned}
+    kinds = {one.departure.type for one in seen.planned}
     kinds |= {one.child.type for one in seen.waiting if one.child is not None and one.child.type is not None}
     holds = (scope.world.breakers.against(host.name, kind, scope.now, scope.world.moves) for kind in sorted(kinds))
     return next((hold for hold in holds if hold is not None and hold.open), None)
@@ -470,7 +470,7 @@ def _admitted_by_breakers(scope: MaintenanceScope) -> list[Planned]:
         for child in scope.open_children()
     )
     for one in scope.survey.planned:
-        kind = one.leaving.type
+        kind = one.departure.type
         if breakers.against(name, kind, now, scope.world.moves) is not None:
             continue
         if breakers.concerning(name, kind, now):
@@ -503,7 +503,7 @@ def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, .
     seen.limited = dict(chosen.waits)
     if chosen.rest:
         parallel = limited("maxParallel", scope.spec.max_parallel, "spec.maxParallel")
-        seen.limited |= {planned.leaving.server.id: parallel for planned in chosen.rest}
+        seen.limited |= {planned.departure.server.id: parallel for planned in chosen.rest}
     if scope.status.progress is not None:
         # the heads of the reasons only: counts of others' moves would be written again and again
         first = next(iter(seen.limited.values()), None)
@@ -520,7 +520,7 @@ def _waits_for(scope: MaintenanceScope, seen: Survey) -> str:
     assert scope.host is not None
     waits = [(one.server.name, one.message) for one in seen.waiting]
     waits += [
-        (one.leaving.server.name, one.waits or seen.limited.get(one.leaving.server.id) or "its turn")
+        (one.departure.server.name, one.waits or seen.limited.get(one.departure.server.id) or "its turn")
         for one in seen.planned
     ]
     text = "; ".join(f"{name}: {why}" for name, why in waits[:_NAMED])
@@ -532,7 +532,7 @@ def _waits_for(scope: MaintenanceScope, seen: Survey) -> str:
 
 
 def _move_away(scope: MaintenanceScope, planned: Planned, round_: int | None = None) -> NewChild:
-    server, request = planned.leaving.server, planned.leaving.request
+    server, request = planned.departure.server, planned.departure.request
     return scope.new_child(
         Purpose.DRAIN,
         server.id,
@@ -642,7 +642,7 @@ def _names(seen: Survey) -> list[str]:
         moving
         + [one.server.name for one in seen.waiting]
         + [one.server.name for one in seen.blocked]
-        + [one.leaving.server.name for one in seen.planned]
+        + [one.departure.server.name for one in seen.planned]
     )
 
 

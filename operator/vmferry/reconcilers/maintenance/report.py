@@ -103,15 +103,15 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
         ),
         *(
             Move(
-                server=planned.leaving.server.id,
-                name=clip(planned.leaving.server.name, 255) or planned.leaving.server.id,
-                type=planned.leaving.type,
+                server=planned.departure.server.id,
+                name=clip(planned.departure.server.name, 255) or planned.departure.server.id,
+                type=planned.departure.type,
                 target_host=planned.target,
                 state=MoveState.PLANNED,
                 message=clip(why, 512) if why else None,
             )
             for planned in seen.planned
-            for why in [planned.waits or seen.limited.get(planned.leaving.server.id)]
+            for why in [planned.waits or seen.limited.get(planned.departure.server.id)]
         ),
         *(move_of(scope, child, MoveState.MOVED) for child in done),
     ]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationStage, ResolvedType, Server
-from vmferry.planning.drain import DrainPlan, Leaving, plan_drain
+from vmferry.planning.drain import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
@@ -41,7 +41,7 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
     here = servers_on(scope, host)
     _note_moved(scope, seen, {server.id for server in here})
     ours = {child.server_id: child for child in scope.open_children()}
-    leaving: list[Leaving] = []
+    leaving: list[Departure] = []
     held: dict[str, Child] = {}
     for server in here:
         child = ours.pop(server.id, None)
@@ -238,7 +238,7 @@ def _due(scope: MaintenanceScope, tries: list[Child]) -> datetime:
     return ended + pause_after(len(tries), scope.policy)
 
 
-def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Child]) -> Leaving:
+def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Child]) -> Departure:
     target = scope.spec.target.host if scope.spec.target else None
     if not host.service.up:
         # evacuated only where that is proven safe: Auto asks for a host that was forced down (R6, I12)
@@ -252,7 +252,7 @@ def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Ch
     # the one host that is allowed is tried again, as often as tries are allowed
     avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
     behind = _refused_its_like(scope, server) if target is None else frozenset()
-    return Leaving(server, request, request.resolved_type(server, host).type, avoid, behind)
+    return Departure(server, request, request.resolved_type(server, host).type, avoid, behind)
 
 
 def _refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]:
@@ -267,7 +267,7 @@ def _refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]
     return frozenset(found)
 
 
-def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: dict[str, Child]) -> None:
+def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held: dict[str, Child]) -> None:
     """Where the rest goes. A child that says it is blocked keeps its place while the plan agrees with it."""
     ours = {child.server_id for child in held.values()}
     plan: DrainPlan = plan_drain(
@@ -283,7 +283,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: d
     )
     seen.too_full = plan.too_full
     for planned in plan.planned:
-        server = planned.leaving.server
+        server = planned.departure.server
         child = held.get(server.id)
         if child is None:
             seen.planned.append(planned)
@@ -294,7 +294,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Leaving], held: d
         hindrance = child.hindrance or Hindrance(Name.SERVER_TASK, child.reason, child.message)
         seen.blocked.append(Blocked(server, hindrance, child))
     for left in plan.stuck:
-        server = left.leaving.server
+        server = left.departure.server
         child = held.get(server.id)
         if child is not None and _age(scope, child) >= scope.policy.recheck:
             scope.cancel([child])
