@@ -11,7 +11,7 @@ from tests.bench.fleet import FLAVORS, IMAGES, big_fleet
 from tests.build import NOW, move, server
 from vmferry.cloud.actions import DisableService
 from vmferry.cloud.model import HostLook, ResolvedType, Snapshot, index_servers
-from vmferry.planning.drain import Departure, DrainPlan, plan_drain
+from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.frame import PlannedMove

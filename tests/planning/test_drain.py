@@ -9,7 +9,7 @@ import pytest
 
 from tests.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup, Snapshot
-from vmferry.planning.drain import Departure, DrainPlan, Planned, Stuck, next_moves, plan_drain
+from vmferry.planning.drain.plan import Departure, DrainPlan, Planned, Stuck, next_moves, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Maintenance, Policy
 from vmferry.prerequisites.chains import CHAINS
@@ -566,7 +566,7 @@ class Noting:
 
 @pytest.mark.parametrize("kind", ResolvedType)
 def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: ResolvedType) -> None:
-    """A check that reads something else wants it in `drain_choice.alike`, or servers are stuck that are not."""
+    """A check that reads something else wants it in `drain.choice.alike`, or servers are stuck that are not."""
     noting = Noting(vm("s", image_id="i", flavor={"disk_gb": 4, "extra_specs": {"trait:X": "required"}}))
     view = snapshot([noting.of], [A, B])
     asked = Request(MigrationType.LIVE).question(noting.of, kind, view, Policy(bandwidth=3), NOW)
@@ -579,7 +579,7 @@ def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: Re
 
 def test_a_class_that_is_too_wide_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if all servers were taken for alike, each one is judged for itself on the host that was chosen."""
-    monkeypatch.setattr("vmferry.planning.drain.alike", lambda *_: "all the same")
+    monkeypatch.setattr("vmferry.planning.drain.plan.alike", lambda *_: "all the same")
     fit = with_memory("host-c", 10, traits=frozenset({"CUSTOM_X"}))
     plan = Case([vm("a-1"), picky("picky", 4, "CUSTOM_X")], [B, fit, D]).plan()
     assert told(plan) == {"a-1": "host-b", "picky": "host-c"}
@@ -587,7 +587,7 @@ def test_a_class_that_is_too_wide_lets_nobody_through(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("sentence", [s for s in CASES if "placed before" in s or "placed first" in s])
 def test_the_hardest_comes_first_so_that_nobody_has_to_give_way(sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vmferry.planning.drain._DISPLACED", 0)
+    monkeypatch.setattr("vmferry.planning.drain.plan._DISPLACED", 0)
     assert told(CASES[sentence].plan()) == CASES[sentence].planned
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.build import NOW, flavor, host, hypervisor, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
-from vmferry.planning.drain import Departure, DrainPlan, next_moves, plan_drain
+from vmferry.planning.drain.plan import Departure, DrainPlan, next_moves, plan_drain
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, judge
 from vmferry.policy import Limits, Maintenance, Policy

@@ -9,7 +9,7 @@ import pytest
 
 from tests.build import flavor, host, question, server, snapshot
 from vmferry.cloud.model import Aggregate, Server, Snapshot
-from vmferry.planning.drain import Departure, DrainPlan, plan_drain
+from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess
 from vmferry.policy import Policy

@@ -15,7 +15,7 @@ from vmferry.cloud.actions import OUR_REASON, Accepted, Action, DisableService, 
 from vmferry.cloud.model import DoubtfulHost, HostLook, Migration, MigrationStage, ResolvedType
 from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.breaker import Hold
-from vmferry.planning.drain import DrainPlan, Planned, next_moves
+from vmferry.planning.drain.plan import DrainPlan, Planned, next_moves
 from vmferry.planning.limits import describe, holders, limited
 from vmferry.policy import Policy
 from vmferry.prerequisites.words import Reason

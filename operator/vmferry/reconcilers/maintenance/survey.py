@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from vmferry.cloud.model import Migration, Server
-from vmferry.planning.drain import Planned
+from vmferry.planning.drain.plan import Planned
 from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.owned import Child, Hindrance, NewChild
 

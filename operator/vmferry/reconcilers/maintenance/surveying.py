@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationStage, ResolvedType, Server
-from vmferry.planning.drain import Departure, DrainPlan, plan_drain
+from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck

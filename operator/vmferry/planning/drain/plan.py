@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 
 from vmferry.cloud.model import Host, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning import targets
-from vmferry.planning.drain_choice import BEHIND, Pool, ServerToPlace, alike, judged
-from vmferry.planning.drain_groups import HARD, Members, in_flight
-from vmferry.planning.drain_order import in_turn
-from vmferry.planning.drain_room import Room
+from vmferry.planning.drain.capacity import Room
+from vmferry.planning.drain.choice import BEHIND, Pool, ServerToPlace, alike, judged
+from vmferry.planning.drain.groups import HARD, Members, in_flight
+from vmferry.planning.drain.order import in_turn
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.limits import full
 from vmferry.planning.request import Request

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from vmferry.cloud.model import ResolvedType
-from vmferry.planning.drain_choice import ServerToPlace
+from vmferry.planning.drain.choice import ServerToPlace
 from vmferry.planning.storage_class import storage_class
 from vmferry.prerequisites.frame import Question
 from vmferry.prerequisites.server_lock import PRIORITY_KEY

@@ -12,8 +12,8 @@ from collections.abc import Container, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from vmferry.cloud.model import Host, Server
-from vmferry.planning.drain_groups import Members
-from vmferry.planning.drain_room import Needs, Room
+from vmferry.planning.drain.capacity import Needs, Room
+from vmferry.planning.drain.groups import Members
 from vmferry.planning.request import Request
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.frame import About, Question
