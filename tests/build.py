@@ -28,7 +28,7 @@ from vmferry.cloud.model import (
     index_servers,
 )
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove, Question
+from vmferry.prerequisites.check import PlannedMove, Question
 
 #: the frozen present of all tests
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.enums import Name, Reason
 
 LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
 EVERY = frozenset(ResolvedType)

@@ -10,7 +10,7 @@ from typing import Any
 
 from testbed.agreement.classes import Did, Outcome
 from testbed.agreement.trial import Case
-from vmferry.prerequisites.words import Name, Result
+from vmferry.prerequisites.enums import Name, Result
 
 DEFECTS = (Outcome.PASSED_BUT_REFUSED, Outcome.REFUSED_BUT_POSSIBLE)
 AGREED = (Outcome.AGREE_PASS, Outcome.AGREE_REFUSE, Outcome.STRICTER_BY_POLICY)

@@ -22,8 +22,8 @@ from vmferry.cloud.model import Detail, InstanceAction, Migration, MigrationStag
 from vmferry.planning.request import Request as Ask
 from vmferry.planning.targets import Assessment, assess, judge
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import Finding, Question
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.check import Finding, Question
+from vmferry.prerequisites.enums import Reason
 from vmferry.resources.words import MigrationType
 
 #: seconds after which a request whose record the view does not show is looked up

@@ -8,7 +8,7 @@ import pytest
 
 from testbed.agreement.classes import STRICTER, Against, Did, Happened, Outcome, classify
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.enums import Name, Reason
 
 LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
 LOCKED = Against(Name.SERVER_LOCK, Reason.LOCKED)

@@ -14,7 +14,7 @@ from vmferry.cloud.model import HostLook, ResolvedType, Snapshot, index_servers
 from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import HostLease, World
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision

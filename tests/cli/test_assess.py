@@ -17,8 +17,8 @@ from vmferry.planning import host_assessments
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Finding, Prerequisite, Question
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
+from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.plan import plan
 from vmferry.resources.base import Metadata

@@ -17,7 +17,7 @@ from vmferry.cloud.nova import NovaClient
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import cpu_model, host_facts
-from vmferry.prerequisites.words import Result
+from vmferry.prerequisites.enums import Result
 from vmferry.resources.words import MigrationType
 
 #: source, target, and whether Nova takes a live migration of a guest that sees its host's model

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions, kill_switch, refused_writes
 from vmferry.reconcilers.maintenance import scope as maintenance_scope
 from vmferry.reconcilers.migration import attempts

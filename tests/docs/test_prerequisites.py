@@ -9,7 +9,7 @@ import pytest
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.chains import TABLE
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.enums import Name, Reason
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "operator" / "vmferry"

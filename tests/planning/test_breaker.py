@@ -13,7 +13,7 @@ from tests.build import NOW, ident, move, server
 from vmferry.cloud.model import ResolvedType
 from vmferry.planning.breaker import Breakers, EndedAttempt, OpenBreaker, judge
 from vmferry.policy import Breaker as Rules
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 
 RULES = Rules(attempts=2, hosts=2, window=timedelta(hours=1), pause=timedelta(minutes=5))
 LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE

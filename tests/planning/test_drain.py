@@ -13,8 +13,8 @@ from vmferry.planning.drain.plan import Departure, DrainPlan, Planned, Stuck, ne
 from vmferry.planning.request import Request
 from vmferry.policy import Limits, Maintenance, Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Finding, PlannedMove, Question
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import About, Finding, PlannedMove, Question
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.resources.words import MigrationType
 
 GIB = 1024

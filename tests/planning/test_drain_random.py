@@ -13,8 +13,8 @@ from vmferry.planning.drain.plan import Departure, DrainPlan, next_moves, plan_d
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, judge
 from vmferry.policy import Limits, Maintenance, Policy
-from vmferry.prerequisites.frame import PlannedMove, Question
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import PlannedMove, Question
+from vmferry.prerequisites.enums import Name
 from vmferry.resources.words import MigrationType
 
 NAMES = [f"h{n}" for n in range(5)]

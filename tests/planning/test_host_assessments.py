@@ -24,8 +24,8 @@ from vmferry.planning.request import Request
 from vmferry.planning.targets import assess_hosts
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import Crossing, Finding, Prerequisite, Question, failed, passed
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Crossing, Finding, Prerequisite, Question, failed, passed
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.resources.words import MigrationType
 
 

@@ -12,7 +12,7 @@ from tests.build import NOW, migration, move, server, snapshot
 from vmferry.cloud.model import Migration, ResolvedType
 from vmferry.planning.limits import first_free, full, next_up, traffic
 from vmferry.policy import Limits
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import Ahead
 
 LIMITS = Limits(per_source=2, per_target=2, total=4)

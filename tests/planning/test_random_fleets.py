@@ -15,8 +15,8 @@ from vmferry.planning.limits import first_free, full
 from vmferry.planning.targets import assess
 from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.chains import TABLE
-from vmferry.prerequisites.frame import PlannedMove, Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import PlannedMove, Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 NAMES = [f"h{n}" for n in range(5)]
 #: half of what is drawn is the ordinary case: in a fleet where all is broken nothing is ever moved

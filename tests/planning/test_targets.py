@@ -12,8 +12,8 @@ from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import TABLE
-from vmferry.prerequisites.frame import Finding, PlannedMove, Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Finding, PlannedMove, Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 WEB = server()
 A, B, C = host("host-a"), host("host-b"), host("host-c")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vmferry.prerequisites.frame import Finding, Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Finding, Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 
 @dataclass(frozen=True)

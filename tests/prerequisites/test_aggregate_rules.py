@@ -14,8 +14,8 @@ from vmferry.planning.request import Request
 from vmferry.planning.targets import assess
 from vmferry.policy import Policy
 from vmferry.prerequisites import aggregate_rules, cluster
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Result
 from vmferry.resources.words import MigrationType
 
 WEB = server()

@@ -11,8 +11,8 @@ from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import bandwidth
-from vmferry.prerequisites.frame import PlannedMove, Question
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import PlannedMove, Question
+from vmferry.prerequisites.enums import Name, Reason
 
 LIVE, COLD, EVACUATE = ResolvedType
 #: 250 GiB of local disk: one unit and three more

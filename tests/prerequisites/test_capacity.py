@@ -12,8 +12,8 @@ from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Inventory, Part, Server
 from vmferry.policy import Policy
 from vmferry.prerequisites import capacity
-from vmferry.prerequisites.frame import PlannedMove, Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import PlannedMove, Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 GRACE = Policy().record_grace
 WEB = server()  # 2 vCPUs, 4096 MiB

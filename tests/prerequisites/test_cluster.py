@@ -8,8 +8,8 @@ from tests.build import host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate
 from vmferry.prerequisites import cluster
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason
 
 EAST_AND_WEST = [host("host-a", zone="east"), host("host-b", zone="east"), host("host-c", zone="west")]
 GONE = server(host="host-z")

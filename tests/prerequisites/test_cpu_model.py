@@ -11,8 +11,8 @@ from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, Host, HostFacts, ResolvedType
 from vmferry.policy import GuestCPUOf, Policy
 from vmferry.prerequisites import cpu_model
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 LIVE, COLD, EVACUATE = ResolvedType
 IVY = CPU("Intel", "x86_64", "IvyBridge-IBRS", frozenset({"fpu", "sse2", "avx"}))

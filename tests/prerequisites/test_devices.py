@@ -10,8 +10,8 @@ from tests.build import flavor, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import devices
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 LIVE, COLD, EVACUATE = ResolvedType
 VTPM = {"hw:tpm_version": "2.0", "hw:tpm_model": "tpm-crb"}

@@ -10,9 +10,9 @@ from tests.build import flavor, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate
 from vmferry.prerequisites import cluster
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.flavor_demands import meets
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason
 
 AVX = "trait:HW_CPU_X86_AVX512F"
 SSD = "aggregate_instance_extra_specs:ssd"

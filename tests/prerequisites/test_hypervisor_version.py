@@ -11,8 +11,8 @@ from tests.build import host, hypervisor, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Host, ResolvedType
 from vmferry.prerequisites import hypervisor_version
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 OLD, NEW = 6_002_000, 8_002_002
 GONE = server(host="host-z")

@@ -9,8 +9,8 @@ from tests.build import NOW, flavor, host, migration, move, question, room, serv
 from vmferry.cloud.model import Host, Inventory, Part
 from vmferry.policy import Policy
 from vmferry.prerequisites import bandwidth, capacity
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Result
 
 NAMES = [f"host-{x}" for x in "abcdef"]
 LIMIT = 3

@@ -14,8 +14,8 @@ from vmferry.cloud.facts.os_info import operating_system as read
 from vmferry.cloud.model import Aggregate, Fact, Host, OperatingSystem, ResolvedType
 from vmferry.policy import Policy, SystemOf
 from vmferry.prerequisites import operating_system
-from vmferry.prerequisites.frame import Crossing, Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Crossing, Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 FOCAL = OperatingSystem("Ubuntu", "20.04")
 RESOLUTE = OperatingSystem("Ubuntu", "26.04")

@@ -8,7 +8,7 @@ from tests.build import STATUS, dead_host, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import power_state
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 LIVE, COLD, EVACUATE = ResolvedType
 

@@ -11,8 +11,8 @@ from tests.build import dead_host, host, ident, migration, move, question, serve
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import Host, Migration, ResolvedType, Server, ServerGroup
 from vmferry.prerequisites import server_group
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 LIVE, COLD, EVACUATE = ResolvedType
 WEB = server()

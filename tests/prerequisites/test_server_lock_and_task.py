@@ -11,8 +11,8 @@ from tests.build import migration, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.prerequisites import server_lock, server_task
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 LIVE, COLD, EVACUATE = ResolvedType
 WEB = server()

@@ -12,8 +12,8 @@ from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate, Fact, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import storage
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 LIVE, COLD, EVACUATE = ResolvedType
 

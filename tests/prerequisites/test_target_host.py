@@ -7,8 +7,8 @@ import pytest
 from tests.build import host, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.prerequisites import target_host
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name, Reason
 
 
 def to_b(*, in_maintenance: frozenset[str] = frozenset(), **over: object) -> Question:

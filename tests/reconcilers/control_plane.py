@@ -17,7 +17,7 @@ from tests.reconcilers.little_cloud import START, LittleCloud
 from vmferry.cloud.actions import Action
 from vmferry.cloud.leftovers import marked
 from vmferry.policy import Limits, Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
 from vmferry.reconcilers.host_claims import claim_of, in_maintenance
 from vmferry.reconcilers.maintenance import plan as hostmaintenance

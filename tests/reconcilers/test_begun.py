@@ -13,7 +13,7 @@ from tests.reconcilers.test_decisions import before_it, cloud
 from vmferry.cloud.actions import ColdMigrate
 from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Limits, Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import World
 
 

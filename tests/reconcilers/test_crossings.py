@@ -12,8 +12,8 @@ from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.model import OperatingSystem
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import Crossing
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import Crossing
+from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of, furthest
 from vmferry.resources.words import Phase

@@ -14,8 +14,8 @@ from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
 from vmferry.cloud.model import InstanceAction, Migration, Part, ResolvedType, Snapshot
 from vmferry.policy import Limits, Policy, StoragePool
-from vmferry.prerequisites.frame import PlannedMove
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.attempts import default_timeout
 from vmferry.reconcilers.migration.scope import Scope

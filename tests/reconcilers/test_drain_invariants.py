@@ -19,7 +19,7 @@ from tests.reconcilers.little_cloud import LittleCloud
 from vmferry.cloud.actions import DisableService, EnableService, LiveMigrate, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Flavor, ServerGroup
 from vmferry.policy import Maintenance
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.maintenance.surveying import survey
 from vmferry.resources.base import clip
 from vmferry.resources.catalog import HOST_MAINTENANCE

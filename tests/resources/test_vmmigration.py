@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from tests.build import NOW, ident
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.words import Name, Result
+from vmferry.prerequisites.enums import Name, Result
 from vmferry.resources.base import Condition, Model
 from vmferry.resources.vmmigration import (
     Attempt,

@@ -11,7 +11,7 @@ from typing import Any
 from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate, NotSent, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Detail, HostLook, Part, Progress, ResolvedType, Snapshot
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
 from vmferry.reconcilers.owned import NewChild, Purpose, labels
 from vmferry.resources.base import API_VERSION

@@ -14,7 +14,7 @@ from tests.build import NOW, flavor, ident, server
 from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import Ahead, Line, Moves
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
 from vmferry.resources.vmmigration import VMMigration

@@ -14,8 +14,8 @@ from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import devices
-from vmferry.prerequisites.frame import Finding
-from vmferry.prerequisites.words import Result
+from vmferry.prerequisites.check import Finding
+from vmferry.prerequisites.enums import Result
 from vmferry.resources.words import MigrationType
 
 FLEET = {

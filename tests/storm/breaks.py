@@ -29,8 +29,8 @@ from vmferry.cloud.model import MigrationStage, ResolvedType
 from vmferry.cloud.nova import NovaClient, act, hosts, parse
 from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
-from vmferry.prerequisites.frame import Finding, Question, passed
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import Finding, Question, passed
+from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import HostLease
 from vmferry.reconcilers.kill_switch import Stop

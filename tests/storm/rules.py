@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tests.storm.common_cause import CommonCause
 from tests.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN
 from vmferry.resources.words import MaintenancePhase, Phase
 from vmferry.runtime.key import Key

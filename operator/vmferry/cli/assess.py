@@ -13,7 +13,7 @@ from vmferry.planning.request import Request, source_of
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import AssessHosts, assess, assess_hosts, blocked
 from vmferry.policy import Policy
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.migration.verdicts import write_verdicts
 from vmferry.resources.base import clip

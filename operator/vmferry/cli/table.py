@@ -6,7 +6,7 @@ from typing import TextIO
 
 from vmferry.cli.terminal import Paint, columns, plain
 from vmferry.cli.verdict import Answer, Tally, Verdict
-from vmferry.prerequisites.words import Result
+from vmferry.prerequisites.enums import Result
 
 _COLOURS = {Answer.OK: "green", Answer.WAITS: "cyan", Answer.BLOCKED: "red", Answer.UNKNOWN: "yellow"}
 _RESULT_COLOURS: dict[str, str] = {Result.PASSED: "green", Result.FAILED: "red", Result.UNKNOWN: "yellow"}

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Breaker as Rules
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 
 #: what `kubectl ferry resume` without a host, and its mark, are about
 CLOUD = "cloud"

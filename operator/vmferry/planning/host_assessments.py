@@ -32,8 +32,8 @@ from vmferry.planning.targets import (
 )
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Finding, PlannedMove, Prerequisite, Question
-from vmferry.prerequisites.words import Reason, Result
+from vmferry.prerequisites.check import About, Finding, PlannedMove, Prerequisite, Question
+from vmferry.prerequisites.enums import Reason, Result
 
 #: what differs from source host to source host: findings that rest on it are forgotten with the host
 _OF_SOURCE = frozenset({"source", "server.host", "server.id"})

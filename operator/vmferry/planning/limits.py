@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
 from vmferry.policy import Limits
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import Ahead
 
 

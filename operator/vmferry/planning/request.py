@@ -9,7 +9,7 @@ from datetime import datetime
 from vmferry.cloud.model import Host, ResolvedType, Server, Snapshot
 from vmferry.planning.choose_type import Choice, choose_type
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove, Question
+from vmferry.prerequisites.check import BrokenServer, Crossing, PlannedMove, Question
 from vmferry.resources.words import MigrationType
 
 

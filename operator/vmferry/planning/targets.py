@@ -14,8 +14,8 @@ from vmferry.cloud.similar_names import did_you_mean
 from vmferry.planning.limits import first_free, in_flight_to_each
 from vmferry.prerequisites import aggregate_rules, server_group, target_host
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Finding, Question, failed, not_applicable, passed, unknown
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.check import About, Finding, Question, failed, not_applicable, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 #: what a soft server group makes of its other members on a host
 WISHES = {"soft-affinity": -1, "soft-anti-affinity": 1}

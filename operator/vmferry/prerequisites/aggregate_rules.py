@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from vmferry.cloud.model import Aggregate, Host
-from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.check import Question
 
 _TENANT = "filter_tenant_id"
 _TRAIT = "trait:"

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 
 from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType
 from vmferry.prerequisites import host_facts
-from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.check import Finding, Question, failed, passed
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.storage import has_local_disks
-from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.BANDWIDTH
 #: GiB of local disk that count like the memory of one more server

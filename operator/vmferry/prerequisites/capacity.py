@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from vmferry.cloud.model import Host, Part
-from vmferry.prerequisites.frame import Finding, PlannedMove, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Finding, PlannedMove, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 _UNITS = {"VCPU": "vCPU", "MEMORY_MB": "MiB memory", "DISK_GB": "GiB disk"}
 

@@ -21,8 +21,8 @@ from vmferry.prerequisites import (
     storage,
     target_host,
 )
-from vmferry.prerequisites.frame import About, Prerequisite
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import About, Prerequisite
+from vmferry.prerequisites.enums import Name
 
 _ALL = frozenset(ResolvedType)
 

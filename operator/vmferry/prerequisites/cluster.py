@@ -9,8 +9,8 @@ Hosts of no such aggregate share the cloud's default zone.
 from __future__ import annotations
 
 from vmferry.prerequisites import aggregate_rules, flavor_demands
-from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 
 def _to_zone(question: Question, zone: str) -> str:

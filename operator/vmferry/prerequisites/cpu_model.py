@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from vmferry.cloud.model import CPU, FactKind, GuestCPU, GuestCPUMode, Host
 from vmferry.prerequisites import host_facts
-from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.CPU_MODEL
 _TRAITS = "HW_CPU_X86_"

@@ -18,8 +18,8 @@ told by every cloud that lets its operator read it, so that silence is Unknown.
 from __future__ import annotations
 
 from vmferry.cloud.model import ResolvedType, Server
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.DEVICES
 _LIVE, _COLD, _EVACUATE = ResolvedType

@@ -21,9 +21,9 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 
 from vmferry.cloud.model import Host, Server
+from vmferry.prerequisites.check import Finding, failed, unknown
 from vmferry.prerequisites.devices import asked_for, has_vtpm
-from vmferry.prerequisites.frame import Finding, failed, unknown
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 _TRAIT = "trait:"
 _PROPERTY = "aggregate_instance_extra_specs:"

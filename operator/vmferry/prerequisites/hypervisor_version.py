@@ -6,8 +6,8 @@ evacuation. A newer one is a one-way street, so it is open only to `osUpgrade: t
 
 from __future__ import annotations
 
-from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.HYPERVISOR_VERSION
 

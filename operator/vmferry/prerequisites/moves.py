@@ -12,7 +12,7 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any, overload
 
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 
 #: who goes first; two requests never have the same
 Turn = tuple[Any, ...]

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from vmferry.cloud.model import FactKind, Host, OperatingSystem, ReportedFact
 from vmferry.prerequisites import host_facts
-from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Crossing, Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Crossing, Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.OPERATING_SYSTEM
 

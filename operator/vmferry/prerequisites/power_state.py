@@ -8,8 +8,8 @@ do it (R5): it would power the server off without being asked.
 from __future__ import annotations
 
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.frame import BrokenServer, Finding, Question, failed, passed
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import BrokenServer, Finding, Question, failed, passed
+from vmferry.prerequisites.enums import Name, Reason
 
 _ALLOWED = {
     ResolvedType.LIVE: ("active", "paused"),

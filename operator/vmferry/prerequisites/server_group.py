@@ -23,9 +23,9 @@ from vmferry.cloud.model import (
     ServerGroup,
     nothing_to_confirm,
 )
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.check import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.moves import Moves
-from vmferry.prerequisites.words import Name, Reason
 
 _NAME = Name.SERVER_GROUP
 _COPYING = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vmferry.prerequisites.frame import Finding, Question, failed, passed
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Finding, Question, failed, passed
+from vmferry.prerequisites.enums import Name, Reason
 
 #: server metadata by which an owner says how willingly the server is moved; this word: not at all
 PRIORITY_KEY = "migration-priority"

@@ -6,10 +6,10 @@ Evacuation looks only for another evacuation: whatever the dead host was doing h
 from __future__ import annotations
 
 from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationStage, ResolvedType, nothing_to_confirm
-from vmferry.prerequisites.frame import Finding, Question, failed, passed
+from vmferry.prerequisites.check import Finding, Question, failed, passed
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import stuck
-from vmferry.prerequisites.words import Name, Reason
 
 
 def _failed(reason: Reason, message: str, remedy: str, host: str | None) -> Finding:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from vmferry.cloud.model import Host, Part, ResolvedType
-from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, seconds, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, seconds, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 
 def check(question: Question) -> Finding:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from vmferry.cloud.model import FactKind, ResolvedType, Server
 from vmferry.prerequisites import host_facts
-from vmferry.prerequisites.frame import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.STORAGE
 

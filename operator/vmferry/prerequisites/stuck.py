@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Server, moment
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 
 #: tasks of a server that Nova deletes
 DELETING = ("deleting", "soft-deleting")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vmferry.cloud.model import DoubtfulHost, Host
-from vmferry.prerequisites.frame import Finding, Question, failed, passed, unknown
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.enums import Name, Reason
 
 
 def check(question: Question) -> Finding:

@@ -20,7 +20,7 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.planning.breaker import Breakers
 from vmferry.planning.targets import AssessHosts, assess_hosts
-from vmferry.prerequisites.frame import BrokenServer, Crossing, PlannedMove
+from vmferry.prerequisites.check import BrokenServer, Crossing, PlannedMove
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.owned import Child, NewChild

@@ -15,7 +15,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.enums import Name, Reason, Result
 from vmferry.reconcilers.conditions import READY, STALLED
 from vmferry.resources.base import GROUP, OwnerReference
 from vmferry.resources.vmmigration import VMMigration

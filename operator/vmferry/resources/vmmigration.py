@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field
 
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.words import Name, Result
+from vmferry.prerequisites.enums import Name, Result
 from vmferry.resources.base import (
     Condition,
     Duration,

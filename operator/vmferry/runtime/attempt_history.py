@@ -11,7 +11,7 @@ from collections.abc import Iterable, Set
 
 from vmferry.planning.breaker import Breakers, EndedAttempt, OpenBreaker, judge
 from vmferry.policy import Breaker as Rules
-from vmferry.prerequisites.frame import BrokenServer
+from vmferry.prerequisites.check import BrokenServer
 from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.reconcilers.migration.ended_attempts import broken_server
 from vmferry.runtime.key import Key

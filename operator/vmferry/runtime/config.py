@@ -38,7 +38,7 @@ from vmferry import policy as rules
 from vmferry.cloud.facts.os_info import operating_system, unreadable
 from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
 from vmferry.planning.breaker import LONGEST_PAUSE
-from vmferry.prerequisites.words import NEVER_TOLERATED, Name
+from vmferry.prerequisites.enums import NEVER_TOLERATED, Name
 from vmferry.resources.base import GROUP, Duration, clip, format_duration, shown
 
 _DEFAULTS = rules.Policy()

@@ -12,7 +12,7 @@ from vmferry.cloud.model import Snapshot
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.prerequisites.check import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Turn
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.decision import Decision, Event, World

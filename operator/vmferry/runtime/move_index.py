@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vmferry.cloud.model import Server, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import Line, Moves, Turn
 from vmferry.resources.base import Resource
 from vmferry.runtime.key import Key

@@ -19,7 +19,7 @@ from vmferry.cloud.model import Snapshot
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.policy import Breaker as BreakerRules
 from vmferry.policy import Limits
-from vmferry.prerequisites.frame import Crossing, PlannedMove
+from vmferry.prerequisites.check import Crossing, PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest

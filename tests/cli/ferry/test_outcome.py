@@ -28,7 +28,7 @@ from vmferry.cli.ferry.outcome import Standing, cancelling, outcome, read
 from vmferry.cli.ferry.screen import Screen, fit
 from vmferry.cli.terminal import Paint
 from vmferry.cli.verdict import ExitStatus
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.enums import Name
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration
 

@@ -20,7 +20,7 @@ from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
 from vmferry.cli.ferry.wrap import wrap
 from vmferry.cli.terminal import Paint, plain, wants_colour
 from vmferry.cli.verdict import ExitStatus
-from vmferry.prerequisites.words import Name, Result
+from vmferry.prerequisites.enums import Name, Result
 from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from vmferry.cli.ferry.kube import Body, FerryError
 from vmferry.cli.verdict import ExitStatus
-from vmferry.prerequisites.words import Reason, Result
+from vmferry.prerequisites.enums import Reason, Result
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.resources.base import Condition

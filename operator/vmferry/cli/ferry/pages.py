@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from vmferry.cli.ferry.outcome import Object, Outcome, Standing, outcome
 from vmferry.cli.terminal import Paint, columns, plain
 from vmferry.cli.verdict import ExitStatus
-from vmferry.prerequisites.words import Name, Result
+from vmferry.prerequisites.enums import Name, Result
 from vmferry.reconcilers import conditions as c
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import PrerequisiteView, VMMigration

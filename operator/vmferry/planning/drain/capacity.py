@@ -12,8 +12,8 @@ from dataclasses import replace
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.prerequisites import capacity
 from vmferry.prerequisites.capacity import RoomKey, room_key
-from vmferry.prerequisites.frame import Question
-from vmferry.prerequisites.words import Name
+from vmferry.prerequisites.check import Question
+from vmferry.prerequisites.enums import Name
 
 MEMORY = "MEMORY_MB"
 

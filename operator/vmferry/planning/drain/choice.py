@@ -16,9 +16,9 @@ from vmferry.planning.drain.capacity import Needs, Room
 from vmferry.planning.drain.groups import Members
 from vmferry.planning.request import Request
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, Question
+from vmferry.prerequisites.check import About, Question
+from vmferry.prerequisites.enums import Name
 from vmferry.prerequisites.storage import has_local_disks
-from vmferry.prerequisites.words import Name
 
 #: asked of room and groups as the plan grows
 _APART = (Name.CAPACITY, Name.SERVER_GROUP)

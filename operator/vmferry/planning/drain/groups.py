@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 
 from vmferry.cloud.model import NOVA_TYPE, MigrationStage, ResolvedType, ServerGroup, Snapshot, nothing_to_confirm
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 
 AFFINITY, ANTI_AFFINITY = "affinity", "anti-affinity"
 HARD = (AFFINITY, ANTI_AFFINITY)

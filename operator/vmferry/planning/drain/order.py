@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from vmferry.cloud.model import ResolvedType
 from vmferry.planning.drain.choice import ServerToPlace
 from vmferry.planning.storage_class import storage_class
-from vmferry.prerequisites.frame import Question
+from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.server_lock import PRIORITY_KEY
 from vmferry.resources.words import StorageClass
 

@@ -25,8 +25,8 @@ from vmferry.planning.request import Request
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites import aggregate_rules
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.frame import About, BrokenServer, Crossing, Finding, PlannedMove, Question, failed
-from vmferry.prerequisites.words import Name, Reason
+from vmferry.prerequisites.check import About, BrokenServer, Crossing, Finding, PlannedMove, Question, failed
+from vmferry.prerequisites.enums import Name, Reason
 
 #: how many placed servers are asked to make room for one that found none
 _DISPLACED = 30

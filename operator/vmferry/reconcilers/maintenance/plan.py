@@ -18,7 +18,7 @@ from vmferry.planning.breaker import Hold
 from vmferry.planning.drain.plan import DrainPlan, Planned, next_moves
 from vmferry.planning.limits import describe, holders, limited
 from vmferry.policy import Policy
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.conditions import NOT_NOW, Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, World

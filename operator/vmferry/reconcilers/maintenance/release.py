@@ -11,9 +11,9 @@ from vmferry.cloud.model import Host, HostLook, Server
 from vmferry.planning.limits import full
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, blocked
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
-from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.conditions import NOT_NOW, READY
 from vmferry.reconcilers.decision import Decision

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import DoubtfulHost, Host, ResolvedType, Service
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
-from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import NOT_NOW, Conditions

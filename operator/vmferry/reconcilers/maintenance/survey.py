@@ -7,7 +7,7 @@ from datetime import datetime
 
 from vmferry.cloud.model import Migration, Server
 from vmferry.planning.drain.plan import Planned
-from vmferry.prerequisites.words import Reason
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.owned import Child, Hindrance, NewChild
 
 

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationStage, ResolvedType, Server
 from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
+from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
-from vmferry.prerequisites.words import Name, Reason
 from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.clock_skew import is_ahead
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN

@@ -12,8 +12,8 @@ from vmferry.cloud.actions import AbortMigration, ConfirmResize, ForceComplete
 from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, MigrationStage, ResolvedType, Server, Snapshot
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
+from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.stuck import left_over
-from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers.conditions import NOT_NOW, READY
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.failures import failed_in_nova

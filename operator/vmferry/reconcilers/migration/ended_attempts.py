@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.planning.breaker import EndedAttempt
-from vmferry.prerequisites.frame import BrokenServer
+from vmferry.prerequisites.check import BrokenServer
 from vmferry.reconcilers.migration.attempts import DELETED, REFUSED, SERVER_GONE, counts, ended_by_others, succeeded
 from vmferry.resources.vmmigration import VMMigration
 

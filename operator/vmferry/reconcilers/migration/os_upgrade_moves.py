@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from vmferry.cloud.facts.os_info import known_system
 from vmferry.cloud.model import OperatingSystem
-from vmferry.prerequisites.frame import Crossing
+from vmferry.prerequisites.check import Crossing
 from vmferry.reconcilers.migration.attempts import succeeded
 from vmferry.resources.vmmigration import OSCrossing, VMMigration
 

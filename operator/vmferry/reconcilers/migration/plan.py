@@ -33,10 +33,10 @@ from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites import host_facts
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import unchanged_since
-from vmferry.prerequisites.words import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers import gitops_owned
 from vmferry.reconcilers.backoff import pause_after

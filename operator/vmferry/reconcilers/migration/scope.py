@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import DoubtfulHost, Host, Server, Snapshot, overlay
 from vmferry.policy import Policy
-from vmferry.prerequisites.frame import PlannedMove
+from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World

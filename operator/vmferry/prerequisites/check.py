@@ -13,7 +13,7 @@ from enum import Enum
 
 from vmferry.cloud.model import Host, OperatingSystem, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.policy import Policy
-from vmferry.prerequisites.words import Name, Reason, Result
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The words that prerequisites and conditions speak: machine-readable, stable, documented in docs/prerequisites.md."""
+"""The names, results and reasons of prerequisites: machine-readable, stable, documented in docs/prerequisites.md."""
 
 from __future__ import annotations
 
