@@ -86,7 +86,7 @@ class _Operator:
             view,
             moves=store.moves_except(key, view),
             ahead=store.ahead_of(key, view),
-            crossed=store.crossed(),
+            os_upgrades=store.os_upgrades(),
             in_maintenance=store.in_maintenance(view),
             assess_hosts=self._host_assessments.assess_hosts,
         )

@@ -61,7 +61,7 @@ class Crowded:
 
     def plan(self) -> DrainPlan:
         return plan_drain(
-            self.leaving, self.view, POLICY, NOW, moves=self.moves, in_maintenance=frozenset(), crossed={}
+            self.leaving, self.view, POLICY, NOW, moves=self.moves, in_maintenance=frozenset(), os_upgrades={}
         )
 
 

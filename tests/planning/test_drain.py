@@ -73,7 +73,7 @@ class Case:
             NOW,
             moves=tuple(self.moves),
             in_maintenance=self.in_maintenance,
-            crossed={},
+            os_upgrades={},
             ignore_headroom=self.ignore_headroom,
         )
 

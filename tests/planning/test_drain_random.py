@@ -68,7 +68,7 @@ class Drain:
             NOW,
             moves=self.moves,
             in_maintenance=self.in_maintenance,
-            crossed={},
+            os_upgrades={},
         )
 
     def question(self, one: Departure, moves: tuple[PlannedMove, ...] = ()) -> Question:

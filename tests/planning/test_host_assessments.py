@@ -24,7 +24,7 @@ from vmferry.planning.request import Request
 from vmferry.planning.targets import assess_hosts
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.check import Crossing, Finding, Prerequisite, Question, failed, passed
+from vmferry.prerequisites.check import Finding, OSUpgradeMove, Prerequisite, Question, failed, passed
 from vmferry.prerequisites.enums import Name, Reason
 from vmferry.resources.words import MigrationType
 
@@ -61,7 +61,7 @@ def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
                 ports=view.ports_of(of.id),
                 moves=() if alone else fleet.moves,
                 ahead=ahead,
-                crossed={of.id: Crossing(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
+                os_upgrades={of.id: OSUpgradeMove(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
             )
             assert assessments.assess_hosts(question, target, avoid) == assess_hosts(question, target, avoid)
 

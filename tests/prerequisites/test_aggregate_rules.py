@@ -88,7 +88,7 @@ def test_R21_whom_a_rule_of_an_aggregate_keeps_out(sentence: str) -> None:
 
 
 def planned_for(leaving: list[Departure], view: Snapshot) -> DrainPlan:
-    return plan_drain(leaving, view, Policy(), question().now, moves=(), in_maintenance=frozenset(), crossed={})
+    return plan_drain(leaving, view, Policy(), question().now, moves=(), in_maintenance=frozenset(), os_upgrades={})
 
 
 def test_R8_a_drain_takes_such_a_host_only_when_no_other_has_room() -> None:

@@ -14,7 +14,7 @@ from vmferry.cloud.facts.os_info import operating_system as read
 from vmferry.cloud.model import Aggregate, Fact, Host, OperatingSystem, ResolvedType
 from vmferry.policy import Policy, SystemOf
 from vmferry.prerequisites import operating_system
-from vmferry.prerequisites.check import Crossing, Question
+from vmferry.prerequisites.check import OSUpgradeMove, Question
 from vmferry.prerequisites.enums import Name, Reason, Result
 
 FOCAL = OperatingSystem("Ubuntu", "20.04")
@@ -23,7 +23,7 @@ BOOKWORM = OperatingSystem("Debian", "12")
 ROCKY = OperatingSystem("Rocky Linux", "9.4")
 GONE = server(host="host-z")
 NOWHERE = server(vm_state="shelved_offloaded", host=None)
-CROSSED = {server().id: Crossing(server().id, JAMMY, NOBLE, "VMMigration shop/up-1")}
+CROSSED = {server().id: OSUpgradeMove(server().id, JAMMY, NOBLE, "VMMigration shop/up-1")}
 RACK = Aggregate(1, "rack-1", None, frozenset({"host-b"}))
 
 
@@ -55,7 +55,7 @@ def test_R22_a_server_that_has_crossed_is_not_returnable_whatever_is_told_of_its
     kind: ResolvedType, planned: bool
 ) -> None:
     for source in (JAMMY, NOBLE, None):
-        finding = operating_system.check(ask(source, JAMMY, kind=kind, os_upgrade=planned, crossed=CROSSED))
+        finding = operating_system.check(ask(source, JAMMY, kind=kind, os_upgrade=planned, os_upgrades=CROSSED))
         assert (finding.result, finding.reason) == (Result.FAILED, Reason.NOT_RETURNABLE)
 
 
@@ -111,23 +111,23 @@ CASES: dict[str, Case] = {
         ask(JAMMY, RESOLUTE, os_upgrade=True), Reason.OS_MISMATCH, ("Ubuntu 26.04",), ("Ubuntu 22.04",), "host-b"
     ),
     "the way back of a server that has crossed (R22)": fails(
-        ask(NOBLE, JAMMY, crossed=CROSSED),
+        ask(NOBLE, JAMMY, os_upgrades=CROSSED),
         Reason.NOT_RETURNABLE,
         ("from Ubuntu 22.04 to Ubuntu 24.04", "VMMigration shop/up-1", "host-b runs Ubuntu 22.04"),
         ("Ubuntu 24.04",),
         "host-b",
     ),
     "a server that has crossed goes to no host that nobody knows, tolerated or not": fails(
-        ask(NOBLE, None, crossed=CROSSED), Reason.NOT_RETURNABLE, ("host-b is told to run nothing",), ("Ubuntu 24.04",)
+        ask(NOBLE, None, os_upgrades=CROSSED), Reason.NOT_RETURNABLE, ("told to run nothing",), ("Ubuntu 24.04",)
     ),
     "a server that has crossed goes to no other distribution": fails(
-        ask(NOBLE, BOOKWORM, crossed=CROSSED), Reason.NOT_RETURNABLE, ("Debian 12",), (), "host-b"
+        ask(NOBLE, BOOKWORM, os_upgrades=CROSSED), Reason.NOT_RETURNABLE, ("Debian 12",), (), "host-b"
     ),
     "a server that has crossed moves on among its like": passes(
-        ask(NOBLE, NOBLE, crossed=CROSSED), "both run Ubuntu 24.04"
+        ask(NOBLE, NOBLE, os_upgrades=CROSSED), "both run Ubuntu 24.04"
     ),
     "another server's crossing is none of ours": passes(
-        ask(JAMMY, JAMMY, crossed={"another": next(iter(CROSSED.values()))}), "both run Ubuntu 22.04"
+        ask(JAMMY, JAMMY, os_upgrades={"another": next(iter(CROSSED.values()))}), "both run Ubuntu 22.04"
     ),
     "nobody tells what the target runs (R19)": cannot_tell(
         ask(JAMMY, None),

@@ -99,7 +99,7 @@ class Life(Mortal):
                 progress=self.cloud.progress() if needs.progress_of else world.progress,
                 progress_read=world.progress_read or needs.progress_of is not None,
                 moves=world.moves,
-                crossed=world.crossed,
+                os_upgrades=world.os_upgrades,
                 owner=world.owner,
                 deletion=self.deletion if needs.deletion else world.deletion,
             )

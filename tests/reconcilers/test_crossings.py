@@ -12,7 +12,7 @@ from tests.reconcilers.life import Life
 from tests.reconcilers.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.model import OperatingSystem
 from vmferry.policy import Policy
-from vmferry.prerequisites.check import Crossing
+from vmferry.prerequisites.check import OSUpgradeMove
 from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of, furthest
@@ -20,7 +20,7 @@ from vmferry.resources.words import Phase
 
 JAMMY, NOBLE = OperatingSystem("Ubuntu", "22.04"), OperatingSystem("Ubuntu", "24.04")
 RESOLUTE = OperatingSystem("Ubuntu", "26.04")
-CROSSED = {SERVER: Crossing(SERVER, JAMMY, NOBLE, "VMMigration default/web-1")}
+CROSSED = {SERVER: OSUpgradeMove(SERVER, JAMMY, NOBLE, "VMMigration default/web-1")}
 UP = {"osUpgrade": True, "target": {"host": "new"}}
 
 
@@ -57,9 +57,9 @@ def test_R23_an_ordinary_move_between_versions_is_refused() -> None:
 
 def test_R22_the_way_back_is_refused_whatever_the_resource_says() -> None:
     life = Life(half_upgraded("new"), {"osUpgrade": True, "target": {"host": "old"}})
-    found = blocked_by(life, World(life.cloud.snapshot(), crossed=CROSSED))
+    found = blocked_by(life, World(life.cloud.snapshot(), os_upgrades=CROSSED))
     assert found[Name.OPERATING_SYSTEM] == "NotReturnable"
-    assert life.look(World(life.cloud.snapshot(), crossed=CROSSED)).action is None
+    assert life.look(World(life.cloud.snapshot(), os_upgrades=CROSSED)).action is None
 
 
 def test_R22_the_way_back_is_refused_whatever_is_told_of_the_hosts_since() -> None:
@@ -71,7 +71,7 @@ def test_R22_the_way_back_is_refused_whatever_is_told_of_the_hosts_since() -> No
     cloud.add_server("new")
     life = Life(cloud, {"target": {"host": "old"}}, Policy(tolerate_unknown=frozenset(Name)))
     assert life.look().status.phase is Phase.MIGRATING, "without the memory it would go"
-    assert blocked_by(life, World(cloud.snapshot(), crossed=CROSSED)) == {Name.OPERATING_SYSTEM: "NotReturnable"}
+    assert blocked_by(life, World(cloud.snapshot(), os_upgrades=CROSSED)) == {Name.OPERATING_SYSTEM: "NotReturnable"}
 
 
 def test_a_server_that_did_not_get_there_has_not_crossed() -> None:
@@ -114,6 +114,6 @@ def test_other_migrations_go_after_their_time() -> None:
 
 
 def test_the_furthest_of_many_crossings_counts() -> None:
-    on = Crossing(SERVER, NOBLE, RESOLUTE, "second")
+    on = OSUpgradeMove(SERVER, NOBLE, RESOLUTE, "second")
     first = CROSSED[SERVER]
     assert furthest([first, on]) == furthest([on, first]) == {SERVER: on}

@@ -70,7 +70,7 @@ class Plain:
                 found.append((VM_MIGRATION.turn(obj), key, move))
         return [(key, move) for _, key, move in sorted(found, key=lambda one: one[0])]
 
-    def crossed(self) -> dict[str, Any]:
+    def os_upgrades(self) -> dict[str, Any]:
         found = (VM_MIGRATION.crossing(VMMigration.read(body)) for body in self.bodies.values())
         return furthest(one for one in found if one is not None)
 
@@ -182,7 +182,7 @@ class Pair:
             ahead, plainly = self.store.ahead_of(key, self.view), self.plain.ahead_of(key, self.view)
             assert list(ahead) == plainly
             assert len(ahead) == len(plainly) and [ahead[at] for at in range(len(ahead))] == plainly
-        furthest_of = [{one: str(found.target) for one, found in s.crossed().items()} for s in (self.store, self.plain)]
+        furthest_of = [{one: str(u.target) for one, u in s.os_upgrades().items()} for s in (self.store, self.plain)]
         assert furthest_of[0] == furthest_of[1]
 
 

@@ -37,37 +37,37 @@ def moved(version: int, name: str = "up", state: str = "completed", target: str 
 def test_R22_a_finished_crossing_is_known_until_its_object_is_gone() -> None:
     store = Store(KINDS)
     store.put("VMMigration", moved(1))
-    crossing = store.crossed()[SERVER]
+    crossing = store.os_upgrades()[SERVER]
     assert (crossing.source, crossing.target) == (
         OperatingSystem("Ubuntu", "22.04"),
         OperatingSystem("Ubuntu", "24.04"),
     )
     assert crossing.by == "VMMigration team/up"
     store.remove(Key("VMMigration", "team", "up"))
-    assert store.crossed() == {}
+    assert store.os_upgrades() == {}
 
 
 def test_a_crossing_that_failed_is_none() -> None:
     store = Store(KINDS)
     store.put("VMMigration", moved(1, state="error"))
-    assert store.crossed() == {}
+    assert store.os_upgrades() == {}
 
 
 def test_a_later_body_replaces_what_an_earlier_one_said() -> None:
     store = Store(KINDS)
     store.put("VMMigration", moved(1))
     store.put("VMMigration", moved(2, state="error"))
-    assert store.crossed() == {}
+    assert store.os_upgrades() == {}
 
 
 def test_what_cannot_be_understood_is_no_crossing() -> None:
     store = Store(KINDS)
     store.put("VMMigration", moved(1, target="something newer"))
-    assert store.crossed() == {}
+    assert store.os_upgrades() == {}
 
 
 def test_of_two_crossings_the_furthest_counts() -> None:
     store = Store(KINDS)
     store.put("VMMigration", moved(1, "later", target="Ubuntu 26.04"))
     store.put("VMMigration", moved(2, "first"))
-    assert str(store.crossed()[SERVER].target) == "Ubuntu 26.04"
+    assert str(store.os_upgrades()[SERVER].target) == "Ubuntu 26.04"

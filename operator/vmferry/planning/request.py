@@ -9,7 +9,7 @@ from datetime import datetime
 from vmferry.cloud.model import Host, ResolvedType, Server, Snapshot
 from vmferry.planning.choose_type import Choice, choose_type
 from vmferry.policy import Policy
-from vmferry.prerequisites.check import BrokenServer, Crossing, PlannedMove, Question
+from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove, Question
 from vmferry.resources.words import MigrationType
 
 
@@ -42,7 +42,7 @@ class Request:
         moves: tuple[PlannedMove, ...] = (),
         ahead: Sequence[PlannedMove] = (),
         in_maintenance: frozenset[str] = frozenset(),
-        crossed: Mapping[str, Crossing] | None = None,
+        os_upgrades: Mapping[str, OSUpgradeMove] | None = None,
         broken: Mapping[str, BrokenServer] | None = None,
     ) -> Question:
         """What to ask of every host, or of the named one."""
@@ -62,7 +62,7 @@ class Request:
             attested=self.attested if self.type is MigrationType.EVACUATE else None,
             os_upgrade=self.os_upgrade,
             in_maintenance=in_maintenance,
-            crossed=crossed or {},
+            os_upgrades=os_upgrades or {},
             broken=broken.get(server.id) if broken else None,
         )
 

@@ -35,7 +35,7 @@ class PlannedMove:
 
 
 @dataclass(frozen=True, slots=True)
-class Crossing:
+class OSUpgradeMove:
     """A server's one-way move to a newer operating system (R22)."""
 
     server_id: str
@@ -89,8 +89,8 @@ class Question:
     os_upgrade: bool = False
     #: hosts in, entering or queued for maintenance (I18)
     in_maintenance: frozenset[str] = frozenset()
-    #: by server id: the furthest crossing of each server that has crossed (R22)
-    crossed: Mapping[str, Crossing] = field(default_factory=dict)
+    #: by server id: the furthest OS upgrade move of each server (R22)
+    os_upgrades: Mapping[str, OSUpgradeMove] = field(default_factory=dict)
     #: set if an attempt of ours left the server in ERROR
     broken: BrokenServer | None = None
 

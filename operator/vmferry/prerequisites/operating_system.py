@@ -2,14 +2,14 @@
 
 A newer version is allowed only with `osUpgrade: true`, along the paths of `UPGRADES` (R22, R23); an older one never.
 A server that has moved to a newer version once never returns, whatever is requested and reported later: the finished
-VMMigration that moved it remembers this (`Crossing`).
+VMMigration that moved it remembers this (`OSUpgradeMove`).
 """
 
 from __future__ import annotations
 
 from vmferry.cloud.model import FactKind, Host, OperatingSystem, ReportedFact
 from vmferry.prerequisites import host_facts
-from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Crossing, Finding, Question, failed, passed, unknown
+from vmferry.prerequisites.check import ON_NO_HOST, PLACE_IT, Finding, OSUpgradeMove, Question, failed, passed, unknown
 from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.OPERATING_SYSTEM
@@ -25,7 +25,7 @@ def check(question: Question) -> Finding:
         return unknown(_NAME, ON_NO_HOST, PLACE_IT)
     new = host_facts.operating_system(target, policy)
     # a look at the id makes the answer this server's own, so it is not looked at without need
-    crossing = question.crossed.get(question.server.id) if question.crossed else None
+    crossing = question.os_upgrades.get(question.server.id) if question.os_upgrades else None
     if crossing is not None and (new.value is None or not _at_least(new.value, crossing.target)):
         return _not_returnable(target, new, crossing)
     if source is None:
@@ -70,7 +70,7 @@ def _compare(source: Host, target: Host, old: OperatingSystem, new: OperatingSys
     )
 
 
-def _not_returnable(target: Host, system: ReportedFact[OperatingSystem], crossing: Crossing) -> Finding:
+def _not_returnable(target: Host, system: ReportedFact[OperatingSystem], crossing: OSUpgradeMove) -> Finding:
     runs = f"runs {system.value}" if system.value else f"is told to run {system}"
     return failed(
         _NAME,

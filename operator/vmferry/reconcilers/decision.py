@@ -20,7 +20,7 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.planning.breaker import Breakers
 from vmferry.planning.targets import AssessHosts, assess_hosts
-from vmferry.prerequisites.check import BrokenServer, Crossing, PlannedMove
+from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.owned import Child, NewChild
@@ -82,7 +82,7 @@ class World:
     ahead: Sequence[PlannedMove] = ()
     in_maintenance: frozenset[str] = frozenset()
     #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
-    crossed: Mapping[str, Crossing] = field(default_factory=dict)
+    os_upgrades: Mapping[str, OSUpgradeMove] = field(default_factory=dict)
     #: what keeps moves from being started after common failures (I37)
     breakers: Breakers = field(default_factory=Breakers)
     #: by server id: servers that our own attempts left in ERROR

@@ -12,7 +12,7 @@ from vmferry.cloud.model import Snapshot
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
-from vmferry.prerequisites.check import Crossing, PlannedMove
+from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
 from vmferry.prerequisites.moves import Turn
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.decision import Decision, Event, World
@@ -59,7 +59,7 @@ class Kind(Generic[Obj, Status]):
     #: over: it moves nothing any more
     finished: Callable[[Obj], bool]
     #: the one-way move that it remembers (R22)
-    crossing: Callable[[Obj], Crossing | None]
+    crossing: Callable[[Obj], OSUpgradeMove | None]
     #: its attempts that have ended, by which breakers are judged (I37)
     ended_attempts: Callable[[Obj], tuple[EndedAttempt, ...]]
     #: the uid of the object that owns it, and what the owner reads of it

@@ -291,7 +291,7 @@ class Reconciler:
                 progress_read=any(needs.progress_of is not None for needs in asked),
                 moves=self.store.moves_except(key, snapshot),
                 ahead=self.store.ahead_of(key, snapshot),
-                crossed=self.store.crossed(),
+                os_upgrades=self.store.os_upgrades(),
                 breakers=self.store.history.breakers(),
                 broken=self.store.history.broken,
                 in_maintenance=self.store.in_maintenance(snapshot),

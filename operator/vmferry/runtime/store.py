@@ -19,7 +19,7 @@ from vmferry.cloud.model import Snapshot
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.policy import Breaker as BreakerRules
 from vmferry.policy import Limits
-from vmferry.prerequisites.check import Crossing, PlannedMove
+from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
@@ -77,9 +77,9 @@ class Store:
         #: objects that may still move something
         self._active: dict[Key, Resource] = {}
         #: one-way moves that objects remember
-        self._crossings: dict[Key, Crossing] = {}
+        self._crossings: dict[Key, OSUpgradeMove] = {}
         #: the furthest of each server; None: some have changed
-        self._crossed: Mapping[str, Crossing] | None = None
+        self._os_upgrades: Mapping[str, OSUpgradeMove] | None = None
         self._relations = Relations(listener, is_over=lambda key: key not in self._active)
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
@@ -213,11 +213,11 @@ class Store:
         """Moves decided or in flight of all other objects."""
         return self._moves.moves_except(key, snapshot)
 
-    def crossed(self) -> Mapping[str, Crossing]:
+    def os_upgrades(self) -> Mapping[str, OSUpgradeMove]:
         """By server id: the furthest one-way move that any object remembers (R22)."""
-        if self._crossed is None:
-            self._crossed = furthest(self._crossings.values())
-        return self._crossed
+        if self._os_upgrades is None:
+            self._os_upgrades = furthest(self._crossings.values())
+        return self._os_upgrades
 
     def children_of(self, uid: str) -> tuple[Child, ...]:
         """What the object with that uid owns, by name."""
@@ -273,10 +273,10 @@ class Store:
         entry = self._entries.get(key)
         return entry is not None and isinstance(entry.held, bytes)
 
-    def _put_crossing(self, key: Key, crossing: Crossing | None) -> None:
+    def _put_crossing(self, key: Key, crossing: OSUpgradeMove | None) -> None:
         if self._crossings.get(key) == crossing:
             return
-        self._crossed = None
+        self._os_upgrades = None
         if crossing is None:
             del self._crossings[key]
         else:

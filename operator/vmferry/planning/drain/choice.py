@@ -43,7 +43,7 @@ def alike(question: Question, request: Request) -> Hashable:
         server.pinned_availability_zone,
         None if server.image_properties is None else tuple(sorted(server.image_properties.items())),
         question.ports,
-        question.crossed.get(server.id),
+        question.os_upgrades.get(server.id),
     )
 
 

@@ -25,7 +25,7 @@ from vmferry.planning.request import Request
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites import aggregate_rules
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.check import About, BrokenServer, Crossing, Finding, PlannedMove, Question, failed
+from vmferry.prerequisites.check import About, BrokenServer, Finding, OSUpgradeMove, PlannedMove, Question, failed
 from vmferry.prerequisites.enums import Name, Reason
 
 #: how many placed servers are asked to make room for one that found none
@@ -90,7 +90,7 @@ def plan_drain(
     *,
     moves: tuple[PlannedMove, ...],
     in_maintenance: frozenset[str],
-    crossed: Mapping[str, Crossing],
+    os_upgrades: Mapping[str, OSUpgradeMove],
     broken: Mapping[str, BrokenServer] | None = None,
     ignore_headroom: bool = False,
 ) -> DrainPlan:
@@ -114,7 +114,7 @@ def plan_drain(
                 now,
                 moves=moves,
                 in_maintenance=in_maintenance,
-                crossed=crossed,
+                os_upgrades=os_upgrades,
                 broken=broken,
             ),
         )

@@ -290,7 +290,7 @@ def _against(scope: MaintenanceScope, server: Server, host: Host, planned: list[
         scope.now,
         moves=Moves([move for move in planned if move.server_id != server.id]),
         in_maintenance=scope.world.in_maintenance,
-        crossed=scope.world.crossed,
+        os_upgrades=scope.world.os_upgrades,
         broken=scope.world.broken,
     )
     found = assess(question, host.name)

@@ -277,7 +277,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held:
         scope.now,
         moves=Moves([move for move in scope.moves() if move.server_id not in ours]),
         in_maintenance=scope.world.in_maintenance,
-        crossed=scope.world.crossed,
+        os_upgrades=scope.world.os_upgrades,
         broken=scope.world.broken,
         ignore_headroom=scope.spec.ignore_headroom,
     )

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from vmferry.cloud.facts.os_info import known_system
 from vmferry.cloud.model import OperatingSystem
-from vmferry.prerequisites.check import Crossing
+from vmferry.prerequisites.check import OSUpgradeMove
 from vmferry.reconcilers.migration.attempts import succeeded
 from vmferry.resources.vmmigration import OSCrossing, VMMigration
 
@@ -25,7 +25,7 @@ def between(source: OperatingSystem | None, target: OperatingSystem | None) -> O
     return OSCrossing(source=str(source), target=str(target))
 
 
-def crossing_of(obj: VMMigration) -> Crossing | None:
+def crossing_of(obj: VMMigration) -> OSUpgradeMove | None:
     """The crossing that the object's status remembers; None when its server has not crossed."""
     server = obj.status.server
     for attempt in reversed(obj.status.attempts):
@@ -33,13 +33,13 @@ def crossing_of(obj: VMMigration) -> Crossing | None:
             continue
         source, target = known_system(attempt.crossing.source), known_system(attempt.crossing.target)
         if source is not None and target is not None:
-            return Crossing(server.id, source, target, f"{obj.KIND} {obj.key}")
+            return OSUpgradeMove(server.id, source, target, f"{obj.KIND} {obj.key}")
     return None
 
 
-def furthest(crossings: Iterable[Crossing]) -> dict[str, Crossing]:
+def furthest(crossings: Iterable[OSUpgradeMove]) -> dict[str, OSUpgradeMove]:
     """By server: the crossing to the newest system."""
-    found: dict[str, Crossing] = {}
+    found: dict[str, OSUpgradeMove] = {}
     for crossing in crossings:
         known = found.get(crossing.server_id)
         if known is None or known.target.older_than(crossing.target):

@@ -727,7 +727,7 @@ def _assess(scope: Scope, server: Server, kind: ResolvedType, avoid: frozenset[s
         moves=_moves(scope),
         ahead=_ahead(scope),
         in_maintenance=scope.world.in_maintenance,
-        crossed=scope.world.crossed,
+        os_upgrades=scope.world.os_upgrades,
         broken=scope.world.broken,
     )
     return assess(question, request.target, avoid, scope.world.assess_hosts)
