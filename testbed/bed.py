@@ -120,7 +120,7 @@ class Bed:
         if ready:
             wait_for(
                 lambda: self.probe("readyz", name)[0] == 200,
-                60,
+                180,
                 f"{name} to be ready",
                 lambda: self.supervisor.check(name),
             )

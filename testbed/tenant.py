@@ -18,7 +18,7 @@ from testbed.cloud import CLOUD_NAME
 #: 2.74 lets an administrator name the host of a new server; 2.84 is the operator's own minimum
 MICROVERSION = "2.84"
 #: seconds that the slowest sensible step (boot, delete) takes on a busy machine
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 
 class TenantError(Exception):

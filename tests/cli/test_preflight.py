@@ -46,7 +46,7 @@ class Lab:
             [sys.executable, "-m", "vmferry", "preflight", *where, *args],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={**environment, "PYTHONPATH": str(OPERATOR)},
         )
 

@@ -109,7 +109,7 @@ def test_nothing_but_the_named_file_counts(
         env={"PYTHONPATH": ":".join(sys.path), "HOME": str(home), "PATH": "/usr/bin:/bin", **extra},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [f"{cloud.url}/identity/v3", 1]

@@ -109,7 +109,7 @@ def test_during_the_pause_no_action_is_sent_and_reads_go_on(cloud: Stub, client:
 def test_after_the_pause_it_is_sent(cloud: Stub, client: NovaClient) -> None:
     cloud.answers[ACTION] = [Answer(429, OVER, {"Retry-After": "1"}), Answer(202)]
     assert isinstance(client.act(MOVE), NotNow)
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 180
     while isinstance(outcome := client.act(MOVE), NotNow):
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -163,14 +163,14 @@ async def test_the_polls_keep_the_pause_and_do_not_log_in_anew() -> None:
     observer = Observer(client, Pace(poll=0.01, hosts=0.01, resources=0.01, groups=0.01, projects=0.01))
     await observer.start()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while len(reads) < 5:  # noqa: ASYNC110 - the view is polled itself
                 await asyncio.sleep(0.01)
         gaps = [later - earlier for earlier, later in pairwise(reads)]
         assert min(gaps) >= 0.49
         assert client.connects == 1
         limited = False
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             while observer.snapshot.trouble is not None:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     finally:

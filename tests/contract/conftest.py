@@ -95,7 +95,7 @@ def dead_host(lab: CloudLab, admin: Tenant) -> Iterator[str]:
     """cmp4 without its nova-compute, seen as down; comes back after the module unless a test started it."""
     lab.kill_compute("cmp4")
     try:
-        wait_for(lambda: admin.service("cmp4")["state"] == "down", 60, "cmp4 to be down")
+        wait_for(lambda: admin.service("cmp4")["state"] == "down", 240, "cmp4 to be down")
         yield "cmp4"
     finally:
         if admin.service("cmp4")["state"] != "up":

@@ -57,7 +57,7 @@ def test_every_key_of_the_configuration_says_in_a_sentence_what_it_is() -> None:
 
 def explain(cluster: Cluster, *args: str) -> str:
     """What kubectl says; right after the definitions came it may still know nothing of them."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while True:
         try:
             return cluster.kubectl_run("explain", *args)

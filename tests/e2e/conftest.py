@@ -19,6 +19,9 @@ from testbed.processes import Supervisor
 
 Status = dict[str, Any]
 
+#: seconds until a wait is given up: longer than anything takes on a busy machine, for only a failure waits that long
+PATIENCE = 240.0
+
 
 class Player:
     """A user with `kubectl` and a cloud: what a test does, in a test's words."""
@@ -68,7 +71,7 @@ class Player:
     def exists(self, name: str) -> bool:
         return bool(self.kubectl("get", "vmm", name, "--ignore-not-found", "-o", "name").strip())
 
-    def wait(self, name: str, what: str, met: Callable[[Status], bool], seconds: float = 90) -> Status:
+    def wait(self, name: str, what: str, met: Callable[[Status], bool], seconds: float = PATIENCE) -> Status:
         end = time.monotonic() + seconds
         while True:
             status = self.status(name)
@@ -81,7 +84,7 @@ class Player:
                 )
             time.sleep(0.3)
 
-    def finished(self, name: str, phase: str = "Succeeded", seconds: float = 90) -> Status:
+    def finished(self, name: str, phase: str = "Succeeded", seconds: float = PATIENCE) -> Status:
         status = self.wait(name, "finished", lambda s: "completedAt" in s, seconds)
         assert status["phase"] == phase, yaml.safe_dump(status)
         return status

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from testbed.bed import OPERATOR_NAMESPACE
-from tests.e2e.conftest import Player
+from testbed.processes import wait_for
+from tests.e2e.conftest import PATIENCE, Player
 from tests.e2e.test_maintenance import HOST, Maintenance
 
 pytestmark = pytest.mark.parametrize(
@@ -34,8 +35,8 @@ def maintenance(player: Player) -> Iterator[Maintenance]:
     player.bed.cloud.knob(HOST, **BROKEN)
     made = Maintenance(player)
     yield made
-    player.kubectl("delete", "hm", made.name, "--ignore-not-found", "--timeout=90s")
-    player.kubectl("delete", "vmm", "--all", "--timeout=90s")
+    player.kubectl("delete", "hm", made.name, "--ignore-not-found", "--timeout=240s")
+    player.kubectl("delete", "vmm", "--all", "--timeout=240s")
     player.bed.cluster.kubectl_run("delete", "configmap", "vmferry-resume", "-n", OPERATOR_NAMESPACE, check=False)
     player.tenant.enable_host(HOST)
 
@@ -64,7 +65,7 @@ def ferry(player: Player, *words: str) -> str:
         env={**os.environ, "KUBECONFIG": str(player.bed.cluster.kubeconfig), "PYTHONPATH": str(OPERATOR)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=True,
     )
     return done.stdout
@@ -84,7 +85,7 @@ def test_I37_a_live_drain_of_fourteen_loses_two_and_goes_on_when_a_person_says_s
     maintenance.apply()
     status = maintenance.wait("held by the breaker", held)
     assert statuses(player, servers) == {"ERROR": 2, "ACTIVE": 12}
-    assert gauge(player, "host") == 1 and gauge(player, "cloud") == 0
+    wait_for(lambda: (gauge(player, "host"), gauge(player, "cloud")) == (1, 0), PATIENCE, "one open breaker")
     broken = {one["server"]: one for one in status["blockers"]}
     assert len(broken) == 2
     for blocker in broken.values():
@@ -109,9 +110,9 @@ def test_I37_a_live_drain_of_fourteen_loses_two_and_goes_on_when_a_person_says_s
     )
     maintenance.wait("all others have left", lambda s: s.get("progress", {}).get("blocked") == 2 and _left(s))
     assert Counter(player.tenant.host_of(server) for server in servers) == {"cmp2": 12, HOST: 2}
-    assert gauge(player, "host") == 0
-    events = player.bed.cluster.kubectl_run("get", "events", "-A", "-o", "jsonpath={.items[*].reason}").split()
-    assert "BreakerOpen" in events
+    wait_for(lambda: gauge(player, "host") == 0, PATIENCE, "no open breaker")
+    reasons = ("get", "events", "-A", "-o", "jsonpath={.items[*].reason}")
+    wait_for(lambda: "BreakerOpen" in player.bed.cluster.kubectl_run(*reasons).split(), PATIENCE, "the Event")
 
 
 def _left(status: dict[str, Any]) -> bool:
@@ -137,7 +138,7 @@ def test_I37_with_refuse_it_stops_at_the_first_ones(player: Player, maintenance:
 
 
 def test_I37_one_trial_move_closes_it(player: Player, maintenance: Maintenance) -> None:
-    with player.configured(policy={"breaker": {"pause": "12s"}}):
+    with player.configured(policy={"breaker": {"pause": "20s"}}):
         servers = boot(player, 6)
         maintenance.apply()
         maintenance.wait("held by the breaker", held)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player
+from tests.e2e.conftest import PATIENCE, Player
 
 HOST = "cmp1"
 STRAY = "11111111-1111-4111-8111-111111111111"
@@ -41,7 +41,7 @@ def conditions(status: dict[str, Any]) -> dict[str, tuple[str, str, str]]:
     return {one["type"]: (one["status"], one["reason"], one["message"]) for one in status.get("conditions", [])}
 
 
-def wait(player: Player, name: str, phase: str, seconds: float = 90) -> dict[str, Any]:
+def wait(player: Player, name: str, phase: str, seconds: float = PATIENCE) -> dict[str, Any]:
     end = time.monotonic() + seconds
     while (status := maintenance(player, name)).get("phase") != phase:
         assert time.monotonic() < end, yaml.safe_dump(status) + player.bed.supervisor.log_tail("operator", 30)
@@ -76,8 +76,8 @@ def test_I12_I36_a_living_host_with_a_dead_record(player: Player, cloud: Simulat
 
         player.kubectl("delete", "vmm", move)
         cloud.control("DELETE", "/services")
-        wait(player, name, "InMaintenance", 180)
+        wait(player, name, "InMaintenance")
         assert cloud.control("GET", "/state")["hosts"][HOST]["disabled"]
     finally:
-        player.kubectl("delete", "hm", name, "--ignore-not-found", "--timeout=90s")
+        player.kubectl("delete", "hm", name, "--ignore-not-found", "--timeout=240s")
         player.tenant.enable_host(HOST)

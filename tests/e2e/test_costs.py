@@ -14,7 +14,7 @@ from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
 from tests.bench import counting
-from tests.e2e.conftest import Player, install, manifest
+from tests.e2e.conftest import PATIENCE, Player, install, manifest
 
 pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]
 
@@ -76,7 +76,7 @@ def test_a_migration_costs_at_most(player: Player, kind: str) -> None:
         seen = found().values()
         return all(o.get("status", {}).get("completedAt") and not o["metadata"].get("finalizers") for o in seen)
 
-    wait_for(over, 120, f"{SERVERS} {kind} migrations")
+    wait_for(over, PATIENCE, f"{SERVERS} {kind} migrations")
     statuses = {name: one["status"] for name, one in found().items()}
     assert {status["phase"] for status in statuses.values()} == {"Succeeded"}
     counts = cloud.requests()

@@ -15,14 +15,13 @@ from testbed.bed import Bed
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player, Status, install
+from tests.e2e.conftest import PATIENCE, Player, Status, install
 
 pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]
 
 NAMESPACE = "e2e-killed"
 #: seconds that a request is held: the operator is dead long before
 HELD = 900
-PATIENCE = 180
 #: what a cold migration of a running server asks Nova for, in this order
 COLD = ("os-stop", "migrate", "confirmResize", "os-start")
 LIMITS = {"perSource": 10, "perTarget": 10, "total": 20}

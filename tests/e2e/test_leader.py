@@ -15,7 +15,7 @@ from testbed.bed import OPERATOR, OPERATOR_NAMESPACE, Bed
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player, install
+from tests.e2e.conftest import PATIENCE, Player, install
 from tests.e2e.test_maintenance import Maintenance, maintenance
 
 __all__ = ["maintenance"]
@@ -44,7 +44,7 @@ def bed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def player(bed: Bed) -> Iterator[Player]:
     bed.start_operator()
-    wait_for(lambda: leads(bed, OPERATOR), 30, "a leader")
+    wait_for(lambda: leads(bed, OPERATOR), PATIENCE, "a leader")
     yield Player(bed, NAMESPACE)
     turn(bed, None)
     for name in (OPERATOR, OTHER):
@@ -108,16 +108,16 @@ def test_I32_a_leader_frozen_in_the_middle_of_a_drain_moves_nothing_twice(
     assert frozen is not None
     maintenance.apply(maxParallel=2)
     if moment == "a migration runs":
-        wait_for(lambda: is_running(player, servers), 60, moment)
+        wait_for(lambda: is_running(player, servers), PATIENCE, moment)
     else:
-        wait_for(lambda: bool(maintenance.children()), 60, moment)
+        wait_for(lambda: bool(maintenance.children()), PATIENCE, moment)
     os.kill(frozen, signal.SIGSTOP)
     try:
-        wait_for(lambda: leads(bed, OTHER), 30, "the standby to take over", lambda: bed.supervisor.check(OTHER))
+        wait_for(lambda: leads(bed, OTHER), PATIENCE, "the standby to take over", lambda: bed.supervisor.check(OTHER))
         maintenance.wait("three moved", lambda s: s.get("progress", {}).get("moved", 0) >= 3)
     finally:
         os.kill(frozen, signal.SIGCONT)
-    wait_for(lambda: standby(bed, OPERATOR), 30, "the woken one to stand by")
+    wait_for(lambda: standby(bed, OPERATOR), PATIENCE, "the woken one to stand by")
     maintenance.phase("InMaintenance")
     assert [player.records(server) for server in servers] == [[("live-migration", "completed")]] * 5, "never twice"
     for child in maintenance.children():
@@ -134,7 +134,7 @@ def test_I32_a_leader_that_ends_hands_over_at_once(player: Player, maintenance: 
     servers = boot(player, 3)
     bed.cloud.knob("cmp1", live_seconds=3)
     maintenance.apply(maxParallel=1)
-    wait_for(lambda: is_running(player, servers), 60, "a migration to run")
+    wait_for(lambda: is_running(player, servers), PATIENCE, "a migration to run")
     bed.stop_operator()
     # the Lease was released, so what is left is one pause between two tries
     wait_for(lambda: leads(bed, OTHER), 4, "the standby to lead")
@@ -148,9 +148,11 @@ def test_I32_a_leader_that_ends_hands_over_at_once(player: Player, maintenance: 
 def test_I31_the_switch_stops_new_moves_and_lifted_they_go_on(player: Player, maintenance: Maintenance) -> None:
     bed = player.bed
     servers = boot(player, 3)
-    bed.cloud.knob("cmp1", live_seconds=3)
+    # long enough that the first one still runs when the operator learns of the switch
+    bed.cloud.knob("cmp1", live_seconds=20)
     maintenance.apply(maxParallel=1)
-    wait_for(lambda: is_running(player, servers), 60, "a migration to run")
+    wait_for(lambda: is_running(player, servers), PATIENCE, "a migration to run")
+    bed.cloud.knob("cmp1", live_seconds=3)
     turn(bed, {"stop": "true", "reason": "storage fire"})
     message = f"new moves are stopped by ConfigMap {OPERATOR_NAMESPACE}/{SWITCH}: storage fire"
 
@@ -167,10 +169,14 @@ def test_I31_the_switch_stops_new_moves_and_lifted_they_go_on(player: Player, ma
     # the gauge is 1 for a switch that names zones too: only from 0 does 1 show that the statuses know of this one
     turn(bed, None)
     wait_for(
-        lambda: "vmferry_stopped 0.0" in bed.probe("metrics")[1], 60, "the operator to know that it is not stopped"
+        lambda: "vmferry_stopped 0.0" in bed.probe("metrics")[1],
+        PATIENCE,
+        "the operator to know that it is not stopped",
     )
     turn(bed, {"stop": "true"})
-    wait_for(lambda: "vmferry_stopped 1.0" in bed.probe("metrics")[1], 60, "the operator to know that it is stopped")
+    wait_for(
+        lambda: "vmferry_stopped 1.0" in bed.probe("metrics")[1], PATIENCE, "the operator to know that it is stopped"
+    )
     maintenance.apply(enabled=False)
     maintenance.phase("Released")
     assert player.tenant.service("cmp1")["status"] == "enabled", "a host is given back all the same"

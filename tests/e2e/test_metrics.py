@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from helm.generate import CHART
 from testbed.bed import Bed
 from testbed.prometheus import Prometheus
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player
+from tests.e2e.conftest import PATIENCE, Player
 from tests.e2e.test_maintenance import HOST, Maintenance
 
 pytestmark = pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_every_query_finds_what_it_asks_for_while_the_operator_works(player: Pla
         tenant.unlock(locked)
         player.finished(waits)
         drain.phase("InMaintenance")
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while missing and time.monotonic() < end:
             look()
             time.sleep(0.5)
@@ -144,14 +144,26 @@ def test_every_query_finds_what_it_asks_for_while_the_operator_works(player: Pla
 
         health = {rule["name"]: (rule["health"], rule.get("lastError", "")) for rule in prometheus.rules()}
         assert health == dict.fromkeys(RULES, ("ok", ""))
-        check_numbers(player, prometheus, refused=fails)
+        eventually(lambda: check_numbers(player, prometheus, refused=fails))
         check_labels(player, prometheus, [*servers, waits, fails, *moves, drain.name])
         for empty in EMPTY:
             assert prometheus.query(f"sum({empty}) > 0") == [], f"there is something after all: {EMPTY[empty]}"
     finally:
         cloud.clear_faults()
-        player.kubectl("delete", "hm", drain.name, "--ignore-not-found", "--timeout=90s")
+        player.kubectl("delete", "hm", drain.name, "--ignore-not-found", "--timeout=240s")
         tenant.enable_host(HOST)
+
+
+def eventually(check: Callable[[], None]) -> None:
+    """Until it passes: Prometheus scrapes some time after the statuses were written."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+        time.sleep(0.5)
 
 
 def check_numbers(player: Player, prometheus: Prometheus, refused: str) -> None:

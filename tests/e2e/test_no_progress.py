@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player
+from tests.e2e.conftest import PATIENCE, Player
 
 HOST, ELSEWHERE = "cmp1", "cmp4"
 DAY = 86_400
@@ -49,7 +49,7 @@ def fleet(player: Player) -> Iterator[Fleet]:
     made.remove()
 
 
-def drained(player: Player, until: str, seconds: float = 120) -> dict[str, Any]:
+def drained(player: Player, until: str, seconds: float = PATIENCE) -> dict[str, Any]:
     """Apply a maintenance of the host, wait for its phase, and switch it off again."""
     name = player.name("drain")
     body = {"apiVersion": "vmferry.dev/v1alpha1", "kind": "HostMaintenance", "metadata": {"name": name}}
@@ -63,7 +63,7 @@ def drained(player: Player, until: str, seconds: float = 120) -> dict[str, Any]:
             assert time.monotonic() < end, yaml.safe_dump(found) + player.bed.supervisor.log_tail("operator", 30)
             time.sleep(0.3)
     finally:
-        player.kubectl("delete", "hm", name, "--ignore-not-found", "--timeout=90s")
+        player.kubectl("delete", "hm", name, "--ignore-not-found", "--timeout=240s")
 
 
 def test_records_that_nobody_ended_hold_up_no_drain(player: Player, fleet: Fleet) -> None:

@@ -18,7 +18,7 @@ from testbed.bed import OPERATOR, OPERATOR_NAMESPACE, SERVICE_ACCOUNT, Bed
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player, manifest
+from tests.e2e.conftest import PATIENCE, Player, manifest
 
 pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]
 
@@ -84,12 +84,12 @@ def test_a_dead_cloud_is_told_nothing_is_decided_and_it_recovers_by_itself(playe
     )
     assert not status.get("attempts")
     # one read that fails is reported by the object at once; the operator is unready when the view is too old
-    wait_for(lambda: bed.probe("readyz")[0] == 503, 60, "the operator to be unready")
+    wait_for(lambda: bed.probe("readyz")[0] == 503, PATIENCE, "the operator to be unready")
     assert "view" in bed.probe("readyz")[1] or "503" in bed.probe("readyz")[1]
     assert bed.probe("healthz")[0] == 200, "a dead cloud is no reason to be restarted"
     simulator(bed).control("DELETE", "/faults")
     player.finished(name)
-    wait_for(lambda: bed.probe("readyz")[0] == 200, 30, "ready again")
+    wait_for(lambda: bed.probe("readyz")[0] == 200, PATIENCE, "ready again")
 
 
 def test_wrong_credentials_leave_it_not_ready_and_show_no_secret(player: Player) -> None:
@@ -105,7 +105,7 @@ def test_wrong_credentials_leave_it_not_ready_and_show_no_secret(player: Player)
     bed.cloud.clouds_yaml.write_text(yaml.safe_dump(clouds))
     try:
         bed.start_operator(ready=False)
-        wait_for(lambda: "401" in bed.probe("readyz")[1], 30, "readyz to say 401")
+        wait_for(lambda: "401" in bed.probe("readyz")[1], PATIENCE, "readyz to say 401")
         assert bed.probe("readyz")[0] == 503
         said = log.read_text()[before:]
         assert "401" in said
@@ -131,7 +131,9 @@ def test_idle_with_a_thousand_finished_objects_it_writes_nothing_and_stays_small
     simulator(bed).forget_requests()
     since = len(bed.cluster.audit_log.read_text().splitlines())
     polls = 8
-    wait_for(lambda: requests(bed)["GET /compute/v2.1/os-migrations"] >= polls, 60, f"{polls} polls of the observer")
+    wait_for(
+        lambda: requests(bed)["GET /compute/v2.1/os-migrations"] >= polls, PATIENCE, f"{polls} polls of the observer"
+    )
     user = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{SERVICE_ACCOUNT}"
     lines = bed.cluster.audit_log.read_text().splitlines()[since:]
     events = [e for e in map(json.loads, lines) if e["user"]["username"] == user]
@@ -161,7 +163,7 @@ def make_finished(bed: Bed, count: int) -> None:
         "proxy",
         [str(bed.cluster.kubectl), "--kubeconfig", str(bed.cluster.kubeconfig), "proxy", "--port", "0"],
     )
-    url = wait_for(lambda: proxy_url(bed), 20, "kubectl proxy", lambda: proxy.check("proxy"))
+    url = wait_for(lambda: proxy_url(bed), PATIENCE, "kubectl proxy", lambda: proxy.check("proxy"))
 
     def finish(item: dict[str, Any]) -> None:
         path = f"/apis/vmferry.dev/v1alpha1/namespaces/{NAMESPACE}/vmmigrations/{item['metadata']['name']}/status"

@@ -15,7 +15,7 @@ from testbed.bed import OPERATOR, OPERATOR_NAMESPACE, ROOT, SERVICE_ACCOUNT, Bed
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player, install
+from tests.e2e.conftest import PATIENCE, Player, install
 from tests.e2e.test_maintenance import Maintenance, maintenance
 
 __all__ = ["maintenance"]
@@ -88,7 +88,7 @@ def test_every_right_is_used_and_none_is_missing(player: Player, maintenance: Ma
     bed.start_operator()
     server = player.boot("cmp1")
     move = player.apply(server, type="Live", target={"host": "cmp2"}, ttlAfterFinished="1s")
-    wait_for(lambda: not player.exists(move), 90, "the move to be over, and its time")
+    wait_for(lambda: not player.exists(move), PATIENCE, "the move to be over, and its time")
     assert player.records(server) == [("live-migration", "completed")]
     servers = [player.boot("cmp1") for _ in range(2)]
     maintenance.apply()
@@ -96,7 +96,7 @@ def test_every_right_is_used_and_none_is_missing(player: Player, maintenance: Ma
     maintenance.apply(enabled=False)
     maintenance.phase("Released")
     assert [player.tenant.host_of(one) for one in servers] == ["cmp2"] * 2
-    player.kubectl("delete", "hm", maintenance.name, "--timeout=60s")
+    player.kubectl("delete", "hm", maintenance.name, "--timeout=240s")
     bed.stop_operator()
 
     seen = requests(bed, since)
@@ -120,6 +120,10 @@ def test_every_right_is_used_and_none_is_missing(player: Player, maintenance: Ma
     assert all(any(place in uri for place in places) for uri in maps)
 
 
+def events(player: Player) -> str:
+    return player.kubectl("get", "events.v1.events.k8s.io", "-o", "yaml")
+
+
 def test_I33_no_secret_is_told_to_anybody(player: Player) -> None:
     """Planted in the configuration, and in what a proxy in front of Nova echoes."""
     bed = player.bed
@@ -136,15 +140,16 @@ def test_I33_no_secret_is_told_to_anybody(player: Player) -> None:
     move = player.apply(server, type="Live", target={"host": "cmp2"}, retries=0)
     status = player.finished(move, "Failed")
     assert "upstream failed" in status["attempts"][-1]["message"], "what is no secret is told"
+    # an Event is written after the status that it belongs to
+    wait_for(lambda: "upstream failed" in events(player), PATIENCE, "the Event")
 
     told = {
         "the log": bed.supervisor.log(OPERATOR).read_text(),
         "the status": json.dumps(player.get(move)),
-        "events": player.kubectl("get", "events.v1.events.k8s.io", "-o", "yaml"),
+        "events": events(player),
         "metrics": bed.probe("metrics")[1],
         "readyz": bed.probe("readyz")[1],
     }
-    assert "upstream failed" in told["events"]
     assert "upstream failed" in told["the log"]
     for where, words in told.items():
         for secret in (account, echoed, hidden):

@@ -18,7 +18,7 @@ def test_R22_forward_only_where_planned_and_never_back(player: Player) -> None:
         "OperatingSystem": "OSMismatch",
         "HypervisorVersion": "HypervisorMismatch",
     }
-    player.kubectl("delete", "vmm", ordinary, "--timeout=30s")
+    player.kubectl("delete", "vmm", ordinary, "--timeout=240s")
 
     planned = player.apply(server, type="Live", target={"host": "cmp4"}, osUpgrade=True)
     status = player.finished(planned)

@@ -44,8 +44,8 @@ def bed(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         made.install_operator(namespaces=[NAMESPACE], policy={"maintenance": {"namespace": NAMESPACE, "settle": "1s"}})
         made.start_operator()
         yield made
-        cluster.kubectl_run("delete", "hm", *HOSTS, "--ignore-not-found", "--timeout=60s")
-        cluster.kubectl_run("delete", "vmm", "--all", "-n", NAMESPACE, "--timeout=60s")
+        cluster.kubectl_run("delete", "hm", *HOSTS, "--ignore-not-found", "--timeout=240s")
+        cluster.kubectl_run("delete", "vmm", "--all", "-n", NAMESPACE, "--timeout=240s")
     finally:
         supervisor.stop_all()
 
@@ -149,7 +149,7 @@ def test_the_walk_through_goes_as_the_page_says(bed: Bed, tmp_path: Path) -> Non
     repository = Repository(tmp_path, bed)
     (loop,) = re.findall(r"^```sh\n# the pipeline\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     repository.start_pipeline(loop)
-    wait_for(lambda: "cmp4" in bed.cluster.kubectl_run("get", "hm", "-o", "name"), 60, "the first run of the pipeline")
+    wait_for(lambda: "cmp4" in bed.cluster.kubectl_run("get", "hm", "-o", "name"), 240, "the first run of the pipeline")
     ran = 0
     try:
         for command, said in commands(page):
@@ -172,7 +172,7 @@ def test_the_walk_through_goes_as_the_page_says(bed: Bed, tmp_path: Path) -> Non
 def test_R34_what_is_applied_again_changes_nothing_and_differs_in_nothing(bed: Bed) -> None:
     kubectl(bed, "apply", "-k", MAINTENANCES)
     for host in HOSTS:
-        kubectl(bed, "wait", "--for=condition=Ready", f"hm/{host}", "--timeout=30s")
+        kubectl(bed, "wait", "--for=condition=Ready", f"hm/{host}", "--timeout=240s")
     version = get(bed, "hm/cmp3")["metadata"]["resourceVersion"]
     assert {line.split()[-1] for line in kubectl(bed, "apply", "-k", MAINTENANCES).splitlines()} == {"unchanged"}
     assert kubectl(bed, "diff", "-k", MAINTENANCES) == ""
@@ -184,7 +184,7 @@ def test_R33_two_appliers_and_the_operator_own_different_fields(bed: Bed) -> Non
     text = applied("ssa", server, "cmp2")
     apply = ("apply", "--server-side", "--field-manager=kustomize-controller", "-f", "-")
     kubectl(bed, *apply, input=text)
-    kubectl(bed, "wait", "--for=condition=Ready", "vmm/ssa", "--timeout=60s")
+    kubectl(bed, "wait", "--for=condition=Ready", "vmm/ssa", "--timeout=240s")
     kubectl(bed, *apply, input=text)
     kubectl(bed, "apply", "--server-side", "--field-manager=another", "-f", "-", input=text)
     assert kubectl(bed, "diff", "--server-side", "--field-manager=kustomize-controller", "-f", "-", input=text) == ""
@@ -203,9 +203,9 @@ def test_a_request_that_comes_back_from_the_repository_does_not_move_its_server_
     text = applied("back", server, "cmp2")
     for _ in range(2):
         kubectl(bed, "apply", "-f", "-", input=text)
-        kubectl(bed, "wait", "--for=condition=Ready", "vmm/back", "--timeout=60s")
+        kubectl(bed, "wait", "--for=condition=Ready", "vmm/back", "--timeout=240s")
         reason = kubectl(bed, "get", "vmm", "back", "-o", "jsonpath={.status.conditions[?(@.type=='Ready')].reason}")
-        kubectl(bed, "delete", "vmm", "back", "--timeout=30s")
+        kubectl(bed, "delete", "vmm", "back", "--timeout=240s")
     assert reason == "AlreadyOnTarget"
     assert len(bed.tenant.migrations(server)) == 1
 
@@ -213,7 +213,7 @@ def test_a_request_that_comes_back_from_the_repository_does_not_move_its_server_
 def test_I33_a_commit_cannot_redirect_what_has_begun_and_is_told_so(bed: Bed) -> None:
     server = bed.tenant.boot("fixed-1", "cmp1")
     kubectl(bed, "apply", "-f", "-", input=applied("fixed", server, "cmp2"))
-    kubectl(bed, "wait", "--for=condition=Ready", "vmm/fixed", "--timeout=60s")
+    kubectl(bed, "wait", "--for=condition=Ready", "vmm/fixed", "--timeout=240s")
     with pytest.raises(KubectlError, match="the migration has started: only paused, priority and ttlAfterFinished"):
         kubectl(bed, "apply", "-f", "-", input=applied("fixed", server, "cmp1"))
     kubectl(bed, "apply", "-f", "-", input=applied("fixed", server, "cmp2", labels={"team": "shop"}))
@@ -234,7 +234,7 @@ def test_a_file_that_is_taken_out_is_pruned_by_an_apply_set(bed: Bed, monkeypatc
 
 def test_one_word_lists_both_kinds_with_the_columns_that_a_person_needs(bed: Bed) -> None:
     kubectl(bed, "apply", "-k", MAINTENANCES)
-    kubectl(bed, "wait", "--for=condition=Ready", "hm/cmp2", "--timeout=30s")
+    kubectl(bed, "wait", "--for=condition=Ready", "hm/cmp2", "--timeout=240s")
     listed = kubectl(bed, "get", "vmferry")
     assert re.search(r"^NAME +HOST +ENABLED +PHASE +MOVED +BLOCKED +AGE$", listed, re.MULTILINE)
     assert re.search(r"^hostmaintenance.vmferry.dev/cmp2 +cmp2 +false +Released ", listed, re.MULTILINE)
@@ -243,7 +243,7 @@ def test_one_word_lists_both_kinds_with_the_columns_that_a_person_needs(bed: Bed
 
 def test_R33_a_commit_is_not_taken_for_done_before_the_operator_has_looked(bed: Bed) -> None:
     kubectl(bed, "apply", "-k", MAINTENANCES)
-    kubectl(bed, "wait", "--for=condition=Ready", "hm/cmp3", "--timeout=30s")
+    kubectl(bed, "wait", "--for=condition=Ready", "hm/cmp3", "--timeout=240s")
     assert kstatus(bed, "hm/cmp3") == "Current"
     bed.stop_operator()  # the last test of this module: nobody needs it any more
     kubectl(bed, "patch", "hm", "cmp3", "--type=merge", "-p", '{"spec":{"enabled":true}}')

@@ -107,7 +107,7 @@ def site() -> Iterator[Site]:
         for account in ("default", "vmferry", "ferry", "someone"):
             if account != "default":
                 cluster.kubectl_run("create", "serviceaccount", account, "--namespace", NAMESPACE)
-            wait = ("wait", "--for=create", f"serviceaccount/{account}", "--timeout=60s")
+            wait = ("wait", "--for=create", f"serviceaccount/{account}", "--timeout=240s")
             cluster.kubectl_run(*wait, "--namespace", NAMESPACE)
         yield Site(cluster, run_dir)
     finally:
@@ -283,7 +283,7 @@ class Uninstall:
         before = self._uid()
         with ThreadPoolExecutor() as pool:
             helm_ends = pool.submit(self.site.helm, "uninstall", "vmferry", "--timeout", "120s")
-            wait_for(lambda: self._uid() not in (None, before), 60, "the hook's Job")
+            wait_for(lambda: self._uid() not in (None, before), 240, "the hook's Job")
             pod = self.site.get(*job)["spec"]["template"]["spec"]
             (container,) = pod["containers"]
             assert pod["serviceAccountName"] == "vmferry"
@@ -338,7 +338,7 @@ def test_nothing_is_uninstalled_while_a_host_is_held_or_a_move_in_flight(clean: 
     assert (said.returncode, said.stdout) == (0, "nothing is in flight and no host is held: the operator may go\n")
     assert not site.names("deployments") and not site.names("jobs"), "the Job goes, too"
     text = yaml.safe_dump_all([MIGRATION, MAINTENANCE])
-    site.cluster.kubectl_run("delete", "--timeout=60s", "--filename", "-", input=text)
+    site.cluster.kubectl_run("delete", "--timeout=240s", "--filename", "-", input=text)
 
 
 def test_definitions_that_are_there_already_are_taken_over_when_asked_for(clean: Site) -> None:
@@ -402,11 +402,11 @@ def test_the_operator_works_with_what_a_release_gives_it(clean: Site, tmp_path: 
     command = [sys.executable, "-m", "vmferry", *args, "--kubeconfig", str(kubeconfig)]
     supervisor.start("operator", command, env=environment)
     try:
-        wait_for(lambda: helm_test().returncode == 0, 60, "helm test to pass", lambda: supervisor.check("operator"))
+        wait_for(lambda: helm_test().returncode == 0, 240, "helm test to pass", lambda: supervisor.check("operator"))
         text = yaml.safe_dump({**MIGRATION, "metadata": {"name": "nobody", "namespace": "migrations"}})
         clean.cluster.kubectl_run("create", "--filename", "-", input=text)
         told = ("vmm", "nobody", "--namespace", "migrations")
-        wait_for(lambda: clean.get(*told).get("status", {}).get("phase"), 60, "a status")
+        wait_for(lambda: clean.get(*told).get("status", {}).get("phase"), 240, "a status")
         lease = clean.get("lease", "vmferry", "--namespace", NAMESPACE)
         assert lease["spec"]["holderIdentity"]
         clean.cluster.kubectl_run("delete", *told, "--timeout=300s")

@@ -63,7 +63,7 @@ class Site:
 
     def run(self, spec: dict[str, Any], user: int | None) -> subprocess.CompletedProcess[str]:
         command = self.container(spec, user).command(self.new_folder())
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
     def probe(self, probe: dict[str, Any]) -> tuple[int, str]:
         """As the kubelet asks; 0 while nobody answers."""
@@ -144,7 +144,7 @@ def test_it_migrates_a_server_as_the_chart_starts_it(user: int | None, site: Sit
         )
         assert site.probe(operator["livenessProbe"])[0] == 200
         name = migrate(site, f"as-{user or 65532}")
-        wait_for(lambda: phase(site, name) == "Succeeded", 120, "the move", lambda: site.supervisor.check("operator"))
+        wait_for(lambda: phase(site, name) == "Succeeded", 240, "the move", lambda: site.supervisor.check("operator"))
         # what `helm test` runs
         test = one(site.objects, "Pod")["spec"]
         command = [part.replace(":8080/", f":{site.port}/") for part in test["containers"][0]["command"]]
@@ -156,7 +156,7 @@ def test_it_migrates_a_server_as_the_chart_starts_it(user: int | None, site: Sit
         if pid is not None:
             for child in _children(pid):
                 os.kill(child, signal.SIGTERM)
-        wait_for(lambda: not site.supervisor.alive("operator"), 60, "its end")
+        wait_for(lambda: not site.supervisor.alive("operator"), 240, "its end")
         site.supervisor.stop("operator")
     assert "runtime.operator: stopped" in site.supervisor.log_tail("operator", 3), site.supervisor.log_tail("operator")
 

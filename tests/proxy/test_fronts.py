@@ -92,11 +92,11 @@ def test_kubectl_works_through_the_proxy_and_a_watch_misses_what_it_shall_miss(
             subprocess.Popen([*map(str, watch), "--no-headers"], stdout=out, stderr=subprocess.STDOUT) as process,
         ):
             try:
-                wait_for(lambda: "kube-root-ca.crt" in log.read_text(), 60, "the watch to begin")
+                wait_for(lambda: "kube-root-ca.crt" in log.read_text(), 240, "the watch to begin")
                 for name in names:
                     cluster.kubectl_run(*direct, "create", "configmap", name)
                 cluster.kubectl_run(*direct, "delete", "configmap", *names)
-                wait_for(lambda: until in " ".join(log.read_text().split()), 60, until)
+                wait_for(lambda: until in " ".join(log.read_text().split()), 240, until)
             finally:
                 process.kill()
         lines = [line.split()[:2] for line in log.read_text().splitlines()]

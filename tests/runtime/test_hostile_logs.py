@@ -126,7 +126,7 @@ Odd()
 logging.getLogger("x").warning("%s %s", "too few: S3CRET-of-the-test")
 raise RuntimeError("the end: S3CRET-of-the-test")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert len(lines) == 5, done.stderr
     assert "S3CRET" not in done.stderr

@@ -100,7 +100,7 @@ def test_where_there_is_no_memory_for_files_the_next_start_clears_them(tmp_path:
     (tmp_path / "tmp").mkdir()
     for _ in range(2):
         command = [sys.executable, "-c", KEYS, str(tmp_path), "operator", "folder", KEY]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         assert done.returncode == -signal.SIGKILL, done.stderr
         (left,) = (tmp_path / "tmp").iterdir()
         assert str(done.returncode) and left.stat().st_mode & 0o777 == 0o700

@@ -81,7 +81,7 @@ async def create(admin: Kube, namespace: str, name: str) -> Key:
     return Key(KIND, namespace, name)
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+async def until(condition: Callable[[], bool], what: str, seconds: float = 240.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
@@ -111,7 +111,7 @@ async def running(
         yield operator
     finally:
         stop.set()
-        assert await asyncio.wait_for(task, 30) == 0
+        assert await asyncio.wait_for(task, 240) == 0
 
 
 class Audit:

@@ -20,7 +20,7 @@ from vmferry.runtime.health import Health
 from vmferry.runtime.probe_server import CONNECTIONS, HEAD_BYTES, HealthServer
 
 #: seconds; waits end much earlier
-LONG = 60.0
+LONG = 240.0
 
 
 @asynccontextmanager

@@ -315,7 +315,7 @@ async def test_a_worker_wakes_when_the_rest_is_over() -> None:
     waiting = asyncio.create_task(queue.get(60))
     await asyncio.sleep(0.05)
     queue.done("a")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         assert await waiting == "b"
 
 
@@ -340,7 +340,7 @@ async def test_a_worker_wakes_for_the_patient_lane_while_a_look_in_it_waits() ->
     queue.add("a", Lane.PATIENT)
     assert await queue.get() == "a"
     queue.add("b", Lane.PATIENT)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         assert await queue.get() == "b"
 
 
@@ -396,7 +396,7 @@ async def test_a_worker_wakes_when_routine_has_a_hand_free() -> None:
     waiting = asyncio.create_task(queue.get(60))
     await asyncio.sleep(0)
     queue.done("a")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(240):
         assert await waiting == "b"
 
 
@@ -434,5 +434,5 @@ async def test_a_worker_wakes_when_news_holds_up_nothing_any_more() -> None:
         await asyncio.sleep(0)
         if end:
             queue.done("news")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(240):
             assert await waiting == "other"

@@ -22,7 +22,7 @@ async def work_through(queue: WorkQueue[Key], look: Look) -> None:
     while len(queue) or queue.processing:  # noqa: ASYNC110 - the queue has no such event, and needs none
         await asyncio.sleep(0)
     queue.close()
-    await asyncio.wait_for(worker, 5)
+    await asyncio.wait_for(worker, 240)
 
 
 async def test_a_full_queue_leaves_room_for_the_loop() -> None:
@@ -78,5 +78,5 @@ async def test_a_closed_queue_lets_the_running_look_finish() -> None:
     await began.wait()
     queue.close()
     go.set()
-    await asyncio.wait_for(worker, 5)
+    await asyncio.wait_for(worker, 240)
     assert done.is_set()

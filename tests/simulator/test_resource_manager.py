@@ -67,7 +67,7 @@ async def test_it_is_a_second_witness_of_a_failed_host(managed: SimulatedCloud) 
         assert responding(await look(managed)) == {"a": True, "b": False, "c": True, "d": True}
     finally:
         managed.start_compute("b")
-        wait_for(lambda: managed.control("GET", "/state")["hosts"]["b"], 10, "b to be back")
+        wait_for(lambda: managed.control("GET", "/state")["hosts"]["b"], 240, "b to be back")
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"status": 404}, {"drop": "before"}])

@@ -125,7 +125,7 @@ def test_the_garbage_collector_deletes_what_its_owner_leaves(boats: Cluster, nam
     }
     boats.kubectl_run("create", "-n", namespace, "--filename", "-", input=json.dumps(owned))
     boats.kubectl_run("delete", "configmap", "owner", "-n", namespace)
-    boats.kubectl_run("wait", "--for=delete", "configmap/owned", "-n", namespace, "--timeout=30s")
+    boats.kubectl_run("wait", "--for=delete", "configmap/owned", "-n", namespace, "--timeout=240s")
 
 
 def test_the_same_supervisor_has_one_cluster(cluster: Cluster) -> None:

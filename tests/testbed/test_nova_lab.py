@@ -39,7 +39,7 @@ def migration_after(admin: Tenant, server: str, condition: Callable[[dict[str, A
     def found() -> Any:
         return next((record for record in admin.migrations(server) if condition(record)), None)
 
-    return wait_for(found, 60, what)
+    return wait_for(found, 240, what)
 
 
 def test_it_is_a_cloud_lab(nova_lab: NovaLab) -> None:
@@ -80,7 +80,7 @@ def test_a_server_boots_where_asked_and_its_live_migration_shows_bytes(nova_lab:
         running = admin.call("GET", f"/servers/{server}/migrations")["migrations"]
         return next((record for record in running if (record["memory_processed_bytes"] or 0) > 0), None)
 
-    seen = wait_for(copying, 60, "bytes of a running migration")
+    seen = wait_for(copying, 240, "bytes of a running migration")
     assert seen["status"] == "running"
     assert seen["memory_total_bytes"] == 2**30
     assert seen["memory_processed_bytes"] + seen["memory_remaining_bytes"] == 2**30

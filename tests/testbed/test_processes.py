@@ -75,7 +75,7 @@ def test_stop_all_ends_the_latest_first(supervisor: Supervisor, tmp_path: Path) 
     for name in ("b", "a", "c"):
         says_so = f"trap 'echo {name} >> ended; exit' TERM; echo ready; while true; do sleep 0.05; done"
         supervisor.start(name, ["bash", "-c", says_so], cwd=tmp_path)
-        wait_for(lambda name=name: supervisor.log_tail(name) == "ready", 10, f"{name} to be ready")  # type: ignore[misc]
+        wait_for(lambda name=name: supervisor.log_tail(name) == "ready", 240, f"{name} to be ready")  # type: ignore[misc]
     supervisor.stop_all()
     assert (tmp_path / "ended").read_text().split() == ["c", "a", "b"]
     assert supervisor.names() == []
@@ -84,14 +84,14 @@ def test_stop_all_ends_the_latest_first(supervisor: Supervisor, tmp_path: Path) 
 def test_stop_does_nothing_when_nothing_runs(supervisor: Supervisor) -> None:
     supervisor.stop("never started")
     supervisor.start("program", ["true"])
-    wait_for(lambda: not supervisor.alive("program"), 10, "the program to end")
+    wait_for(lambda: not supervisor.alive("program"), 240, "the program to end")
     supervisor.stop("program")
     supervisor.stop("program")
 
 
 def test_what_ignores_term_is_killed_after_the_grace(supervisor: Supervisor) -> None:
     pid = supervisor.start("stubborn", IGNORES_TERM)
-    wait_for(lambda: supervisor.log_tail("stubborn") == "ready", 10, "the program to ignore TERM")
+    wait_for(lambda: supervisor.log_tail("stubborn") == "ready", 240, "the program to ignore TERM")
     supervisor.stop("stubborn", grace=0.3)
     assert not runs(pid)
 
@@ -100,9 +100,9 @@ def test_what_ignores_term_is_killed_after_the_grace(supervisor: Supervisor) -> 
 def test_stop_ends_also(family: str, supervisor: Supervisor, tmp_path: Path) -> None:
     supervisor.start("parent", ["bash", "-c", FAMILIES[family]], cwd=tmp_path)
     pids = tmp_path / "pids"
-    child = int(wait_for(lambda: pids.exists() and pids.read_text().strip(), 10, "the child to start"))
+    child = int(wait_for(lambda: pids.exists() and pids.read_text().strip(), 240, "the child to start"))
     if "ended" in family:
-        wait_for(lambda: not supervisor.alive("parent"), 10, "the parent to end")
+        wait_for(lambda: not supervisor.alive("parent"), 240, "the parent to end")
     assert runs(child)
     supervisor.stop("parent", grace=0.5)
     assert not runs(child)
@@ -175,7 +175,7 @@ def test_a_name_runs_once(supervisor: Supervisor) -> None:
 def test_a_program_that_ended_can_be_started_again(supervisor: Supervisor) -> None:
     pid = supervisor.start("program", IDLE)
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not supervisor.alive("program"), 10, "the program to end")
+    wait_for(lambda: not supervisor.alive("program"), 240, "the program to end")
     assert supervisor.start("program", IDLE) != pid
     assert supervisor.alive("program")
 
@@ -188,7 +188,7 @@ def test_the_environment_is_ours_or_the_given_one(supervisor: Supervisor, monkey
     }
     carried = {
         # for a moment of its start a program has none
-        name: wait_for(psutil.Process(pid).environ, 10, f"the environment of {name}")
+        name: wait_for(psutil.Process(pid).environ, 240, f"the environment of {name}")
         for name, pid in pids.items()
     }
     assert carried["ours"]["OURS"] == "1"
@@ -198,7 +198,7 @@ def test_the_environment_is_ours_or_the_given_one(supervisor: Supervisor, monkey
 def test_waiting_ends_with_the_last_lines_when_the_program_dies(supervisor: Supervisor) -> None:
     supervisor.start("program", ["bash", "-c", "echo no such database; exit 3"])
     with pytest.raises(ProcessDiedError, match=r"program has ended.*\nno such database"):
-        wait_for(lambda: False, 10, "the program to answer", lambda: supervisor.check("program"))
+        wait_for(lambda: False, 240, "the program to answer", lambda: supervisor.check("program"))
 
 
 def test_waiting_says_what_it_waited_for() -> None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.kubernetes
 
 OPERATOR = Path(__file__).resolve().parents[3] / "operator"
 COMMAND = [sys.executable, "-m", "vmferry.cli.ferry"]
-SECONDS = 60.0
+SECONDS = 240.0
 WEB = ident("web-1")
 SERVER = {"id": WEB, "name": "web-1", "state": "ACTIVE"}
 MIGRATING = {
