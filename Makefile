@@ -99,8 +99,8 @@ lint: setup ## lint, format, strict types, import rules, the Dockerfile
 	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 
 .PHONY: test-unit
-test-unit: setup ## tests that need no server; seconds
-	@$(PY) -m pytest -q -m "not simulator and not kubernetes and not nova" $(ARGS)
+test-unit: setup ## tests that need no server and are not slow; a minute
+	@$(PY) -m pytest -q -m "not simulator and not kubernetes and not nova and not slow" $(ARGS)
 
 .PHONY: install
 install: setup ## what the tests run on: a Kubernetes API, built, a Nova and a Prometheus, installed; once

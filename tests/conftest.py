@@ -9,18 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, run_root
-
-# fixtures are found here by their names
+from tests.examples import THOROUGH
 from tests.nova_fixtures import nova_lab
 from tests.simulator_fixtures import simulated_cloud
 from vmferry.redaction import SECRETS
 
+# fixtures are found here by their names
 __all__ = ["cluster", "nova_lab", "simulated_cloud"]
 
 CRDS = sorted((Path(__file__).resolve().parent.parent / "crds").glob("*.yaml"))
+
+
+settings.register_profile(THOROUGH, settings.get_profile(settings.get_current_profile_name()))
 
 
 def pytest_configure() -> None:

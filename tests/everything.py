@@ -1,7 +1,7 @@
 """`make test`: runs every part of the tests, whatever becomes of the others, and names all failures at its end.
 
-What a real Nova and the end-to-end tests do is mostly waiting, so these run beside the other parts, and their output is
-printed when those are through. Exit status 0: all parts passed; 1: a part failed.
+What the tests that need servers do is mostly waiting, so these run beside the other parts, and their output is printed
+when those are through. Exit status 0: all parts passed; 1: a part failed.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.examples import THOROUGH
+
+UNIT = "not simulator and not kubernetes and not nova"
 SERVERS = "(simulator or kubernetes) and not nova and not long"
-#: folders whose tests mostly wait, so they run beside the others
-WAITING = ("tests/e2e", "tests/chaos", "tests/security")
+#: folders whose tests are parts of their own, since they take as long as all the others together
+APART = ("tests/e2e", "tests/chaos", "tests/security")
 #: of the end-to-end tests those that wait for breakers, deletions and restored histories: as long as all the others
 SLOW = ("tests/e2e/test_breaker.py", "tests/e2e/test_pipelines.py")
 #: seconds between two reports on the parts that run beside the others
@@ -40,15 +43,15 @@ class Part:
 
 
 def _pytest(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-u", "-m", "pytest", *arguments)
+    return (sys.executable, "-u", "-m", "pytest", "--durations=25", *arguments)
 
 
 def parts() -> tuple[Part, ...]:
     """In the order in which they are printed."""
     return (
         Part("lint", ("make", "--no-print-directory", "lint")),
-        Part("unit", _pytest("-q", "-m", "not simulator and not kubernetes and not nova")),
-        Part("servers", _pytest("-v", "-m", SERVERS, *(f"--ignore={folder}" for folder in WAITING))),
+        Part("unit", _pytest("-q", "-m", UNIT, f"--hypothesis-profile={THOROUGH}")),
+        Part("servers", _pytest("-v", "-m", SERVERS, *(f"--ignore={folder}" for folder in APART)), beside=True),
         Part("nova", _pytest("-v", "-m", "nova and not long"), beside=True),
         Part(
             "end-to-end",

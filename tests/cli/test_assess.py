@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, host, migration, room, server, snapshot
+from tests.examples import examples
 from tests.planning.test_random_fleets import NAMES, questions
 from vmferry.cli.assess import assess_server, assess_servers, not_found
 from vmferry.cli.verdict import Answer, ExitStatus, Tally, Verdict
@@ -37,7 +38,7 @@ requests = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(questions(), requests)
 def test_a_fleet_is_judged_as_each_of_its_servers_alone(fleet: Question, request: Request) -> None:
     view, policy = fleet.snapshot, fleet.policy
@@ -47,7 +48,7 @@ def test_a_fleet_is_judged_as_each_of_its_servers_alone(fleet: Question, request
     assert {verdict.asked for verdict in together} == set(view.servers)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(questions(), requests)
 def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None:
     view, policy = fleet.snapshot, fleet.policy
@@ -76,7 +77,7 @@ def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None
             assert said.target_host == operator.target_host
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(questions(), requests)
 def test_unknown_means_that_the_server_could_go_if_all_that_is_not_told_were_well(
     fleet: Question, request: Request

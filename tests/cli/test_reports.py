@@ -9,11 +9,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, host, ident, migration, server, service, snapshot
 from tests.cli.test_assess import TOLERANT
+from tests.examples import examples
 from vmferry.cli.assess import assess_servers, not_found
 from vmferry.cli.report import Format, make_report
 from vmferry.cli.terminal import Paint, Progress, columns, plain, wants_colour
@@ -159,7 +160,7 @@ def hostile_fleet(text: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("format_", Format)
-@settings(max_examples=25, deadline=None)
+@examples(25)
 # half a surrogate pair has no UTF-8, so the builders can make no id of it; `plain` is asked about it below
 @given(text=st.just(HOSTILE) | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30))
 def test_no_text_of_the_cloud_steers_a_terminal_or_breaks_a_format(format_: Format, text: str) -> None:

@@ -13,9 +13,10 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.storm.cloud import Answer, Client, Site, Weather, Wire, connected
 from tests.storm.draw import draw_fleet
 from vmferry.cloud.model import Service, index_groups, index_migrations, index_servers
@@ -137,7 +138,7 @@ def test_an_answer_as_it_should_be_is_read(name: str) -> None:
     check(READS[name](client(None)))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.sampled_from(sorted(READS)), st.integers(0, 2**32))
 def test_I35_whatever_is_wrong_in_an_answer_the_read_fails_by_name_or_brings_what_it_promises(
     name: str, seed: int

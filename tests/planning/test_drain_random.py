@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, flavor, host, hypervisor, migration, move, room, server, snapshot
+from tests.examples import examples
 from vmferry.cloud.model import Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, next_moves, plan_drain
 from vmferry.planning.request import Request
@@ -131,7 +132,7 @@ def words(plan: DrainPlan) -> object:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(drains())
 def test_R27_I18_I25_every_server_is_planned_or_stuck_and_all_moves_hold_at_once(drain: Drain) -> None:
     plan = drain.plan()
@@ -191,7 +192,7 @@ def check_groups(drain: Drain, planned: tuple[PlannedMove, ...]) -> None:
             assert ends.count(target) <= group.max_server_per_host, "I25"
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(drains())
 def test_the_clouds_order_decides_nothing(drain: Drain) -> None:
     leaving = list(reversed(drain.leaving))
@@ -205,7 +206,7 @@ def test_the_clouds_order_decides_nothing(drain: Drain) -> None:
     assert words(drain.plan(leaving, view)) == words(drain.plan())
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(drains())
 def test_R30_who_could_go_alone_is_planned_alone(drain: Drain) -> None:
     for one in drain.leaving:
@@ -219,7 +220,7 @@ def test_R30_who_could_go_alone_is_planned_alone(drain: Drain) -> None:
             assert plan.planned[0].waits is not None
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(drains(), st.builds(Limits, st.integers(0, 3), st.integers(0, 3), st.integers(0, 6)), st.integers(0, 5))
 def test_I24_I25_who_starts_never_exceeds_a_limit(drain: Drain, limits: Limits, slots: int) -> None:
     plan = drain.plan()

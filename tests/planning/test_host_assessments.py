@@ -11,11 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.bench.fleet import big_fleet
 from tests.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
+from tests.examples import examples
 from tests.planning.test_random_fleets import HOST, NAMES, questions
 from vmferry.cloud.model import Flavor, Host, ResolvedType, Server, Snapshot
 from vmferry.planning import host_assessments
@@ -29,7 +30,7 @@ from vmferry.prerequisites.enums import Name, Reason
 from vmferry.resources.words import MigrationType
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     questions(),
     st.lists(

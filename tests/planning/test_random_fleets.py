@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.build import NOW, STATUS, flavor, host, hypervisor, migration, move, room, server, snapshot
+from tests.examples import examples
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup
 from vmferry.planning.limits import first_free, full
 from vmferry.planning.targets import assess
@@ -106,7 +107,7 @@ def questions(draw: st.DrawFn) -> Question:
     )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(questions(), st.none() | st.sampled_from([*NAMES, "nobody"]), st.sets(HOST, max_size=2))
 def test_R9_R20_whatever_the_fleet_the_answer_is_whole_and_safe(
     asked: Question, wanted: str | None, avoid: set[str]
@@ -176,7 +177,7 @@ def check_group(asked: Question, name: str) -> None:
 PAIRS = st.tuples(st.sampled_from("abc"), st.sampled_from("xyz"))
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(PAIRS, max_size=8),
     st.lists(PAIRS, max_size=6),
@@ -272,7 +273,7 @@ class Cloud:
         )
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(
     st.lists(WISHES, min_size=2, max_size=7),
     st.builds(Limits, st.integers(1, 2), st.integers(1, 2), st.integers(2, 6)),

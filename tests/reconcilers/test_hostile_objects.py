@@ -12,10 +12,11 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.build import NOW, flavor, host, hypervisor, ident, move, room, server, service, snapshot
+from tests.examples import examples
 from tests.resources.structural import Schema, admitted, schema, violations
 from vmferry.cloud.actions import (
     AbortMigration,
@@ -478,9 +479,8 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     assert all(len(event.message) <= 1024 for event in events)
 
 
-SETTINGS = settings(
-    max_examples=80,
-    deadline=None,
+SETTINGS = examples(
+    80,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

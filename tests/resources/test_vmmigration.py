@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.build import NOW, ident
+from tests.examples import examples
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.enums import Name, Result
 from vmferry.resources.base import Condition, Model
@@ -113,7 +114,7 @@ STATUSES = some(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(STATUSES)
 def test_I2_I3_a_status_comes_back_as_it_was_written(status: VMMigrationStatus) -> None:
     stored = json.loads(json.dumps(status.to_json()))

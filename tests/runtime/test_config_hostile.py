@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from tests.examples import examples
 from vmferry.runtime.config import Config, ConfigError, load, parse
 
-CHEAP = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CHEAP = examples(150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SECRET = "hunter2-is-secret"
 LONGEST_MESSAGE = 25_000
 

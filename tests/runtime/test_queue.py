@@ -7,10 +7,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tests.examples import examples
 from vmferry.runtime.queue import HOLD, IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, Lane, QueueClosedError, WorkQueue
 
 #: keys before a patient one has its turn
@@ -193,7 +194,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMachine.settings = examples(60, stateful_step_count=40)
 
 
 def test_what_has_changed_goes_before_what_is_only_looked_at_again() -> None:
@@ -266,7 +267,7 @@ LANES = {"news": Lane.NEWS, "routine": Lane.ROUTINE, "patient": Lane.PATIENT}
 STEPS = st.tuples(st.sampled_from([*LANES, "soon", "later", "poll", "done"]), st.integers(0, 5))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(STEPS, max_size=80), st.sampled_from([1, 2, 100]), st.sampled_from([1, 2, MOST]))
 def test_no_wish_is_lost(steps: list[tuple[str, int]], most_routine: int, in_a_row: int) -> None:
     """Whatever was wished for is looked at after the wish, and by one worker at a time, whichever lane has its turn."""

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from tests.build import NOW, ident
 from tests.cli.ferry.bodies import FakeKube, Run, attempt, hm, prerequisite, stalled, vmm
+from tests.examples import examples
 from tests.resources.structural import Schema, admitted, schema
 from vmferry.cli.ferry import main as process
 from vmferry.cli.ferry import overview, pages
@@ -40,8 +41,7 @@ JUNK: st.SearchStrategy[Any] = st.sampled_from(
 )
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 PLAIN = Paint(False)
-CHEAP = settings(
-    max_examples=20, deadline=None, derandomize=True,
+CHEAP = examples(20, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 
