@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "negative retries": ({"server": WEB, "retries": -1}, "should be greater than or equal to 0"),
     "more retries than attempts are kept": ({"server": WEB, "retries": 20}, "should be less than or equal to 19"),
     "a timeout that is no duration": ({"server": WEB, "timeout": "soon"}, "spec.timeout in body should match"),
-    "a timeout of no time at all": ({"server": WEB, "timeout": "0h0m0s"}, "timeout must be longer than 0s"),
+    "a timeout of no time at all": ({"server": WEB, "timeout": "0h0m0s"}, "spec.timeout: Invalid value"),
     "a timeout beyond all time": ({"server": WEB, "timeout": "9999999999h"}, "spec.timeout in body should match"),
     "a time to live in days": ({"server": WEB, "ttlAfterFinished": "1d"}, "spec.ttlAfterFinished in body should match"),
     "a target without a host": ({"server": WEB, "target": {}}, "spec.target.host: Required value"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,28 @@ def test_R35_every_text_list_and_map_is_bounded(kind: ResourceType[Any]) -> None
 def test_nothing_is_left_that_a_structural_schema_cannot_hold(kind: ResourceType[Any]) -> None:
     banned = {"$ref", "$defs", "anyOf", "allOf", "oneOf", "const", "title", "discriminator", "examples"}
     assert not wrong(kind, lambda path, node: "type" in node and not banned & set(node))
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_every_list_says_how_appliers_merge_it(kind: ResourceType[Any]) -> None:
+    def merged(path: str, node: dict[str, Any]) -> bool:
+        return node["type"] != "array" or node.get("x-kubernetes-list-type") in ("map", "set", "atomic")
+
+    assert not wrong(kind, merged)
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_a_refusal_names_a_field_that_exists(kind: ResourceType[Any]) -> None:
+    known = {path for path, _ in nodes(object_schema(kind))}
+    for path, node in nodes(object_schema(kind)):
+        for rule in node.get("x-kubernetes-validations", ()):
+            assert path == ".spec.server" or f"{path}{rule['fieldPath']}" in known, rule
+
+
+@pytest.mark.parametrize("kind", NODES)
+def test_no_text_cites_a_rule_by_its_number(kind: ResourceType[Any]) -> None:
+    """`kubectl explain` shows these texts to people who do not have the rules at hand."""
+    assert not re.findall(r"\b[IR]\d{1,2}\b", render(kind))
 
 
 @pytest.mark.parametrize("kind", NODES)

@@ -173,6 +173,11 @@ class Condition(Model):
     message: Annotated[str, Field(max_length=2048, description="Why, for people.")]
 
 
+def keyed_by(*fields: str) -> dict[str, Any]:
+    """For `json_schema_extra` of a list whose items are told apart by these fields; two of one key are refused."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(fields)}
+
+
 class Resource(Model):
     """A whole object; each kind narrows `spec` and `status` to its own models."""
 

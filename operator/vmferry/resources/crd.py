@@ -6,6 +6,7 @@ what the API server accepts. `python -m vmferry.resources.crd DIR` writes the fi
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from vmferry.resources.catalog import CATALOG, Column, ResourceType
 
 #: what pydantic adds and a structural schema refuses or does not need
 _DROPPED = ("title", "$defs", "discriminator", "examples")
+#: the number of a rule, which docstrings may cite and users do not know
+_RULE_NUMBER = re.compile(r" ?\([IR]\d+(?:[-, ]+[IR]?\d+)*\)")
 
 
 def column(row: Column) -> dict[str, Any]:
@@ -48,10 +51,11 @@ def structural(schema: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
         node["properties"] = {name: structural(child, defs) for name, child in node["properties"].items()}
     if "items" in node:
         node["items"] = structural(node["items"], defs)
+        node.setdefault("x-kubernetes-list-type", "atomic")
     if isinstance(node.get("additionalProperties"), dict):
         node["additionalProperties"] = structural(node["additionalProperties"], defs)
     if isinstance(node.get("description"), str):
-        node["description"] = " ".join(node["description"].split())
+        node["description"] = " ".join(_RULE_NUMBER.sub("", node["description"]).split())
     return node
 
 

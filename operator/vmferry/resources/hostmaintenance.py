@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from vmferry.resources.base import Condition, Model, ObservedGeneration, Resource, Time
+from vmferry.resources.base import Condition, Model, ObservedGeneration, Resource, Time, keyed_by
 from vmferry.resources.vmmigration import (
     LINES,
     MAX_ATTEMPTS,
@@ -70,8 +70,13 @@ class HostMaintenanceSpec(Model):
                 rule(
                     "self.host == oldSelf.host",
                     "host cannot be changed: create another HostMaintenance for another host",
+                    ".host",
                 ),
-                rule("!has(self.target) || self.target.host != self.host", "target.host must be another host"),
+                rule(
+                    "!has(self.target) || self.target.host != self.host",
+                    "target.host must be another host",
+                    ".target.host",
+                ),
             ]
         }
     )
@@ -260,7 +265,7 @@ class HostMaintenanceStatus(Model):
         list[Condition],
         Field(
             max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            json_schema_extra=keyed_by("type"),
             description="PrerequisitesMet, Cordoned, Drained and Ready; Reconciling and Stalled are there only "
             "while they are True.",
         ),
@@ -268,12 +273,18 @@ class HostMaintenanceStatus(Model):
     host: Annotated[str | None, Field(max_length=255, description="The host, by Nova's name.")] = None
     progress: Annotated[MaintenanceProgress | None, Field(description="Servers, counted.")] = None
     blockers: Annotated[
-        list[Blocker], Field(max_length=MAX_BLOCKERS, description="The first servers that cannot move, by name.")
+        list[Blocker],
+        Field(
+            max_length=MAX_BLOCKERS,
+            json_schema_extra=keyed_by("server"),
+            description="The first servers that cannot move, by name.",
+        ),
     ] = []
     leftover_records: Annotated[
         list[LeftoverRecord],
         Field(
             max_length=MAX_LEFTOVERS,
+            json_schema_extra=keyed_by("migration"),
             description="Open migration records of the host whose servers are elsewhere and idle. They use up no limit "
             "and do not keep the host from being empty; Nova does not delete the compute service while they are open.",
         ),

@@ -19,6 +19,7 @@ from vmferry.resources.base import (
     ObservedGeneration,
     Resource,
     Time,
+    keyed_by,
     to_camel,
 )
 from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority, StorageClass
@@ -152,6 +153,7 @@ class VMMigrationSpec(Model):
                 rule(
                     "!has(self.timeout) || self.timeout.matches('[1-9]')",
                     "timeout must be longer than 0s: write hours, minutes and seconds like 30m, 1h30m or 90s",
+                    ".timeout",
                 )
             ]
         }
@@ -438,7 +440,7 @@ class VMMigrationStatus(Model):
         list[Condition],
         Field(
             max_length=16,
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            json_schema_extra=keyed_by("type"),
             description="PrerequisitesMet, Succeeded and Ready; TypeResolved says which kind and why; Reconciling "
             "and Stalled are there only while they are True.",
         ),
@@ -463,15 +465,26 @@ class VMMigrationStatus(Model):
         list[PrerequisiteView],
         Field(
             max_length=32,
+            json_schema_extra=keyed_by("name"),
             description="Every one with its verdict, for the target that is named or picked; where no host "
             "is eligible, what all hosts together say.",
         ),
     ] = []
     eligible_targets: Annotated[
-        list[EligibleTarget], Field(max_length=MAX_ELIGIBLE, description="Hosts that it may go to, the best first.")
+        list[EligibleTarget],
+        Field(
+            max_length=MAX_ELIGIBLE,
+            json_schema_extra=keyed_by("host"),
+            description="Hosts that it may go to, the best first.",
+        ),
     ] = []
     ineligible_targets: Annotated[
-        list[IneligibleTargets], Field(max_length=MAX_INELIGIBLE, description="The other hosts, by their first reason.")
+        list[IneligibleTargets],
+        Field(
+            max_length=MAX_INELIGIBLE,
+            json_schema_extra=keyed_by("reason"),
+            description="The other hosts, by their first reason.",
+        ),
     ] = []
     progress: Annotated[ProgressView | None, Field(description="How far the running copy is.")] = None
     graceful_stop: Annotated[
@@ -479,7 +492,12 @@ class VMMigrationStatus(Model):
         Field(description="Set from the stop for this move until the start after it: the start is owed."),
     ] = None
     attempts: Annotated[
-        list[Attempt], Field(max_length=MAX_ATTEMPTS + 5, description="Every attempt, the oldest first.")
+        list[Attempt],
+        Field(
+            max_length=MAX_ATTEMPTS + 5,
+            json_schema_extra=keyed_by("number"),
+            description="Every attempt, the oldest first.",
+        ),
     ] = []
     requested_at: Annotated[
         Time | None, Field(description="From when expireAfter counts: its creation, or the end of preflightOnly.")
@@ -514,6 +532,7 @@ def _immutable_once_started() -> list[dict[str, Any]]:
             f"!has(oldSelf.status) || !has(oldSelf.status.startedAt) || ({same})",
             "the migration has started: only paused, priority and ttlAfterFinished may still change; "
             "delete it to cancel it, and create another one",
+            ".spec",
         )
     ]
 
@@ -527,10 +546,12 @@ class VMMigration(Resource):
                 rule(
                     "!self.spec.stopIfRunning || self.spec.type in ['Cold', 'Auto']",
                     "stopIfRunning goes with type Cold or Auto only",
+                    ".spec.stopIfRunning",
                 ),
                 rule(
                     "self.spec.onTimeout != 'ForceComplete' || self.spec.type in ['Live', 'Auto']",
                     "onTimeout: ForceComplete goes with type Live or Auto only",
+                    ".spec.onTimeout",
                 ),
                 rule(
                     "!has(self.spec.attestation) || self.spec.type == 'Evacuate'",

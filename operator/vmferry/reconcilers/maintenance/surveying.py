@@ -121,6 +121,7 @@ def _note_records(scope: MaintenanceScope, host: Host, seen: Survey) -> None:
                 f"`openstack server resize confirm {server.id}`, or revert it",
             )
             seen.blocked.append(Blocked(server, hindrance))
+            ours.add(server.id)  # a second record of it makes no second blocker
 
 
 def waits_for_confirmation(record: Migration, server: Server | None, source: str) -> bool:
