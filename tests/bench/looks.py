@@ -85,7 +85,7 @@ class _Operator:
         return World(
             view,
             moves=store.moves_except(key, view),
-            ahead=store.ahead_of(key, view),
+            earlier=store.earlier_than(key, view),
             os_upgrades=store.os_upgrades(),
             in_maintenance=store.in_maintenance(view),
             assess_hosts=self._host_assessments.assess_hosts,

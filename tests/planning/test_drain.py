@@ -460,10 +460,10 @@ def test_I22_the_rest_of_the_cluster_still_holds(sentence: str) -> None:
 
 
 def next_of(
-    case: Case, limits: Limits = WIDE, slots: int = 10, ahead: tuple[PlannedMove, ...] = (), **over: Any
+    case: Case, limits: Limits = WIDE, slots: int = 10, earlier: tuple[PlannedMove, ...] = (), **over: Any
 ) -> list[str]:
     facts: dict[str, Any] = {"moves": tuple(case.moves), **over}
-    chosen = next_moves(case.plan(), case.view, ahead=ahead, limits=limits, slots=slots, **facts).moves
+    chosen = next_moves(case.plan(), case.view, earlier=earlier, limits=limits, slots=slots, **facts).moves
     return [p.departure.server.name for p in chosen]
 
 
@@ -481,7 +481,7 @@ NEXT: dict[str, tuple[list[str], list[str]]] = {
         ["b"],
     ),
     "I24 those that wait for their turn go first": (
-        next_of(FOUR, Limits(9, 1, 9), ahead=(move(ELSEWHERE, "host-c"),)),
+        next_of(FOUR, Limits(9, 1, 9), earlier=(move(ELSEWHERE, "host-c"),)),
         ["a"],
     ),
     "one that moves already is not started again": (
@@ -604,7 +604,7 @@ def test_the_clouds_order_of_hosts_picks_no_example() -> None:
 def test_I25_a_member_that_somebody_moves_since_the_plan_was_made_is_waited_for() -> None:
     since = snapshot(APART.servers, [A, *APART.hosts], [migration(WEB)], server_groups=APART.groups)
     rest = DrainPlan(APART.plan().planned[1:], ())
-    assert next_moves(rest, since, moves=(), ahead=(), limits=WIDE, slots=9).moves == ()
+    assert next_moves(rest, since, moves=(), earlier=(), limits=WIDE, slots=9).moves == ()
 
 
 def test_every_word_of_the_plan_is_said() -> None:

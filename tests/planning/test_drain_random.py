@@ -224,7 +224,7 @@ def test_R30_who_could_go_alone_is_planned_alone(drain: Drain) -> None:
 @given(drains(), st.builds(Limits, st.integers(0, 3), st.integers(0, 3), st.integers(0, 6)), st.integers(0, 5))
 def test_I24_I25_who_starts_never_exceeds_a_limit(drain: Drain, limits: Limits, slots: int) -> None:
     plan = drain.plan()
-    chosen = next_moves(plan, drain.view, moves=drain.moves, ahead=(), limits=limits, slots=slots).moves
+    chosen = next_moves(plan, drain.view, moves=drain.moves, earlier=(), limits=limits, slots=slots).moves
     assert len(chosen) <= slots
     known = {m.server_id for m in drain.view.migrations.values() if m.stage.value == "in flight"}
     pairs = [(m.source_host, m.target_host) for m in drain.view.migrations.values() if m.server_id in known]
@@ -240,5 +240,5 @@ def test_I24_I25_who_starts_never_exceeds_a_limit(drain: Drain, limits: Limits, 
         group = drain.view.group_of(p.departure.server.id)
         if group is not None and not group.policy.startswith("soft-"):
             assert group.members & busy == {p.departure.server.id}, "I25"
-    wide = next_moves(plan, drain.view, moves=drain.moves, ahead=(), limits=Limits(99, 99, 99), slots=1).moves
+    wide = next_moves(plan, drain.view, moves=drain.moves, earlier=(), limits=Limits(99, 99, 99), slots=1).moves
     assert bool(wide) == any(p.waits is None for p in plan.planned), "R30: somebody starts if anybody may"

@@ -51,7 +51,7 @@ def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
 ) -> None:
     view, assessments = fleet.snapshot, HostAssessments()
     for kind, target, avoid, alone, crossed, line in asks:
-        ahead = tuple([move(server(name=f"q{n}", host=a), b, elsewhere=c) for n, (a, b, c) in enumerate(line)])
+        earlier = tuple([move(server(name=f"q{n}", host=a), b, elsewhere=c) for n, (a, b, c) in enumerate(line)])
         for of in view.servers.values():
             question = replace(
                 fleet,
@@ -61,7 +61,7 @@ def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
                 group=view.group_of(of.id),
                 ports=view.ports_of(of.id),
                 moves=() if alone else fleet.moves,
-                ahead=ahead,
+                earlier=earlier,
                 os_upgrades={of.id: OSUpgradeMove(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
             )
             assert assessments.assess_hosts(question, target, avoid) == assess_hosts(question, target, avoid)

@@ -13,7 +13,7 @@ from vmferry.cloud.model import Migration, ResolvedType
 from vmferry.planning.limits import first_free, full, next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.prerequisites.moves import Ahead
+from vmferry.prerequisites.moves import EarlierMoves
 
 LIMITS = Limits(per_source=2, per_target=2, total=4)
 
@@ -35,12 +35,12 @@ def anywhere(number: int, source: str, *targets: str) -> PlannedMove:
 def ask(
     records: list[Migration] | None = None,
     moves: list[PlannedMove] | None = None,
-    ahead: list[PlannedMove] | None = None,
+    earlier: list[PlannedMove] | None = None,
     limits: Limits = LIMITS,
 ) -> str | None:
     """Why one more from a to b has to wait."""
     view = snapshot(migrations=records or [])
-    return full("a", "b", view, tuple(moves or ()), tuple(ahead or ()), limits)
+    return full("a", "b", view, tuple(moves or ()), tuple(earlier or ()), limits)
 
 
 FREE: dict[str, str | None] = {
@@ -54,25 +54,25 @@ FREE: dict[str, str | None] = {
         [record(n, "a", "b", type="migration", status="finished") for n in range(5)]
     ),
     "Nova queues at another host": ask([record(1, "x", "y"), record(2, "x", "z", status="queued")]),
-    "those ahead of us at a host where Nova queues keep nothing of the total from us": ask(
+    "those in front at a host where Nova queues keep nothing of the total from us": ask(
         [record(1, "x", "y", status="queued")],
-        ahead=[planned(n, "x", f"t{n}") for n in range(9)],
+        earlier=[planned(n, "x", f"t{n}") for n in range(9)],
         limits=Limits(9, 2, 3),
     ),
     "a decided move that Nova shows already counts once": ask([record(1, "a", "b")], [planned(1, "a", "b")]),
-    "those ahead of us from other hosts leave us our place": ask(ahead=[planned(1, "x", "y"), planned(2, "x", "y")]),
-    "those ahead of us that a host holds back do not keep the total from us": ask(
+    "those in front from other hosts leave us our place": ask(earlier=[planned(1, "x", "y"), planned(2, "x", "y")]),
+    "those in front that a host holds back do not keep the total from us": ask(
         [record(1, "x", "y"), record(2, "x", "z")],
-        ahead=[planned(n, "x", "w") for n in range(10, 20)],
+        earlier=[planned(n, "x", "w") for n in range(10, 20)],
     ),
     "a queue for one host takes of the total only what that host lets go": ask(
-        ahead=[planned(n, "x", f"t{n}") for n in range(10)]
+        earlier=[planned(n, "x", f"t{n}") for n in range(10)]
     ),
-    "those ahead of us that may go elsewhere and cannot leave yet keep no place at the target": ask(
-        [record(1, "x", "y"), record(2, "x", "z")], ahead=[anywhere(n, "x", "b", "c") for n in range(10, 20)]
+    "those in front that may go elsewhere and cannot leave yet keep no place at the target": ask(
+        [record(1, "x", "y"), record(2, "x", "z")], earlier=[anywhere(n, "x", "b", "c") for n in range(10, 20)]
     ),
     "nor do those of them that other ones at their own host go before": ask(
-        ahead=[*(planned(n, "x", "y") for n in range(10, 12)), *(anywhere(n, "x", "b") for n in range(20, 30))]
+        earlier=[*(planned(n, "x", "y") for n in range(10, 12)), *(anywhere(n, "x", "b") for n in range(20, 30))]
     ),
 }
 
@@ -105,28 +105,28 @@ WAITS: dict[str, tuple[str | None, str]] = {
         ask([record(1, "a", "x", status="teleporting"), record(2, "a", "y", status="teleporting")]),
         "2 migrations leave a",
     ),
-    "those ahead of us keep their place at the source": (
-        ask([record(1, "a", "x")], ahead=[planned(2, "a", "y")]),
+    "those in front keep their place at the source": (
+        ask([record(1, "a", "x")], earlier=[planned(2, "a", "y")]),
         "limited by perSource 2 (policy.limits): 2 migrations leave a or go first",
     ),
-    "those ahead of us keep their place at the target": (
-        ask(ahead=[planned(1, "x", "b"), planned(2, "y", "b")]),
+    "those in front keep their place at the target": (
+        ask(earlier=[planned(1, "x", "b"), planned(2, "y", "b")]),
         "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
-    "those ahead of us that may start keep their place in the total": (
-        ask([record(1, "s", "t"), record(2, "s2", "t2")], ahead=[planned(3, "x", "y"), planned(4, "v", "w")]),
+    "those in front that may start keep their place in the total": (
+        ask([record(1, "s", "t"), record(2, "s2", "t2")], earlier=[planned(3, "x", "y"), planned(4, "v", "w")]),
         "limited by total 4 (policy.limits): 2 migrations are in flight and 2 go first",
     ),
-    "those ahead of us that may go there now keep their place, though they could go elsewhere": (
-        ask(ahead=[anywhere(1, "x", "b", "c"), anywhere(2, "y", "b", "c")]),
+    "those in front that may go there now keep their place, though they could go elsewhere": (
+        ask(earlier=[anywhere(1, "x", "b", "c"), anywhere(2, "y", "b", "c")]),
         "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
-    "one ahead of us whose first host is full keeps its place at its second": (
-        ask([record(1, "x", "c"), record(2, "y", "c"), record(3, "z", "b")], ahead=[anywhere(4, "w", "c", "b")]),
+    "one in front whose first host is full keeps its place at its second": (
+        ask([record(1, "x", "c"), record(2, "y", "c"), record(3, "z", "b")], earlier=[anywhere(4, "w", "c", "b")]),
         "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "one that names the target keeps its place there, though it cannot leave yet": (
-        ask([record(1, "x", "b"), record(2, "x", "c")], ahead=[planned(3, "x", "b")]),
+        ask([record(1, "x", "b"), record(2, "x", "c")], earlier=[planned(3, "x", "b")]),
         "limited by perTarget 2 (policy.limits): 2 migrations go to b or go first",
     ),
     "Nova keeps one that leaves the source in its own queue, whosever it is, though our limit is higher": (
@@ -151,34 +151,37 @@ def test_I24_it_waits_and_says_why(sentence: str) -> None:
 def choose(
     targets: str,
     records: list[Migration] | None = None,
-    ahead: list[PlannedMove] | None = None,
+    earlier: list[PlannedMove] | None = None,
     limits: Limits = LIMITS,
 ) -> str | None:
     """Which of these hosts one more from a goes to."""
-    return first_free("a", targets, snapshot(migrations=records or []), (), tuple(ahead or ()), limits)
+    return first_free("a", targets, snapshot(migrations=records or []), (), tuple(earlier or ()), limits)
 
 
 TO_B = [record(1, "x", "b"), record(2, "y", "b")]
 CHOICES: dict[str, tuple[str | None, str | None]] = {
     "the best one that has room": (choose("bcd"), "b"),
     "the next one if the best one is full": (choose("bcd", TO_B), "c"),
-    "not the places that those ahead could take now": (
-        choose("bcd", ahead=[anywhere(n, f"s{n}", "b") for n in (1, 2)]),
+    "not the places that those in front could take now": (
+        choose("bcd", earlier=[anywhere(n, f"s{n}", "b") for n in (1, 2)]),
         "c",
     ),
-    "the place that one ahead would take if it could leave": (
+    "the place that one in front would take if it could leave": (
         choose("bcd", [record(1, "x", "e"), record(2, "x", "f")], [anywhere(n, "x", "b") for n in range(10, 20)]),
         "b",
     ),
-    "not the place of one ahead that can go nowhere else": (
+    "not the place of one in front that can go nowhere else": (
         choose("bcd", [record(1, "x", "e"), record(2, "x", "f")], [planned(n, "x", "b") for n in range(10, 20)]),
         "c",
     ),
     "none if all are full": (choose("b", TO_B), None),
     "none while the source is full": (choose("bcd", [record(1, "a", "x"), record(2, "a", "y")]), None),
-    "none while those ahead leave the source": (choose("bcd", ahead=[anywhere(n, "a", "e") for n in range(2)]), None),
+    "none while those in front leave the source": (
+        choose("bcd", earlier=[anywhere(n, "a", "e") for n in range(2)]),
+        None,
+    ),
     "none while the total is used up": (choose("bcd", [record(n, f"s{n}", f"t{n}") for n in range(4)]), None),
-    "none while those ahead use up the total": (
+    "none while those in front use up the total": (
         choose("bcd", [record(1, "s", "t"), record(2, "u", "v")], [anywhere(3, "x", "e"), planned(4, "y", "f")]),
         None,
     ),
@@ -238,17 +241,19 @@ def test_who_may_start_is_what_going_through_the_whole_line_tells(seed: int) -> 
     dice = random.Random(seed)
     hosts = "abcdef"
     limits = Limits(dice.randint(1, 3), dice.randint(1, 3), dice.randint(1, 12))
-    ahead = [
+    earlier = [
         (planned if dice.random() < 0.5 else anywhere)(n, *dice.sample(hosts, 2)) for n in range(dice.randrange(25))
     ]
-    ahead = [one if one.elsewhere is None else replace(one, elsewhere=tuple(dice.sample(hosts, 2))) for one in ahead]
+    earlier = [
+        one if one.elsewhere is None else replace(one, elsewhere=tuple(dice.sample(hosts, 2))) for one in earlier
+    ]
     flying = [planned(100 + n, *dice.sample(hosts, 2)) for n in range(dice.randrange(8))]
     now = traffic(snapshot(), tuple(flying))
 
     out = [one.source_host for one in flying]
     into = [one.target_host for one in flying]
     expected: list[PlannedMove] = []
-    for one in ahead:
+    for one in earlier:
         targets = (one.target_host, *(one.elsewhere or ()))
         free = [host for host in targets if into.count(host) < limits.per_target]
         may = out.count(one.source_host) < limits.per_source and free
@@ -257,13 +262,13 @@ def test_who_may_start_is_what_going_through_the_whole_line_tells(seed: int) -> 
         # whoever waits keeps its place at its source, and at its target if no other one will do
         out.append(one.source_host)
         into += [one.target_host] if one.elsewhere is None else free[:1] if one in expected else []
-    assert next_up(Ahead.of(ahead), now, limits).moves == tuple(expected)
-    for number, one in enumerate(ahead):
+    assert next_up(EarlierMoves.of(earlier), now, limits).moves == tuple(expected)
+    for number, one in enumerate(earlier):
         targets = (one.target_host, *(one.elsewhere or ()))
-        target = first_free(one.source_host, targets, snapshot(), tuple(flying), ahead[:number], limits)
+        target = first_free(one.source_host, targets, snapshot(), tuple(flying), earlier[:number], limits)
         assert (target is not None) == (one in expected), "who is not held back is woken, and nobody else"
         for host in targets:
-            why = full(one.source_host, host, snapshot(), tuple(flying), ahead[:number], limits)
+            why = full(one.source_host, host, snapshot(), tuple(flying), earlier[:number], limits)
             assert why is not None or target is not None
             assert host != target or why is None
     assert (now.leaving, now.coming) == (traffic(snapshot(), tuple(flying)).leaving, now.coming), "nothing is used up"

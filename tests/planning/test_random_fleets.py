@@ -199,8 +199,8 @@ def test_I24_whoever_starts_when_told_so_never_breaks_a_limit(
     while progress:
         progress = False
         for position, candidate in enumerate(waiting):
-            ahead = tuple(waiting[:position])
-            if full(candidate.source_host, candidate.target_host, view, tuple(started), ahead, limits) is None:
+            earlier = tuple(waiting[:position])
+            if full(candidate.source_host, candidate.target_host, view, tuple(started), earlier, limits) is None:
                 started.append(waiting.pop(position))
                 progress = True
                 break

@@ -113,34 +113,34 @@ def line(*ways: str, **over: Any) -> tuple[PlannedMove, ...]:
 BOTH_TAKE_B = line("x-b", "y-b", elsewhere=())
 OUT_OF_X = tuple(migration(server(name=f"x{n}", host="host-x"), n, target_host=f"host-{n}") for n in range(2))
 CHOICES: dict[str, tuple[Question, str]] = {
-    "to the best host if those before it leave it room": (ask(A, B, C, ahead=line("x-b", elsewhere=())), "host-b"),
+    "to the best host if those before it leave it room": (ask(A, B, C, earlier=line("x-b", elsewhere=())), "host-b"),
     "to the next host rather than wait behind those that go to the best one": (
-        ask(A, B, C, ahead=BOTH_TAKE_B),
+        ask(A, B, C, earlier=BOTH_TAKE_B),
         "host-c",
     ),
     "to the next host rather than wait for those that named the best one": (
-        ask(A, B, C, ahead=line("x-b", "y-b")),
+        ask(A, B, C, earlier=line("x-b", "y-b")),
         "host-c",
     ),
     "to the best host if those before it cannot leave theirs yet": (
-        ask(A, B, C, ahead=line("x-b", "x-b", elsewhere=("host-c",)), migrations=OUT_OF_X),
+        ask(A, B, C, earlier=line("x-b", "x-b", elsewhere=("host-c",)), migrations=OUT_OF_X),
         "host-b",
     ),
-    "to the best host if it would wait for any": (ask(A, B, ahead=BOTH_TAKE_B), "host-b"),
+    "to the best host if it would wait for any": (ask(A, B, earlier=BOTH_TAKE_B), "host-b"),
     "to the best host if it cannot leave its own yet": (
-        ask(A, B, C, ahead=(*BOTH_TAKE_B, *line("a-d", "a-d", elsewhere=()))),
+        ask(A, B, C, earlier=(*BOTH_TAKE_B, *line("a-d", "a-d", elsewhere=()))),
         "host-b",
     ),
     "to no host that a prerequisite is against": (
-        ask(A, B, host("host-c", zone="west"), host("host-d"), ahead=BOTH_TAKE_B),
+        ask(A, B, host("host-c", zone="west"), host("host-d"), earlier=BOTH_TAKE_B),
         "host-d",
     ),
     "to the host that its soft group wishes for, even if it waits": (
-        ask(A, B, C, with_friends=("soft-affinity", "host-b"), ahead=BOTH_TAKE_B),
+        ask(A, B, C, with_friends=("soft-affinity", "host-b"), earlier=BOTH_TAKE_B),
         "host-b",
     ),
     "to another host that its strict group allows": (
-        ask(A, B, C, host("host-d"), with_friends=("anti-affinity", "host-c"), ahead=BOTH_TAKE_B),
+        ask(A, B, C, host("host-d"), with_friends=("anti-affinity", "host-c"), earlier=BOTH_TAKE_B),
         "host-d",
     ),
 }
@@ -152,11 +152,11 @@ def test_I24_with_others_before_it_it_goes(sentence: str) -> None:
     found = assess(asked, None)
     assert found.target == target
     assert {f.host for f in found.findings if f.host and f.name is Name.CAPACITY} == {target}, "it is what is told of"
-    assert found.eligible == assess(replace(asked, ahead=()), None).eligible, "the rank is as it was"
+    assert found.eligible == assess(replace(asked, earlier=()), None).eligible, "the rank is as it was"
 
 
 def test_I24_a_target_that_is_named_is_waited_for() -> None:
-    assert assess(ask(A, B, C, ahead=BOTH_TAKE_B), "host-b").target == "host-b"
+    assert assess(ask(A, B, C, earlier=BOTH_TAKE_B), "host-b").target == "host-b"
 
 
 class TestOtherMovesInTheWay:

@@ -27,13 +27,13 @@ def ask(
     of: Server | None = None,
     servers: tuple[Server, ...] = (),
     moves: tuple[PlannedMove, ...] = (),
-    ahead: tuple[PlannedMove, ...] = (),
+    earlier: tuple[PlannedMove, ...] = (),
     **policy: Any,
 ) -> Question:
     """May `of` go from host-a to host-b with `limit` units for each host?"""
     asked = of or server()
     view = snapshot([asked, *servers], [host(f"host-{x}") for x in "abc"], records)
-    return question(asked, LIVE, view, policy=Policy(bandwidth=limit, **policy), moves=moves, ahead=ahead)
+    return question(asked, LIVE, view, policy=Policy(bandwidth=limit, **policy), moves=moves, earlier=earlier)
 
 
 def small(name: str, on: str = "host-a") -> Server:
@@ -101,7 +101,7 @@ CASES: dict[str, Case] = {
         "host-b",
     ),
     "one whose turn is before this one's holds its place, or a big one would wait for ever": fails(
-        ask(1, ahead=(move(small("x"), "host-c"),)), Reason.BANDWIDTH_EXCEEDED, (), (), "host-a"
+        ask(1, earlier=(move(small("x"), "host-c"),)), Reason.BANDWIDTH_EXCEEDED, (), (), "host-a"
     ),
     "its own move does not count": passes(ask(1, migration(server()), moves=(move(server(), "host-b"),))),
     "local disks weigh more, a unit for each 100 GiB begun": fails(

@@ -40,7 +40,7 @@ def some_question(dice: Random) -> Question:
     moves = [move(one, dice.choice((*NAMES, "gone"))) for one in everyone if dice.random() < 0.5]
     ahead = [move(one, dice.choice(NAMES)) for one in everyone if dice.random() < 0.3]
     policy = Policy(bandwidth=LIMIT, local_unless_shared=True)
-    return question(everyone[0], view=view, policy=policy, moves=tuple(moves), ahead=tuple(ahead))
+    return question(everyone[0], view=view, policy=policy, moves=tuple(moves), earlier=tuple(ahead))
 
 
 def room_taken(asked: Question, target: Host, resource: str) -> int:
@@ -66,7 +66,7 @@ def test_R17_a_host_is_asked_about_the_moves_of_this_question_and_of_no_other_on
     for seed in range(60):
         asked = some_question(Random(seed))
         full = {name for name in NAMES if bandwidth.check(_to(asked, name)).result is Result.FAILED}
-        quiet = replace(asked, moves=(), ahead=(), snapshot=replace(asked.snapshot, migrations={}))
+        quiet = replace(asked, moves=(), earlier=(), snapshot=replace(asked.snapshot, migrations={}))
         assert all(bandwidth.check(_to(quiet, name)).result is Result.PASSED for name in NAMES)
         assert full == {name for name in NAMES if bandwidth.check(_to(asked, name)).result is Result.FAILED}, seed
 

@@ -23,7 +23,7 @@ def test_I24_whose_server_was_stopped_for_its_move_waits_for_nobody_who_waits_fo
     life = Life(cloud(), {"type": "Cold", "stopIfRunning": True}, policy=policy)
     life.one_pass()
     life.cloud.pass_time(timedelta(seconds=20))
-    world = World(life.cloud.snapshot(), ahead=before_it(life.cloud.now, "cmp1"))
+    world = World(life.cloud.snapshot(), earlier=before_it(life.cloud.now, "cmp1"))
     decision = life.look(replace(world, detail=life.cloud.detail(SERVER)))
     assert decision.action == ColdMigrate(SERVER, "cmp2")
 

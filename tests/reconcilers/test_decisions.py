@@ -320,7 +320,7 @@ WAYS: dict[str, tuple[str, dict[str, object], str | None]] = {
 def test_I24_behind_others_that_go_to_the_best_host(sentence: str) -> None:
     source, spec, target = WAYS[sentence]
     life = Life(cloud(), spec)
-    world = World(life.cloud.snapshot(), ahead=before_it(life.cloud.now, source))
+    world = World(life.cloud.snapshot(), earlier=before_it(life.cloud.now, source))
     world = replace(world, detail=life.cloud.detail(SERVER))
     decision = life.look(world)
     met = decision.status.condition("PrerequisitesMet")

@@ -15,7 +15,7 @@ from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.prerequisites.moves import Ahead, Line, Moves
+from vmferry.prerequisites.moves import EarlierMoves, MoveQueue, Moves
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.key import Key
@@ -50,7 +50,7 @@ class Plain:
                 moves[other] = move
         return list(moves.values())
 
-    def ahead_of(self, key: Key, view: Snapshot) -> list[PlannedMove]:
+    def earlier_than(self, key: Key, view: Snapshot) -> list[PlannedMove]:
         active = self._active()
         if key not in active:
             return []
@@ -172,16 +172,16 @@ class Pair:
     def compare(self) -> None:
         moves = tuple(self.plain.moves_except(NOBODY, self.view))
         turns = {repr(move): key for key, move in self.plain.line(self.view)}
-        line = Ahead.of([move for _, move in self.plain.line(self.view)])
+        line = EarlierMoves.of([move for _, move in self.plain.line(self.view)])
         expected = [turns[repr(move)] for move in next_up(line, traffic(self.view, moves), LIMITS).moves]
         assert self.store.next_up(self.view, LIMITS) == expected
         for key in KEYS:
             moves = self.store.moves_except(key, self.view)
             assert Counter(map(repr, moves)) == Counter(map(repr, self.plain.moves_except(key, self.view)))
             self.told.append((moves, list(moves)))
-            ahead, plainly = self.store.ahead_of(key, self.view), self.plain.ahead_of(key, self.view)
-            assert list(ahead) == plainly
-            assert len(ahead) == len(plainly) and [ahead[at] for at in range(len(ahead))] == plainly
+            earlier, plainly = self.store.earlier_than(key, self.view), self.plain.earlier_than(key, self.view)
+            assert list(earlier) == plainly
+            assert len(earlier) == len(plainly) and [earlier[at] for at in range(len(earlier))] == plainly
         furthest_of = [{one: str(u.target) for one, u in s.os_upgrades().items()} for s in (self.store, self.plain)]
         assert furthest_of[0] == furthest_of[1]
 
@@ -208,7 +208,7 @@ def test_the_store_tells_what_a_plain_scan_tells(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_a_line_counts_by_host_what_is_before_a_turn(seed: int) -> None:
     dice = random.Random(seed)
-    line, plain = Line(), dict[tuple[Any, ...], PlannedMove]()
+    line, plain = MoveQueue(), dict[tuple[Any, ...], PlannedMove]()
     for number in range(80):
         if plain and dice.random() < 0.4:
             turn = dice.choice(list(plain))
@@ -221,18 +221,18 @@ def test_a_line_counts_by_host_what_is_before_a_turn(seed: int) -> None:
             line = line.put(turn, plain[turn])
         mine = (dice.randrange(3), dice.random())
         first = [plain[turn] for turn in sorted(plain) if turn < mine]
-        for ahead, expected in ((line.before(mine), first), (line.whole(), [plain[t] for t in sorted(plain)])):
-            assert list(ahead) == expected
-            assert set(ahead.sources) >= {m.source_host for m in expected}
+        for earlier, expected in ((line.before(mine), first), (line.whole(), [plain[t] for t in sorted(plain)])):
+            assert list(earlier) == expected
+            assert set(earlier.sources) >= {m.source_host for m in expected}
             for host in HOSTS:
-                assert ahead.leaving(host) == sum(m.source_host == host for m in expected)
+                assert earlier.leaving(host) == sum(m.source_host == host for m in expected)
                 bound = [m for m in expected if m.target_host == host and m.elsewhere is None]
-                assert ahead.coming(host) == len(bound)
+                assert earlier.coming(host) == len(bound)
                 for turn in [t for t, m in plain.items() if m in expected]:
-                    assert ahead.coming(host, turn) == sum(t < turn for t, m in plain.items() if m in bound)
+                    assert earlier.coming(host, turn) == sum(t < turn for t, m in plain.items() if m in bound)
             some = {host: dice.randrange(3) for host in dice.sample(HOSTS, 2)}
             left = [[m for m in expected if m.source_host == host][:most] for host, most in some.items()]
-            assert [m for _, m in ahead.first_of(some)] == [m for m in expected if any(m in one for one in left)]
+            assert [m for _, m in earlier.first_of(some)] == [m for m in expected if any(m in one for one in left)]
 
 
 def test_moves_are_the_same_ones_until_something_changes() -> None:

@@ -405,7 +405,7 @@ async def test_what_is_no_news_comes_with_the_next_news_or_after_a_while_and_cou
         now += after
         plan.target = target
         await bench.look()
-        counted = [move.target_host for move in bench.store.ahead_of(later, bench.cloud.snapshot)]
+        counted = [move.target_host for move in bench.store.earlier_than(later, bench.cloud.snapshot)]
         assert counted == ([target] if plan.phase is Phase.QUEUED else [])
         return str(bench.status()["targetHost"])
 

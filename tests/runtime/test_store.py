@@ -151,7 +151,7 @@ def test_who_goes_first_is_priority_then_age() -> None:
     store.put(KIND, queued(3, "older", "2026-01-01T00:00:04Z"))
     store.put(KIND, queued(4, "urgent", "2026-01-01T00:00:09Z", "High"))
     store.put(KIND, queued(5, "later", "2026-01-01T00:00:01Z", "Low"))
-    assert [m.target_host for m in store.ahead_of(KEY, snapshot())] == ["to-urgent", "to-older"]
+    assert [m.target_host for m in store.earlier_than(KEY, snapshot())] == ["to-urgent", "to-older"]
 
 
 ELIGIBLE = [{"host": host, "rank": rank, "message": "empty"} for rank, host in enumerate(("to-older", "host-c"), 1)]
@@ -174,7 +174,7 @@ def test_I24_where_one_that_waits_may_go(sentence: str) -> None:
     older["status"]["eligibleTargets"] = ELIGIBLE
     store.put(KIND, older)
     store.put(KIND, queued(1, "web", "2026-01-01T00:00:05Z"))
-    (before,) = store.ahead_of(KEY, view)
+    (before,) = store.earlier_than(KEY, view)
     assert (before.target_host, before.elsewhere) == ("to-older", elsewhere)
 
 

@@ -10,7 +10,7 @@ from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.prerequisites.moves import Ahead
+from vmferry.prerequisites.moves import EarlierMoves
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +98,19 @@ def full(
     target: str,
     snapshot: Snapshot,
     moves: tuple[PlannedMove, ...],
-    ahead: Sequence[PlannedMove],
+    earlier: Sequence[PlannedMove],
     limits: Limits,
     in_flight: Traffic | None = None,
 ) -> str | None:
     """Why one more move from `source` to `target` has to wait, None if it need not.
 
-    `ahead` are queued moves that go first. They hold their place at the host that they leave, and at the one that they
-    go to if no other will do; of the total, and of hosts that they have a choice of, they hold what they could take
-    now: more would only keep it from being used. `in_flight` saves counting, if the caller has
+    `earlier` are the moves before this one in the queue. They hold their place at the host that they leave, and at the
+    one that they go to if no other will do; of the total, and of hosts that they have a choice of, they hold what they
+    could take now: more would only keep it from being used. `in_flight` saves counting, if the caller has
     `traffic(snapshot, moves)` already.
     """
-    now, ahead = in_flight or traffic(snapshot, moves), Ahead.of(ahead)
-    leaving = now.leaving[source] + ahead.leaving(source)
+    now, earlier = in_flight or traffic(snapshot, moves), EarlierMoves.of(earlier)
+    leaving = now.leaving[source] + earlier.leaving(source)
     if queued := now.queued[source]:
         return (
             f"limited by Nova's max_concurrent_live_migrations: {queued} live migrations from {source} are queued "
@@ -118,8 +118,8 @@ def full(
         )
     if leaving >= limits.per_source:
         return f"{limited('perSource', limits.per_source)}: {leaving} migrations leave {source} or go first"
-    first = next_up(ahead, now, limits)
-    coming = now.coming[target] + ahead.coming(target) + first.taken[target]
+    first = next_up(earlier, now, limits)
+    coming = now.coming[target] + earlier.coming(target) + first.taken[target]
     if coming >= limits.per_target:
         return f"{limited('perTarget', limits.per_target)}: {coming} migrations go to {target} or go first"
     if now.total + len(first.moves) >= limits.total:
@@ -144,22 +144,22 @@ def first_free(
     targets: Iterable[str],
     snapshot: Snapshot,
     moves: tuple[PlannedMove, ...],
-    ahead: Sequence[PlannedMove],
+    earlier: Sequence[PlannedMove],
     limits: Limits,
 ) -> str | None:
     """The first of `targets` for which `full` would say None; None: it waits, whichever it takes."""
-    now, ahead = traffic(snapshot, moves), Ahead.of(ahead)
-    if now.left_at(source, limits) <= ahead.leaving(source):
+    now, earlier = traffic(snapshot, moves), EarlierMoves.of(earlier)
+    if now.left_at(source, limits) <= earlier.leaving(source):
         return None
-    first = next_up(ahead, now, limits)
+    first = next_up(earlier, now, limits)
     if now.total + len(first.moves) >= limits.total:
         return None
-    return next((t for t in targets if now.coming[t] + ahead.coming(t) + first.taken[t] < limits.per_target), None)
+    return next((t for t in targets if now.coming[t] + earlier.coming(t) + first.taken[t] < limits.per_target), None)
 
 
 @dataclass(frozen=True, slots=True)
 class NextUp:
-    """Of a line those that could start now, all of them together, as far as the limits go."""
+    """Those of a queue that could start now, all of them together, as far as the limits go."""
 
     #: in their order
     moves: tuple[PlannedMove, ...]
@@ -167,36 +167,36 @@ class NextUp:
     taken: Counter[str]
 
 
-def next_up(line: Ahead, now: Traffic, limits: Limits) -> NextUp:
+def next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
     """Each takes the first of its hosts that has room after those before it."""
-    of = line, now, limits
+    of = queue, now, limits
     if any(one is not other for one, other in zip(_LastLine.of, of, strict=True)):
         _LastLine.of, _LastLine.found = of, _next_up(*of)
     return _LastLine.found
 
 
 class _LastLine:
-    """A look asks twice, where to go and whether it may; a line and what is in flight are never changed."""
+    """A look asks twice, where to go and whether it may; a queue and what is in flight are never changed."""
 
     of: tuple[object, object, object] = (None, None, None)
     found = NextUp((), Counter())
 
 
-def _next_up(line: Ahead, now: Traffic, limits: Limits) -> NextUp:
+def _next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
     found: list[PlannedMove] = []
     taken: Counter[str] = Counter()
     coming, left = now.coming, limits.total - now.total
     if left <= 0:
         return NextUp((), taken)
     # who is further back at the same source waits for those before it, whatever holds these up
-    room = {host: now.left_at(host, limits) for host in line.sources}
+    room = {host: now.left_at(host, limits) for host in queue.sources}
     # a host without room has none for those further back either
     shut: set[str] = set()
-    for turn, move in line.first_of({host: most for host, most in room.items() if most > 0}):
+    for position, move in queue.first_of({host: most for host, most in room.items() if most > 0}):
         for host in (move.target_host, *(move.elsewhere or ())):
             if host in shut:
                 continue
-            if coming.get(host, 0) + line.coming(host, turn) + taken.get(host, 0) >= limits.per_target:
+            if coming.get(host, 0) + queue.coming(host, position) + taken.get(host, 0) >= limits.per_target:
                 shut.add(host)
                 continue
             found.append(move)

@@ -232,10 +232,10 @@ def choose(question: Question, eligible: Sequence[Ranked]) -> str | None:
     best, source, group = eligible[0].host, question.server.host, question.group
     if source is None or (group is not None and group.policy in WISHES):
         return best
-    if not question.ahead:
+    if not question.earlier:
         return best  # no other one has fewer on their way there
     hosts = (ranked.host for ranked in eligible if bool(ranked.rule) == bool(eligible[0].rule))
-    free = first_free(source, hosts, question.snapshot, question.moves, question.ahead, question.policy.limits)
+    free = first_free(source, hosts, question.snapshot, question.moves, question.earlier, question.policy.limits)
     return free or best
 
 

@@ -58,7 +58,7 @@ class _LastLook:
 
 def _loads(question: Question, limit: int) -> Mapping[str, Mapping[str, int]]:
     """By host, and by server, the units of Nova's records, and of moves that are decided or go first."""
-    of = (question.snapshot, question.moves, question.ahead, question.policy)
+    of = (question.snapshot, question.moves, question.earlier, question.policy)
     if len(_LastLook.of) != len(of) or any(one is not other for one, other in zip(_LastLook.of, of, strict=True)):
         _LastLook.of, _LastLook.loads = of, _count(question, limit)
     return _LastLook.loads
@@ -66,7 +66,7 @@ def _loads(question: Question, limit: int) -> Mapping[str, Mapping[str, int]]:
 
 def _count(question: Question, limit: int) -> dict[str, dict[str, int]]:
     loads: dict[str, dict[str, int]] = {}
-    decided = {move.server_id: move for move in (*question.ahead, *question.moves)}
+    decided = {move.server_id: move for move in (*question.earlier, *question.moves)}
     for migration in question.snapshot.migrations.values():
         if migration.stage not in _COPYING:
             continue

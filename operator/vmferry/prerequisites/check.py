@@ -28,7 +28,7 @@ class PlannedMove:
     needs: dict[str, int]
     #: when it was decided: figures read later than Nova's claim already contain it
     decided_at: datetime
-    #: of one that waits and names no target: where else it may go, the best first; None: to its target and nowhere else
+    #: for a queued move without a fixed target: its alternative hosts, best first; None: its target is fixed
     elsewhere: tuple[str, ...] | None = None
     #: its server was stopped for it, and is not on its way yet
     stopped: bool = False
@@ -79,8 +79,8 @@ class Question:
     ports: tuple[str, ...] | None
     #: moves of other requests, decided or in flight
     moves: tuple[PlannedMove, ...] = ()
-    #: moves of other requests that only wait for their turn, which is before this one's
-    ahead: Sequence[PlannedMove] = ()
+    #: queued moves of other requests that are earlier in the queue than this one
+    earlier: Sequence[PlannedMove] = ()
     #: Cold: the request asks for a graceful stop first (R5)
     stop_if_running: bool = False
     #: the host whose death the request attests, None: it attests none (I12, I38)
@@ -109,7 +109,7 @@ class Finding:
     reason: Reason | None = None
     host: str | None = None
     remedy: str | None = None
-    #: it fails only for as long as other moves last: whoever asks waits for its turn
+    #: it fails only for as long as other moves last: the request waits in the queue meanwhile
     waits: bool = False
 
     def blocks(self, policy: Policy) -> bool:

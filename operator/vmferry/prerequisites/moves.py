@@ -15,8 +15,8 @@ from typing import Any, overload
 from vmferry.prerequisites.check import PlannedMove
 
 #: who goes first; two requests never have the same
-Turn = tuple[Any, ...]
-_Entry = tuple[Turn, PlannedMove]
+QueuePosition = tuple[Any, ...]
+_Entry = tuple[QueuePosition, PlannedMove]
 #: by host
 _Entries = Mapping[str, tuple[_Entry, ...]]
 
@@ -42,8 +42,8 @@ class Moves(tuple[PlannedMove, ...]):
         return {target: tuple(moves) for target, moves in found.items()}
 
 
-class Line:
-    """Moves that wait for their turn, in its order; `put` and `remove` give another line."""
+class MoveQueue:
+    """Queued moves, in their order; `put` and `remove` give another queue."""
 
     def __init__(self) -> None:
         self.entries: tuple[_Entry, ...] = ()
@@ -52,79 +52,79 @@ class Line:
         self.coming: _Entries = {}
 
     @staticmethod
-    def of(moves: Iterable[PlannedMove]) -> Line:
+    def of(moves: Iterable[PlannedMove]) -> MoveQueue:
         """In the order in which they are given."""
-        line = Line()
-        line.entries = tuple([((number,), move) for number, move in enumerate(moves)])
-        line.leaving = _by_host(line.entries, attrgetter("source_host"))
-        bound = [entry for entry in line.entries if entry[1].elsewhere is None]
-        line.coming = _by_host(bound, attrgetter("target_host"))
-        return line
+        queue = MoveQueue()
+        queue.entries = tuple([((number,), move) for number, move in enumerate(moves)])
+        queue.leaving = _by_host(queue.entries, attrgetter("source_host"))
+        bound = [entry for entry in queue.entries if entry[1].elsewhere is None]
+        queue.coming = _by_host(bound, attrgetter("target_host"))
+        return queue
 
-    def put(self, turn: Turn, move: PlannedMove) -> Line:
-        """With one more move, whose turn nobody else has."""
-        entry = turn, move
-        line = Line()
-        line.entries = _with(self.entries, entry)
-        line.leaving = {**self.leaving, move.source_host: _with(self.leaving.get(move.source_host, ()), entry)}
-        line.coming = self.coming
+    def put(self, position: QueuePosition, move: PlannedMove) -> MoveQueue:
+        """With one more move, whose position nobody else has."""
+        entry = position, move
+        queue = MoveQueue()
+        queue.entries = _with(self.entries, entry)
+        queue.leaving = {**self.leaving, move.source_host: _with(self.leaving.get(move.source_host, ()), entry)}
+        queue.coming = self.coming
         if move.elsewhere is None:
-            line.coming = {**self.coming, move.target_host: _with(self.coming.get(move.target_host, ()), entry)}
-        return line
+            queue.coming = {**self.coming, move.target_host: _with(self.coming.get(move.target_host, ()), entry)}
+        return queue
 
-    def remove(self, turn: Turn, move: PlannedMove) -> Line:
+    def remove(self, position: QueuePosition, move: PlannedMove) -> MoveQueue:
         """Without a move that is in it."""
-        line = Line()
-        line.entries = _without(self.entries, turn)
-        line.leaving = _less(self.leaving, move.source_host, turn)
-        line.coming = self.coming if move.elsewhere is not None else _less(self.coming, move.target_host, turn)
-        return line
+        queue = MoveQueue()
+        queue.entries = _without(self.entries, position)
+        queue.leaving = _less(self.leaving, move.source_host, position)
+        queue.coming = self.coming if move.elsewhere is not None else _less(self.coming, move.target_host, position)
+        return queue
 
-    def before(self, turn: Turn) -> Ahead:
-        return Ahead(self, turn)
+    def before(self, position: QueuePosition) -> EarlierMoves:
+        return EarlierMoves(self, position)
 
-    def whole(self) -> Ahead:
-        return Ahead(self, None)
+    def whole(self) -> EarlierMoves:
+        return EarlierMoves(self, None)
 
 
-class Ahead(Sequence[PlannedMove]):
-    """The beginning of a line: those whose turn is before one's own."""
+class EarlierMoves(Sequence[PlannedMove]):
+    """The beginning of a queue: those whose position is before one's own."""
 
-    def __init__(self, line: Line, turn: Turn | None) -> None:
-        """`turn`: one's own; None: the whole line."""
-        self._line = line
-        self._turn = turn
-        self._end = self._count(line.entries)
+    def __init__(self, queue: MoveQueue, position: QueuePosition | None) -> None:
+        """`position`: one's own; None: the whole queue."""
+        self._queue = queue
+        self._position = position
+        self._end = self._count(queue.entries)
 
     @staticmethod
-    def of(moves: Iterable[PlannedMove]) -> Ahead:
+    def of(moves: Iterable[PlannedMove]) -> EarlierMoves:
         """Moves that are in their order already."""
-        return moves if isinstance(moves, Ahead) else Line.of(moves).whole()
+        return moves if isinstance(moves, EarlierMoves) else MoveQueue.of(moves).whole()
 
     def _count(self, entries: tuple[_Entry, ...]) -> int:
-        return len(entries) if self._turn is None else bisect_left(entries, (self._turn,))
+        return len(entries) if self._position is None else bisect_left(entries, (self._position,))
 
     def __len__(self) -> int:
         return self._end
 
     def __iter__(self) -> Iterator[PlannedMove]:
-        return (move for _, move in self._line.entries[: self._end])
+        return (move for _, move in self._queue.entries[: self._end])
 
     @overload
     def __getitem__(self, at: int) -> PlannedMove: ...
     @overload
     def __getitem__(self, at: slice) -> Sequence[PlannedMove]: ...
     def __getitem__(self, at: int | slice) -> PlannedMove | Sequence[PlannedMove]:
-        entries = self._line.entries[: self._end]
+        entries = self._queue.entries[: self._end]
         return [move for _, move in entries[at]] if isinstance(at, slice) else entries[at][1]
 
     def leaving(self, host: str) -> int:
         """How many of them go away from the host."""
-        return self._count(self._line.leaving.get(host, ()))
+        return self._count(self._queue.leaving.get(host, ()))
 
-    def coming(self, host: str, before: Turn | None = None) -> int:
-        """How many of them go to the host and to no other one; `before`: only those whose turn is before that."""
-        entries = self._line.coming.get(host)
+    def coming(self, host: str, before: QueuePosition | None = None) -> int:
+        """How many of them go to the host and to no other one; `before`: only those whose position is before that."""
+        entries = self._queue.coming.get(host)
         if entries is None:
             return 0
         return self._count(entries) if before is None else bisect_left(entries, (before,))
@@ -132,12 +132,12 @@ class Ahead(Sequence[PlannedMove]):
     @property
     def sources(self) -> Iterable[str]:
         """The hosts that they leave, and perhaps others."""
-        return self._line.leaving
+        return self._queue.leaving
 
-    def first_of(self, hosts: Mapping[str, int]) -> Iterator[tuple[Turn, PlannedMove]]:
+    def first_of(self, hosts: Mapping[str, int]) -> Iterator[tuple[QueuePosition, PlannedMove]]:
         """The first so many that leave each of these hosts, in their order, with their turns."""
-        lines = [(self._line.leaving.get(host, ()), most) for host, most in hosts.items()]
-        return merge(*[entries[: min(self._count(entries), most)] for entries, most in lines])
+        queues = [(self._queue.leaving.get(host, ()), most) for host, most in hosts.items()]
+        return merge(*[entries[: min(self._count(entries), most)] for entries, most in queues])
 
 
 def _by_host(entries: Iterable[_Entry], host_of: attrgetter[str]) -> _Entries:
@@ -152,13 +152,13 @@ def _with(entries: tuple[_Entry, ...], entry: _Entry) -> tuple[_Entry, ...]:
     return (*entries[:at], entry, *entries[at:])
 
 
-def _without(entries: tuple[_Entry, ...], turn: Turn) -> tuple[_Entry, ...]:
-    at = bisect_left(entries, (turn,))
+def _without(entries: tuple[_Entry, ...], position: QueuePosition) -> tuple[_Entry, ...]:
+    at = bisect_left(entries, (position,))
     return entries[:at] + entries[at + 1 :]
 
 
-def _less(by_host: _Entries, host: str, turn: Turn) -> _Entries:
-    left = {**by_host, host: _without(by_host[host], turn)}
+def _less(by_host: _Entries, host: str, position: QueuePosition) -> _Entries:
+    left = {**by_host, host: _without(by_host[host], position)}
     if not left[host]:
         del left[host]
     return left

@@ -79,7 +79,7 @@ class World:
     #: decided moves of the other resources
     moves: tuple[PlannedMove, ...] = ()
     #: moves of queued resources that go before this one: higher priority, or the same and older
-    ahead: Sequence[PlannedMove] = ()
+    earlier: Sequence[PlannedMove] = ()
     in_maintenance: frozenset[str] = frozenset()
     #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
     os_upgrades: Mapping[str, OSUpgradeMove] = field(default_factory=dict)

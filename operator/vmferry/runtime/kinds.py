@@ -13,7 +13,7 @@ from vmferry.planning.breaker import EndedAttempt
 from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
-from vmferry.prerequisites.moves import Turn
+from vmferry.prerequisites.moves import QueuePosition
 from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.decision import Decision, Event, World
 from vmferry.reconcilers.host_claims import Claim, claim_of
@@ -53,7 +53,7 @@ class Kind(Generic[Obj, Status]):
     #: the move that waits for its turn under the limits
     queued_move: Callable[[Obj, Snapshot], PlannedMove | None]
     #: queued objects start in this order; no two have the same
-    turn: Callable[[Obj], Turn]
+    turn: Callable[[Obj], QueuePosition]
     #: it was looked at as it is now, and waits for others
     waits: Callable[[Obj], bool]
     #: over: it moves nothing any more
@@ -113,7 +113,7 @@ def _has_wish(snapshot: Snapshot, server_id: str) -> bool:
     return group is not None and group.policy in WISHES
 
 
-def _turn(obj: VMMigration) -> Turn:
+def _turn(obj: VMMigration) -> QueuePosition:
     created = obj.metadata.creation_timestamp
     return (
         _RANK[obj.spec.priority],

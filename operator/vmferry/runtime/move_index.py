@@ -13,7 +13,7 @@ from vmferry.cloud.model import Server, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.prerequisites.moves import Line, Moves, Turn
+from vmferry.prerequisites.moves import MoveQueue, Moves, QueuePosition
 from vmferry.resources.base import Resource
 from vmferry.runtime.key import Key
 from vmferry.runtime.kinds import Kinds
@@ -24,7 +24,7 @@ class _Known:
     """What one object says, with its server as it was when that was worked out."""
 
     obj: Resource
-    turn: Turn
+    position: QueuePosition
     server_id: str | None
     server: Server | None = None
     move: PlannedMove | None = None
@@ -32,7 +32,7 @@ class _Known:
 
 
 class MoveIndex:
-    """By key. An object whose move is held has that move, whatever its status says, and no turn."""
+    """By key. An object whose move is held has that move, whatever its status says, and no position."""
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
@@ -43,13 +43,13 @@ class MoveIndex:
         self._servers: object = None
         #: what counts of each object
         self._moves: dict[Key, PlannedMove] = {}
-        self._lines: dict[str, Line] = {}
-        #: whose the moves are that are in the lines
+        self._queues: dict[str, MoveQueue] = {}
+        #: whose the moves are that are in the queues
         self._movers: dict[str, dict[int, Key]] = {}
-        self._in_line: dict[Key, tuple[Turn, PlannedMove]] = {}
+        self._queued: dict[Key, tuple[QueuePosition, PlannedMove]] = {}
         #: all of `_moves`, and where each one is in it
         self._all: tuple[Moves, dict[Key, int]] | None = None
-        #: a move or a place in a line is gone
+        #: a move or a place in a queue is gone
         self._freed = False
 
     def put(self, key: Key, obj: Resource | None) -> None:
@@ -85,15 +85,15 @@ class MoveIndex:
         at = self._all[1].get(key)
         return moves if at is None else Moves(moves[:at] + moves[at + 1 :])
 
-    def ahead_of(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
-        """Queued moves of the same kind whose turn is before that of the object."""
+    def earlier_than(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
+        """Queued moves of the same kind whose position is before that of the object."""
         self._see(snapshot)
         known = self._known.get(key)
-        line = self._lines.get(key.kind)
-        return () if known is None or line is None else line.before(known.turn)
+        queue = self._queues.get(key.kind)
+        return () if known is None or queue is None else queue.before(known.position)
 
     def freed(self, snapshot: Snapshot) -> bool:
-        """Whether a move or a place in a line has gone since this was asked last."""
+        """Whether a move or a place in a queue has gone since this was asked last."""
         self._see(snapshot)
         freed, self._freed = self._freed, False
         return freed
@@ -103,8 +103,8 @@ class MoveIndex:
         now = traffic(snapshot, self.moves(snapshot))
         return [
             self._movers[kind][id(move)]
-            for kind, line in self._lines.items()
-            for move in next_up(line.whole(), now, limits).moves
+            for kind, queue in self._queues.items()
+            for move in next_up(queue.whole(), now, limits).moves
         ]
 
     def _see(self, snapshot: Snapshot) -> None:
@@ -137,24 +137,24 @@ class MoveIndex:
                 del self._moves[key]
             else:
                 self._moves[key] = move
-        queued = (known.turn, known.queued) if known and known.queued and held is None else None
-        before = self._in_line.get(key)
+        queued = (known.position, known.queued) if known and known.queued and held is None else None
+        before = self._queued.get(key)
         if before == queued:
             return
-        line = self._lines.get(key.kind) or Line()
+        queue = self._queues.get(key.kind) or MoveQueue()
         movers = self._movers.setdefault(key.kind, {})
         if before is not None:
-            line = line.remove(*before)
-            del movers[id(before[1])], self._in_line[key]
+            queue = queue.remove(*before)
+            del movers[id(before[1])], self._queued[key]
             # that one who waits sees other hosts today gives nobody a place
             self._freed |= queued is None or _place(queued) != _place(before)
         if queued is not None:
-            line = line.put(*queued)
+            queue = queue.put(*queued)
             movers[id(queued[1])] = key
-            self._in_line[key] = queued
-        self._lines[key.kind] = line
+            self._queued[key] = queued
+        self._queues[key.kind] = queue
 
 
-def _place(queued: tuple[Turn, PlannedMove]) -> tuple[Turn, str, str]:
-    turn, move = queued
-    return turn, move.source_host, move.target_host
+def _place(queued: tuple[QueuePosition, PlannedMove]) -> tuple[QueuePosition, str, str]:
+    position, move = queued
+    return position, move.source_host, move.target_host

@@ -290,7 +290,7 @@ class Reconciler:
                 progress=progress,
                 progress_read=any(needs.progress_of is not None for needs in asked),
                 moves=self.store.moves_except(key, snapshot),
-                ahead=self.store.ahead_of(key, snapshot),
+                earlier=self.store.earlier_than(key, snapshot),
                 os_upgrades=self.store.os_upgrades(),
                 breakers=self.store.history.breakers(),
                 broken=self.store.history.broken,

@@ -251,9 +251,9 @@ class Store:
         """Names of the hosts that anybody's claim keeps from being moved to (I18)."""
         return self._relations.in_maintenance(snapshot)
 
-    def ahead_of(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
+    def earlier_than(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
         """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""
-        return self._moves.ahead_of(key, snapshot)
+        return self._moves.earlier_than(key, snapshot)
 
     def freed(self, snapshot: Snapshot) -> bool:
         """Whether a move or somebody's turn has gone since this was asked last: others may start."""

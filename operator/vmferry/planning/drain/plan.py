@@ -422,7 +422,7 @@ def next_moves(
     snapshot: Snapshot,
     *,
     moves: tuple[PlannedMove, ...],
-    ahead: Sequence[PlannedMove],
+    earlier: Sequence[PlannedMove],
     limits: Limits,
     slots: int,
 ) -> NextMoves:
@@ -447,7 +447,7 @@ def next_moves(
             others = group.members - {server.id}
             if not decided.isdisjoint(others) or any(in_flight(snapshot, other) for other in others):
                 continue
-        if (why := full(*pair, snapshot, counted, ahead, limits)) is not None:
+        if (why := full(*pair, snapshot, counted, earlier, limits)) is not None:
             held[pair] = waits[server.id] = why
             continue
         chosen.append(planned)

@@ -496,7 +496,7 @@ def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, .
         DrainPlan(tuple(admitted), ()),
         scope.snapshot,
         moves=scope.moves(),
-        ahead=scope.world.ahead,
+        earlier=scope.world.earlier,
         limits=scope.policy.limits,
         slots=max(0, scope.spec.max_parallel - busy),
     )

@@ -236,7 +236,7 @@ def _return_servers(scope: MaintenanceScope) -> Returning:
             lost += 1
             moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {against}"))
             continue
-        why = full(server.host, host.name, scope.snapshot, tuple(planned), scope.world.ahead, scope.policy.limits)
+        why = full(server.host, host.name, scope.snapshot, tuple(planned), scope.world.earlier, scope.policy.limits)
         if (taken := taken_name(scope, _way_back(scope, server, host).name)) is not None:
             lost += 1
             moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {taken.message}"))

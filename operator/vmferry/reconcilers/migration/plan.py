@@ -528,7 +528,7 @@ def _queue(scope: Scope) -> MigrationDecision | None:
     """Within the limits, counted over everybody's migrations (I24)."""
     server, target = scope.server, scope.status.target_host
     assert server is not None and server.host is not None and target is not None
-    why = full(server.host, target, scope.snapshot, _moves(scope), _ahead(scope), scope.policy.limits)
+    why = full(server.host, target, scope.snapshot, _moves(scope), _earlier(scope), scope.policy.limits)
     if why is None:
         return None
     if not _nothing_holds_it_alive(scope, why, server.host, target):
@@ -725,7 +725,7 @@ def _assess(scope: Scope, server: Server, kind: ResolvedType, avoid: frozenset[s
         scope.policy,
         scope.now,
         moves=_moves(scope),
-        ahead=_ahead(scope),
+        earlier=_earlier(scope),
         in_maintenance=scope.world.in_maintenance,
         os_upgrades=scope.world.os_upgrades,
         broken=scope.world.broken,
@@ -743,10 +743,10 @@ def _moves(scope: Scope) -> tuple[PlannedMove, ...]:
     return Moves(m for m in scope.world.moves if not m.stopped or (m.decided_at, m.server_id) < own)
 
 
-def _ahead(scope: Scope) -> Sequence[PlannedMove]:
+def _earlier(scope: Scope) -> Sequence[PlannedMove]:
     """Those that go first. Whose server was stopped for its move has begun: all others count it and wait for it, so it
     waits for none of them."""
-    return () if scope.status.graceful_stop is not None else scope.world.ahead
+    return () if scope.status.graceful_stop is not None else scope.world.earlier
 
 
 def _is_news(scope: Scope, reason: str) -> bool:
