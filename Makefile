@@ -91,11 +91,12 @@ format: setup ## format the code and mend what can be mended by itself
 	@$(PY) -m ruff check --fix --quiet . ; $(PY) -m ruff format .
 
 .PHONY: lint
-lint: setup ## lint, format, strict types, import rules, the Dockerfile
+lint: setup ## lint, format, strict types, import rules, words, the Dockerfile
 	@echo "lint: ruff"; $(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm docs release
 	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
+	@echo "lint: words"; $(PY) -m docs.language
 	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 
 .PHONY: test-unit
