@@ -18,7 +18,7 @@ from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import HostLease, World
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision
-from vmferry.reconcilers.owned import Child, Purpose, child_name
+from vmferry.reconcilers.owned import OwnedMigration, Purpose, owned_name
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MigrationType, Phase
@@ -133,11 +133,11 @@ class Drain:
         return decision
 
 
-def _moving(leaving: Departure, number: int) -> Child:
+def _moving(leaving: Departure, number: int) -> OwnedMigration:
     ago = NOW - timedelta(seconds=20)
-    return Child(
+    return OwnedMigration(
         namespace="vmferry-system",
-        name=child_name(HOST, "hm", leaving.server.id, Purpose.DRAIN, 1, 1),
+        name=owned_name(HOST, "hm", leaving.server.id, Purpose.DRAIN, 1, 1),
         uid=f"child-{number}",
         resource_version="1",
         server_id=leaving.server.id,

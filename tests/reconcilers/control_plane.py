@@ -24,7 +24,7 @@ from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.scope import planned_move
-from vmferry.reconcilers.owned import Child, NewChild, child_of
+from vmferry.reconcilers.owned import NewChild, OwnedMigration, owned_migration
 from vmferry.reconcilers.owners import Deletion, Owner, owner_of
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import format_duration, format_time
@@ -136,9 +136,9 @@ class ControlPlane(Mortal):
     def maintenance(self, name: str) -> HostMaintenance:
         return HostMaintenance.read(self.maintenances[name])
 
-    def children(self, name: str) -> list[Child]:
+    def children(self, name: str) -> list[OwnedMigration]:
         uid = self.maintenances[name]["metadata"]["uid"]
-        found = (child_of(VMMigration.read(body)) for body in self.migrations.values())
+        found = (owned_migration(VMMigration.read(body)) for body in self.migrations.values())
         return sorted((one[1] for one in found if one and one[0] == uid), key=lambda child: child.name)
 
     def condition(self, name: str, type_: str) -> tuple[str, str] | None:

@@ -52,7 +52,7 @@ from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import plan as vmmigration
-from vmferry.reconcilers.owned import MAINTENANCE, PURPOSE, ROUND, TRY, Child, child_of
+from vmferry.reconcilers.owned import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
 from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -406,7 +406,7 @@ def check_server_action(action: Action, server_id: str, obj: VMMigration, view: 
 
 
 @st.composite
-def children(draw: st.DrawFn) -> tuple[Child, ...]:
+def children(draw: st.DrawFn) -> tuple[OwnedMigration, ...]:
     made = []
     for n in range(draw(st.integers(0, 3))):
         obj = draw(migrations())
@@ -422,7 +422,7 @@ def children(draw: st.DrawFn) -> tuple[Child, ...]:
         obj = VMMigration.read(obj.model_dump(mode="json", by_alias=True, exclude_none=True) | {
             "metadata": {**obj.metadata.to_json(), "ownerReferences": [owner]}
         })  # fmt: skip
-        found = child_of(obj)
+        found = owned_migration(obj)
         if found is not None:
             made.append(found[1])
     return tuple(made)

@@ -24,11 +24,11 @@ from vmferry.reconcilers.owned import (
     ROUND,
     TRY,
     Purpose,
-    child_name,
-    child_of,
     label_value,
     labels,
     made_by,
+    owned_migration,
+    owned_name,
 )
 from vmferry.reconcilers.owners import Deletion, Owner, Ownership, ownership
 from vmferry.resources.base import format_time
@@ -46,7 +46,7 @@ def reference(uid: str = "hm-1") -> list[dict[str, Any]]:
 def owned(**metadata: Any) -> dict[str, Any]:
     """The metadata of the first drain of SERVER from cmp1."""
     return {
-        "name": child_name("cmp1", "hm-1", SERVER, Purpose.DRAIN, 1, 1),
+        "name": owned_name("cmp1", "hm-1", SERVER, Purpose.DRAIN, 1, 1),
         "namespace": NAMESPACE,
         "labels": dict(labels("cmp1", Purpose.DRAIN, 1, 1)),
         "ownerReferences": reference(),
@@ -227,7 +227,7 @@ def test_a_taken_name_is_a_conflict_of_one_server_that_names_the_object() -> Non
     d = Drain(a_cloud("web-1", "web-2"))
     d.switch()
     uid = d.maintenances["cmp1"]["metadata"]["uid"]
-    name = child_name("cmp1", uid, ident("web-1"), Purpose.DRAIN, 1, 1)
+    name = owned_name("cmp1", uid, ident("web-1"), Purpose.DRAIN, 1, 1)
     d.migrate(name, ident("web-1"), paused=True)
     d.blocked()
     assert where(d.cloud)["web-2"] != "cmp1", "the others leave"
@@ -407,7 +407,7 @@ def test_names_of_owned_migrations_fit_and_differ_in_all_that_they_are_for(case:
     owner = NAMES[case]
     other = SERVER[:-1] + "2"
     of = {
-        child_name(owner, uid, server, purpose, round_, number)
+        owned_name(owner, uid, server, purpose, round_, number)
         for uid in ("u1", "u2")
         for server in (SERVER, other)
         for purpose in Purpose
@@ -429,7 +429,7 @@ def test_labels_of_two_long_names_differ() -> None:
 
 def test_a_child_of_another_uid_is_not_ours() -> None:
     obj = VMMigration.read({"metadata": owned(), "spec": {"server": {"id": SERVER}}})
-    found = child_of(obj)
+    found = owned_migration(obj)
     assert found is not None
     assert made_by(found[1], "cmp1", "hm-1", NAMESPACE)
     assert not made_by(found[1], "cmp1", "hm-2", NAMESPACE)

@@ -23,7 +23,7 @@ from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.kill_switch import Stop
-from vmferry.reconcilers.owned import Child, NewChild
+from vmferry.reconcilers.owned import NewChild, OwnedMigration
 from vmferry.reconcilers.owners import Deletion, Owner
 from vmferry.reconcilers.refused_writes import Refusal
 
@@ -92,7 +92,7 @@ class World:
     #: the Lease of its host, if it was asked for in this pass
     lease: HostLease | None = None
     #: the VMMigrations that the resource owns
-    children: tuple[Child, ...] = ()
+    children: tuple[OwnedMigration, ...] = ()
     #: the HostMaintenance that the resource's ownerReference names, if it is there
     owner: Owner | None = None
     #: who deletes the resource, if that was read in this pass
@@ -141,7 +141,7 @@ class Decision(Generic[Status]):
     #: VMMigrations to be created, owned by the object; one that is there already is left as it is
     creates: tuple[NewChild, ...] = ()
     #: children to be deleted, which cancels them
-    deletes: tuple[Child, ...] = ()
+    deletes: tuple[OwnedMigration, ...] = ()
     #: give the Lease of this host back
     release_lease: str | None = None
     #: the object has outlived its time

@@ -46,7 +46,7 @@ class Hindrance:
 
 
 @dataclass(frozen=True, slots=True)
-class Child:
+class OwnedMigration:
     """One VMMigration of a HostMaintenance, as far as its owner needs it."""
 
     namespace: str
@@ -123,7 +123,7 @@ def label_value(name: str) -> str:
     return f"{name[:54].rstrip('.-')}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def child_name(owner: str, uid: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
+def owned_name(owner: str, uid: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
     """`host-a-9f6c1234-5678-1-2-1f0e3dad99`: the second try of the first round. The hash covers all that is shortened
     in the name, and the owner's uid."""
     seed = "\n".join((uid, server_id, purpose, str(round_), str(number)))
@@ -137,13 +137,13 @@ def _readable_name(owner: str, server_id: str, purpose: Purpose, round_: int, nu
     return f"{owner[:200].rstrip('.-')}-{server}{back}-{round_}-{number}"
 
 
-def made_by(child: Child, owner: str, uid: str, namespace: str) -> bool:
+def made_by(child: OwnedMigration, owner: str, uid: str, namespace: str) -> bool:
     """Whether the HostMaintenance of that name and uid has created the object, as far as its place and its name prove.
 
     Labels and ownerReferences prove nothing: whoever may create a VMMigration in any namespace can write them.
     """
     of = owner, child.server_id, child.purpose, child.round, child.number
-    names = (_readable_name(*of), child_name(owner, uid, child.server_id, child.purpose, child.round, child.number))
+    names = (_readable_name(*of), owned_name(owner, uid, child.server_id, child.purpose, child.round, child.number))
     return child.namespace == namespace and child.round > 0 and child.number > 0 and child.name in names
 
 
@@ -156,7 +156,7 @@ def owner_reference(obj: VMMigration) -> OwnerReference | None:
     return next((o for o in obj.metadata.owner_references if o.controller and o.kind == "HostMaintenance"), None)
 
 
-def child_of(obj: VMMigration) -> tuple[str, Child] | None:
+def owned_migration(obj: VMMigration) -> tuple[str, OwnedMigration] | None:
     """The uid of the HostMaintenance that the object says it belongs to, and what that one reads of it; None for
     everybody else's. Who reads it asks `made_by` whether it is true."""
     owner = owner_reference(obj)
@@ -169,7 +169,7 @@ def child_of(obj: VMMigration) -> tuple[str, Child] | None:
         purpose, round_, number = Purpose.DRAIN, 0, 0  # which no migration of ours has
     status = obj.status
     ready = status.condition(READY)
-    return owner.uid, Child(
+    return owner.uid, OwnedMigration(
         namespace=obj.metadata.namespace,
         name=obj.metadata.name,
         uid=obj.metadata.uid,

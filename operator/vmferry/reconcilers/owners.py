@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmferry.reconcilers.owned import MAINTENANCE, child_of, made_by, owner_reference
+from vmferry.reconcilers.owned import MAINTENANCE, made_by, owned_migration, owner_reference
 from vmferry.resources.base import Metadata
 from vmferry.resources.vmmigration import VMMigration
 
@@ -61,7 +61,7 @@ def ownership(obj: VMMigration, owner: Owner | None, namespace: str) -> Ownershi
         return Ownership.OWNER_MISSING if MAINTENANCE in obj.metadata.labels else Ownership.NONE
     if owner is None or owner.uid != reference.uid:
         return Ownership.OWNER_MISSING
-    claimed = child_of(obj)
+    claimed = owned_migration(obj)
     if claimed is None or not made_by(claimed[1], owner.name, owner.uid, namespace):
         return Ownership.FALSE_CLAIM
     return Ownership.OWNED

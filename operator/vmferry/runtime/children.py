@@ -12,7 +12,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from vmferry.reconcilers.owned import Child, NewChild
+from vmferry.reconcilers.owned import NewChild, OwnedMigration
 from vmferry.resources.base import API_VERSION, Resource
 from vmferry.resources.catalog import ResourceType
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
@@ -48,7 +48,7 @@ class Children:
     kube: Writer
     refusals: Refusals
 
-    async def delete(self, owner: Resource, children: Iterable[Child], now: datetime) -> None:
+    async def delete(self, owner: Resource, children: Iterable[OwnedMigration], now: datetime) -> None:
         """Raises KubeError; one that is gone already is fine."""
         kind = self.kinds[VMMigration.KIND].type
         for child in children:

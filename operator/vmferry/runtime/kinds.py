@@ -24,7 +24,7 @@ from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.reconcilers.migration.plan import plan, settle
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.migration.status_writes import is_news
-from vmferry.reconcilers.owned import Child, child_of, owner_reference
+from vmferry.reconcilers.owned import OwnedMigration, owned_migration, owner_reference
 from vmferry.resources import catalog
 from vmferry.resources.base import Model, OwnerReference, Resource
 from vmferry.resources.catalog import ResourceType
@@ -63,7 +63,7 @@ class Kind(Generic[Obj, Status]):
     #: its attempts that have ended, by which breakers are judged (I37)
     ended_attempts: Callable[[Obj], tuple[EndedAttempt, ...]]
     #: the uid of the object that owns it, and what the owner reads of it
-    child: Callable[[Obj], tuple[str, Child] | None]
+    child: Callable[[Obj], tuple[str, OwnedMigration] | None]
     #: the HostMaintenance that it says it belongs to
     owner: Callable[[Obj], OwnerReference | None]
     #: what it says about a host
@@ -152,7 +152,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     finished=lambda obj: obj.status.completed_at is not None,
     crossing=crossing_of,
     ended_attempts=ended_attempts,
-    child=child_of,
+    child=owned_migration,
     owner=owner_reference,
     claim=lambda obj: None,
     describe=_describe,

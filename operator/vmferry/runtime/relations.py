@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from vmferry.cloud.model import Host, Snapshot
 from vmferry.reconcilers import host_claims
 from vmferry.reconcilers.host_claims import Claim
-from vmferry.reconcilers.owned import Child
+from vmferry.reconcilers.owned import OwnedMigration
 from vmferry.runtime.key import Key
 
 
@@ -31,13 +31,13 @@ class Relations:
         self._listener = listener
         self._is_over = is_over
         #: with the uid of the owner
-        self._children: dict[Key, tuple[str, Child]] = {}
-        self._by_owner: dict[str, dict[Key, Child]] = {}
+        self._children: dict[Key, tuple[str, OwnedMigration]] = {}
+        self._by_owner: dict[str, dict[Key, OwnedMigration]] = {}
         self._claims: dict[Key, Claim] = {}
         #: of the claims, for the hosts of one view: thousands of looks ask for the same
         self._in_maintenance: tuple[Mapping[str, Host], frozenset[str]] | None = None
 
-    def put(self, key: Key, child: tuple[str, Child] | None, claim: Claim | None) -> None:
+    def put(self, key: Key, child: tuple[str, OwnedMigration] | None, claim: Claim | None) -> None:
         """What the object is now; None: it is none."""
         self._put_child(key, child)
         self._put_claim(key, claim)
@@ -45,7 +45,7 @@ class Relations:
     def remove(self, key: Key) -> None:
         self.put(key, None, None)
 
-    def children_of(self, uid: str) -> tuple[Child, ...]:
+    def children_of(self, uid: str) -> tuple[OwnedMigration, ...]:
         """Of the object with that uid, by name."""
         return tuple(sorted(self._by_owner.get(uid, {}).values(), key=lambda child: (child.name, child.namespace)))
 
@@ -59,7 +59,7 @@ class Relations:
             known = self._in_maintenance = snapshot.hosts, host_claims.in_maintenance(self._claims.values(), snapshot)
         return known[1]
 
-    def _put_child(self, key: Key, child: tuple[str, Child] | None) -> None:
+    def _put_child(self, key: Key, child: tuple[str, OwnedMigration] | None) -> None:
         before = self._children.pop(key, None)
         if before is not None:
             siblings = self._by_owner[before[0]]
@@ -88,7 +88,7 @@ class Relations:
             self._listener.claims_changed([o for o in self._claims if o != key and not self._is_over(o)])
 
 
-def _news(child: tuple[str, Child] | None) -> tuple[Any, ...] | None:
+def _news(child: tuple[str, OwnedMigration] | None) -> tuple[Any, ...] | None:
     """What an owner is woken for: not for how far the copy is."""
     if child is None:
         return None

@@ -23,7 +23,7 @@ from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
-from vmferry.reconcilers.owned import Child
+from vmferry.reconcilers.owned import OwnedMigration
 from vmferry.reconcilers.owners import Owner, owner_of
 from vmferry.resources.base import Resource
 from vmferry.runtime import metrics
@@ -219,7 +219,7 @@ class Store:
             self._os_upgrades = furthest(self._crossings.values())
         return self._os_upgrades
 
-    def children_of(self, uid: str) -> tuple[Child, ...]:
+    def children_of(self, uid: str) -> tuple[OwnedMigration, ...]:
         """What the object with that uid owns, by name."""
         return self._relations.children_of(uid)
 

@@ -29,7 +29,7 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
-from vmferry.reconcilers.owned import Child, NewChild, Purpose
+from vmferry.reconcilers.owned import NewChild, OwnedMigration, Purpose
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
@@ -268,7 +268,7 @@ def _first_wait(moves: list[Move]) -> str:
     return f"{waiting.name}: {waiting.message or waiting.migration}" if waiting else "its servers to return"
 
 
-def _moved_away(scope: MaintenanceScope) -> list[Child]:
+def _moved_away(scope: MaintenanceScope) -> list[OwnedMigration]:
     """The last move of each server that this round moved, in a stable order."""
     last = {child.server_id: child for child in scope.taken_away()}
     return sorted(last.values(), key=lambda child: child.name)

@@ -8,7 +8,7 @@ from vmferry.prerequisites.stuck import left_over
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
-from vmferry.reconcilers.owned import Child, Purpose
+from vmferry.reconcilers.owned import OwnedMigration, Purpose
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import (
     MAX_BLOCKERS,
@@ -117,7 +117,7 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
     ]
 
 
-def move_of(scope: MaintenanceScope, child: Child, state: MoveState, message: str | None = None) -> Move:
+def move_of(scope: MaintenanceScope, child: OwnedMigration, state: MoveState, message: str | None = None) -> Move:
     server = scope.snapshot.servers.get(child.server_id)
     words = message or (child.message if state is MoveState.FAILED else None)
     return Move(
@@ -147,5 +147,5 @@ def estimated_end(scope: MaintenanceScope, seen: Survey) -> datetime | None:
     return end if end > scope.now else None
 
 
-def _at(child: Child) -> float:
+def _at(child: OwnedMigration) -> float:
     return child.completed_at.timestamp() if child.completed_at else 0.0

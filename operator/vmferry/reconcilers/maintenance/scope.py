@@ -18,7 +18,7 @@ from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, Worl
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim, claim_of
 from vmferry.reconcilers.maintenance.survey import Survey
-from vmferry.reconcilers.owned import CLASS, Child, NewChild, Purpose, child_name, labels, made_by
+from vmferry.reconcilers.owned import CLASS, NewChild, OwnedMigration, Purpose, labels, made_by, owned_name
 from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
@@ -60,7 +60,7 @@ class MaintenanceScope:
         self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
         self.events: list[Event] = []
         self.creates: list[NewChild] = []
-        self.deletes: list[Child] = []
+        self.deletes: list[OwnedMigration] = []
         #: empty until the host was checked in this pass
         self.survey = Survey()
         # once admitted it is about that very host, whatever the spec's word means by now (I1)
@@ -113,11 +113,11 @@ class MaintenanceScope:
     def _sort_children(self) -> None:
         """Ours are those that this resource has created; what only says so is reported and otherwise ignored."""
         uid, namespace = self.obj.metadata.uid, self.policy.maintenance.namespace
-        ours: list[Child] = []
-        others: list[Child] = []
+        ours: list[OwnedMigration] = []
+        others: list[OwnedMigration] = []
         for child in self.world.children:
             (ours if made_by(child, self.name, uid, namespace) else others).append(child)
-        self.children: tuple[Child, ...] = tuple(ours)
+        self.children: tuple[OwnedMigration, ...] = tuple(ours)
         if not others:
             self.conditions.drop(FALSE_CLAIMS)
             return
@@ -132,15 +132,15 @@ class MaintenanceScope:
             self.tell(EventReason.FALSE_CLAIM, message, warning=True)
         self.conditions.set(FALSE_CLAIMS, True, FALSE_CLAIM, message)
 
-    def open_children(self) -> list[Child]:
+    def open_children(self) -> list[OwnedMigration]:
         """Of every round: what runs is there, whenever it was begun."""
         return [child for child in self.children if not child.over]
 
-    def this_round(self) -> list[Child]:
+    def this_round(self) -> list[OwnedMigration]:
         """None before the round has begun: those of the one before are history."""
         return [child for child in self.children if self.admitted and child.round == self.status.round]
 
-    def taken_away(self) -> list[Child]:
+    def taken_away(self) -> list[OwnedMigration]:
         """Moves that have emptied the host since it was let in, in their order: a toggle midway forgets none."""
         since = self.status.admitted_at
         found = [
@@ -216,7 +216,7 @@ class MaintenanceScope:
             marks[CLASS] = self.obj.metadata.labels[CLASS]
         return NewChild(
             namespace=rules.namespace,
-            name=child_name(self.name, self.obj.metadata.uid, server_id, purpose, round_, number),
+            name=owned_name(self.name, self.obj.metadata.uid, server_id, purpose, round_, number),
             labels=tuple(marks.items()),
             annotations=rules.annotations,
             server_id=server_id,
@@ -278,7 +278,7 @@ class MaintenanceScope:
             watches_host=self.host.name if self.host else None,
         )
 
-    def cancel(self, children: Iterable[Child]) -> None:
+    def cancel(self, children: Iterable[OwnedMigration]) -> None:
         """Delete what is not under way; whatever runs is seen to its end."""
         self.deletes += [child for child in children if not child.over and child.idle]
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from vmferry.cloud.model import Migration, Server
 from vmferry.planning.drain.plan import Planned
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.owned import Child, Hindrance, NewChild
+from vmferry.reconcilers.owned import Hindrance, NewChild, OwnedMigration
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Waiting:
 
     server: Server
     message: str
-    child: Child | None = None
+    child: OwnedMigration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Blocked:
 
     server: Server
     hindrance: Hindrance
-    child: Child | None = None
+    child: OwnedMigration | None = None
 
 
 @dataclass(slots=True)
@@ -34,7 +34,7 @@ class Survey:
     """Where all servers stand."""
 
     #: a VMMigration of ours moves them now; a server that has left the host already may be among them
-    moving: list[tuple[Child, Server | None]] = field(default_factory=list)
+    moving: list[tuple[OwnedMigration, Server | None]] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     #: they have left the host, but their VMMigrations need a person; they do not keep the host from being empty
@@ -44,7 +44,7 @@ class Survey:
     #: they can go, in the order in which they should start
     planned: list[Planned] = field(default_factory=list)
     #: ids of those that have left with a VMMigration of this round, with it
-    moved: dict[str, Child] = field(default_factory=dict)
+    moved: dict[str, OwnedMigration] = field(default_factory=dict)
     #: by server id: which limit keeps a planned one from starting
     limited: dict[str, str] = field(default_factory=dict)
     #: open migration records of this host that Nova no longer works on

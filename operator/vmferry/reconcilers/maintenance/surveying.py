@@ -21,7 +21,7 @@ from vmferry.reconcilers.maintenance.refused_writes import taken_name
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Blocked, Survey, Waiting
 from vmferry.reconcilers.nova_explanation import no_valid_host
-from vmferry.reconcilers.owned import Child, Hindrance, Purpose
+from vmferry.reconcilers.owned import Hindrance, OwnedMigration, Purpose
 from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
 #: powered off, as the spec's `poweredOff` means it (R5)
@@ -42,7 +42,7 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
     _note_moved(scope, seen, {server.id for server in here})
     ours = {child.server_id: child for child in scope.open_children()}
     leaving: list[Departure] = []
-    held: dict[str, Child] = {}
+    held: dict[str, OwnedMigration] = {}
     for server in here:
         child = ours.pop(server.id, None)
         if _stays(scope, server) and (child is None or child.idle):
@@ -143,7 +143,7 @@ def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
     return stuck(server, records, scope.snapshot.cloud_time(scope.now), scope.policy.stuck_after)
 
 
-def _note_child(seen: Survey, child: Child, server: Server) -> None:
+def _note_child(seen: Survey, child: OwnedMigration, server: Server) -> None:
     if child.stalled and child.hindrance is not None and child.reason != BREAKER_OPEN:
         seen.blocked.append(Blocked(server, child.hindrance, child))
     # a server that was stopped for a move that is held runs again: nothing of it is on its way
@@ -153,7 +153,7 @@ def _note_child(seen: Survey, child: Child, server: Server) -> None:
         seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))
 
 
-def _paused(child: Child) -> Hindrance:
+def _paused(child: OwnedMigration) -> Hindrance:
     """Somebody has paused its VMMigration: it does not go on by itself."""
     name = f"{child.namespace}/{child.name}"
     return Hindrance(
@@ -183,7 +183,7 @@ def _somebody_is_at_it(scope: MaintenanceScope, server: Server) -> str | None:
     return None
 
 
-def _tries(scope: MaintenanceScope, server_id: str) -> list[Child]:
+def _tries(scope: MaintenanceScope, server_id: str) -> list[OwnedMigration]:
     """The failed ones of this round since it last left, oldest first."""
     mine = [c for c in scope.this_round() if c.server_id == server_id and c.purpose is Purpose.DRAIN and c.over]
     mine.sort(key=lambda child: child.number)
@@ -212,7 +212,7 @@ def next_number(scope: MaintenanceScope, server_id: str) -> int:
     return max((child.number for child in scope.this_round() if child.server_id == server_id), default=0) + 1
 
 
-def _given_up(scope: MaintenanceScope, tries: list[Child]) -> Hindrance | None:
+def _given_up(scope: MaintenanceScope, tries: list[OwnedMigration]) -> Hindrance | None:
     """Tries are bounded (I23); a person who ended one is not fought."""
     if not tries:
         return None
@@ -232,14 +232,14 @@ def _given_up(scope: MaintenanceScope, tries: list[Child]) -> Hindrance | None:
     )
 
 
-def _due(scope: MaintenanceScope, tries: list[Child]) -> datetime:
+def _due(scope: MaintenanceScope, tries: list[OwnedMigration]) -> datetime:
     ended = tries[-1].completed_at or scope.now
     if is_ahead(ended, scope.now):
         return scope.now
     return ended + pause_after(len(tries), scope.policy)
 
 
-def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Child]) -> Departure:
+def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[OwnedMigration]) -> Departure:
     target = scope.spec.target.host if scope.spec.target else None
     if not host.service.up:
         # evacuated only where that is proven safe: Auto asks for a host that was forced down (R6, I12)
@@ -268,7 +268,7 @@ def _refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]
     return frozenset(found)
 
 
-def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held: dict[str, Child]) -> None:
+def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held: dict[str, OwnedMigration]) -> None:
     """Where the rest goes. A child that says it is blocked keeps its place while the plan agrees with it."""
     ours = {child.server_id for child in held.values()}
     plan: DrainPlan = plan_drain(
@@ -305,5 +305,5 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held:
     seen.blocked.sort(key=lambda one: (one.server.name, one.server.id))
 
 
-def _age(scope: MaintenanceScope, child: Child) -> timedelta:
+def _age(scope: MaintenanceScope, child: OwnedMigration) -> timedelta:
     return scope.now - (child.created_at or scope.now)
