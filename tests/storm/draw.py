@@ -544,7 +544,7 @@ def leftover_record(world: World, dice: Random) -> str | None:
     source, target = (dice.choice(others), server.host) if dice.random() < 0.6 else (server.host, dice.choice(others))
     word = dice.choice(["accepted", "queued", "pre-migrating", "running", "post-migrating"])
     record = world.site.cloud.add_record(server, "live-migration", word, source, target, 7e7)
-    world.judge.leftovers.add(record.uuid)
+    world.judge.leftovers[record.uuid] = world.site.cloud.now
     world.judge.touched.add(server.id)
     return f"{server.name} on {server.host}: {record.uuid} from {source} to {target} is {word} for years"
 

@@ -337,10 +337,7 @@ class Kube:
         return await self._call(lambda: self._api.put_status(key, version, status), effect=True, status=True)
 
     async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
-        try:
-            return await self._call(lambda: self._api.put_finalizers(key, version, finalizers), effect=True)
-        except InvalidError as error:
-            raise ConflictError(str(error)) from error
+        return await self._call(lambda: self._api.put_finalizers(key, version, finalizers), effect=True)
 
     async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         return await self._call(lambda: self._api.delete(key, uid, version), effect=True)

@@ -89,8 +89,8 @@ class Judge:
         self.states: dict[str, tuple[tuple[str, bool], float]] = {}
         #: since when a host is listed twice
         self.doubled: dict[str, float] = {}
-        #: UUIDs of open records that Nova no longer works on
-        self.leftovers: set[str] = set()
+        #: UUIDs of open records that Nova no longer works on, and since when they are there
+        self.leftovers: dict[str, float] = {}
         #: when a host was last marked as dead
         self.marked: dict[str, float] = {}
         #: by uid of an Evacuate: the host on which its server was when it was asked for, and when that was
@@ -192,7 +192,7 @@ class Judge:
                 self._wrong(f"I3: moved twice: {name} is asked to move while our {record.uuid} is {record.status}")
             elif type_ == "evacuation" and record.type != "evacuation":
                 pass  # it has ended with its host, whatever its record says
-            elif now - record.created_at > FRESH:
+            elif now - self.leftovers.get(record.uuid, record.created_at) > FRESH:
                 self._wrong(f"I3: {name} is asked to move while {record.uuid} of others is {record.status}")
         body = self._world.api.objects.get(key) if key else None
         if body is not None:
