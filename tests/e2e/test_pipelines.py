@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import tempfile
 import time
@@ -208,7 +209,7 @@ def in_force(player: Player, rules: str) -> Iterator[None]:
         {
             "apiVersion": "vmferry.dev/v1alpha1",
             "kind": "VMMigration",
-            "metadata": {"name": "probe", "namespace": NAMESPACE},
+            "metadata": {"name": "probe", "namespace": NAMESPACE, "finalizers": ["example.org/probe"]},
             "spec": {"server": {"id": "00000000-0000-0000-0000-000000000000"}},
         }
     )
@@ -244,6 +245,26 @@ def test_a_host_is_not_touched_where_its_migrations_are_refused(player: Player, 
         assert player.tenant.host_of(server) == HOST
         assert any(words in note for note in events(player, "WriteRefused"))
     wait(player, "in maintenance", lambda: phase(player) == "InMaintenance")
+
+
+def test_a_migration_whose_finalizer_is_refused_is_not_begun(player: Player) -> None:
+    """A policy answers 422, as the API server does to much else; it is not to be tried again and again."""
+    server = player.boot(HOST)
+    rules = POLICY.replace("[CREATE]", "[CREATE, UPDATE]").replace(
+        "has(object", "!has(object.metadata.finalizers) || has(object", 1
+    )
+    with in_force(player, rules):
+        name = player.apply(server)
+        stalled = next(one for one in player.blocked(name)["conditions"] if one["type"] == "Stalled")
+        assert stalled["reason"] == "WriteRefused"
+        assert "every object needs the label team" in stalled["message"]
+        assert player.records(server) == []
+        _, metrics = player.bed.probe("metrics")
+        (tries,) = re.findall(
+            r'vmferry_kubernetes_requests_total{code="422",resource="vmmigrations",verb="patch"} (\d+)', metrics
+        )
+        assert int(tries) < 5, "it is tried again and again"
+    wait(player, "moved", lambda: player.tenant.host_of(server) != HOST)
 
 
 def test_what_a_policy_refuses_midway_and_on_the_way_back_is_reported(player: Player) -> None:

@@ -203,23 +203,17 @@ class Kube:
 
     async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
         """Replace the finalizers, if the object is still at that resourceVersion."""
-        patch: list[dict[str, Any]] = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
-            {"op": "add", "path": "/metadata/finalizers", "value": list(finalizers)},
-        ]
-        try:
-            async with self._api_call(f"write the finalizers of {key}", "patch", kind.plural):
-                return await self._call(
-                    "patch",
-                    kind,
-                    key.namespace,
-                    key.name,
-                    patch,
-                    field_manager=FIELD_MANAGER,
-                    _content_type="application/json-patch+json",
-                )
-        except InvalidError as error:  # how the server says that a patch's test has failed
-            raise ConflictError(str(error)) from error
+        patch = {"metadata": {"resourceVersion": version, "finalizers": list(finalizers)}}
+        async with self._api_call(f"write the finalizers of {key}", "patch", kind.plural):
+            return await self._call(
+                "patch",
+                kind,
+                key.namespace,
+                key.name,
+                patch,
+                field_manager=FIELD_MANAGER,
+                _content_type="application/merge-patch+json",
+            )
 
     async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         """Delete the object, if it is this one and, where one is given, still at that resourceVersion.
