@@ -128,12 +128,12 @@ agreement: setup ## random requests: our verdicts against a real Nova's deeds; N
 
 .PHONY: crash
 crash: setup ## the operator is killed at every effect of every kind of life, and started again; a minute
-	@$(PY) -u -m tests.crash
+	@$(PY) -u -m testbed.crash
 
 # `make storm SECONDS=600 SEED=1`; without a SEED it throws one, and says which
 .PHONY: storm
 storm: setup ## random faults in virtual time around the whole operator: does any rule break? SECONDS=, SEED=
-	@$(PY) -u -m tests.storm $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(filter command line,$(origin SEED)),--seed $(SEED))
+	@$(PY) -u -m testbed.storm $(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(filter command line,$(origin SEED)),--seed $(SEED))
 
 # on real parts; begins no schedule later than after SECONDS; their seeds are SEED, SEED+1 and so on
 .PHONY: chaos
@@ -141,8 +141,8 @@ chaos: setup ## the same with the operator's own process on real parts, behind p
 	@$(PY) -u -m testbed.chaos --cloud $(CLOUD) $(if $(filter file,$(origin SEED)),,--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 .PHONY: bench
-bench: setup ## what things cost, a line a figure against its goal (tests/bench/README.md); ONLY=part of a name
-	@$(PY) -u -m tests.bench $(ONLY)
+bench: setup ## what things cost, a line a figure against its goal (testbed/bench/README.md); ONLY=part of a name
+	@$(PY) -u -m testbed.bench $(ONLY)
 
 .PHONY: test
 test: install ## everything; goes on after a failed part, and names all failures at its end

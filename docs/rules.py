@@ -15,6 +15,8 @@ _NUMBER = re.compile(r"\b([IR])(\d{1,2})(?:-[IR]?(\d{1,2}))?\b")
 _ROW = re.compile(r"^\| ([IR]\d+) \| (.+?) \| (.*?) ?\| (.*?) ?\|$")
 #: what the last column begins with where no test cites the rule
 KEPT_BY = "Kept by "
+#: folders whose files show that a rule is kept: tests, and the tools that judge whole runs
+SHOWN_BY = ("tests", "testbed")
 #: files that a cell names; how many others there are follows
 _NAMED = 3
 
@@ -28,10 +30,10 @@ def numbers(text: str) -> Iterator[str]:
 
 
 @cache
-def citations(folder: str) -> Citations:
-    """The Python files below a folder by the rules that they cite: those that cite it most often first."""
+def citations(*folders: str) -> Citations:
+    """The Python files below these folders by the rules that they cite: those that cite it most often first."""
     counts: dict[str, dict[str, int]] = {}
-    for path in sorted((ROOT / folder).rglob("*.py")):
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for rule in numbers(path.read_text(encoding="utf-8")):
             files = counts.setdefault(rule, {})
             name = path.relative_to(ROOT).as_posix()
@@ -56,7 +58,7 @@ def _with_citations(line: str) -> str:
     if row is None:
         return line
     rule, sentence, _, shown = row.groups()
-    tests = citations("tests").get(rule)
+    tests = citations(*SHOWN_BY).get(rule)
     last = _cell(tests, "tests/") if tests else shown if shown.startswith(KEPT_BY) else ""
     return f"| {rule} | {sentence} | {_cell(citations('operator').get(rule, []), 'operator/vmferry/')} | {last} |"
 

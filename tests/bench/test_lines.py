@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import planning, refresh
-from tests.bench.__main__ import FIGURES, Figure, line
-from tests.bench.fleet import big_fleet
+from testbed.bench import planning, refresh
+from testbed.bench.__main__ import FIGURES, Figure, line
+from testbed.bench.fleet import big_fleet
 
 
 def broken() -> float:
@@ -31,7 +31,7 @@ def test_a_line_a_figure(figure: Figure, said: str) -> None:
 
 def test_names_are_words_and_each_is_told_in_the_readme() -> None:
     names = [figure.name for figure in FIGURES]
-    readme = (Path(__file__).parent / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "testbed" / "bench" / "README.md").read_text()
     assert len(set(names)) == len(names)
     for name in names:
         assert re.fullmatch(r"[A-Za-z0-9-]+", name) and f"`{name}`" in readme

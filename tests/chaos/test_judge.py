@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from testbed.build import ident
 from testbed.chaos.judge import Facts, Harm, Record, ServerFact, is_settled, judge
 from testbed.proxy.journal import Passed
-from tests.build import ident
 
 VM, MOVE = ident("web-1"), "uid-of-m"
 RECORD = Record(7, "u-7", VM, "live-migration", "completed", "cmp1", "cmp2")

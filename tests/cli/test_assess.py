@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import NOW, host, migration, room, server, snapshot
+from testbed.build import NOW, host, migration, room, server, snapshot
 from tests.examples import examples
 from tests.planning.test_random_fleets import NAMES, questions
 from vmferry.cli.assess import assess_server, assess_servers, not_found

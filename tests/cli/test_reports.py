@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import NOW, host, ident, migration, server, service, snapshot
+from testbed.build import NOW, host, ident, migration, server, service, snapshot
 from tests.cli.test_assess import TOLERANT
 from tests.examples import examples
 from vmferry.cli.assess import assess_servers, not_found

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from keystoneauth1.access import service_catalog
 
+from testbed.stub import Answer, Stub, stub
 from tests.cloud.samples import SERVER
-from tests.cloud.stub import Answer, Stub, stub
 from vmferry.cloud.nova import CloudError, Login, NovaClient, clouds_yaml
 from vmferry.cloud.nova.transport import BoundedSession, PlainTextError, origin
 
@@ -160,7 +160,7 @@ class Regions(Stub):
 
 @pytest.fixture
 def regions(monkeypatch: pytest.MonkeyPatch) -> Iterator[Regions]:
-    monkeypatch.setattr("tests.cloud.stub.Stub", Regions)
+    monkeypatch.setattr("testbed.stub.Stub", Regions)
     with stub() as made:
         assert isinstance(made, Regions)
         yield made

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import host, hypervisor, server, service, snapshot
+from testbed.build import host, hypervisor, server, service, snapshot
 from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.model import CONTRADICTORY, Hypervisor, ServerGroup, Service, agree

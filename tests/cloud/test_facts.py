@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import JAMMY, NOBLE, NOW, SKYLAKE, host, hypervisor
+from testbed.build import JAMMY, NOBLE, NOW, SKYLAKE, host, hypervisor
 from tests.cloud.samples import HYPERVISOR
 from vmferry.cloud.facts import marks, resource_manager
 from vmferry.cloud.facts.collect import with_facts

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.storm.cloud import Answer, Client, Site, Weather, Wire, connected
+from testbed.storm.draw import draw_fleet
 from tests.examples import examples
-from tests.storm.cloud import Answer, Client, Site, Weather, Wire, connected
-from tests.storm.draw import draw_fleet
 from vmferry.cloud.model import Service, index_groups, index_migrations, index_servers
 from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.nova.parse import join_hosts

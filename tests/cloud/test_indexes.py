@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from tests.build import migration, server
+from testbed.build import migration, server
 from vmferry.cloud.model import (
     Migration,
     Server,

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from testbed.stub import PASSWORD, USER_ID, Answer, Stub, stub
 from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
-from tests.cloud.stub import PASSWORD, USER_ID, Answer, Stub, stub
 from vmferry.cloud.actions import (
     AbortMigration,
     Accepted,

@@ -12,10 +12,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.cloud.stub import Answer, Stub, stub
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import LittleCloud
+from testbed.stub import Answer, Stub, stub
 from tests.cloud.test_observer import FakeClient
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import LittleCloud
 from vmferry.cli.select import Selection, select
 from vmferry.cloud.model import Part
 from vmferry.cloud.nova import CloudError, NovaClient
@@ -61,7 +61,7 @@ class Keystone(Stub):
 
 @pytest.fixture
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Keystone]:
-    monkeypatch.setattr("tests.cloud.stub.Stub", Keystone)
+    monkeypatch.setattr("testbed.stub.Stub", Keystone)
     with stub() as made:
         assert isinstance(made, Keystone)
         yield made

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.crash import kill
-from tests.crash.kill import Harm, Point, points, survive, undisturbed
-from tests.crash.paths import PATHS, VM
-from tests.reconcilers.drains import Drain
+from testbed.build import ident
+from testbed.crash import kill
+from testbed.crash.kill import Harm, Point, points, survive, undisturbed
+from testbed.crash.paths import PATHS, VM
+from testbed.lifecycle.drains import Drain
 from vmferry.cloud.actions import LiveMigrate
 
 

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from helm.values import Values
-from tests.resources.structural import violations
+from testbed.kubernetes.structural import violations
 from vmferry.__main__ import main
 from vmferry.cli.ferry.arguments import parser
 from vmferry.resources.base import API_VERSION

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from testbed.bed import Bed
+from testbed.bench import counting
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
-from tests.bench import counting
 from tests.e2e.conftest import PATIENCE, Player, install, manifest
 
 pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]

@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from testbed.bed import OPERATOR, OPERATOR_NAMESPACE, ROOT, SERVICE_ACCOUNT, Bed
+from testbed.bed import OPERATOR, OPERATOR_NAMESPACE, ROOT, Bed
+from testbed.bench.counting import requests
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
@@ -23,7 +23,6 @@ __all__ = ["maintenance"]
 pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]
 
 NAMESPACE = "e2e-rights"
-USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{SERVICE_ACCOUNT}"
 
 #: API group, resource with subresource, verb
 Right = tuple[str, str, str]
@@ -72,14 +71,6 @@ def granted() -> set[Right]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-
-
-def requests(bed: Bed, since: int) -> list[dict[str, Any]]:
-    """The operator's own, of the API server's audit log from this byte on."""
-    with bed.cluster.audit_log.open("rb") as log:
-        log.seek(since)
-        lines = [line for line in log.read().splitlines() if line.endswith(b"}")]
-    return [event for event in map(json.loads, lines) if event["user"].get("username") == USER]
 
 
 def test_every_right_is_used_and_none_is_missing(player: Player, maintenance: Maintenance) -> None:

@@ -10,11 +10,11 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from tests.build import ident
-from tests.reconcilers.control_plane import ControlPlane
-from tests.reconcilers.drains import Drain, a_cloud, add
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.control_plane import ControlPlane
+from testbed.lifecycle.drains import Drain, a_cloud, add
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from tests.reconcilers.test_drains import (
     a_second_operator_has_the_lease,
     deleted_in_the_middle,

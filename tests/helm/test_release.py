@@ -20,11 +20,11 @@ import pytest
 import yaml
 
 from helm.generate import CHART
+from testbed.build import ident
 from testbed.cloud import CLOUD_NAME
 from testbed.kubernetes.cluster import Cluster, KubectlError
 from testbed.processes import Supervisor, free_port, run_root, wait_for
 from testbed.simulator import SimulatedCloud
-from tests.build import ident
 from tests.helm.chart import NAMESPACE, HelmError, helm, one, render
 from tests.helm.switches import COMBINATIONS, values_of
 

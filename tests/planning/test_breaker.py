@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.build import NOW, ident, move, server
+from testbed.build import NOW, ident, move, server
 from vmferry.cloud.model import ResolvedType
 from vmferry.planning.breaker import Breakers, EndedAttempt, OpenBreaker, judge
 from vmferry.policy import Breaker as Rules

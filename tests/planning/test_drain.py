@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
+from testbed.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, Planned, Stuck, next_moves, plan_drain
 from vmferry.planning.request import Request

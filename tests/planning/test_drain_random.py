@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import NOW, flavor, host, hypervisor, migration, move, room, server, snapshot
+from testbed.build import NOW, flavor, host, hypervisor, migration, move, room, server, snapshot
 from tests.examples import examples
 from vmferry.cloud.model import Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, next_moves, plan_drain

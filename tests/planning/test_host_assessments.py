@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.bench.fleet import big_fleet
-from tests.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
+from testbed.bench.fleet import big_fleet
+from testbed.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
 from tests.examples import examples
 from tests.planning.test_random_fleets import HOST, NAMES, questions
 from vmferry.cloud.model import Flavor, Host, ResolvedType, Server, Snapshot

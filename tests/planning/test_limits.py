@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW, migration, move, server, snapshot
+from testbed.build import NOW, migration, move, server, snapshot
 from vmferry.cloud.model import Migration, ResolvedType
 from vmferry.planning.limits import first_free, full, next_up, traffic
 from vmferry.policy import Limits

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import NOW, STATUS, flavor, host, hypervisor, migration, move, room, server, snapshot
+from testbed.build import NOW, STATUS, flavor, host, hypervisor, migration, move, room, server, snapshot
 from tests.examples import examples
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup
 from vmferry.planning.limits import first_free, full

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW, dead_host, host, ident, migration, move, question, room, server, snapshot
+from testbed.build import NOW, dead_host, host, ident, migration, move, question, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup
 from vmferry.planning.targets import Assessment, assess, blocked
 from vmferry.policy import Policy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.build import STATUS, dead_host, flavor, host, server
+from testbed.build import STATUS, dead_host, flavor, host, server
 from vmferry.cloud.model import Aggregate, ResolvedType
 from vmferry.planning.choose_type import choose_type
 from vmferry.planning.storage_class import storage_class

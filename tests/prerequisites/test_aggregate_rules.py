@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import flavor, host, question, server, snapshot
+from testbed.build import flavor, host, question, server, snapshot
 from vmferry.cloud.model import Aggregate, Server, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request

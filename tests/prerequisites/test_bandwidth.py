@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import flavor, host, migration, move, question, server, snapshot
+from testbed.build import flavor, host, migration, move, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool

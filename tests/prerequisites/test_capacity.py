@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.build import NOW, flavor, host, move, question, room, server, snapshot
+from testbed.build import NOW, flavor, host, move, question, room, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Inventory, Part, Server
 from vmferry.policy import Policy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.build import host, question, server, snapshot
+from testbed.build import host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate
 from vmferry.prerequisites import cluster

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import SKYLAKE, dead_host, facts, host, question, server, snapshot
+from testbed.build import SKYLAKE, dead_host, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, Host, HostFacts, ResolvedType
 from vmferry.policy import GuestCPUOf, Policy

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import flavor, question, server, snapshot
+from testbed.build import flavor, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import devices

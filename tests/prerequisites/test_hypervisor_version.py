@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import host, hypervisor, question, server, snapshot
+from testbed.build import host, hypervisor, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Host, ResolvedType
 from vmferry.prerequisites import hypervisor_version

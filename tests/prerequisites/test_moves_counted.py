@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-from tests.build import NOW, flavor, host, migration, move, question, room, server, snapshot
+from testbed.build import NOW, flavor, host, migration, move, question, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Part
 from vmferry.policy import Policy
 from vmferry.prerequisites import bandwidth, capacity

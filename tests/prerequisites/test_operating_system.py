@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import JAMMY, NOBLE, facts, host, question, server, snapshot
+from testbed.build import JAMMY, NOBLE, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.facts import marks
 from vmferry.cloud.facts.os_info import operating_system as read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.build import STATUS, dead_host, question, server, snapshot
+from testbed.build import STATUS, dead_host, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import power_state

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import dead_host, host, ident, migration, move, question, server, snapshot
+from testbed.build import dead_host, host, ident, migration, move, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import Host, Migration, ResolvedType, Server, ServerGroup
 from vmferry.prerequisites import server_group

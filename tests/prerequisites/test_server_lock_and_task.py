@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import migration, question, server, snapshot
+from testbed.build import migration, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.prerequisites import server_lock, server_task

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW, facts, host, question, server, snapshot
+from testbed.build import NOW, facts, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Fact, Part, ResolvedType
 from vmferry.policy import Policy

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import dead_host, facts, flavor, host, question, server, snapshot
+from testbed.build import dead_host, facts, flavor, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate, Fact, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.build import host, question, server, snapshot
+from testbed.build import host, question, server, snapshot
 from tests.prerequisites.expect import Case, compare, fails, passes
 from vmferry.prerequisites import target_host
 from vmferry.prerequisites.check import Question

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER
 from tests.reconcilers.test_decisions import before_it, cloud
 from vmferry.cloud.actions import ColdMigrate
 from vmferry.cloud.model import ResolvedType

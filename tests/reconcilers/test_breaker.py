@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.control_plane import POLICY
-from tests.reconcilers.drains import Drain, a_cloud, add
+from testbed.build import ident
+from testbed.lifecycle.control_plane import POLICY
+from testbed.lifecycle.drains import Drain, a_cloud, add
 from vmferry.cloud.actions import NotNow, Refused
 from vmferry.policy import Breaker, Limits
 from vmferry.reconcilers.breaker_resume import Marks

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.reconcilers.drains import Drain, a_cloud, moves_of, where
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import START, LittleCloud
+from testbed.lifecycle.drains import Drain, a_cloud, moves_of, where
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import START, LittleCloud
 from vmferry.cloud.model import ResolvedType, Service
 from vmferry.resources.words import MaintenancePhase
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.model import OperatingSystem
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import OSUpgradeMove

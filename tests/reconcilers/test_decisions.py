@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.build import flavor
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.build import flavor
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import ColdMigrate, Evacuate, LiveMigrate, StopServer
 from vmferry.cloud.model import InstanceAction, Migration, Part, ResolvedType, Snapshot
 from vmferry.policy import Limits, Policy, StoragePool

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.policy import Policy
 
 APPLIED = {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}}

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.control_plane import POLICY
-from tests.reconcilers.drains import HOSTS, Drain, a_cloud, add, moves_of, where
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.control_plane import POLICY
+from testbed.lifecycle.drains import HOSTS, Drain, a_cloud, add, moves_of, where
+from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.cloud.actions import DisableService, EnableService, LiveMigrate, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Flavor, ServerGroup
 from vmferry.policy import Maintenance

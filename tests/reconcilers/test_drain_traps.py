@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.control_plane import POLICY, Body
-from tests.reconcilers.drains import Drain, a_cloud, add, moves_of, where
+from testbed.build import ident
+from testbed.lifecycle.control_plane import POLICY, Body
+from testbed.lifecycle.drains import Drain, a_cloud, add, moves_of, where
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 from vmferry.policy import Limits
 from vmferry.resources.words import Phase

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.drains import Drain, a_cloud, add, where
+from testbed.build import ident
+from testbed.lifecycle.drains import Drain, a_cloud, add, where
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 from vmferry.cloud.model import Flavor, ServerGroup
 

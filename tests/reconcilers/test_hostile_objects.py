@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from tests.build import NOW, flavor, host, hypervisor, ident, move, room, server, service, snapshot
+from testbed.build import NOW, flavor, host, hypervisor, ident, move, room, server, service, snapshot
+from testbed.kubernetes.structural import Schema, admitted, schema, violations
 from tests.examples import examples
-from tests.resources.structural import Schema, admitted, schema, violations
 from vmferry.cloud.actions import (
     AbortMigration,
     Accepted,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.build import ident
-from tests.reconcilers.drains import Drain, a_cloud, add, moves_of
-from tests.reconcilers.little_cloud import START, LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.drains import Drain, a_cloud, add, moves_of
+from testbed.lifecycle.little_cloud import START, LittleCloud
 from vmferry.cloud.model import Migration
 
 

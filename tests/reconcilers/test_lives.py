@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, START, LittleCloud
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, START, LittleCloud
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 from vmferry.resources.base import format_time
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers import control_plane
-from tests.reconcilers.control_plane import POLICY
-from tests.reconcilers.drains import Drain, a_cloud, add, where
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.build import ident
+from testbed.lifecycle import control_plane
+from testbed.lifecycle.control_plane import POLICY
+from testbed.lifecycle.drains import Drain, a_cloud, add, where
+from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.cloud.model import Migration, MigrationStage
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.backoff import LONGEST, pause_after

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.reconcilers.drains import Drain, a_cloud, where
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.lifecycle.drains import Drain, a_cloud, where
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import Accepted, DisableService, EnableService, LiveMigrate, NotNow, StopServer
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts

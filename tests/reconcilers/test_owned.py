@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.control_plane import POLICY
-from tests.reconcilers.drains import Drain, a_cloud, where
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.control_plane import POLICY
+from testbed.lifecycle.drains import Drain, a_cloud, where
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import AbortMigration
 from vmferry.policy import Maintenance
 from vmferry.reconcilers.decision import World

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.reconcilers.drains import Drain, a_cloud, where
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.lifecycle.drains import Drain, a_cloud, where
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.resources.words import Phase
 
 HOSTS = ("cmp1", "cmp2", "cmp3", "gpu1", "vip1", "vip2")

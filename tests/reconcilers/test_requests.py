@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, START, LittleCloud
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, START, LittleCloud
 from vmferry.cloud.actions import Evacuate, LiveMigrate
 from vmferry.cloud.model import Fact, InstanceAction, Part
 from vmferry.policy import Policy

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.control_plane import Body
-from tests.reconcilers.drains import Drain, a_cloud
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.control_plane import Body
+from testbed.lifecycle.drains import Drain, a_cloud
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import (
     AbortMigration,
     Action,

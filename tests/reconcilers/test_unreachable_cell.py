@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.build import ident
-from tests.reconcilers.drains import Drain, a_cloud, add, where
-from tests.reconcilers.life import Life
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.drains import Drain, a_cloud, add, where
+from testbed.lifecycle.life import Life
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.model import ServerGroup
 from vmferry.reconcilers.decision import World
 from vmferry.resources.words import MaintenancePhase, Phase

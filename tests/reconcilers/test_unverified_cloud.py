@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.reconcilers.drains import Drain, a_cloud
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.lifecycle.drains import Drain, a_cloud
+from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.resources.vmmigration import VMMigrationStatus
 
 CONDITION = ("True", "VerifyDisabled")

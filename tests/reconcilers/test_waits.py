@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.build import ident
-from tests.reconcilers.control_plane import POLICY, Body
-from tests.reconcilers.drains import Drain, add
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.build import ident
+from testbed.lifecycle.control_plane import POLICY, Body
+from testbed.lifecycle.drains import Drain, add
+from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Migration, Part, Server, ServerGroup, Snapshot
 from vmferry.policy import Limits

@@ -6,8 +6,8 @@ import re
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.build import ident
-from tests.reconcilers.drains import Drain, a_cloud, moves_of
+from testbed.build import ident
+from testbed.lifecycle.drains import Drain, a_cloud, moves_of
 from vmferry.resources.base import format_time
 
 HOUR = timedelta(hours=1)

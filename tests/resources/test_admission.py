@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import pytest
 
+from testbed.build import ident
 from testbed.kubernetes.cluster import Cluster, KubectlError
-from tests.build import ident
 
 pytestmark = pytest.mark.kubernetes
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.build import NOW
+from testbed.build import NOW
 from vmferry.resources.base import DURATION_PATTERN, clip, format_duration, format_time, parse_duration
 
 SPANS = st.timedeltas(timedelta(0), timedelta(hours=999_999)).map(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.resources.structural import schema, violations
+from testbed.kubernetes.structural import schema, violations
 from vmferry.resources.catalog import CATALOG
 from vmferry.resources.vmmigration import VMMigration
 

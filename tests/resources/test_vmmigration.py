@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.build import NOW, ident
+from testbed.build import NOW, ident
 from tests.examples import examples
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.enums import Name, Result

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.build import NOW
+from testbed.build import NOW
 from tests.planning.test_breaker import RULES, history
 from vmferry.planning.breaker import EndedAttempt
 from vmferry.reconcilers.breaker_resume import Marks

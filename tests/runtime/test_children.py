@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import host
+from testbed.build import host
 from tests.runtime.fakes import HOST, KEY, NOW, CrashError, child
 from tests.runtime.workbench import Bench
 from vmferry.cloud.actions import DisableService

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import migration, server, snapshot
+from testbed.build import migration, server, snapshot
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
 from vmferry.resources.base import format_time

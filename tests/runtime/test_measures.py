@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.build import dead_host, host, migration, server, snapshot
+from testbed.build import dead_host, host, migration, server, snapshot
 from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
 from vmferry.cloud.model import DoubtfulHost

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW, flavor, ident, server
+from testbed.build import NOW, flavor, ident, server
 from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.build import server
+from testbed.build import server
 from tests.runtime.fakes import KEY, NOW, SERVER, CrashError, SmallPlan
 from tests.runtime.workbench import Bench
 from vmferry.cloud.actions import ConfirmResize

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.reconcilers.little_cloud import LittleCloud
+from testbed.lifecycle.little_cloud import LittleCloud
 from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
 from vmferry.reconcilers.migration.plan import plan

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.build import NOW
+from testbed.build import NOW
 from tests.runtime.fakes import FakeKube, Record
 from vmferry.reconcilers.breaker_resume import Marks, parse
 from vmferry.runtime.resume_marks import ResumeMarks

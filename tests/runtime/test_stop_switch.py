@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.reconcilers.little_cloud import SERVER, LittleCloud
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from tests.runtime.fakes import FakeKube, Record
 from vmferry.cloud.actions import LiveMigrate, StartServer
 from vmferry.runtime.kube import KubeError, NotFoundError

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import host
+from testbed.build import host
 from tests.runtime.fakes import HOST, child
 from vmferry.cloud.model import Snapshot
 from vmferry.resources.hostmaintenance import HostMaintenance

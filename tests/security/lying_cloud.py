@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
-from tests.cloud.stub import Stub
+from testbed.stub import Stub
 
 #: hop by hop, or written anew
 _OWN = {"connection", "transfer-encoding", "content-length", "content-encoding", "server"}

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from testbed.stub import Answer
 from tests.cloud.samples import SERVER
-from tests.cloud.stub import Answer
 from tests.security.lying_cloud import (
     Lie,
     LyingCloud,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.storm.batch import SECONDS, Batch, ideal, play
+from testbed.storm.batch import SECONDS, Batch, ideal, play
 from vmferry.policy import Limits
 
 #: seconds within which two places are free at the same time

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.storm.draw import Plan
-from tests.storm.rules import stage
-from tests.storm.world import World, world_of
+from testbed.storm.draw import Plan
+from testbed.storm.rules import stage
+from testbed.storm.world import World, world_of
 from vmferry.cloud.model import MigrationStage
 from vmferry.runtime.config import parse
 from vmferry.simulator.fleet import Fleet

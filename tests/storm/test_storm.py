@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 
-from tests.storm.breaks import BREAKS
+from testbed.storm.breaks import BREAKS
 
 #: where sets have another order, other dice fall: a process of its own has the same one each time
 ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
@@ -19,7 +19,7 @@ def run(module: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_I3_I5_I8_I12_I18_I23_I24_I31_I32_whatever_goes_wrong_no_rule_is_broken_and_all_comes_to_an_end() -> None:
-    done = run("tests.storm", "--storms", "6", "--seed", "3002")
+    done = run("testbed.storm", "--storms", "6", "--seed", "3002")
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     line = done.stdout.splitlines()[-1]
     counts = re.fullmatch(
@@ -31,6 +31,6 @@ def test_I3_I5_I8_I12_I18_I23_I24_I31_I32_whatever_goes_wrong_no_rule_is_broken_
 
 
 def test_an_operator_that_is_broken_in_a_typical_way_is_seen() -> None:
-    done = run("tests.storm.broken")
+    done = run("testbed.storm.broken")
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     assert done.stdout.count("seen by") == len(BREAKS) and "NOT SEEN" not in done.stdout

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.build import NOW, ident
+from testbed.build import NOW, ident
 from vmferry.cli.ferry.arguments import parser
 from vmferry.cli.ferry.commands import Ferry, Surroundings
 from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, ChangedError, FerryError, Kind, Kube, NotFoundError

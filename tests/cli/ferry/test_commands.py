@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.build import NOW
+from testbed.build import NOW
 from tests.cli.ferry.bodies import (
     NAMESPACE,
     WEB,

@@ -20,8 +20,8 @@ from uuid import uuid4
 import pytest
 import yaml
 
+from testbed.build import ident
 from testbed.kubernetes.cluster import Cluster
-from tests.build import ident
 from tests.cli.ferry.bodies import ready, stalled, under_way
 from vmferry.cli.ferry import kube_client
 from vmferry.cli.ferry.kube import NotInstalledError

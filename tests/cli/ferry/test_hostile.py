@@ -13,10 +13,10 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from tests.build import NOW, ident
+from testbed.build import NOW, ident
+from testbed.kubernetes.structural import Schema, admitted, schema
 from tests.cli.ferry.bodies import FakeKube, Run, attempt, hm, prerequisite, stalled, vmm
 from tests.examples import examples
-from tests.resources.structural import Schema, admitted, schema
 from vmferry.cli.ferry import main as process
 from vmferry.cli.ferry import overview, pages
 from vmferry.cli.ferry.arguments import parser

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.build import NOW
+from testbed.build import NOW
 from tests.cli.ferry.bodies import (
     Terminal,
     attempt,

@@ -1,0 +1,1 @@
+"""What things cost, a line a figure: `make bench`."""

@@ -1,0 +1,1 @@
+"""The operator is killed at every effect, in memory: `make crash`."""

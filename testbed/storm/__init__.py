@@ -1,0 +1,1 @@
+"""The whole operator in virtual time, with random faults around it: `make storm`."""

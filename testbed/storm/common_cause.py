@@ -1,0 +1,170 @@
+"""A cause that many moves have in common: for a while every move from a host, or from all, leaves its server in ERROR.
+
+With the rule that the breaker (I37, R46) keeps: such an attempt is made a few times, not on every server.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from testbed.storm.happening import MIGRATIONS, Happening
+from vmferry.cloud.model import ResolvedType
+from vmferry.resources.base import format_time
+from vmferry.runtime.key import Key
+from vmferry.runtime.store import Body
+from vmferry.simulator.fleet import Fleet
+
+if TYPE_CHECKING:
+    from testbed.storm.world import World
+
+HOST = "cmp1"
+#: seconds; of `policy.breaker.pause`
+PAUSE = 120.0
+#: of the configuration of every storm
+BREAKER = {"attempts": 2, "hosts": 2, "window": "10m", "pause": f"{PAUSE:.0f}s"}
+#: seconds after which an operator that has written a failure knows of it
+KNOWS = 20.0
+#: states of an attempt that Nova had no part in, or that end with the server
+NOT_OF_NOVA = ("NotSent", "NotNow", "Refused", "ServerGone")
+#: every copy fails soon, and Nova marks the server ERROR
+BROKEN = {"fail_live_at": 0.4, "live_seconds": 4, "fail_cold": True, "cold_seconds": 4}
+
+
+def draw_common_cause(dice: Random, fleet: Fleet) -> tuple[Fleet, list[Happening]]:
+    """With dice of its own, so that the storms without it are those that they were before."""
+    if dice.random() < 0.85:
+        return fleet, []
+    more = [
+        {"name": f"many-{n}", "host": HOST, "flavor": "small", "volume": "new", "state": "active"}
+        for n in range(dice.randint(4, 7))
+    ]
+    body = fleet.model_dump(exclude_unset=True)
+    grown = Fleet.model_validate({**body, "servers": [*body["servers"], *more]})
+    return grown, _happenings(dice, [str(one["name"]) for one in more])
+
+
+def _happenings(dice: Random, names: list[str]) -> list[Happening]:
+    at = dice.uniform(5, 100)
+    everywhere = dice.random() < 0.3
+    repaired = at + dice.choice([30.0, 90.0, 150.0])
+    drained, running = dice.random() < 0.6, dice.choice(["LiveMigrate", "ColdMigrate"])
+    said = dice.choice([None, HOST, "cloud"])
+
+    def breaks(world: World) -> str:
+        cloud = world.site.cloud
+        cloud.settings.nova.copy_failure = "error"
+        for host in cloud.hosts.values():
+            if everywhere or host.name == HOST:
+                host.knobs = dict(BROKEN)
+        return f"every move from {'every host' if everywhere else HOST} leaves its server in ERROR"
+
+    def asks(world: World) -> str:
+        if drained:
+            spec: dict[str, Any] = {"host": HOST, "enabled": True, "running": running, "maxParallel": 4}
+            world.api.create("HostMaintenance", {"metadata": {"name": "many"}, "spec": spec})
+            return f"many: {spec}"
+        cold = {"type": "Cold", "stopIfRunning": True} if running == "ColdMigrate" else {"type": "Live"}
+        for server in world.site.cloud.servers.values():
+            if server.name in names and server.deleted_at is None:
+                body = {
+                    "metadata": {"namespace": MIGRATIONS, "name": server.name},
+                    "spec": {"server": {"id": server.id}, **cold},
+                }
+                world.api.create("VMMigration", body)
+        return f"{len(names)} VMMigrations: {cold}"
+
+    def repairs(world: World) -> str:
+        for host in world.site.cloud.hosts.values():
+            if host.knobs == BROKEN:
+                host.knobs = {}
+        if said is not None:
+            world.api.marks = {said: format_time(world.moment())}
+        return f"it is repaired; resumed: {said}"
+
+    return [Happening(at, breaks), Happening(at + 1, asks), Happening(repaired, repairs)]
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Of an attempt, as an operator wrote it and as the cloud was then."""
+
+    at: float
+    #: the pause of the breaker counts from then; Nova may mark the server ERROR later
+    ended: float
+    by: str
+    source: str
+    good: bool
+    #: the server was in ERROR
+    broke: bool
+    people: bool
+
+
+class CommonCause:
+    """The rule: of attempts that leave servers in ERROR few are made from one host."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._ends: dict[tuple[Key, str, int], _End] = {}
+        #: moves that were asked for, by host
+        self._asked: dict[str, list[float]] = {}
+        #: an operator's clock was wrong once: its pauses are not ours
+        self._skewed = False
+
+    def status_written(self, by: str, key: Key, body: Body) -> None:
+        server = self._world.site.cloud.servers.get(body["status"].get("server", {}).get("id", ""))
+        for attempt in body["status"].get("attempts", []):
+            known = (key, body["metadata"]["uid"], attempt["number"])
+            evacuated = attempt["type"] == ResolvedType.EVACUATE
+            if "endedAt" not in attempt or evacuated or attempt["state"] in NOT_OF_NOVA:
+                continue
+            before = self._ends.get(known)
+            good = attempt["state"] in ("completed", "confirmed")
+            broke = not good and server is not None and server.vm_state == "error"
+            if before is None or (broke and not before.broke):
+                people = attempt["state"] in ("cancelled", "reverted")
+                ended = self._now if before is None else before.ended
+                self._ends[known] = _End(self._now, ended, by, attempt["sourceHost"], good, broke, people)
+
+    def gone(self, key: Key) -> None:
+        self._ends = {known: end for known, end in self._ends.items() if known[0] != key}
+
+    def see(self) -> None:
+        self._skewed |= any(process.skew for process in self._world.processes)
+
+    def asked(self, by: str, source: str | None) -> str | None:
+        """A live or cold migration, or the stop before it, is asked for: what is wrong with that."""
+        if source is None:
+            return None
+        asked = self._asked.setdefault(source, [])
+        asked.append(self._now)
+        row = self._row(source)
+        needed = int(BREAKER["attempts"])  # type: ignore[call-overload]
+        known = [end for end in row if end.by == by and self._now - end.at > KNOWS]
+        if self._skewed or len(known) < needed:
+            return None
+        opened = known[needed - 1].at + KNOWS
+        since = sum(at > opened for at in asked)
+        # a cold migration asks twice: for the stop, and for the move
+        allowed = 2 * int((self._now - known[needed - 1].ended + 5) / PAUSE)
+        if since <= allowed:
+            return None
+        return f"I37: {since} moves from {source} are begun after {len(known)} servers were left in ERROR"
+
+    def _row(self, source: str) -> list[_End]:
+        """Attempts in a row from there that left their servers in ERROR, since a success or somebody's word."""
+        marks = self._world.api.marks
+        if source in marks or "cloud" in marks:
+            return []
+        row: list[_End] = []
+        for end in sorted(self._ends.values(), key=lambda one: one.at):
+            if end.source == source and end.good:
+                row = []
+            elif end.source == source and end.broke and not end.people:
+                row.append(end)
+        return row
+
+    @property
+    def _now(self) -> float:
+        return self._world.site.cloud.now
