@@ -148,7 +148,7 @@ def test_the_page_has_each_condition(kind: str) -> None:
 @pytest.mark.parametrize(
     ("page", "title", "enum"),
     [
-        pytest.param("migrations.md", "What the phases mean", Phase, id="VMMigration"),
+        pytest.param("migrations.md", "Phases", Phase, id="VMMigration"),
         pytest.param("host-maintenance.md", "Phases", MaintenancePhase, id="HostMaintenance"),
     ],
 )
