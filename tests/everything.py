@@ -1,7 +1,9 @@
 """`make test`: runs every part of the tests, whatever becomes of the others, and names all failures at its end.
 
-What the tests that need servers do is mostly waiting, so these run beside the other parts, and their output is printed
-when those are through. Exit status 0: all parts passed; 1: a part failed.
+The tests that need servers mostly wait for them, so these parts run beside the others, which take the processors only
+when nobody else does; their output is printed when the others are through.
+
+Exit status 0: all parts passed; 1: a part failed.
 """
 
 from __future__ import annotations
@@ -97,8 +99,9 @@ def run(parts: Sequence[Part], logs: Path) -> dict[str, str]:
 
 
 def _start(part: Part, log: Path) -> subprocess.Popen[bytes]:
+    command = part.command if part.beside else ("nice", *part.command)
     with log.open("wb") as output:
-        return subprocess.Popen(part.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
 
 def _print_until_it_ends(process: subprocess.Popen[bytes], log: Path) -> None:

@@ -9,7 +9,7 @@ from vmferry.cloud.actions import Accepted, Action
 from vmferry.cloud.model import InstanceAction, Migration, Server
 from vmferry.cloud.nova import NovaClient
 
-SECONDS = 60.0
+SECONDS = 240.0
 
 
 class Looks:

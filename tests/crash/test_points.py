@@ -17,6 +17,7 @@ from testbed.lifecycle.drains import Drain
 from vmferry.cloud.actions import LiveMigrate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PATHS)
 def test_I2_I3_I34_killed_at_some_points_it_ends_as_if_nothing_had_been(name: str) -> None:
     path = PATHS[name]

@@ -67,6 +67,7 @@ def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
             assert assessments.assess_hosts(question, target, avoid) == assess_hosts(question, target, avoid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("type_", [MigrationType.AUTO, MigrationType.EVACUATE])
 @pytest.mark.parametrize("policy", [Policy(), Policy(local_unless_shared=True, bandwidth=2)], ids=["strict", "local"])
 def test_in_a_big_fleet_they_are_the_same(policy: Policy, type_: MigrationType) -> None:

@@ -70,6 +70,7 @@ def test_I24_I25_in_any_order_each_server_moves_exactly_once(seed: int) -> None:
     assert d.cloud.hosts["cmp1"].service.enabled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_I4_I23_with_failures_nothing_is_lost_or_moved_twice(seed: int) -> None:
     d, dice = shuffled(seed), Random(seed + 1000)
@@ -134,6 +135,7 @@ def deleted(d: Drain) -> None:
     d.gone(seconds=600)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("live", [whole, toggled, deleted], ids=lambda f: f.__name__)
 def test_I2_I8_I20_killed_at_any_effect_it_ends_as_it_should(live: Callable[[Drain], None], after: bool) -> None:
@@ -464,6 +466,7 @@ def check(value: Any, schema: dict[str, Any], path: str = "status") -> None:
         assert schema.get("minimum", value) <= value <= schema.get("maximum", value), f"{path}: {value}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", [False, True], ids=["plain", "hostile"])
 def test_the_status_of_500_servers_with_200_blockers_is_bounded(hostile: bool) -> None:
     cloud = a_cloud(hosts=("cmp1",))

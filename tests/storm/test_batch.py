@@ -17,6 +17,7 @@ BATCHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sentence", BATCHES)
 def test_I24_a_batch_takes_as_long_as_the_limits_make_it_and_keeps_its_order(sentence: str) -> None:
     batch = BATCHES[sentence]

@@ -7,7 +7,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from testbed.storm.breaks import BREAKS
+
+pytestmark = pytest.mark.slow
 
 #: where sets have another order, other dice fall: a process of its own has the same one each time
 ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
