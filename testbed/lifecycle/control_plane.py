@@ -20,7 +20,9 @@ from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
 from vmferry.reconcilers.host_claims import claim_of, in_maintenance
+from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.scope import planned_move
@@ -354,10 +356,12 @@ class ControlPlane(Mortal):
         outcomes: list[Any] = []
         self._effect(lambda: outcomes.append(self.cloud.act(action)))
         if key[0] == "hm":
-            settled, events = hostmaintenance.settle(HostMaintenance.read(body), action, outcomes[0], self.cloud.now)
+            settled, events = maintenance_outcome.settle(
+                HostMaintenance.read(body), action, outcomes[0], self.cloud.now
+            )
             self._write(key, body, settled)
         else:
-            status, events = vmmigration.settle(VMMigration.read(body), action, outcomes[0], self.cloud.now)
+            status, events = migration_outcome.settle(VMMigration.read(body), action, outcomes[0], self.cloud.now)
             self._write(key, body, status)
         for event in events:
             self.say(f"{key[1]}: {event.type} {event.reason}: {event.message}")

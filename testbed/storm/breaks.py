@@ -34,11 +34,23 @@ from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import HostLease
 from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.maintenance import cordon, drain, emptiness, idle, release, surveying, uncordon
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
-from vmferry.reconcilers.maintenance import release as maintenance_release
-from vmferry.reconcilers.maintenance import surveying as maintenance_survey
 from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceScope
-from vmferry.reconcilers.migration import attempts, attestation, scope
+from vmferry.reconcilers.migration import (
+    attempts,
+    attestation,
+    check,
+    deadline,
+    ending,
+    find,
+    follow,
+    outcome,
+    queueing,
+    running,
+    scope,
+    tries,
+)
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.scope import Scope
 from vmferry.resources.words import Phase
@@ -120,7 +132,7 @@ def no_intent(stack: ExitStack) -> None:
 
 def sends_again(stack: ExitStack) -> None:
     """No answer is taken for no effect, and others' migrations are not looked for."""
-    settle = vmmigration.settle
+    settle = outcome.settle
 
     def hasty(obj: Any, action: Any, outcome: Outcome, now: datetime) -> Any:
         lost = isinstance(outcome, Unanswered) and isinstance(action, Move)
@@ -141,7 +153,7 @@ def no_fence(stack: ExitStack) -> None:
 
 
 def no_limits(stack: ExitStack) -> None:
-    put(stack, vmmigration, "full", lambda *_: None)
+    put(stack, queueing, "full", lambda *_: None)
 
 
 def owes_nothing(stack: ExitStack) -> None:
@@ -156,7 +168,7 @@ def believes(stack: ExitStack) -> None:
         attempt.state, attempt.ended_at = "completed", scope.now
         return None
 
-    put(stack, attempts, "_in_flight", hopeful)
+    put(stack, follow, "in_flight", hopeful)
 
 
 def hot(stack: ExitStack) -> None:
@@ -175,7 +187,7 @@ def gives_up(stack: ExitStack) -> None:
     def impatient(*_: Any) -> Any:
         raise ValueError("no record")
 
-    put(stack, attempts, "_without_record", impatient)
+    put(stack, follow, "without_record", impatient)
 
 
 # ---- whom it moves, and when
@@ -188,34 +200,36 @@ def no_fresh_read(stack: ExitStack) -> None:
 
 def late_is_over(stack: ExitStack) -> None:
     """Over its deadline an attempt counts as failed, whatever Nova still does."""
-    known = attempts._in_flight
+    known = running.in_flight
 
     def impatient(scope: Any, attempt: Any, record: Any) -> Any:
-        if scope.now < attempts.deadline(attempt, scope.server, scope):
+        if scope.now < deadline.deadline(attempt, scope.server, scope):
             return known(scope, attempt, record)
-        attempts._end(scope, attempt, "failed", "it is over its deadline")
+        attempts.end(scope, attempt, "failed", "it is over its deadline")
         return None
 
-    put(stack, attempts, "_in_flight", impatient)
+    put(stack, follow, "in_flight", impatient)
 
 
 def old_view(stack: ExitStack) -> None:
     """However old the shared view is, it is decided on."""
-    step(stack, vmmigration, "_stale_view")
-    step(stack, hostmaintenance, "_stale_view")
+    step(stack, vmmigration, "stale_view")
+    step(stack, hostmaintenance, "stale_view")
 
 
 def for_ever(stack: ExitStack) -> None:
     """What has failed is tried again and again, on any host."""
-    step(stack, vmmigration, "_given_up")
-    put(stack, vmmigration, "_avoid", lambda scope: frozenset())
+    step(stack, vmmigration, "given_up")
+    for module in (tries, check, ending):
+        put(stack, module, "hosts_to_avoid", lambda scope: frozenset())
 
 
 def fights(stack: ExitStack) -> None:
     """What a person has aborted has not failed, so it is tried again."""
-    counts = attempts.counts
-    put(stack, vmmigration, "ended_by_others", lambda attempt: False)
-    put(stack, vmmigration, "counts", lambda attempt: counts(attempt) and attempt.state != "cancelled")
+    known = attempts.counts
+    put(stack, ending, "ended_by_others", lambda attempt: False)
+    for module in (ending, tries):
+        put(stack, module, "counts", lambda attempt: known(attempt) and attempt.state != "cancelled")
 
 
 def aborts_all(stack: ExitStack) -> None:
@@ -289,18 +303,18 @@ def needs_no_proof(stack: ExitStack) -> None:
 
 def binds_no_host(stack: ExitStack) -> None:
     """Whoever asks for Evacuate attests every host on which the server will ever be."""
-    put(stack, vmmigration, "contradiction", lambda scope: None)
+    put(stack, find, "contradiction", lambda scope: None)
     needs_no_proof(stack)
 
 
 def never_expires(stack: ExitStack) -> None:
     """A request waits for as long as it takes."""
-    put(stack, vmmigration, "expired", lambda scope: None)
+    put(stack, ending, "expired", lambda scope: None)
 
 
 def keeps_it_off(stack: ExitStack) -> None:
     """A server that was stopped for its move waits for it, however long that is paused."""
-    put(stack, vmmigration, "_not_off_for_good", lambda scope, decision: decision)
+    put(stack, vmmigration, "not_off_for_good", lambda scope, decision: decision)
 
 
 def needs_no_silence(stack: ExitStack) -> None:
@@ -334,7 +348,7 @@ def dead_for_good(stack: ExitStack) -> None:
     def believed(scope: Scope) -> None:
         known(scope)
 
-    put(stack, vmmigration, "contradiction", believed)
+    put(stack, find, "contradiction", believed)
     checks(stack, remember, Name.SOURCE_HOST)
 
 
@@ -387,7 +401,7 @@ def together(stack: ExitStack) -> None:
 
 def others_reason(stack: ExitStack) -> None:
     """Whoever disabled the host, it is enabled at the end."""
-    undo = maintenance_release._undo_cordon
+    undo = uncordon.undo_cordon
 
     def careless(scope: MaintenanceScope) -> Any:
         cordon = scope.status.cordon
@@ -398,12 +412,12 @@ def others_reason(stack: ExitStack) -> None:
             )
         return undo(scope)
 
-    put(stack, maintenance_release, "_undo_cordon", careless)
+    put(stack, release, "undo_cordon", careless)
 
 
 def nobodys_reason(stack: ExitStack) -> None:
     """The reason tells people why, and nobody for whom."""
-    put(stack, hostmaintenance, "our_reason", lambda scope: scope.spec.reason or "maintenance")
+    put(stack, cordon, "our_reason", lambda scope: scope.spec.reason or "maintenance")
 
 
 def no_lease(stack: ExitStack) -> None:
@@ -417,45 +431,45 @@ def no_lease(stack: ExitStack) -> None:
 
 def hurries(stack: ExitStack) -> None:
     """The host is empty once nobody is left to be sent away."""
-    put(stack, hostmaintenance, "_still_there", lambda *_: None)
-    drain = hostmaintenance._drain
+    put(stack, emptiness, "still_there", lambda *_: None)
+    known = drain.drain
 
     def early(scope: MaintenanceScope) -> Any:
-        return drain(scope) if scope.survey.planned else hostmaintenance._verify_empty(scope)
+        return known(scope) if scope.survey.planned else emptiness.verify_empty(scope)
 
-    put(stack, hostmaintenance, "_drain", early)
+    put(stack, hostmaintenance, "drain", early)
 
 
 def no_budget(stack: ExitStack) -> None:
-    step(stack, hostmaintenance, "_budget")
+    step(stack, hostmaintenance, "budget")
 
 
 def shares_the_host(stack: ExitStack) -> None:
     """Two HostMaintenances may have one host."""
-    step(stack, hostmaintenance, "_conflict")
+    step(stack, hostmaintenance, "conflict")
     no_lease(stack)
 
 
 def cordons_once(stack: ExitStack) -> None:
     """A host that was disabled once is disabled."""
-    cordon = hostmaintenance._cordon
+    known = cordon.cordon
 
     def once(scope: MaintenanceScope) -> Any:
         was = scope.conditions.get(CORDONED)
-        return None if was is not None and was.status == "True" else cordon(scope)
+        return None if was is not None and was.status == "True" else known(scope)
 
-    step(stack, hostmaintenance, "_cordon", once)
+    step(stack, hostmaintenance, "cordon", once)
 
 
 def returns_all(stack: ExitStack) -> None:
     """What was moved away is brought back, asked or not."""
-    release = maintenance_release.release
+    known = release.release
 
     def back(scope: MaintenanceScope) -> Any:
         scope.spec = scope.spec.model_copy(update={"return_vms": True})
-        return release(scope)
+        return known(scope)
 
-    put(stack, hostmaintenance, "release", back)
+    put(stack, idle, "release", back)
 
 
 # ---- what is said
@@ -499,15 +513,13 @@ def trusts_what_it_knew(stack: ExitStack) -> None:
 def never_stalls(stack: ExitStack) -> None:
     """However long nothing goes on, it is said to go on."""
     put(stack, MaintenanceScope, "no_progress", lambda self, what: False)
-    progressing = lambda scope, message: scope.conditions.progressing("Migrating", message)  # noqa: E731
-    for module in (attempts, vmmigration):
-        put(stack, module, "stuck", progressing)
+    put(stack, Scope, "report_no_progress", lambda self, message: self.conditions.progressing("Migrating", message))
 
 
 def believes_leftovers(stack: ExitStack) -> None:
     """A task, and an open record, is somebody's work, however old it is."""
     put(stack, observer, "marked", lambda records, *_: list(records))
-    put(stack, maintenance_survey, "stuck", lambda *_: None)
+    put(stack, surveying, "stuck", lambda *_: None)
     never_stalls(stack)
 
 

@@ -28,20 +28,11 @@ SETTERS = {
     "stalled": 0,
     "ready": 0,
     "finished": 1,
-    "_conclude": 2,
+    "conclude": 2,
     "not_now": 1,
 }
 #: where each kind sets its conditions
-OF = {
-    "VMMigration": ("migration/plan.py", "migration/attempts.py"),
-    "HostMaintenance": (
-        "maintenance/plan.py",
-        "maintenance/release.py",
-        "maintenance/report.py",
-        "maintenance/refused_writes.py",
-        "maintenance/scope.py",
-    ),
-}
+OF = {"VMMigration": "migration", "HostMaintenance": "maintenance"}
 CONSTANTS = {
     name: word
     for module in (conditions, attempts, maintenance_scope, kill_switch, refused_writes)
@@ -83,8 +74,8 @@ def assigned(tree: ast.AST) -> Iterator[str]:
 
 def reasons(kind: str) -> set[str]:
     found: set[str] = set()
-    for file in OF[kind]:
-        tree = ast.parse((RECONCILERS / file).read_text(encoding="utf-8"))
+    for file in (RECONCILERS / OF[kind]).glob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         found |= set(assigned(tree))
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
             name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")

@@ -17,7 +17,7 @@ from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.migration.attempts import default_timeout
+from vmferry.reconcilers.migration.deadline import default_timeout
 from vmferry.reconcilers.migration.scope import Scope
 from vmferry.resources.base import format_time
 from vmferry.resources.words import StorageClass

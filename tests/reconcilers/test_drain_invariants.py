@@ -518,7 +518,8 @@ def test_a_look_at_a_drain_under_way_makes_its_plan_once(monkeypatch: pytest.Mon
     d = Drain(a_cloud("web-1", "web-2", "web-3"))
     d.apply("cmp1")
     d.run(lambda: d.maintenance("cmp1").status.admitted_at is not None)
-    monkeypatch.setattr("vmferry.reconcilers.maintenance.plan.survey", counted)
+    for module in ("check", "admission"):
+        monkeypatch.setattr(f"vmferry.reconcilers.maintenance.{module}.survey", counted)
     monkeypatch.setattr(Drain, "_carry_out", carried_out)
     d.run(lambda: len(d.cloud.moved) == 3)
     assert surveys == looks > 3

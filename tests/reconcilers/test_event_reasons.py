@@ -15,8 +15,8 @@ from vmferry import reconcilers
 from vmferry.cloud import actions
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, ServerAction, Unanswered
 from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS, EventReason
-from vmferry.reconcilers.maintenance import plan as hostmaintenance
-from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
+from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 
@@ -97,10 +97,10 @@ def test_I33_each_request_leaves_its_id_in_an_event(action: type[Action], outcom
     if action in get_args(ServerAction):
         spec = {"server": {"id": "11111111-1111-4111-8111-111111111111"}}
         move = VMMigration.read({"metadata": metadata, "spec": spec, "status": STATUS})
-        _, events = vmmigration.settle(move, sample(action), outcome, NOW)
+        _, events = migration_outcome.settle(move, sample(action), outcome, NOW)
     else:
         drain = HostMaintenance.read({"metadata": metadata, "spec": {"host": "a"}})
-        _, events = hostmaintenance.settle(drain, sample(action), outcome, NOW)
+        _, events = maintenance_outcome.settle(drain, sample(action), outcome, NOW)
     (event,) = events
     assert "(request req-7)" in event.message
     assert (event.type == "Normal") == isinstance(outcome, Accepted)

@@ -50,7 +50,9 @@ from vmferry.cloud.model import (
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
 from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.owned import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
 from vmferry.resources.base import format_time
@@ -383,7 +385,7 @@ def look_at_migration(draw: Any, obj: VMMigration, view: Snapshot) -> None:
     known = obj.status.server.id if obj.status.started_at and obj.status.server else obj.spec.server.id
     named = view.find_servers(obj.spec.server.name or "", obj.spec.server.project or "")
     check_server_action(decision.action, known or named[0].id, obj, view)
-    settled, events = vmmigration.settle(
+    settled, events = migration_outcome.settle(
         obj.model_copy(update={"status": decision.status}), decision.action, draw(OUTCOMES), NOW
     )
     takes(settled, VMMIGRATION)
@@ -472,7 +474,7 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     assert action.service_id in of, "another service than its host's"
     if isinstance(action, DisableService):
         assert len(action.reason) <= 255 and action.reason.isprintable()
-    settled, events = hostmaintenance.settle(
+    settled, events = maintenance_outcome.settle(
         obj.model_copy(update={"status": decision.status}), action, draw(OUTCOMES), NOW
     )
     takes(settled, HOSTMAINTENANCE)

@@ -11,9 +11,9 @@ from testbed.lifecycle.drains import Drain, a_cloud, where
 from testbed.lifecycle.life import Life
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import Accepted, DisableService, EnableService, LiveMigrate, NotNow, StopServer
-from vmferry.reconcilers.maintenance import plan as hostmaintenance
+from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
-from vmferry.reconcilers.migration.plan import settle
+from vmferry.reconcilers.migration.outcome import settle
 from vmferry.resources.hostmaintenance import HostMaintenance
 
 LIMIT = NotNow("HTTP 429: Too many requests", 30.0, "req-1")
@@ -115,11 +115,11 @@ def test_a_request_of_a_host_that_is_accepted_afterwards_is_not_limited_any_more
     drain = Drain(a_cloud("web-1"))
     drain.switch()
     obj = HostMaintenance.read(drain.maintenances["cmp1"])
-    obj.status, _ = hostmaintenance.settle(obj, action, LIMIT, drain.cloud.now)
+    obj.status, _ = maintenance_outcome.settle(obj, action, LIMIT, drain.cloud.now)
     cordoned = obj.status.condition("Cordoned")
     assert cordoned is not None
     assert cordoned.reason == "NotNow"
-    status, _ = hostmaintenance.settle(obj, action, Accepted("req-2"), drain.cloud.now)
+    status, _ = maintenance_outcome.settle(obj, action, Accepted("req-2"), drain.cloud.now)
     cordoned = status.condition("Cordoned")
     assert cordoned is not None
     assert cordoned.reason in ("Cordoning", "Uncordoning")

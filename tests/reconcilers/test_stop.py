@@ -29,7 +29,7 @@ from vmferry.cloud.actions import (
 )
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop, parse
-from vmferry.reconcilers.migration.plan import settle
+from vmferry.reconcilers.migration.outcome import settle
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.kinds import VM_MIGRATION
 

@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from vmferry.cloud.model import Host, Part, ResolvedType, Snapshot
 from vmferry.policy import Policy
-from vmferry.reconcilers.migration.attempts import is_past_deadline
+from vmferry.reconcilers.migration.deadline import is_past_deadline
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health

@@ -18,10 +18,12 @@ from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.decision import Decision, Event, World
 from vmferry.reconcilers.host_claims import Claim, claim_of
 from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN, STOPPED
+from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
-from vmferry.reconcilers.migration.plan import plan, settle
+from vmferry.reconcilers.migration.outcome import settle
+from vmferry.reconcilers.migration.plan import plan
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.migration.status_writes import is_news
 from vmferry.reconcilers.owned import OwnedMigration, owned_migration, owner_reference
@@ -174,7 +176,7 @@ def _released(obj: HostMaintenance) -> bool:
 HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     type=catalog.HOST_MAINTENANCE,
     plan=hostmaintenance.plan,
-    settle=hostmaintenance.settle,
+    settle=maintenance_outcome.settle,
     # its moves are VMMigrations of their own
     is_news=lambda before, after: True,
     server=lambda obj: None,

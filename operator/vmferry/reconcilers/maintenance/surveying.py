@@ -6,7 +6,7 @@ No server is forgotten, whatever its state and project.
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from vmferry.cloud.model import NOVA_TYPE, Host, Migration, MigrationStage, ResolvedType, Server
 from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
@@ -14,14 +14,17 @@ from vmferry.planning.request import Request
 from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
-from vmferry.reconcilers.backoff import pause_after
-from vmferry.reconcilers.clock_skew import is_ahead
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN
-from vmferry.reconcilers.maintenance.refused_writes import taken_name
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Blocked, Survey, Waiting
-from vmferry.reconcilers.nova_explanation import no_valid_host
-from vmferry.reconcilers.owned import Hindrance, OwnedMigration, Purpose
+from vmferry.reconcilers.maintenance.tries import (
+    failed_tries,
+    given_up,
+    hosts_that_refused_its_like,
+    next_try_at,
+    taken_by_another,
+)
+from vmferry.reconcilers.owned import Hindrance, OwnedMigration
 from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
 #: powered off, as the spec's `poweredOff` means it (R5)
@@ -63,20 +66,20 @@ def survey(scope: MaintenanceScope, host: Host) -> Survey:
         if (why := _somebody_is_at_it(scope, server)) is not None:
             seen.waiting.append(Waiting(server, why, child))
             continue
-        tries = _tries(scope, server.id)
+        tries = failed_tries(scope, server.id)
         # that our own attempt broke it is what the plan finds, with the way out of it; no further try is due
         broken = server.vm_state == "error" and server.id in scope.world.broken
-        if not broken and (given_up := _given_up(scope, tries)) is not None:
-            seen.blocked.append(Blocked(server, given_up, tries[-1]))
+        if not broken and (why_not := given_up(scope, tries)) is not None:
+            seen.blocked.append(Blocked(server, why_not, tries[-1]))
             continue
-        if not broken and tries and (due := _due(scope, tries)) > scope.now:
+        if not broken and tries and (due := next_try_at(scope, tries)) > scope.now:
             seen.next_try = min(due, seen.next_try or due)
             words = f"the last try failed: {tries[-1].message}; the next one is due at {due:%H:%M:%SZ}"
             seen.waiting.append(Waiting(server, words, tries[-1]))
             continue
         if child is not None:
             held[server.id] = child
-        elif (taken := _taken(scope, seen, server)) is not None:
+        elif (taken := taken_by_another(scope, seen, server)) is not None:
             seen.blocked.append(Blocked(server, taken))
             continue
         leaving.append(_leaving(scope, host, server, tries))
@@ -183,62 +186,6 @@ def _somebody_is_at_it(scope: MaintenanceScope, server: Server) -> str | None:
     return None
 
 
-def _tries(scope: MaintenanceScope, server_id: str) -> list[OwnedMigration]:
-    """The failed ones of this round since it last left, oldest first."""
-    mine = [c for c in scope.this_round() if c.server_id == server_id and c.purpose is Purpose.DRAIN and c.over]
-    mine.sort(key=lambda child: child.number)
-    for at, child in reversed(list(enumerate(mine))):
-        if child.succeeded:
-            return mine[at + 1 :]
-    return mine
-
-
-def _taken(scope: MaintenanceScope, seen: Survey, server: Server) -> Hindrance | None:
-    """Another object has the name of its next VMMigration."""
-    if not scope.world.refusals:
-        return None
-    move = scope.new_child(Purpose.DRAIN, server.id, next_number(scope, server.id), MigrationType.LIVE, None)
-    found = taken_name(scope, move.name)
-    if found is None:
-        return None
-    if scope.now - found.at >= scope.policy.recheck:
-        seen.retry = move
-    remedy = f"find out who has created it, then delete the VMMigration {move.namespace}/{move.name}"
-    return Hindrance(Name.SERVER_TASK.value, Reason.CONFLICT, found.message, remedy)
-
-
-def next_number(scope: MaintenanceScope, server_id: str) -> int:
-    """Of the server's next try in this round."""
-    return max((child.number for child in scope.this_round() if child.server_id == server_id), default=0) + 1
-
-
-def _given_up(scope: MaintenanceScope, tries: list[OwnedMigration]) -> Hindrance | None:
-    """Tries are bounded (I23); a person who ended one is not fought."""
-    if not tries:
-        return None
-    last = tries[-1]
-    by_people = last.reason == Reason.CONFLICT or last.phase is Phase.CANCELLED
-    # a host that we chose and Nova's scheduler refused uses up no try: it is avoided, and the next one is tried
-    free = scope.spec.target is None
-    counted = [child for child in tries if not (free and no_valid_host(child.message))]
-    if not by_people and len(counted) <= scope.spec.migration.retries:
-        return None
-    times = "once" if len(tries) == 1 else f"{len(tries)} times"
-    return Hindrance(
-        Name.SERVER_TASK.value,
-        Reason.CONFLICT if by_people else Reason.CLOUD_REFUSED,
-        f"it was tried {times}; the last time: {last.message}",
-        f"mend that, then delete the VMMigration {last.namespace}/{last.name} to have it tried again",
-    )
-
-
-def _due(scope: MaintenanceScope, tries: list[OwnedMigration]) -> datetime:
-    ended = tries[-1].completed_at or scope.now
-    if is_ahead(ended, scope.now):
-        return scope.now
-    return ended + pause_after(len(tries), scope.policy)
-
-
 def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[OwnedMigration]) -> Departure:
     target = scope.spec.target.host if scope.spec.target else None
     if not host.service.up:
@@ -252,20 +199,8 @@ def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Ow
         request = Request(MigrationType.LIVE, target)
     # the one host that is allowed is tried again, as often as tries are allowed
     avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
-    behind = _refused_its_like(scope, server) if target is None else frozenset()
+    behind = hosts_that_refused_its_like(scope, server) if target is None else frozenset()
     return Departure(server, request, request.resolved_type(server, host).type, avoid, behind)
-
-
-def _refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]:
-    """Hosts that Nova's scheduler refused for another server of the same project and flavor in this round."""
-    found: set[str] = set()
-    for child in scope.this_round():
-        if not (child.over and child.target_host and no_valid_host(child.message)) or child.succeeded:
-            continue
-        other = scope.snapshot.servers.get(child.server_id)
-        if other is not None and (other.project_id, other.flavor) == (server.project_id, server.flavor):
-            found.add(child.target_host)
-    return frozenset(found)
 
 
 def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held: dict[str, OwnedMigration]) -> None:

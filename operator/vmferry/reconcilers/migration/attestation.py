@@ -22,7 +22,7 @@ from vmferry.resources.words import MigrationType, Phase
 _AT_ONCE = timedelta(seconds=60)
 #: Kubernetes cuts the time of creation to whole seconds
 _SECOND = timedelta(seconds=1)
-_POLL = timedelta(seconds=2)
+POLL = timedelta(seconds=2)
 #: Nova's names of the actions after which a server may be on another host
 _RELOCATES = frozenset({"create", "evacuate", "live-migration", "migrate", "resize", "revertResize", "unshelve"})
 
@@ -70,7 +70,7 @@ def _wait_for_a_newer_view(scope: Scope, host: str) -> MigrationDecision:
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
         scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
     scope.conditions.progressing("CloudViewStale", message)
-    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=_POLL)
+    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=POLL)
 
 
 def _keep(scope: Scope) -> MigrationDecision | str | None:

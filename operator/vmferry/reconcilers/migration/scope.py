@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import DoubtfulHost, Host, Server, Snapshot, overlay
+from vmferry.planning.breaker import Hold
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.enums import Reason
+from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.clock_skew import set_right
-from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.conditions import READY, Conditions
 from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.owners import Ownership, is_a_wish, ownership
 from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
@@ -20,6 +25,10 @@ MigrationDecision = Decision[VMMigrationStatus]
 
 #: facts read longer ago than this are read again before a migration is started
 FRESH = timedelta(seconds=5)
+#: until the next check of something that is about to happen
+POLL = timedelta(seconds=2)
+#: until the cloud is asked once more for what it has not done
+ASK_AGAIN = timedelta(seconds=60)
 
 
 class Scope:
@@ -120,6 +129,28 @@ class Scope:
         detail = self.world.detail
         return detail is not None and self.now - detail.read_at <= FRESH
 
+    def breaker_hold(self, server: Server) -> Hold | None:
+        """What keeps a migration of this type from leaving the server's host (I37), None: nothing does."""
+        if server.host is None or self.status.type is None:
+            return None
+        return self.world.breakers.against(server.host, self.status.type, self.now, self.world.moves)
+
+    @property
+    def others_moves(self) -> tuple[PlannedMove, ...]:
+        """What others have begun. Of those whose servers were stopped and are not on their way yet each counts the ones
+        that were stopped before it: if all counted all, they would hold each other up for good."""
+        stop = self.status.graceful_stop
+        if stop is None or not any(move.stopped for move in self.world.moves):
+            return self.world.moves
+        own = stop.requested_at, self.server_id or ""
+        return Moves(m for m in self.world.moves if not m.stopped or (m.decided_at, m.server_id) < own)
+
+    @property
+    def earlier_moves(self) -> Sequence[PlannedMove]:
+        """Earlier ones in the queue. A move whose server was shut down for it has begun: all others wait for it, so it
+        waits for none of them."""
+        return () if self.status.graceful_stop is not None else self.world.earlier
+
     def see_server(self) -> None:
         """Write down how the server looks now."""
         if self.server is not None:
@@ -131,6 +162,13 @@ class Scope:
     def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
         kind = EventType.WARNING if warning else EventType.NORMAL
         self.events.append(Event(reason, clip(message), kind))
+
+    def report_no_progress(self, message: str) -> None:
+        """Report that it does not go on by itself (R47), with an Event the first time."""
+        ready = self.conditions.get(READY)
+        if ready is None or ready.reason != Reason.NO_PROGRESS:
+            self.tell(EventReason.NO_PROGRESS, message, warning=True)
+        self.conditions.waiting_for_people(Reason.NO_PROGRESS, message)
 
     def needs(self, *, actions: bool = False, events_of: str | None = None) -> MigrationDecision:
         """End the pass: read the server fresh and look again."""

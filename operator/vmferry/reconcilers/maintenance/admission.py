@@ -1,0 +1,132 @@
+"""What keeps a maintenance from touching its host, and how a round of it begins."""
+
+from __future__ import annotations
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.kill_switch import STOPPED
+from vmferry.reconcilers.maintenance.drain import holds_back, move_away
+from vmferry.reconcilers.maintenance.host_ownership import lease
+from vmferry.reconcilers.maintenance.refused_writes import finalizer_refused, refused_create, report
+from vmferry.reconcilers.maintenance.report import write_survey
+from vmferry.reconcilers.maintenance.scope import (
+    CORDONED,
+    DRAINED,
+    DRAINING,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.reconcilers.maintenance.surveying import survey
+from vmferry.reconcilers.owned import Purpose
+from vmferry.reconcilers.refused_writes import WRITE_REFUSED
+from vmferry.resources.words import MaintenancePhase
+
+
+def budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """At most so many hosts of one cluster at once (I26); the others wait, in their order."""
+    if scope.admitted:
+        return None
+    assert scope.host is not None
+    limit = scope.policy.maintenance.max_hosts_per_cluster
+    zone = scope.host.zone
+    neighbours = [one for one in scope.world.claims if _may_be_in(scope, one, zone)]
+    holding = [one for one in neighbours if one.holds]
+    first = [one for one in neighbours if one.queued and one.wanted and not one.holds and one.turn < scope.claim.turn]
+    if len(holding) + len(first) < limit:
+        return None
+    names = ", ".join(sorted(one.name for one in (holding or first))[:3])
+    message = f"{len(holding)} hosts of {zone} are in maintenance ({names}), the limit is {limit}"
+    if not holding:
+        message = f"{len(first)} maintenances of {zone} go first ({names}), the limit is {limit}"
+    scope.tell_news(c.READY, EventReason.QUEUED, message)
+    scope.progressing("Queued", f"waits for its turn: {message}")
+    scope.conditions.set(CORDONED, False, "Queued", "the host is not touched yet")
+    scope.conditions.set(DRAINED, False, "Queued", "the host is not touched yet")
+    return scope.decide(MaintenancePhase.QUEUED, requeue_after=scope.policy.recheck)
+
+
+def _may_be_in(scope: MaintenanceScope, claim: Claim, zone: str) -> bool:
+    """Whether it is about a host of the zone, or of one whose zone is unknown."""
+    host = scope.snapshot.find_host(claim.host)
+    return host.zone == zone if host else scope.snapshot.find_doubt(claim.host) is not None
+
+
+def blocked(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The host is left as it is while something is blocked, if that is the wish (R27), or too little room is left."""
+    blocker = scope.survey.first_blocker()
+    if scope.admitted or blocker is None or not holds_back(scope):
+        return None
+    reason, message = blocker
+    scope.tell_news(c.READY, reason, message, warning=True)
+    scope.conditions.set(CORDONED, False, reason, "the host is left as it is")
+    scope.conditions.set(DRAINED, False, reason, "nothing was moved")
+    scope.stalled(reason, message)
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def kill_switch(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The kill switch (I31): the host is not touched and no move is begun; those that run are seen to their end."""
+    assert scope.host is not None
+    why = scope.world.stopped.against(scope.snapshot, scope.host.name)
+    under_way = scope.admitted and scope.status.release_started_at is None and not scope.host.service.enabled
+    if why is None or (under_way and not scope.survey.planned):
+        return None
+    if scope.admitted and (decision := lease(scope)) is not None:
+        return decision  # it is kept
+    scope.tell_news(c.READY, EventReason.STOPPED, why)
+    scope.forget_change()
+    scope.progressing(STOPPED, why)
+    if not scope.admitted:
+        scope.conditions.set(CORDONED, False, STOPPED, "the host is not touched yet")
+    scope.conditions.set(DRAINED, False, STOPPED, why)
+    phase = MaintenancePhase.DRAINING if scope.admitted else MaintenancePhase.QUEUED
+    return scope.decide(phase, requeue_after=DRAINING)
+
+
+def writable(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The host is not touched where Kubernetes would refuse what comes next: the finalizer, the VMMigrations."""
+    if scope.admitted:
+        return None
+    refused = finalizer_refused(scope)
+    what = "our finalizer on this object"
+    if refused is None and scope.survey.planned:
+        sample = move_away(scope, scope.survey.planned[0], scope.status.round + 1)
+        found = refused_create(scope, sample, before=True)
+        if isinstance(found, Decision):
+            return found
+        refused, what = (found.message if found else None), "to create the VMMigrations of this maintenance"
+    if refused is None:
+        return None
+    report(scope, what, refused)
+    scope.conditions.set(CORDONED, False, WRITE_REFUSED, "the host is left as it is")
+    scope.conditions.set(DRAINED, False, WRITE_REFUSED, "nothing was moved")
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """A new round begins, also when it is switched on again in the middle of its release."""
+    status = scope.status
+    if scope.admitted and status.release_started_at is None:
+        return None
+    assert scope.host is not None
+    if scope.look is None:
+        return scope.needs(host=scope.host.name)
+    again = scope.admitted
+    status.admitted_at = status.admitted_at or scope.now
+    status.cloud = scope.snapshot.cloud_id or status.cloud
+    status.round += 1
+    status.release_started_at = status.released_at = status.drained_at = status.empty_since = None
+    if not again:
+        status.host_before = status.cordon = None
+        # the records of the maintenance before this one stay to be read, older ones would pile up for ever
+        scope.deletes += [child for child in scope.children if child.over and child.round < status.round - 1]
+    scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
+    if scope.children:
+        # what was tried in the round before does not count in this one
+        scope.survey = survey(scope, scope.host)
+        write_survey(scope, scope.survey)
+    scope.note_change()
+    scope.tell(EventReason.MAINTENANCE_STARTED, f"{scope.survey.total} servers are on {status.host}")
+    return None

@@ -1,0 +1,32 @@
+"""What a maintenance does while the view of the cloud cannot be used (I13)."""
+
+from __future__ import annotations
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.maintenance.scope import (
+    SOON,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.resources.words import MaintenancePhase
+
+
+def stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """No decision on stale data: it is said, and the next fresh view goes on by itself."""
+    age = scope.snapshot.age(scope.now)
+    if age is not None and age <= scope.policy.max_view_age:
+        return None
+    if age is None and scope.snapshot.trouble is None and scope.reported:
+        return Decision(scope.obj.status, finalizer=scope.admitted, requeue_after=SOON)
+    scope.forget_change()
+    scope.progressing("CloudViewStale", c.stale_view(scope.snapshot))
+    return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)
+
+
+def unread(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
+    if scope.world.unread is None or scope.reported:
+        return None
+    scope.progressing("CloudViewStale", c.unread(scope.world.unread))
+    return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)

@@ -1,0 +1,98 @@
+"""Whether the host is empty: two consecutive checks must find it so, and it is rechecked from then on (I20)."""
+
+from __future__ import annotations
+
+from vmferry.cloud.model import HostLook, Migration, MigrationStage
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.maintenance.scope import (
+    DRAINED,
+    SOON,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.resources.words import MaintenancePhase
+
+
+def verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
+    """Empty is what two clean looks some time apart have seen, and what is looked at again as long as it lasts."""
+    status, seen = scope.status, scope.survey
+    assert scope.host is not None
+    if scope.look is None:
+        return scope.needs(host=scope.host.name)
+    rest = still_there(scope, scope.look)
+    if rest is not None:
+        if status.drained_at is not None:
+            scope.note_change()
+            scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {rest}", warning=True)
+        status.drained_at = status.empty_since = None
+        scope.conditions.set(DRAINED, False, "NotEmptyYet", rest)
+        if scope.no_progress(rest):
+            return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+        scope.progressing("NotEmptyYet", rest)
+        return scope.decide(MaintenancePhase.DRAINING, requeue_after=SOON)
+    rules = scope.policy.maintenance
+    status.empty_since = status.empty_since or scope.now
+    due = status.empty_since + rules.settle
+    if status.drained_at is None and scope.now < due:
+        message = f"the host looks empty; it is looked at again at {due:%H:%M:%SZ}"
+        scope.conditions.set(DRAINED, False, "Verifying", message)
+        scope.progressing("Verifying", message)
+        return scope.decide(MaintenancePhase.DRAINING, requeue_after=due - scope.now)
+    message = "the host was found empty twice"
+    reason = "Empty"
+    if seen.left:
+        reason = "ServersStay"
+        message = f"all servers that have to leave have left; {len(seen.left)} stay because the spec says so"
+    if (astray := seen.first_astray()) is not None:
+        message += f"; {astray[1]}"
+    if seen.leftovers:
+        message += f"; leftover migration records name it, see leftoverRecords: {seen.leftovers[0].uuid}"
+    if status.drained_at is None:
+        status.drained_at = scope.now
+        scope.tell(EventReason.DRAINED, message)
+    scope.conditions.set(DRAINED, True, reason, message)
+    scope.ready("InMaintenance", message)
+    return scope.decide(MaintenancePhase.IN_MAINTENANCE, requeue_after=rules.verify_every)
+
+
+def still_there(scope: MaintenanceScope, look: HostLook) -> str | None:
+    """What is on the host, or on its way to it, or still tied to it; None: nothing (I20)."""
+    stay = {server.id for server in scope.survey.left}
+    here = look.servers - stay
+    if here:
+        return f"Nova lists {len(here)} servers on it, {_server_name(scope, min(here))} is one"
+    migrations = [m for m in look.migrations if not _is_over(scope, m, look.host)]
+    if migrations:
+        one = min(migrations, key=lambda m: m.id)
+        return f"{one.type} {one.uuid} from {one.source_host} to {one.target_host} is {one.status}"
+    hidden = (look.on_hypervisor or frozenset()) - stay
+    if hidden:
+        return (
+            f"the hypervisor still has {len(hidden)} servers that Nova's list does not show, "
+            f"{_server_name(scope, min(hidden))} is one: deleted softly, they stay there until they "
+            "are restored, or deleted for good"
+        )
+    for consumer in sorted(look.allocated or ()):
+        # a build or an unshelving in flight holds room before it has a host; room that a server elsewhere left behind
+        # does not count
+        server = scope.snapshot.servers.get(consumer)
+        if server is None or server.id in stay or server.host is not None:
+            continue
+        if server.vm_state == "building" or server.task_state is not None:
+            return f"{server.name} is on its way to a host and has room of this one already"
+    return None
+
+
+def _is_over(scope: MaintenanceScope, record: Migration, host: str) -> bool:
+    """An open record that ties nothing to the host any more: a leftover, or a move that its server's state says was
+    confirmed."""
+    server = scope.snapshot.servers.get(record.server_id)
+    if record.stage is MigrationStage.FINISHED:
+        elsewhere = server is not None and server.host != host and server.task_state is None
+        return elsewhere and server is not None and server.vm_state != "resized"
+    return record.stage is MigrationStage.LEFTOVER and (server is None or server.host != host)
+
+
+def _server_name(scope: MaintenanceScope, server_id: str) -> str:
+    server = scope.snapshot.servers.get(server_id)
+    return server.name if server else server_id

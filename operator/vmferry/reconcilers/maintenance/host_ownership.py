@@ -1,0 +1,51 @@
+"""Who may maintain a host: one HostMaintenance at a time (I26), and only with its Lease (I32)."""
+
+from __future__ import annotations
+
+from vmferry.prerequisites.enums import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.maintenance.refused_writes import report
+from vmferry.reconcilers.maintenance.scope import (
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.resources.words import MaintenancePhase
+
+
+def conflict(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Two resources for one host: who has it already, then the older one, wins (I26)."""
+    if not scope.wanted:
+        return None
+    winner = min(_competitors(scope), key=lambda claim: claim.turn, default=None)
+    if winner is None or scope.claim.turn <= winner.turn:
+        return None
+    message = f"HostMaintenance {winner.name} has the host {scope.status.host} already: delete one of the two"
+    return _in_conflict(scope, message)
+
+
+def _in_conflict(scope: MaintenanceScope, message: str) -> MaintenanceDecision:
+    scope.tell_news(c.READY, EventReason.CONFLICT, message, warning=True)
+    scope.stalled(Reason.CONFLICT, message)
+    return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def _competitors(scope: MaintenanceScope) -> list[Claim]:
+    assert scope.host is not None
+    return [one for one in scope.world.claims if (one.wanted or one.holds) and scope.host.answers_to(one.host)]
+
+
+def lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """One actor a host (I32): without its Lease nothing is touched, neither for the drain nor for the release."""
+    host = scope.status.host or scope.spec.host
+    if scope.world.lease is None:
+        return scope.needs(lease=host)
+    if scope.world.lease.refused is not None:
+        report(scope, f"the Lease of {host}", scope.world.lease.refused)
+        phase = scope.status.phase if scope.admitted else None
+        return scope.decide(phase or MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
+    holder = scope.world.lease.holder
+    if holder is None:
+        return None
+    return _in_conflict(scope, f"{holder} has the Lease of {host}: nothing is done until it gives it back")

@@ -1,0 +1,40 @@
+"""A maintenance that is switched off: nothing to do, or its host to release."""
+
+from __future__ import annotations
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.maintenance.find import forget_survey
+from vmferry.reconcilers.maintenance.host_ownership import lease
+from vmferry.reconcilers.maintenance.release import release
+from vmferry.reconcilers.maintenance.scope import (
+    CORDONED,
+    DRAINED,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.resources.words import MaintenancePhase
+
+
+def nothing_to_do(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Switched off, and nothing to undo."""
+    if scope.wanted or scope.admitted or (scope.spec.preflight_only and scope.spec.enabled and not scope.deleting):
+        return None
+    # what a release may have left behind when the operator was killed
+    scope.cancel(scope.open_children())
+    scope.conditions.drop(c.PREREQUISITES_MET)
+    ready = scope.conditions.get(c.READY)
+    if ready is None or ready.reason != "Released":
+        message = "the host is not in maintenance"
+        forget_survey(scope)
+        scope.conditions.set(CORDONED, False, "Released", message)
+        scope.conditions.set(DRAINED, False, "Released", message)
+        scope.ready("Released", message)
+    for condition in scope.status.conditions:
+        condition.observed_generation = scope.obj.metadata.generation
+    return scope.decide(MaintenancePhase.RELEASED, requeue_after=None)
+
+
+def released(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    if scope.wanted or not scope.admitted:
+        return None
+    return lease(scope) or release(scope)

@@ -1,0 +1,137 @@
+"""Bringing servers back to the host on release, one try each (I28)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vmferry.cloud.model import Host, Server
+from vmferry.planning.limits import full
+from vmferry.planning.request import Request
+from vmferry.planning.targets import assess, blocked
+from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.moves import Moves
+from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.maintenance.refused_writes import taken_name
+from vmferry.reconcilers.maintenance.report import move_of
+from vmferry.reconcilers.maintenance.scope import (
+    MaintenanceScope,
+)
+from vmferry.reconcilers.owned import NewChild, OwnedMigration, Purpose
+from vmferry.resources.hostmaintenance import MAX_MOVES, Move
+from vmferry.resources.words import MigrationType, MoveState, Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Returning:
+    """How far the way back is."""
+
+    #: None: no server is on its way any more
+    message: str | None = None
+    #: servers that stay where they are
+    lost: int = 0
+    #: what keeps all the others from starting
+    hold: str | None = None
+    #: some of them move
+    alive: bool = False
+    #: a step of it begins or has ended
+    changed: bool = False
+
+
+def return_servers(scope: MaintenanceScope) -> Returning:
+    """Bring back what is still where we put it and may come back (I28). One try each."""
+    host = scope.host
+    returns = {back.server_id: back for back in scope.this_round() if back.purpose is Purpose.RETURN}
+    moves: list[Move] = []
+    lost = 0
+    busy = sum(not child.over for child in returns.values())
+    under_way = moving = 0
+    #: why those do not start that a breaker holds
+    held: list[str] = []
+    planned = list(scope.moves())
+    for child in _moved_away(scope):
+        back = returns.get(child.server_id)
+        if back is not None:
+            if back.over:
+                lost += not back.succeeded
+                moves.append(move_of(scope, back, MoveState.RETURNED if back.succeeded else MoveState.FAILED))
+            elif (back.phase is Phase.BLOCKED or back.paused) and scope.now - (
+                back.created_at or scope.now
+            ) >= scope.policy.recheck:
+                lost += 1
+                busy -= 1
+                moves.append(move_of(scope, back, MoveState.FAILED, back.message))
+            else:
+                under_way += 1
+                held += [back.message] if back.reason == BREAKER_OPEN else []
+                moves.append(move_of(scope, back, MoveState.RETURNING))
+            continue
+        server = scope.snapshot.servers.get(child.server_id)
+        if host is None or server is None or server.host is None or server.host != child.target_host:
+            continue  # it was moved since, or is gone: not ours to bring back
+        if (against := _blocked_by(scope, server, host, planned)) is not None:
+            lost += 1
+            moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {against}"))
+            continue
+        why = full(server.host, host.name, scope.snapshot, tuple(planned), scope.world.earlier, scope.policy.limits)
+        if (taken := taken_name(scope, _way_back(scope, server, host).name)) is not None:
+            lost += 1
+            moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {taken.message}"))
+            continue
+        moving += 1
+        kind = _request(host).resolved_type(server, scope.snapshot.hosts.get(server.host)).type
+        hold = scope.world.breakers.against(server.host, kind, scope.now, scope.world.moves)
+        if hold is not None:
+            why = hold.message
+            held += [why] if hold.open else []
+        if why is None and busy < scope.spec.max_parallel:
+            busy += 1
+            scope.creates.append(_way_back(scope, server, host))
+            planned.append(PlannedMove(server.id, kind, server.host, host.name, server.needs, scope.now))
+            moves.append(move_of(scope, child, MoveState.RETURNING))
+        else:
+            moves.append(move_of(scope, child, MoveState.WAITING, why or "waits for its turn"))
+    before = [(move.server, move.state) for move in scope.status.moves]
+    scope.status.moves = moves[:MAX_MOVES]
+    changed = before != [(move.server, move.state) for move in scope.status.moves]
+    alive = any(not back.over and not back.idle and not back.stalled for back in returns.values())
+    message = f"{under_way} servers are on their way back, {moving} wait, {lost} do not return"
+    every = held[0] if held and len(held) == under_way + moving else None
+    return Returning(message if under_way or moving else None, lost, every, alive, changed)
+
+
+def first_wait(moves: list[Move]) -> str:
+    waiting = next((move for move in moves if move.state in (MoveState.WAITING, MoveState.RETURNING)), None)
+    return f"{waiting.name}: {waiting.message or waiting.migration}" if waiting else "its servers to return"
+
+
+def _moved_away(scope: MaintenanceScope) -> list[OwnedMigration]:
+    """The last move of each server that this round moved, in a stable order."""
+    last = {child.server_id: child for child in scope.taken_away()}
+    return sorted(last.values(), key=lambda child: child.name)
+
+
+def _request(host: Host) -> Request:
+    return Request(MigrationType.AUTO, host.name)
+
+
+def _blocked_by(scope: MaintenanceScope, server: Server, host: Host, planned: list[PlannedMove]) -> str | None:
+    """Why it may not come back now, None if it may, or only has to wait for others."""
+    request = _request(host)
+    kind = request.resolved_type(server, scope.snapshot.hosts.get(server.host or "")).type
+    question = request.question(
+        server,
+        kind,
+        scope.snapshot,
+        scope.policy,
+        scope.now,
+        moves=Moves([move for move in planned if move.server_id != server.id]),
+        in_maintenance=scope.world.in_maintenance,
+        os_upgrades=scope.world.os_upgrades,
+        broken=scope.world.broken,
+    )
+    found = assess(question, host.name)
+    return None if not found.against or found.waits_for is not None else blocked(found.against)
+
+
+def _way_back(scope: MaintenanceScope, server: Server, host: Host) -> NewChild:
+    return scope.new_child(Purpose.RETURN, server.id, 1, MigrationType.AUTO, host.name)

@@ -1,0 +1,112 @@
+"""Enabling the compute service again, if it is disabled by exactly this maintenance (I8)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from vmferry.cloud.actions import EnableService
+from vmferry.cloud.model import Host, HostLook
+from vmferry.prerequisites.enums import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.conditions import NOT_NOW, READY
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.maintenance.scope import (
+    CORDONED,
+    MaintenanceDecision,
+    MaintenanceScope,
+)
+from vmferry.resources.words import MaintenancePhase, ServiceStatus
+
+
+def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
+    """Enable the service if its reason is still exactly ours and it was enabled before (I8)."""
+    cordon, before = scope.status.cordon, scope.status.host_before
+    was = scope.conditions.get(CORDONED)
+    if cordon is None:
+        if was is None or was.reason not in ("LeftDisabled", "Released"):
+            left = before is not None and before.status is ServiceStatus.DISABLED
+            message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
+            if not left and scope.service is not None and not scope.service.enabled:
+                left, message = True, "somebody else has disabled the compute service since, it is left so"
+            scope.conditions.set(CORDONED, False, "LeftDisabled" if left else "Released", message)
+        return None
+    if scope.doubt is not None:
+        # which of the records carries our cordon is unknown, so it stays owed (I43)
+        scope.tell_news(READY, EventReason.FACT_UNKNOWN, scope.doubt.problem, warning=True)
+        scope.conditions.set(CORDONED, None, Reason.FACT_UNKNOWN, scope.doubt.problem)
+        scope.stalled(Reason.FACT_UNKNOWN, f"{scope.doubt.problem}: {scope.doubt.remedy}")
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
+    name = scope.host.name if scope.host is not None else scope.status.host or scope.spec.host
+    if scope.look is None:
+        return scope.needs(host=name)
+    service = scope.look.service
+    if service is None and (elsewhere := _in_another_cloud(scope)) is not None:
+        message = (
+            f"this cloud ({scope.snapshot.cloud_id}) has no host {name}, which was let into maintenance in "
+            f"{elsewhere}: what is to be undone there stays written, for the operator of that cloud"
+        )
+        scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
+        scope.stalled(Reason.HOST_NOT_FOUND, message)
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
+    if service is not None and service.enabled and scope.host is not None and not scope.host.service.enabled:
+        # what is judged next is judged by the shared view: it must know that the host is enabled
+        scope.progressing("Releasing", "the compute service is enabled; the view of the cloud will show it soon")
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=timedelta(seconds=1))
+    if service is None or service.enabled:
+        scope.status.cordon = None
+        gone = f"Nova has no compute service on {name} any more"
+        scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else gone)
+        return None
+    if service.disabled_reason != cordon.disabled_reason:
+        reason = service.disabled_reason or "no reason given"
+        message = f"somebody else has disabled the compute service since, it is left so: {reason}"
+        scope.tell(EventReason.CORDON_LEFT, message, warning=True)
+        scope.status.cordon = None
+        scope.conditions.set(CORDONED, False, "LeftDisabled", message)
+        return None
+    if scope.host is not None and _waits_for_its_compute(scope, scope.host, scope.look):
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
+    message = "the compute service is being enabled"
+    refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
+    busy = was is not None and was.reason == NOT_NOW
+    if refused and was is not None:
+        scope.stalled(Reason.CLOUD_REFUSED, was.message)
+    elif not busy and scope.no_progress(
+        "Nova accepted to enable the compute service, or gave no answer, and it is still disabled"
+    ):
+        pass
+    else:
+        scope.progressing(*scope.not_now(was, "Releasing", message))
+    if refused or (was is not None and was.reason in ("Uncordoning", NOT_NOW)):
+        wait = scope.ask_again_in(cordon.requested_at, refused=refused)
+        if wait is not None:
+            return scope.decide(MaintenancePhase.RELEASING, requeue_after=wait)
+    if not refused:
+        scope.conditions.set(CORDONED, True, *scope.not_now(was, "Uncordoning", message))
+    cordon.requested_at = scope.now
+    action = EnableService(service.id, name)
+    return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))
+
+
+def _waits_for_its_compute(scope: MaintenanceScope, host: Host, look: HostLook) -> bool:
+    """Whether servers were evacuated and nova-compute has not removed what is left of them yet (I17). Until it has, a
+    guest may still be there twice, and Nova does not let anybody mark the host up."""
+    if not look.evacuated:
+        return False
+    names = sorted(scope.snapshot.servers[one].name for one in look.evacuated if one in scope.snapshot.servers)
+    down = "its compute service is down, and " if not host.service.up else ""
+    scope.stalled(
+        Reason.HOST_DOWN if not host.service.up else Reason.NO_PROGRESS,
+        f"{host.name} stays disabled: {down}{len(look.evacuated)} evacuated servers ({', '.join(names[:3]) or 'gone'}) "
+        "have not been removed from it yet: start nova-compute there, which removes them and closes their evacuation "
+        f"records; then, if it was marked down, `openstack compute service set --up {host.name} nova-compute`. If "
+        "the host never comes back, delete its compute service",
+    )
+    return True
+
+
+def _in_another_cloud(scope: MaintenanceScope) -> str | None:
+    """The cloud that the host is in, if it is another one than this operator's: that this one does not know the host
+    says nothing about it (I43)."""
+    there, here = scope.status.cloud, scope.snapshot.cloud_id
+    return there if there is not None and here is not None and there != here else None

@@ -1,0 +1,28 @@
+"""A request that is blocked: its condition, its Event, and what is forgotten of earlier verdicts."""
+
+from __future__ import annotations
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.migration.scope import Scope
+
+
+def is_first_report(scope: Scope, reason: str) -> bool:
+    """Whether the status does not say already that this stands in the way."""
+    before = scope.conditions.get(c.PREREQUISITES_MET)
+    return before is None or before.status != "False" or before.reason != reason
+
+
+def announce_block(scope: Scope, reason: str, message: str) -> None:
+    """The condition, and an Event the first time that this reason stands in the way."""
+    if is_first_report(scope, reason):
+        scope.tell(EventReason.PREREQUISITES_NOT_MET, message, warning=True)
+    scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
+
+
+def forget_verdicts(scope: Scope) -> None:
+    scope.status.server = None
+    scope.status.source_host = scope.status.target_host = None
+    scope.status.prerequisites = []
+    scope.status.eligible_targets = []
+    scope.status.ineligible_targets = []

@@ -1,0 +1,40 @@
+"""What a migration does while the view of the cloud cannot be used (I13)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope, planned_move
+from vmferry.resources.words import Phase
+
+
+def stale_view(scope: Scope) -> MigrationDecision | None:
+    """No decision on stale data: it is said, and the next fresh view goes on by itself."""
+    age = scope.world.snapshot.age(scope.now)
+    if age is not None and age <= scope.policy.max_view_age:
+        return None
+    if scope.deleting and not scope.owes:
+        return None
+    if age is None and scope.world.snapshot.trouble is None and scope.reported:
+        # the first view is being read: nothing new to report
+        return Decision(
+            scope.obj.status,
+            finalizer=scope.owes,
+            requeue_after=POLL,
+            move=planned_move(scope.obj.status, scope.world.snapshot),
+        )
+    message = c.stale_view(scope.world.snapshot)
+    if scope.conditions.get(c.PREREQUISITES_MET) is None:
+        scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
+    scope.conditions.progressing("CloudViewStale", message)
+    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
+
+
+def unread(scope: Scope) -> MigrationDecision | None:
+    """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
+    if scope.world.unread is None or scope.reported or scope.owes:
+        return None
+    scope.conditions.progressing("CloudViewStale", c.unread(scope.world.unread))
+    return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))

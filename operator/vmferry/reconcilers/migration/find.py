@@ -1,0 +1,107 @@
+"""Whether the request may be carried out at all: its owner, its server, its attestation."""
+
+from __future__ import annotations
+
+from vmferry.prerequisites.enums import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.migration.attestation import attests_unseen, contradiction
+from vmferry.reconcilers.migration.block import announce_block, forget_verdicts
+from vmferry.reconcilers.migration.ending import conclude
+from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
+from vmferry.reconcilers.migration.tries import describe_last_attempt
+from vmferry.reconcilers.owned import MAINTENANCE
+from vmferry.reconcilers.owners import Ownership
+from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED
+from vmferry.resources.words import Phase
+
+
+def without_owner(scope: Scope) -> MigrationDecision | None:
+    """What a HostMaintenance has created moves nothing without it, nor what only claims to be its own (I42)."""
+    found = scope.ownership
+    if found in (Ownership.NONE, Ownership.OWNED):
+        return None
+    name = scope.obj.metadata.labels.get(MAINTENANCE, "")
+    named = f"HostMaintenance {name}" if name else "a HostMaintenance"
+    if found is Ownership.OWNER_MISSING:
+        message = f"it was created by {named}, which is not there any more: it moves nothing"
+    else:
+        message = f"it claims to belong to {named}, which has not created it: it moves nothing"
+    if scope.status.graceful_stop is not None or scope.status.attempts:
+        last = f"{describe_last_attempt(scope)}; " if scope.status.attempts else ""
+        return conclude(scope, Phase.FAILED, found, f"{last}{message}")
+    remedy = "delete it, or create a VMMigration of your own for this server"
+    announce_block(scope, found, message)
+    forget_verdicts(scope)
+    scope.conditions.waiting_for_people(found, f"{message}; {remedy}")
+    return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def finalizer_refused(scope: Scope) -> MigrationDecision | None:
+    """Nothing is begun that a deletion of the object would leave half done."""
+    found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
+    if found is None or scope.owes or scope.now - found.at >= scope.policy.recheck:
+        return None
+    message = f"Kubernetes refuses our finalizer on this object: {found.message}"
+    ready = scope.conditions.get(c.READY)
+    if ready is None or ready.reason != WRITE_REFUSED:
+        scope.tell(EventReason.WRITE_REFUSED, message, warning=True)
+    scope.conditions.waiting_for_people(WRITE_REFUSED, message)
+    return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def find_server(scope: Scope) -> MigrationDecision | None:
+    """The server must be there; what is not listed is asked for by itself before it counts as unknown (I4)."""
+    ref = scope.spec.server
+    if scope.server_id is None or (not scope.started and ref.id is None):
+        ambiguous = scope.snapshot.ambiguous_project(ref.project or "")
+        if ambiguous is not None:
+            return _not_found(scope, ambiguous)
+    if scope.server_id is None:
+        if len(scope.candidates) > 1:
+            ids = ", ".join(sorted(s.id for s in scope.candidates)[:10])
+            return _not_found(
+                scope,
+                f"{len(scope.candidates)} servers are named {ref.name} in {ref.project}; give one id of: {ids}",
+            )
+        known = scope.snapshot.names_are_known(ref.project or "")
+        message = scope.snapshot.not_found(ref.name or "", ref.project or "")
+        return _not_found(scope, message, Reason.SERVER_NOT_FOUND if known else Reason.FACT_UNKNOWN)
+    if scope.server is None and scope.server_id in scope.snapshot.unreachable_servers:
+        message = f"Nova cannot reach the cell of server {scope.server_id}: where and how it is, is unknown"
+        announce_block(scope, Reason.FACT_UNKNOWN, message)
+        scope.conditions.waiting_for_people(Reason.FACT_UNKNOWN, message)
+        return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+    if scope.server is None:
+        if not scope.has_fresh_detail():
+            return scope.needs()
+        if scope.started:
+            scope.status.graceful_stop = None
+            return conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, "the server was deleted meanwhile")
+        # Nova never gives an id to another server, so it cannot appear later
+        return conclude(scope, Phase.FAILED, Reason.SERVER_NOT_FOUND, f"the cloud has no server {scope.server_id}")
+    scope.see_server()
+    scope.status.source_host = scope.server.host
+    return None
+
+
+def _not_found(scope: Scope, message: str, reason: Reason = Reason.SERVER_NOT_FOUND) -> MigrationDecision:
+    """A server of that name may still be created, so the request waits until it expires."""
+    if attests_unseen(scope) and not scope.spec.preflight_only:
+        message += ", so the request attests no host to be dead"
+        return conclude(scope, Phase.FAILED, reason, message)
+    announce_block(scope, reason, message)
+    forget_verdicts(scope)
+    scope.conditions.waiting_for_people(reason, message)
+    return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
+
+
+def attested(scope: Scope) -> MigrationDecision | None:
+    """An Evacuate is for the one host that it attests to be dead; what contradicts that ends it (I38)."""
+    found = contradiction(scope)
+    if not isinstance(found, str):
+        return found
+    message = f"{found}; once it is certain that the host is powered off, create another request"
+    if scope.status.attempts:
+        message = f"{describe_last_attempt(scope)}; {message}"
+    return conclude(scope, Phase.FAILED, Reason.HOST_NOT_FAILED, message)

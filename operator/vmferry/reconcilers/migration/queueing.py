@@ -1,0 +1,113 @@
+"""What a move that passes all prerequisites still waits for: a person, the kill switch, a pause, the limits."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from vmferry.planning.limits import describe, full, holders, limited
+from vmferry.policy import Policy
+from vmferry.prerequisites.check import PlannedMove
+from vmferry.prerequisites.enums import Reason
+from vmferry.prerequisites.stuck import unchanged_since
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.backoff import pause_after
+from vmferry.reconcilers.conditions import NOT_NOW
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.kill_switch import STOPPED
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.tries import describe_last_attempt
+from vmferry.resources.vmmigration import (
+    Attempt,
+)
+from vmferry.resources.words import Phase
+
+#: more than the client ever waits for a cloud that asked to
+_LONGEST_PAUSE = timedelta(minutes=6)
+
+
+def paused(scope: Scope) -> MigrationDecision | None:
+    if not scope.spec.paused:
+        return None
+    message = "spec.paused is true: nothing new is started"
+    if scope.status.graceful_stop is not None:
+        scope.conditions.waiting_for_people(Reason.PAUSED, message)
+    else:
+        scope.conditions.progressing(Reason.PAUSED, message)
+    return scope.decide(Phase.PENDING, requeue_after=scope.policy.recheck)
+
+
+def kill_switch(scope: Scope) -> MigrationDecision | None:
+    """The kill switch (I31) is told, and lifted it goes on by itself; the last word is asked for before the request."""
+    server, target = scope.server, scope.status.target_host
+    why = scope.world.stopped.against(scope.snapshot, server.host if server else None, target)
+    if why is None:
+        return None
+    ready = scope.conditions.get(c.READY)
+    if ready is None or ready.reason != STOPPED:
+        scope.tell(EventReason.STOPPED, why)
+    scope.conditions.progressing(STOPPED, why)
+    return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
+
+
+def back_off(scope: Scope) -> MigrationDecision | None:
+    """A pause before the next attempt, longer with each one."""
+    attempts = scope.status.attempts
+    if not attempts or attempts[-1].ended_at is None:
+        return None
+    if attempts[-1].state == NOT_NOW:
+        return _not_now(scope, attempts[-1])
+    due = attempts[-1].ended_at + pause_after(len(attempts), scope.policy)
+    if scope.now >= due:
+        return None
+    last = describe_last_attempt(scope)
+    scope.conditions.progressing("Retrying", f"{last}; next attempt to {scope.status.target_host}")
+    return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
+
+
+def _not_now(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
+    """The pause that the cloud asked for; one that is longer than any was written by a wrong clock."""
+    assert attempt.ended_at is not None
+    due = attempt.retry_at or attempt.ended_at
+    if scope.now >= due or due - attempt.ended_at > _LONGEST_PAUSE:
+        return None
+    scope.conditions.progressing(NOT_NOW, f"{attempt.message}; the request is sent again at {due:%Y-%m-%dT%H:%M:%SZ}")
+    return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
+
+
+def queue(scope: Scope) -> MigrationDecision | None:
+    """Within the limits, counted over everybody's migrations (I24)."""
+    server, target = scope.server, scope.status.target_host
+    assert server is not None and server.host is not None and target is not None
+    why = full(server.host, target, scope.snapshot, scope.others_moves, scope.earlier_moves, scope.policy.limits)
+    if why is None:
+        return None
+    if not waits_in_vain(scope, why, server.host, target):
+        scope.conditions.progressing("Queued", f"waits for its turn: {why}")
+    return scope.decide(Phase.QUEUED, requeue_after=POLL * 5)
+
+
+def waits_in_vain(scope: Scope, why: str, source: str, target: str) -> bool:
+    """Whether all that it waits for has not changed for so long that it will not: reported as stalled then."""
+    snapshot, policy = scope.snapshot, scope.policy
+    ends = () if why.startswith(limited("total", policy.limits.total)) else (source, target)
+    ours = {
+        move.server_id: move
+        for move in scope.world.moves
+        if not ends or not {move.source_host, move.target_host}.isdisjoint(ends)
+    }
+    theirs = [record for record in holders(snapshot, *ends) if record.server_id not in ours]
+    now, servers, after = snapshot.cloud_time(scope.now), snapshot.servers, policy.stuck_after
+    alive = any(scope.now < _overdue(move, policy) for move in ours.values()) or any(
+        unchanged_since(servers.get(record.server_id), record, now, after) is None for record in theirs
+    )
+    if alive or not (ours or theirs):
+        return False
+    names = [describe(record, snapshot) for record in holders(snapshot, *ends)]
+    scope.report_no_progress(f"waits for its turn: {why}: {', '.join(names[:3]) or 'moves that do not go on'}")
+    return True
+
+
+def _overdue(move: PlannedMove, policy: Policy) -> datetime:
+    """When a move of ours counts as one that does not end, by the default deadline of its server."""
+    gib = move.needs.get("MEMORY_MB", 0) / 1024 + move.needs.get("DISK_GB", 0)
+    return move.decided_at + policy.timeout_base + policy.timeout_per_gib * gib + policy.stuck_after

@@ -1,0 +1,57 @@
+"""Starting a server again that was shut down for its move."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from vmferry.cloud.actions import (
+    StartServer,
+)
+from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.resources.vmmigration import (
+    GracefulStop,
+)
+from vmferry.resources.words import Phase
+
+
+def start_again(scope: Scope) -> MigrationDecision | str | None:
+    """Start the server that we stopped: a decision while that goes on, a text if it cannot be done, None when done."""
+    stop, server = scope.status.graceful_stop, scope.server
+    if stop is None or server is None:
+        return None
+    asked = stop.start_requested_at
+    scope.conditions.progressing("StartingServer", "the server is being started again")
+    if server.task_state is not None:
+        note_waiting(scope, stop)
+        if asked is not None and scope.now - asked >= scope.policy.stop_timeout + scope.policy.stuck_after:
+            scope.report_no_progress(f"the server is to be started again: Nova is still {server.task_state}")
+        return scope.decide(Phase.VERIFYING, requeue_after=POLL)
+    since = scope.now - (stop.asked_at or asked) if asked is not None else None
+    if server.vm_state == "stopped" and since is not None and since < scope.policy.record_grace:
+        return scope.decide(Phase.VERIFYING, requeue_after=POLL)
+    if not scope.has_fresh_detail():
+        return scope.needs()
+    if server.vm_state == "active":
+        return None
+    if server.vm_state != "stopped":
+        return f"the server is {server.status} and was not started again"
+    away = since is not None and operator_was_away(scope, since)
+    if asked is not None and scope.now - asked >= scope.policy.stop_timeout and not away:
+        return "the server could not be started again"
+    stop.start_requested_at = scope.now if asked is None or away else asked
+    stop.asked_at = scope.now
+    scope.tell(EventReason.STARTING_SERVER, "starting the server again after its cold migration")
+    return scope.decide(Phase.VERIFYING, action=StartServer(server.id), requeue_after=POLL)
+
+
+def operator_was_away(scope: Scope, since_asked: timedelta) -> bool:
+    """Whether nobody has asked for so long that the operator was not there: its own absence is no server's failure."""
+    return since_asked >= scope.policy.stop_timeout
+
+
+def note_waiting(scope: Scope, stop: GracefulStop) -> None:
+    """The cloud takes its time, and the operator is there: written now and then, not each time."""
+    since = scope.now - (stop.asked_at or scope.now)
+    if since >= scope.policy.stop_timeout / 2 and not operator_was_away(scope, since):
+        stop.asked_at = scope.now

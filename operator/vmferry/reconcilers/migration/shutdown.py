@@ -1,0 +1,117 @@
+"""The graceful shutdown before a cold migration, and what ends it when the move cannot start."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from vmferry.cloud.actions import (
+    StopServer,
+)
+from vmferry.prerequisites.enums import Reason
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.migration.attempts import TIMED_OUT
+from vmferry.reconcilers.migration.ending import conclude
+from vmferry.reconcilers.migration.restart import note_waiting, operator_was_away, start_again
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.tries import attempts_used
+from vmferry.resources.base import clip, format_duration, format_time
+from vmferry.resources.words import Phase
+
+
+def starting_again(scope: Scope) -> MigrationDecision | None:
+    """A start that was begun because the move was held is completed before anything else is decided."""
+    stop = scope.status.graceful_stop
+    if stop is None or stop.start_requested_at is None:
+        return None
+    return release_server(scope)
+
+
+def release_server(scope: Scope) -> MigrationDecision | None:
+    """Start the server that we stopped for a move that may not start now; None: it runs, and nothing has begun."""
+    owed = start_again(scope)
+    if isinstance(owed, Decision):
+        return owed
+    scope.status.graceful_stop = None
+    if owed is not None:
+        return conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, owed)
+    return None
+
+
+def giving_up(scope: Scope) -> MigrationDecision | None:
+    """The move could not start in time after the server was stopped for it: the server is started again."""
+    stop = scope.status.graceful_stop
+    if stop is None or stop.reason is None:
+        return None
+    return conclude(scope, Phase.FAILED, stop.reason, stop.message or stop.reason)
+
+
+def shutting_down(scope: Scope) -> MigrationDecision | None:
+    """The graceful stop before a cold migration was asked for: wait for it, ask again if it got lost."""
+    stop, server = scope.status.graceful_stop, scope.server
+    assert server is not None
+    if stop is not None and server.vm_state == "stopped":
+        stop.stopped_at = stop.stopped_at or scope.now
+    if stop is None or server.vm_state != "active" or attempts_used(scope):
+        return None
+    waited = scope.now - stop.requested_at
+    since = scope.now - (stop.asked_at or stop.requested_at)
+    away = operator_was_away(scope, since)
+    pause = scope.policy.record_grace
+    if waited >= scope.policy.stop_timeout and not away and since >= pause and server.task_state is None:
+        scope.status.graceful_stop = None
+        return conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, "the server did not stop in time")
+    scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
+    if server.task_state is None and since >= pause:
+        if not scope.has_fresh_detail():
+            return scope.needs()
+        if (
+            scope.world.stopped.against(scope.snapshot, server.host) is not None
+            or scope.breaker_hold(server) is not None
+        ):
+            # it runs and nothing stops it: nothing has begun
+            scope.status.graceful_stop = None
+            return None
+        # stopping twice does no harm, waiting for a stop that was never asked for does
+        stop.requested_at = scope.now if away else stop.requested_at
+        stop.asked_at = scope.now
+        return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=POLL * 5)
+    note_waiting(scope, stop)
+    if waited >= scope.policy.stop_timeout + scope.policy.stuck_after:
+        scope.report_no_progress(f"the server was to be stopped gracefully: Nova is still {server.task_state}")
+    return scope.decide(Phase.MIGRATING, requeue_after=POLL)
+
+
+#: reasons for which a move waits, and the reason for which it fails if that lasts while its server is off
+_WAITS = {
+    Reason.PAUSED: Reason.CONFLICT,
+    "Queued": TIMED_OUT,
+    "Retrying": Reason.CLOUD_REFUSED,
+}
+
+
+def not_off_for_good(scope: Scope, decision: MigrationDecision) -> MigrationDecision:
+    """A server that was stopped for its move waits for it no longer than `stopTimeout`: then it is started again."""
+    stop, server, ready = scope.status.graceful_stop, scope.server, scope.conditions.get(c.READY)
+    waits = decision.status is scope.status and scope.status.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
+    if not waits or stop is None or stop.stopped_at is None or ready is None or ready.reason == "CloudViewStale":
+        return decision
+    if server is None or server.vm_state != "stopped" or scope.status.open_attempt is not None:
+        return decision
+    ends = [a.ended_at for a in scope.status.attempts if a.ended_at is not None]
+    since = max([stop.stopped_at, *ends])
+    due = since + scope.policy.stop_timeout
+    if scope.now < due:
+        scope.conditions.add(
+            f"the server is off for this move since {format_time(since)}; unless it starts before {format_time(due)}, "
+            "the server is started again and this request fails"
+        )
+        wait = min(decision.requeue_after or POLL, max(due - scope.now, timedelta(seconds=1)))
+        return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=wait)
+    stop.reason = _WAITS.get(ready.reason, ready.reason)
+    stop.message = clip(
+        f"the move did not start within {format_duration(scope.policy.stop_timeout)} after the server was stopped for "
+        f"it: {ready.message}",
+        2048,
+    )
+    return conclude(scope, Phase.FAILED, stop.reason, stop.message)
