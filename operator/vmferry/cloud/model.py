@@ -326,7 +326,7 @@ class Inventory:
     used: int
     #: largest single allocation; None: the cloud did not tell
     max_unit: int | None = None
-    #: the sharing provider that holds it: hosts with the same one take of the same room; None: the host's own
+    #: the sharing provider that holds it: hosts with the same one share its capacity; None: the host's own
     shared: str | None = None
 
     @property
@@ -360,7 +360,7 @@ class ServerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A compute host: its service, its hypervisor and its room, joined by the service's exact host name (I1)."""
+    """A compute host: its service, its hypervisor and its capacity, joined by the service's exact host name (I1)."""
 
     name: str
     service: Service
@@ -691,7 +691,7 @@ class HostLook:
     servers: frozenset[str]
     #: servers that the hypervisor's record lists, the second witness; None: it does not tell
     on_hypervisor: frozenset[str] | None = None
-    #: servers (consumers) that hold room of its resource provider: a build in flight does before it has a host;
+    #: servers (consumers) that hold capacity of its resource provider: a build in flight does before it has a host;
     #: None: Placement does not tell
     allocated: frozenset[str] | None = None
     #: open migrations from it or to it

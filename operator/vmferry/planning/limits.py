@@ -168,7 +168,7 @@ class NextUp:
 
 
 def next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
-    """Each takes the first of its hosts that has room after those before it."""
+    """Each takes the first of its hosts that has capacity after those before it."""
     of = queue, now, limits
     if any(one is not other for one, other in zip(_LastLine.of, of, strict=True)):
         _LastLine.of, _LastLine.found = of, _next_up(*of)
@@ -189,10 +189,10 @@ def _next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
     if left <= 0:
         return NextUp((), taken)
     # who is further back at the same source waits for those before it, whatever holds these up
-    room = {host: now.left_at(host, limits) for host in queue.sources}
-    # a host without room has none for those further back either
+    free = {host: now.left_at(host, limits) for host in queue.sources}
+    # a host without capacity has none for those further back either
     shut: set[str] = set()
-    for position, move in queue.first_of({host: most for host, most in room.items() if most > 0}):
+    for position, move in queue.first_of({host: most for host, most in free.items() if most > 0}):
         for host in (move.target_host, *(move.elsewhere or ())):
             if host in shut:
                 continue

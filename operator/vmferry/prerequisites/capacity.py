@@ -1,8 +1,8 @@
-"""Capacity (R16): room on the target, as Placement counts it, less what decided moves will take.
+"""Capacity (R16): capacity of the target, as Placement counts it, less what decided moves will take.
 
 Capacity is (total - reserved) * allocation ratio, of the host's tree of providers as one, or of the sharing provider
 that holds a resource for it. A move that Nova has claimed already is in Placement's `used`; one that was decided after
-the figures were read is subtracted here, from every host that takes of the same room.
+the figures were read is subtracted here, from every host that takes of the same capacity.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from vmferry.prerequisites.enums import Name, Reason
 _UNITS = {"VCPU": "vCPU", "MEMORY_MB": "MiB memory", "DISK_GB": "GiB disk"}
 
 
-#: whose room it is, a host's or a sharing provider's, and the resource class
-RoomKey = tuple[str, str]
+#: whose capacity it is, a host's or a sharing provider's, and the resource class
+CapacityKey = tuple[str, str]
 
 
-def room_key(host: Host, resource: str) -> RoomKey:
-    """Equal where hosts take of the same room."""
+def capacity_key(host: Host, resource: str) -> CapacityKey:
+    """Equal where hosts take of the same capacity."""
     inventory = (host.inventories or {}).get(resource)
     shared = inventory.shared if inventory else None
     return (f"provider {shared}" if shared else host.name, resource)
 
 
 def planned(question: Question, host: Host, resource: str) -> int:
-    """What moves towards `host`, or to where the same room is taken of, will take of a resource and the figures cannot
+    """What moves towards `host`, or to where the same capacity is used, will take of a resource and the figures cannot
     show yet."""
-    moves = _by_room(question).get(room_key(host, resource))
+    moves = _by_room(question).get(capacity_key(host, resource))
     if moves is None:
         return 0
     read_at = question.snapshot.read_at.get(Part.RESOURCES)
@@ -46,25 +46,25 @@ class _LastLook:
     """A look asks every host about the same moves; they and the hosts are replaced and never changed."""
 
     of: tuple[Sequence[PlannedMove], Mapping[str, Host]] | None = None
-    by_room: Mapping[RoomKey, Sequence[PlannedMove]] = {}
+    by_capacity: Mapping[CapacityKey, Sequence[PlannedMove]] = {}
 
 
-def _by_room(question: Question) -> Mapping[RoomKey, Sequence[PlannedMove]]:
-    """The decided moves by the room that they take of: else every host would go through all of them."""
+def _by_room(question: Question) -> Mapping[CapacityKey, Sequence[PlannedMove]]:
+    """The decided moves by the capacity that they use: else every host would go through all of them."""
     moves, hosts, of = question.moves, question.snapshot.hosts, _LastLook.of
     if of is None or of[0] is not moves or of[1] is not hosts:
-        _LastLook.of, _LastLook.by_room = (moves, hosts), _sort(moves, hosts)
-    return _LastLook.by_room
+        _LastLook.of, _LastLook.by_capacity = (moves, hosts), _sort(moves, hosts)
+    return _LastLook.by_capacity
 
 
-def _sort(moves: Sequence[PlannedMove], hosts: Mapping[str, Host]) -> dict[RoomKey, list[PlannedMove]]:
-    by_room: dict[RoomKey, list[PlannedMove]] = {}
+def _sort(moves: Sequence[PlannedMove], hosts: Mapping[str, Host]) -> dict[CapacityKey, list[PlannedMove]]:
+    by_capacity: dict[CapacityKey, list[PlannedMove]] = {}
     for move in moves:
         target = hosts.get(move.target_host)
         for resource in move.needs:
-            key = (move.target_host, resource) if target is None else room_key(target, resource)
-            by_room.setdefault(key, []).append(move)
-    return by_room
+            key = (move.target_host, resource) if target is None else capacity_key(target, resource)
+            by_capacity.setdefault(key, []).append(move)
+    return by_capacity
 
 
 def check(question: Question) -> Finding:

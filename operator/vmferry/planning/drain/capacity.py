@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.prerequisites import capacity
-from vmferry.prerequisites.capacity import RoomKey, room_key
+from vmferry.prerequisites.capacity import CapacityKey, capacity_key
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name
 
@@ -21,22 +21,22 @@ MEMORY = "MEMORY_MB"
 Needs = Mapping[str, int]
 
 
-class Room:
-    """Free room and moves on their way, by host."""
+class FreeCapacity:
+    """Free capacity and moves on their way, by host."""
 
     def __init__(self, question: Question) -> None:
         """`question` gives the view, the decided moves and the policy; its server does not count."""
         self.hosts = question.snapshot.hosts
         self._coming = Counter(in_flight_to_each(question.snapshot, question.moves))
         self._tolerant = Name.CAPACITY in question.policy.tolerate_unknown
-        self._free: dict[RoomKey, int] = {}
+        self._free: dict[CapacityKey, int] = {}
         #: memory that Placement and the plan have taken, without the decided moves: what the rank goes by
-        self._ranked: dict[RoomKey, int] = {}
+        self._ranked: dict[CapacityKey, int] = {}
         self._total: dict[str, int] = {}
         nobody = replace(question, server=replace(question.server, id=""))
         for host in self.hosts.values():
             for resource, inventory in (host.inventories or {}).items():
-                key = room_key(host, resource)
+                key = capacity_key(host, resource)
                 if key not in self._free:
                     taken = capacity.planned(nobody, host, resource) if question.moves else 0
                     self._free[key] = inventory.free - taken
@@ -45,7 +45,7 @@ class Room:
                     self._total[resource] = self._total.get(resource, 0) + max(inventory.capacity, 0)
 
     def fits(self, needs: Needs, name: str, without: tuple[Needs, str] | None = None) -> bool:
-        """Whether the host has room; `without`: if what was placed there left before."""
+        """Whether the host has capacity; `without`: if what was placed there left before."""
         host = self.hosts[name]
         if host.inventories is None:
             return self._tolerant
@@ -55,9 +55,9 @@ class Room:
             if inventory is None:
                 known = False
                 continue
-            free = self._free[room_key(host, resource)]
+            free = self._free[capacity_key(host, resource)]
             if without is not None and self._has(without[1], resource):
-                same = room_key(self.hosts[without[1]], resource) == room_key(host, resource)
+                same = capacity_key(self.hosts[without[1]], resource) == capacity_key(host, resource)
                 free += without[0].get(resource, 0) if same else 0
             if needed > free or (inventory.max_unit is not None and needed > inventory.max_unit):
                 return False
@@ -73,7 +73,7 @@ class Room:
         self._coming[name] += sign
         for resource, needed in needs.items():
             if self._has(name, resource):
-                key = room_key(self.hosts[name], resource)
+                key = capacity_key(self.hosts[name], resource)
                 self._free[key] -= sign * needed
                 if resource == MEMORY:
                     self._ranked[key] += sign * needed
@@ -86,7 +86,7 @@ class Room:
         memory = (self.hosts[name].inventories or {}).get(MEMORY)
         if memory is None or memory.capacity <= 0:
             return self._coming[name], 1.0, name
-        taken = self._ranked[room_key(self.hosts[name], MEMORY)] + needs.get(MEMORY, 0)
+        taken = self._ranked[capacity_key(self.hosts[name], MEMORY)] + needs.get(MEMORY, 0)
         return self._coming[name], round(taken / memory.capacity, 2), name
 
     def weight(self, needs: Needs) -> float:
@@ -96,5 +96,5 @@ class Room:
     def headroom(self, names: Iterable[str]) -> tuple[int, int]:
         """Free memory and what there is of it on these hosts, in MiB; a host that does not tell counts in neither."""
         telling = [self.hosts[name] for name in names if self._has(name, MEMORY)]
-        free = sum(max(self._free[room_key(host, MEMORY)], 0) for host in telling)
+        free = sum(max(self._free[capacity_key(host, MEMORY)], 0) for host in telling)
         return free, sum((host.inventories or {})[MEMORY].capacity for host in telling)

@@ -1,7 +1,7 @@
 """The hosts that may take a server, found once for all servers that the checks about targets cannot tell apart.
 
-`alike` says which servers those are, `Pool` keeps the hosts of those of one size in the order of the rank. Room and
-server groups are left to `drain_room` and `drain_groups`, which change while a plan grows. Whatever is chosen is
+`alike` says which servers those are, `Pool` keeps the hosts of those of one size in the order of the rank. Capacity and
+server groups are left to `capacity` and `groups`, which change while a plan grows. Whatever is chosen is
 judged again for the very server: a class that is too wide costs time or a choice, and never lets a server through.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Container, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 
 from vmferry.cloud.model import Host, Server
-from vmferry.planning.drain.capacity import Needs, Room
+from vmferry.planning.drain.capacity import FreeCapacity, Needs
 from vmferry.planning.drain.groups import Members
 from vmferry.planning.request import Request
 from vmferry.prerequisites.chains import CHAINS
@@ -20,18 +20,18 @@ from vmferry.prerequisites.check import About, Question
 from vmferry.prerequisites.enums import Name
 from vmferry.prerequisites.storage import has_local_disks
 
-#: asked of room and groups as the plan grows
+#: checked of capacity and groups as the plan grows
 _APART = (Name.CAPACITY, Name.SERVER_GROUP)
 
 #: what is added for a host that may refuse: it comes after all others
 BEHIND = 2
 #: 0: the host is free now, 1: once others have ended their moves; BEHIND more where Nova may refuse the server; then a
-#: group's wish, then `Room.order`
+#: group's wish, then `FreeCapacity.order`
 Rank = tuple[int, int, int, float, str]
 
 
 def alike(question: Question, request: Request) -> Hashable:
-    """Equal for servers of one host that the checks about targets, save room and groups, cannot tell apart."""
+    """Equal for servers of one host that the checks about targets, except capacity and groups, cannot tell apart."""
     server = question.server
     return (
         question.type,
@@ -48,7 +48,7 @@ def alike(question: Question, request: Request) -> Hashable:
 
 
 def judged(question: Question, hosts: Iterable[Host]) -> dict[str, int]:
-    """The hosts that take the server if room and its group allow it: 0 now, 1 once others have ended their moves."""
+    """Hosts that take the server if capacity and its group allow it: 0 now, 1 once others have ended their moves."""
     checks = [p.check for p in CHAINS[question.type] if p.about is About.TARGET and p.name not in _APART]
     found: dict[str, int] = {}
     for host in hosts:
@@ -67,24 +67,24 @@ def judged(question: Question, hosts: Iterable[Host]) -> dict[str, int]:
 class Pool:
     """Hosts for servers of one class and one size, the best one first."""
 
-    def __init__(self, tiers: dict[str, int], needs: Needs, room: Room) -> None:
+    def __init__(self, tiers: dict[str, int], needs: Needs, capacity: FreeCapacity) -> None:
         self.needs = needs
-        self._room = room
-        #: with room now, when nothing is placed yet
-        self.alone = {name: tier for name, tier in tiers.items() if room.fits(needs, name)}
+        self._capacity = capacity
+        #: with capacity now, when nothing is placed yet
+        self.alone = {name: tier for name, tier in tiers.items() if capacity.fits(needs, name)}
         self._heap: list[Rank] = []
         self.refill()
 
     def refill(self) -> None:
-        """Once room was given back: hosts that had no room are left out for good otherwise."""
+        """Once capacity was released: hosts that had none are left out for good otherwise."""
         self._heap = [self.rank(name) for name in self.alone]
         heapq.heapify(self._heap)
 
     def rank(self, name: str, wish: int = 0) -> Rank:
-        return (self.alone[name], wish, *self._room.order(self.needs, name))
+        return (self.alone[name], wish, *self._capacity.order(self.needs, name))
 
-    def has_room(self, name: str) -> bool:
-        return self._room.fits(self.needs, name)
+    def fits(self, name: str) -> bool:
+        return self._capacity.fits(self.needs, name)
 
     def best(self, skip: Container[str]) -> Rank | None:
         """Entries are brought up to date when they come to the top: a host only ever gets worse."""
@@ -92,7 +92,7 @@ class Pool:
         found: Rank | None = None
         while self._heap:
             name = self._heap[0][-1]
-            if not self.has_room(name):
+            if not self.fits(name):
                 heapq.heappop(self._heap)
                 continue
             now = self.rank(name)
@@ -137,7 +137,7 @@ class ServerToPlace:
         return len(pool) - sum(n in pool and not members.allows(n) for n in members.counts)
 
     def best(self, but: str | None = None) -> str | None:
-        """The best host that has room now, among all but one."""
+        """The best host that has capacity now, among all but one."""
         pool, members = self.pool, self.members
         if members is None:
             found = pool.best(self.refused | {but} if but else self.refused)
@@ -146,21 +146,21 @@ class ServerToPlace:
         ranks = [
             pool.rank(n, members.wish(n))
             for n in known
-            if n != but and n not in self.refused and members.allows(n) and pool.has_room(n)
+            if n != but and n not in self.refused and members.allows(n) and pool.fits(n)
         ]
         if not members.together and (other := pool.best({*known, *self.refused, but or ""})) is not None:
             ranks.append(other)
         return min(ranks)[-1] if ranks else None
 
-    def place(self, room: Room, target: str) -> None:
+    def place(self, capacity: FreeCapacity, target: str) -> None:
         self.target = target
-        room.place(self.pool.needs, target)
+        capacity.place(self.pool.needs, target)
         if self.members is not None:
             self.members.place(target)
 
-    def release(self, room: Room) -> None:
+    def release(self, capacity: FreeCapacity) -> None:
         assert self.target is not None
-        room.release(self.pool.needs, self.target)
+        capacity.release(self.pool.needs, self.target)
         if self.members is not None:
             self.members.release(self.target)
         self.target = None

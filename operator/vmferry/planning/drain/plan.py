@@ -2,7 +2,7 @@
 
 Each server asks every prerequisite; the hosts that are left are shared out so that all moves hold at once, whatever
 their order: hardest first (fewest hosts, then the biggest share of what all hosts have), each to the best host of
-`targets.rank`. A server that finds no room may send one that was placed before to another host. It is no optimum,
+`targets.rank`. A server that finds no host may send one that was placed before to another host. It is no optimum,
 but it leaves nobody behind without a reason: what cannot go says why, and what somebody may do about it.
 """
 
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from vmferry.cloud.model import Host, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning import targets
-from vmferry.planning.drain.capacity import Room
+from vmferry.planning.drain.capacity import FreeCapacity
 from vmferry.planning.drain.choice import BEHIND, Pool, ServerToPlace, alike, judged
 from vmferry.planning.drain.groups import HARD, Members, in_flight
 from vmferry.planning.drain.order import in_turn
@@ -28,7 +28,7 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, BrokenServer, Finding, OSUpgradeMove, PlannedMove, Question, failed
 from vmferry.prerequisites.enums import Name, Reason
 
-#: how many placed servers are asked to make room for one that found none
+#: how many placed servers are considered for moving elsewhere to make space for one that found none
 _DISPLACED = 30
 #: how many hosts a message names
 _NAMED = 3
@@ -56,7 +56,7 @@ class Planned:
 
     departure: Departure
     target: str
-    #: why it cannot start yet although a limit admits it: another member of its server group goes first, room is
+    #: why it cannot start yet although a limit admits it: another member of its server group goes first, capacity is
     #: still being freed; None: it can
     waits: str | None = None
     #: it waits only for this plan's members of its server group that come before it: if they cannot start, it may
@@ -130,18 +130,18 @@ class _Draft:
         #: by name, then id
         self._asked = asked
         self._first = asked[0][1]
-        self._room = Room(self._first)
+        self._capacity = FreeCapacity(self._first)
         self._moves = {move.server_id: move for move in self._first.moves}
         self._tiers: dict[Hashable, dict[str, int]] = {}
         self._pools: dict[Hashable, Pool] = {}
         #: hosts with rules of their aggregates, and which of these may refuse whom
-        self._ruled = aggregate_rules.ruled(self._first.source, self._room.hosts.values())
+        self._ruled = aggregate_rules.ruled(self._first.source, self._capacity.hosts.values())
         self._refusing: dict[Hashable, frozenset[str]] = {}
         self._members: dict[str, Members] = {}
         self._host_assessments = HostAssessments()
         #: why those that were placed wait, by server id
         self._waits: dict[str, str | None] = {}
-        #: without a group, they found no host and nobody made room, since nothing was given back
+        #: without a group, they found no host and no other could be moved elsewhere; nothing was released since
         self._hopeless: set[int] = set()
         #: servers by the host that they go to, in the order in which they came
         self._on: defaultdict[str, list[ServerToPlace]] = defaultdict(list)
@@ -159,9 +159,9 @@ class _Draft:
             else:
                 stuck.append(Stuck(one, self._nowhere(one, candidate)))
         left: list[tuple[Departure, ServerToPlace]] = []
-        hardness = {one.server.id: (one.choices(), -self._room.weight(one.pool.needs)) for _, one in candidates}
+        hardness = {one.server.id: (one.choices(), -self._capacity.weight(one.pool.needs)) for _, one in candidates}
         for one, candidate in sorted(candidates, key=lambda pair: hardness[pair[1].server.id]):
-            if not self._settle(candidate) and not self._make_room(candidate):
+            if not self._settle(candidate) and not self._displace_another(candidate):
                 left.append((one, candidate))
         stuck += [Stuck(one, self._left_over(one, candidate)) for one, candidate in left]
         leaving = {one.server.id: one for one, _ in self._asked}
@@ -188,7 +188,7 @@ class _Draft:
                 for name, tier in self._tiers[look].items()
                 if name not in one.avoid
             }
-            self._pools[key] = Pool(tiers, needs, self._room)
+            self._pools[key] = Pool(tiers, needs, self._capacity)
         return ServerToPlace(question, self._pools[key], self._members_of(question))
 
     def _may_refuse(self, question: Question) -> frozenset[str]:
@@ -207,7 +207,7 @@ class _Draft:
 
     def _allowed(self, request: Request) -> Sequence[Host]:
         if request.target is None:
-            return tuple(self._room.hosts.values())
+            return tuple(self._capacity.hosts.values())
         named = self._first.snapshot.find_host(request.target)
         return (named,) if named is not None else ()
 
@@ -231,7 +231,7 @@ class _Draft:
 
     def _takes(self, candidate: ServerToPlace, target: str) -> bool:
         """Ask every prerequisite of the very server; what only waits is noted."""
-        found = targets.judge(candidate.question, self._room.hosts[target])
+        found = targets.judge(candidate.question, self._capacity.hosts[target])
         if any(not finding.waits for finding in found.against):
             candidate.refused.add(target)
             return False
@@ -239,15 +239,15 @@ class _Draft:
         return True
 
     def _place(self, candidate: ServerToPlace, target: str) -> None:
-        candidate.place(self._room, target)
+        candidate.place(self._capacity, target)
         self._on[target].append(candidate)
 
     def _release(self, candidate: ServerToPlace) -> None:
         assert candidate.target is not None
         self._on[candidate.target].remove(candidate)
-        candidate.release(self._room)
+        candidate.release(self._capacity)
 
-    def _make_room(self, candidate: ServerToPlace) -> bool:
+    def _displace_another(self, candidate: ServerToPlace) -> bool:
         """Send one that was placed before elsewhere, and take its place."""
         pool, members = candidate.pool, candidate.members
         if members is None and id(pool) in self._hopeless:
@@ -258,7 +258,7 @@ class _Draft:
                 same = members is not None and placed.members is members
                 if members is not None and not members.allows(target, leaving=1 if same else 0):
                     continue
-                if not self._room.fits(pool.needs, target, (placed.pool.needs, target)):
+                if not self._capacity.fits(pool.needs, target, (placed.pool.needs, target)):
                     continue
                 if tries == 0:
                     return False
@@ -278,8 +278,8 @@ class _Draft:
             return False
         self._release(placed)
         self._place(candidate, target)
-        # hosts may share one provider's room, which the first of them has taken by now
-        if not self._room.fits(placed.pool.needs, elsewhere):
+        # hosts may share one provider's capacity, which the first of them has taken by now
+        if not self._capacity.fits(placed.pool.needs, elsewhere):
             self._release(candidate)
             self._place(placed, target)
             self._waits[placed.server.id] = before
@@ -332,7 +332,7 @@ class _Draft:
         where = ", ".join(hosts[:_NAMED]) + more
         message = f"there is room for it alone on {where}, but not together with the others that leave"
         group = candidate.question.group
-        if group is not None and any(self._room.fits(candidate.pool.needs, name) for name in hosts):
+        if group is not None and any(self._capacity.fits(candidate.pool.needs, name) for name in hosts):
             return failed(
                 Name.SERVER_GROUP,
                 Reason.AFFINITY_CONFLICT,
@@ -374,7 +374,7 @@ class _Draft:
             return None
         others = [
             host.name
-            for host in self._room.hosts.values()
+            for host in self._capacity.hosts.values()
             if host.zone == source.zone
             and host.name != source.name
             and host.name not in question.in_maintenance
@@ -382,7 +382,7 @@ class _Draft:
             and host.service.up
             and not host.service.forced_down
         ]
-        free, capacity = self._room.headroom(others)
+        free, capacity = self._capacity.headroom(others)
         if capacity <= 0:
             return (
                 f"no other enabled host of {source.zone} tells of any memory, and {percent}% of it must stay free "
