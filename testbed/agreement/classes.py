@@ -84,7 +84,7 @@ STRICTER: tuple[Rule, ...] = (
     # Nova takes the flag `forced_down` for death, even of a host that still reports
     Rule(Name.SOURCE_HOST, Reason.HOST_NOT_FAILED, _of(EVACUATE), "R6, I12"),
     # a server that was not created for a zone may go to any; what its flavor demands is Nova's own rule
-    Rule(Name.CLUSTER, Reason.OUTSIDE_CLUSTER, EVERY, "R11", says="the server's host"),
+    Rule(Name.AVAILABILITY_ZONE, Reason.OUTSIDE_ZONE, EVERY, "R11", says="the server's host"),
     # Nova compares versions and CPUs for a live migration alone, and allows a newer version there
     Rule(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_MISMATCH, EVERY, "R14"),
     Rule(Name.HYPERVISOR_VERSION, Reason.HYPERVISOR_TOO_OLD, _of(COLD, EVACUATE), "R14"),

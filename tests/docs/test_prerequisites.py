@@ -17,7 +17,7 @@ PAGE = (ROOT / "docs" / "prerequisites.md").read_text(encoding="utf-8")
 
 #: what is found of a prerequisite elsewhere than in the file of its name
 BESIDES = {
-    Name.CLUSTER: ["prerequisites/flavor_demands.py"],
+    Name.AVAILABILITY_ZONE: ["prerequisites/flavor_demands.py"],
     Name.TARGET_HOST: ["planning/targets.py"],
     Name.SERVER_TASK: ["prerequisites/stuck.py"],
 }

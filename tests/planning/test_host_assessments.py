@@ -135,7 +135,7 @@ def test_room_is_not_asked_for_anew_for_every_source_host(monkeypatch: pytest.Mo
 def test_a_host_that_one_check_refuses_is_not_asked_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     view = snapshot([server()], [host("host-a"), host("host-b"), *(host(f"down-{n}", up=False) for n in range(7))])
     asked = asked_of_hosts(monkeypatch, [server()], view)
-    assert asked[Name.TARGET_HOST] == 8 and asked[Name.CLUSTER] == asked[Name.CAPACITY] == 1
+    assert asked[Name.TARGET_HOST] == 8 and asked[Name.AVAILABILITY_ZONE] == asked[Name.CAPACITY] == 1
 
 
 def test_a_check_that_reads_more_on_some_hosts_is_never_taken_for_another_server(

@@ -259,7 +259,7 @@ class TestNamedTarget:
             Name.SERVER_LOCK,
             Name.SERVER_TASK,
             Name.TARGET_HOST,
-            Name.CLUSTER,
+            Name.AVAILABILITY_ZONE,
             Name.HYPERVISOR_VERSION,
             Name.CAPACITY,
         ]
@@ -269,7 +269,7 @@ class TestNamedTarget:
         missing = finding(found, Name.TARGET_HOST)
         assert (missing.reason, missing.host) == (Reason.HOST_NOT_FOUND, "host-z")
         assert "host-z" in missing.message and "openstack compute service list" in (missing.remedy or "")
-        for name in (Name.CLUSTER, Name.HYPERVISOR_VERSION, Name.STORAGE, Name.CAPACITY):
+        for name in (Name.AVAILABILITY_ZONE, Name.HYPERVISOR_VERSION, Name.STORAGE, Name.CAPACITY):
             assert finding(found, name).result is Result.NOT_APPLICABLE
 
     def test_one_that_failed_before_is_not_asked_again_and_nothing_else_is_against_it(self) -> None:
@@ -310,9 +310,9 @@ class TestNobodyNamed:
 
     def test_R20_what_stands_against_every_host_is_named_with_an_example(self) -> None:
         found = assess(ask(A, host("host-b", zone="west"), host("host-c", zone="west")), None)
-        cluster = finding(found, Name.CLUSTER)
-        assert (cluster.result, cluster.reason) == (Result.FAILED, Reason.OUTSIDE_CLUSTER)
-        assert cluster.message.startswith("on all 2 other hosts, like host-b is in west") and cluster.remedy
+        zone = finding(found, Name.AVAILABILITY_ZONE)
+        assert (zone.result, zone.reason) == (Result.FAILED, Reason.OUTSIDE_ZONE)
+        assert zone.message.startswith("on all 2 other hosts, like host-b is in west") and zone.remedy
 
     def test_R19_an_unknown_on_all_hosts_stays_unknown(self) -> None:
         found = assess(ask(A, host("host-b", inventories=None), host("host-c", inventories=None)), None)

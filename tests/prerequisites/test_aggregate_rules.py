@@ -13,7 +13,7 @@ from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.planning.targets import assess
 from vmferry.policy import Policy
-from vmferry.prerequisites import aggregate_rules, cluster
+from vmferry.prerequisites import aggregate_rules, availability_zone
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Result
 from vmferry.resources.words import MigrationType
@@ -77,7 +77,7 @@ def test_R21_whom_a_rule_of_an_aggregate_keeps_out(sentence: str) -> None:
     asked = ask(theirs, ours, of)
     found = aggregate_rules.may_refuse(asked)
     assert (found is None) == (about is None) and (about or "") in (found or ""), found
-    finding = cluster.check(asked)
+    finding = availability_zone.check(asked)
     assert finding.result is Result.PASSED, "whether Nova asks for it is told nowhere"
     assert (found is None) or found in finding.message
     # the emptier host has the name that comes first, and still comes last

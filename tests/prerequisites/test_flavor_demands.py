@@ -1,4 +1,4 @@
-"""Cluster (R11, R21), its other half: traits and aggregate properties that the flavor demands of its hosts."""
+"""AvailabilityZone (R11, R21), its other half: traits and aggregate properties that the flavor demands of its hosts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from testbed.build import flavor, host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate
-from vmferry.prerequisites import cluster
+from vmferry.prerequisites import availability_zone
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.flavor_demands import meets
@@ -68,12 +68,12 @@ CASES: dict[str, Case] = {
         unscoped("true", None, "false"), ("host-b say false",), (), "host-b"
     ),
     "what is refused is not hidden by what is not told": fails(
-        ask({"a": "1", AVX: "required"}, aggregates=(aggregate(1, a="2"),)), Reason.OUTSIDE_CLUSTER, ("AVX512F",), ()
+        ask({"a": "1", AVX: "required"}, aggregates=(aggregate(1, a="2"),)), Reason.OUTSIDE_ZONE, ("AVX512F",), ()
     ),
     # what stands for a trait
     "an image that requires secure boot": fails(
         imaged(SECURE_BOOT),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("host-b has no trait COMPUTE_SECURITY_UEFI_SECURE_BOOT", "requires secure boot"),
         ("COMPUTE_SECURITY_UEFI_SECURE_BOOT",),
         "host-b",
@@ -81,10 +81,10 @@ CASES: dict[str, Case] = {
     "a host that can": passes(imaged(SECURE_BOOT, "COMPUTE_SECURITY_UEFI_SECURE_BOOT")),
     "an image that would like it": passes(imaged({"os_secure_boot": "optional"})),
     "a flavor that requires it": fails(
-        imaged({}, os__secure_boot="required"), Reason.OUTSIDE_CLUSTER, ("requires secure boot",), ()
+        imaged({}, os__secure_boot="required"), Reason.OUTSIDE_ZONE, ("requires secure boot",), ()
     ),
-    "a vTPM on a host that has none": fails(imaged(TPM), Reason.OUTSIDE_CLUSTER, (TPM_2_0, "vTPM 2.0"), (TPM_2_0,)),
-    "a vTPM of another model": fails(imaged(TPM, TPM_2_0, TPM_TIS), Reason.OUTSIDE_CLUSTER, (TPM_CRB,), ()),
+    "a vTPM on a host that has none": fails(imaged(TPM), Reason.OUTSIDE_ZONE, (TPM_2_0, "vTPM 2.0"), (TPM_2_0,)),
+    "a vTPM of another model": fails(imaged(TPM, TPM_2_0, TPM_TIS), Reason.OUTSIDE_ZONE, (TPM_CRB,), ()),
     "a vTPM of the same model": passes(imaged(TPM, TPM_2_0, TPM_CRB)),
     "an older Nova tells no models": passes(imaged(TPM, TPM_2_0)),
     "without a model it is a TIS": passes(imaged({"hw_tpm_version": "2.0"}, TPM_2_0, TPM_TIS)),
@@ -96,14 +96,14 @@ CASES: dict[str, Case] = {
     "a required trait that is there": passes(ask({AVX: "required"}, **HAS_AVX)),
     "one that is not": fails(
         ask({AVX: "required"}),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("host-b has no trait HW_CPU_X86_AVX512F", "m1.medium"),
         ("a host with HW_CPU_X86_AVX512F",),
         "host-b",
     ),
     "a forbidden trait": fails(
         ask({AVX: "forbidden"}, **HAS_AVX),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("host-b has the trait",),
         ("without HW_CPU_X86_AVX512F",),
         "host-b",
@@ -125,29 +125,29 @@ CASES: dict[str, Case] = {
     "one of a property's values": passes(ask({SSD: "true"}, aggregates=(aggregate(1, ssd="maybe, true"),))),
     "another value": fails(
         ask({SSD: "true"}, aggregates=(aggregate(1, ssd="false"), aggregate(2, ssd="maybe"))),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("an aggregate with ssd true", "host-b say false, maybe"),
         ("an aggregate with ssd true",),
         "host-b",
     ),
     "no aggregate at all": fails(
-        ask({SSD: "true"}), Reason.OUTSIDE_CLUSTER, ("host-b say nothing of it",), ("ssd true",), "host-b"
+        ask({SSD: "true"}), Reason.OUTSIDE_ZONE, ("host-b say nothing of it",), ("ssd true",), "host-b"
     ),
     "every demand must be met": fails(
         ask({SSD: "true", AVX: "required"}, aggregates=(aggregate(1, ssd="true"),)),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("HW_CPU_X86_AVX512F",),
         (),
         "host-b",
     ),
-    "another zone is said first": fails(ask({AVX: "required"}, zone="west"), Reason.OUTSIDE_CLUSTER, ("west",), ()),
+    "another zone is said first": fails(ask({AVX: "required"}, zone="west"), Reason.OUTSIDE_ZONE, ("west",), ()),
 }
 
 
 @pytest.mark.parametrize("sentence", CASES)
 def test_it_says(sentence: str) -> None:
     case = CASES[sentence]
-    compare(cluster.check(case.question), Name.CLUSTER, case)
+    compare(availability_zone.check(case.question), Name.AVAILABILITY_ZONE, case)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import (
+    availability_zone,
     bandwidth,
     capacity,
-    cluster,
     cpu_model,
     devices,
     hypervisor_version,
@@ -34,7 +34,7 @@ TABLE: tuple[tuple[Prerequisite, frozenset[ResolvedType]], ...] = (
     (Prerequisite(Name.SERVER_TASK, About.SERVER, server_task.check), _ALL),
     (Prerequisite(Name.DEVICES, About.SERVER, devices.check), _ALL),
     (Prerequisite(Name.TARGET_HOST, About.TARGET, target_host.check), _ALL),
-    (Prerequisite(Name.CLUSTER, About.TARGET, cluster.check), _ALL),
+    (Prerequisite(Name.AVAILABILITY_ZONE, About.TARGET, availability_zone.check), _ALL),
     (Prerequisite(Name.CPU_MODEL, About.TARGET, cpu_model.check), _ALL),
     (Prerequisite(Name.OPERATING_SYSTEM, About.TARGET, operating_system.check), _ALL),
     (Prerequisite(Name.HYPERVISOR_VERSION, About.TARGET, hypervisor_version.check), _ALL),

@@ -1,6 +1,6 @@
 """What a server demands of the hosts it may be on: traits of Placement, and properties of their aggregates.
 
-Part of Cluster (R11, R21). Nova's scheduler asks for the same at every move:
+Part of AvailabilityZone (R11, R21). Nova's scheduler asks for the same at every move:
 
 - `trait:X` of the flavor, and the traits that stand for a vTPM and for secure boot, asked for by the flavor or (2.98)
   by the image, are Placement's. Traits that an image itself requires Nova does not tell.
@@ -53,7 +53,7 @@ def check(server: Server, source: Host, target: Host) -> Finding | None:
     if not server.flavor.extra_specs_told:
         doubts.append(
             unknown(
-                Name.CLUSTER,
+                Name.AVAILABILITY_ZONE,
                 f"the extra specs of the flavor {server.flavor.name}, which say what hosts it demands, are hidden",
                 "give the operator's user Nova's policy os_compute_api:os-flavor-extra-specs:index",
                 target.name,
@@ -102,7 +102,7 @@ def _implied(server: Server, target: Host) -> Iterator[tuple[str, str]]:
 def _trait(server: Server, target: Host, trait: str, wish: str, by: str) -> Finding | None:
     if target.inventories is None:
         return unknown(
-            Name.CLUSTER,
+            Name.AVAILABILITY_ZONE,
             f"{by}, and the cloud does not tell the traits of {target.name}",
             "give the operator's user access to Placement",
             target.name,
@@ -111,7 +111,7 @@ def _trait(server: Server, target: Host, trait: str, wish: str, by: str) -> Find
         return None
     if wish == "required" and any(key.startswith("resources") for key in server.flavor.extra_specs):
         return unknown(
-            Name.CLUSTER,
+            Name.AVAILABILITY_ZONE,
             f"{target.name} itself has no trait {trait}, which is required: {by}; whether one of its devices has it is "
             "not told",
             f"check `openstack resource provider list --required {trait}`",
@@ -119,8 +119,8 @@ def _trait(server: Server, target: Host, trait: str, wish: str, by: str) -> Find
         )
     what = f"no trait {trait}" if wish == "required" else f"the trait {trait}"
     return failed(
-        Name.CLUSTER,
-        Reason.OUTSIDE_CLUSTER,
+        Name.AVAILABILITY_ZONE,
+        Reason.OUTSIDE_ZONE,
         f"{target.name} has {what}; {by}",
         f"choose a host {'with' if wish == 'required' else 'without'} {trait}",
         target.name,
@@ -132,8 +132,8 @@ def _property(server: Server, target: Host, key: str, wish: str) -> Finding | No
     if any(meets(value, wish) for value in values):
         return None
     return failed(
-        Name.CLUSTER,
-        Reason.OUTSIDE_CLUSTER,
+        Name.AVAILABILITY_ZONE,
+        Reason.OUTSIDE_ZONE,
         f"the flavor {server.flavor.name} needs a host in an aggregate with {key} {wish}; those of {target.name} "
         f"say {', '.join(values) if values else 'nothing of it'}",
         f"choose a host in an aggregate with {key} {wish}",
@@ -146,7 +146,7 @@ def _unscoped(server: Server, source: Host, target: Host, key: str, wish: str) -
     if any(meets(value, wish) for value in values) or not (values or _values(source, key)):
         return None
     return unknown(
-        Name.CLUSTER,
+        Name.AVAILABILITY_ZONE,
         f"the flavor {server.flavor.name} has {key}={wish}, and the aggregates of {target.name} say "
         f"{', '.join(values) if values else 'nothing of it'}; whether Nova asks for it "
         "(AggregateInstanceExtraSpecsFilter) is not told",

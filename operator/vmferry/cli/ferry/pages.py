@@ -27,7 +27,7 @@ EXPECTED: dict[str, str] = {
     Name.POWER_STATE: "active or paused for Live, powered off for Cold; active, off or failed for Evacuate",
     Name.SOURCE_HOST: "its host is up for Live and Cold; down, silent and attested dead for Evacuate",
     Name.TARGET_HOST: "a host that is known, up and enabled, and not the one that it is on",
-    Name.CLUSTER: "a host of the same availability zone, with the traits and aggregates that the flavor demands",
+    Name.AVAILABILITY_ZONE: "the same availability zone, and the traits and aggregates that the flavor demands",
     Name.CPU_MODEL: "a host that offers what the guest uses of its CPU",
     Name.OPERATING_SYSTEM: "the same distribution and version on both hosts; newer only with --os-upgrade, never older",
     Name.HYPERVISOR_VERSION: "the same hypervisor and version; newer only with --os-upgrade, never older",

@@ -78,7 +78,7 @@ class DrainPlan:
     planned: tuple[Planned, ...]
     #: by the server's name, then id
     stuck: tuple[Stuck, ...]
-    #: why the rest of the cluster would be too full afterwards (I22); None: it would not
+    #: why the other hosts of the zone would be too full afterwards (I22); None: it would not
     too_full: str | None = None
 
 
@@ -367,7 +367,7 @@ class _Draft:
         return tuple(planned)
 
     def _too_full(self) -> str | None:
-        """Whether the drained host's cluster still has its headroom (I22)."""
+        """Whether the availability zone of the drained host still has its headroom (I22)."""
         question = self._first
         percent, source = question.policy.maintenance.headroom_percent, question.source
         if percent <= 0 or source is None:

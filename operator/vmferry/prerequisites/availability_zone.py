@@ -1,4 +1,4 @@
-"""Cluster (R11): source and target are in the same virtualized cluster.
+"""AvailabilityZone (R11): source and target are in the same availability zone.
 
 What the server demands of its hosts (by its flavor and its image) counts as well, see `flavor_demands`.
 
@@ -27,11 +27,11 @@ def check(question: Question) -> Finding:
     source, target = question.source, question.target
     assert target is not None
     if question.server.host is None:
-        return unknown(Name.CLUSTER, ON_NO_HOST, PLACE_IT)
+        return unknown(Name.AVAILABILITY_ZONE, ON_NO_HOST, PLACE_IT)
     if source is None:
         return unknown(
-            Name.CLUSTER,
-            f"the cluster of {question.server.host} is not known",
+            Name.AVAILABILITY_ZONE,
+            f"the availability zone of {question.server.host} is not known",
             "check `openstack compute service list`",
             question.server.host,
         )
@@ -39,15 +39,15 @@ def check(question: Question) -> Finding:
         zones = sorted({one.availability_zone for one in host.aggregates if one.availability_zone})
         if len(zones) > 1:
             return unknown(
-                Name.CLUSTER,
+                Name.AVAILABILITY_ZONE,
                 f"{host.name} is in aggregates of several zones ({', '.join(zones)}); which one counts is unknown",
                 f"leave {host.name} in the aggregates of one zone only",
                 host.name,
             )
     if source.zone != target.zone:
         return failed(
-            Name.CLUSTER,
-            Reason.OUTSIDE_CLUSTER,
+            Name.AVAILABILITY_ZONE,
+            Reason.OUTSIDE_ZONE,
             f"{target.name} is in {target.zone}, the server's host {source.name} in {source.zone}",
             f"choose a host of {source.zone}",
             target.name,
@@ -55,8 +55,8 @@ def check(question: Question) -> Finding:
     pinned = question.server.pinned_availability_zone
     if pinned is not None and pinned != target.zone:
         return failed(
-            Name.CLUSTER,
-            Reason.OUTSIDE_CLUSTER,
+            Name.AVAILABILITY_ZONE,
+            Reason.OUTSIDE_ZONE,
             f"the server was created for zone {pinned}; {target.name} is in {target.zone}",
             _to_zone(question, pinned),
             target.name,
@@ -66,4 +66,4 @@ def check(question: Question) -> Finding:
         return demanded
     rule = aggregate_rules.may_refuse(question)
     note = f"; {rule}: Nova refuses the server if it is set up to ask for that" if rule else ""
-    return passed(Name.CLUSTER, f"both in {target.zone}{note}", target.name)
+    return passed(Name.AVAILABILITY_ZONE, f"both in {target.zone}{note}", target.name)

@@ -1,4 +1,4 @@
-"""Cluster (R11): both hosts in one zone, and in the one that the server was made for."""
+"""AvailabilityZone (R11): both hosts in one zone, and in the one that the server was made for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from testbed.build import host, question, server, snapshot
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import Aggregate
-from vmferry.prerequisites import cluster
+from vmferry.prerequisites import availability_zone
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name, Reason
 
@@ -22,22 +22,22 @@ def ask(target: str, pinned: str | None = None) -> Question:
 
 
 CASES: dict[str, Case] = {
-    "hosts of one zone are one cluster": passes(ask("host-b"), "both in east"),
-    "hosts of the cloud's default zone are one cluster": passes(question(), "both in nova"),
+    "hosts of one zone": passes(ask("host-b"), "both in east"),
+    "hosts of the cloud's default zone": passes(question(), "both in nova"),
     "a server made for this zone stays in it": passes(ask("host-b", "east")),
-    "another zone is another cluster": fails(
+    "another zone": fails(
         ask("host-c"),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("host-c is in west", "host-a in east"),
         ("a host of east",),
         "host-c",
     ),
     "a server that was made for another zone cannot stay: Nova would find no host (R21)": fails(
-        ask("host-b", "west"), Reason.OUTSIDE_CLUSTER, ("for zone west", "host-b is in east"), ("west",), "host-b"
+        ask("host-b", "west"), Reason.OUTSIDE_ZONE, ("for zone west", "host-b is in east"), ("west",), "host-b"
     ),
     "a zone that was renamed under its servers": fails(
         ask("host-b", "old"),
-        Reason.OUTSIDE_CLUSTER,
+        Reason.OUTSIDE_ZONE,
         ("for zone old", "host-b is in east"),
         ("no host is in zone old", "aggregate set --zone old", "unshelve --availability-zone"),
         "host-b",
@@ -60,10 +60,10 @@ CASES: dict[str, Case] = {
         ("one zone only",),
         "host-b",
     ),
-    "the cluster of a host that the cloud does not list is unknown (R19)": cannot_tell(
+    "the zone of a host that the cloud does not list is unknown (R19)": cannot_tell(
         question(GONE), ("host-z",), ("openstack compute service list",), "host-z"
     ),
-    "a server on no host is in no cluster yet (R19)": cannot_tell(
+    "a server on no host is in no zone yet (R19)": cannot_tell(
         question(NOWHERE, view=snapshot([NOWHERE])), ("on no host",), ("unshelve",)
     ),
 }
@@ -72,6 +72,6 @@ CASES: dict[str, Case] = {
 @pytest.mark.parametrize("sentence", CASES)
 def test_it_says(sentence: str) -> None:
     case = CASES[sentence]
-    finding = cluster.check(case.question)
-    compare(finding, Name.CLUSTER, case)
+    finding = availability_zone.check(case.question)
+    compare(finding, Name.AVAILABILITY_ZONE, case)
     assert "None" not in finding.message
