@@ -31,12 +31,12 @@ from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.check import Finding, Question, passed
 from vmferry.prerequisites.enums import Name
-from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import HostLease
 from vmferry.reconcilers.kill_switch import Stop
-from vmferry.reconcilers.maintenance import cordon, drain, emptiness, idle, release, surveying, uncordon
+from vmferry.reconcilers.maintenance import cordon, drain, emptiness, idle, release, take_survey, uncordon
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceScope
+from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.migration import (
     attempts,
     attestation,
@@ -52,7 +52,8 @@ from vmferry.reconcilers.migration import (
     tries,
 )
 from vmferry.reconcilers.migration import plan as vmmigration
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
+from vmferry.reconcilers.scope import Scope
 from vmferry.resources.words import Phase
 from vmferry.runtime import kinds, reconcile
 from vmferry.runtime.fence import Fence
@@ -81,10 +82,12 @@ def of_kind(stack: ExitStack, **change: Any) -> None:
     stack.enter_context(mock.patch.dict(kinds.KINDS, {row.name: row}))
 
 
-def step(stack: ExitStack, module: Any, name: str, what: Any = lambda _: None) -> None:
+def step(stack: ExitStack, module: Any, name: str, what: Any = lambda *_: None) -> None:
     """A step of a state machine is another one; by default it is dropped."""
     known = getattr(module, name)
-    put(stack, module, "STEPS", tuple(what if one is known else one for one in module.STEPS))
+    for table, steps in list(vars(module).items()):
+        if isinstance(steps, tuple) and known in steps:
+            put(stack, module, table, tuple(what if one is known else one for one in steps))
 
 
 def first(stack: ExitStack, what: Any) -> None:
@@ -158,7 +161,7 @@ def no_limits(stack: ExitStack) -> None:
 
 def owes_nothing(stack: ExitStack) -> None:
     """No finalizer holds what is under way."""
-    put(stack, Scope, "owes", False)
+    put(stack, MigrationScope, "owes", False)
 
 
 def believes(stack: ExitStack) -> None:
@@ -195,7 +198,7 @@ def gives_up(stack: ExitStack) -> None:
 
 def no_fresh_read(stack: ExitStack) -> None:
     """What the shared view says of a server is good enough to move it."""
-    put(stack, Scope, "has_fresh_detail", lambda self: True)
+    put(stack, MigrationScope, "has_fresh_detail", lambda self: True)
 
 
 def late_is_over(stack: ExitStack) -> None:
@@ -235,12 +238,12 @@ def fights(stack: ExitStack) -> None:
 def aborts_all(stack: ExitStack) -> None:
     """Whatever else moves the server is aborted: it stands in the way."""
 
-    def abort(scope: Scope) -> Any:
+    def abort(scope: MigrationScope) -> Any:
         records = scope.snapshot.migrations_by_server.get(scope.server_id or "", ())
         running = [m for m in records if m.type == "live-migration" and m.stage is MigrationStage.IN_FLIGHT]
         if scope.status.completed_at is not None or scope.status.open_attempt is not None or not running:
             return None
-        scope.conditions.progressing("Aborting", "it is being aborted")
+        scope.progressing("Aborting", "it is being aborted")
         return scope.decide(Phase.MIGRATING, action=AbortMigration(running[0].server_id, running[0].id))
 
     first(stack, abort)
@@ -249,10 +252,10 @@ def aborts_all(stack: ExitStack) -> None:
 def confirms_all(stack: ExitStack) -> None:
     """Whatever waits for its confirmation is confirmed, so that it can be moved."""
 
-    def confirm(scope: Scope) -> Any:
+    def confirm(scope: MigrationScope) -> Any:
         if scope.status.completed_at is not None or scope.server is None or scope.server.vm_state != "resized":
             return None
-        scope.conditions.progressing("Verifying", "the resize is being confirmed")
+        scope.progressing("Verifying", "the resize is being confirmed")
         again = timedelta(seconds=10)
         return scope.decide(Phase.VERIFYING, action=ConfirmResize(scope.server.id), requeue_after=again)
 
@@ -345,7 +348,7 @@ def dead_for_good(stack: ExitStack) -> None:
 
     known = attestation.contradiction
 
-    def believed(scope: Scope) -> None:
+    def believed(scope: MigrationScope) -> None:
         known(scope)
 
     put(stack, find, "contradiction", believed)
@@ -434,10 +437,10 @@ def hurries(stack: ExitStack) -> None:
     put(stack, emptiness, "still_there", lambda *_: None)
     known = drain.drain
 
-    def early(scope: MaintenanceScope) -> Any:
-        return known(scope) if scope.survey.planned else emptiness.verify_empty(scope)
+    def early(scope: MaintenanceScope, survey: Survey) -> Any:
+        return known(scope, survey) if survey.planned else emptiness.verify_empty(scope, survey)
 
-    put(stack, hostmaintenance, "drain", early)
+    step(stack, hostmaintenance, "drain", early)
 
 
 def no_budget(stack: ExitStack) -> None:
@@ -454,9 +457,9 @@ def cordons_once(stack: ExitStack) -> None:
     """A host that was disabled once is disabled."""
     known = cordon.cordon
 
-    def once(scope: MaintenanceScope) -> Any:
+    def once(scope: MaintenanceScope, survey: Survey) -> Any:
         was = scope.conditions.get(CORDONED)
-        return None if was is not None and was.status == "True" else known(scope)
+        return None if was is not None and was.status == "True" else known(scope, survey)
 
     step(stack, hostmaintenance, "cordon", once)
 
@@ -477,8 +480,8 @@ def returns_all(stack: ExitStack) -> None:
 
 def says_nothing(stack: ExitStack) -> None:
     """The status says that it goes on, and not why."""
-    known = Conditions.progressing
-    put(stack, Conditions, "progressing", lambda self, reason, message: known(self, reason, ""))
+    known = Scope.progressing
+    put(stack, Scope, "progressing", lambda self, reason, message: known(self, reason, ""))
 
 
 def tells_the_time(stack: ExitStack) -> None:
@@ -513,13 +516,13 @@ def trusts_what_it_knew(stack: ExitStack) -> None:
 def never_stalls(stack: ExitStack) -> None:
     """However long nothing goes on, it is said to go on."""
     put(stack, MaintenanceScope, "no_progress", lambda self, what: False)
-    put(stack, Scope, "report_no_progress", lambda self, message: self.conditions.progressing("Migrating", message))
+    put(stack, MigrationScope, "report_no_progress", lambda self, message: self.progressing("Migrating", message))
 
 
 def believes_leftovers(stack: ExitStack) -> None:
     """A task, and an open record, is somebody's work, however old it is."""
     put(stack, observer, "marked", lambda records, *_: list(records))
-    put(stack, surveying, "stuck", lambda *_: None)
+    put(stack, take_survey, "stuck", lambda *_: None)
     never_stalls(stack)
 
 

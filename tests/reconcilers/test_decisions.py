@@ -18,7 +18,7 @@ from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.deadline import default_timeout
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.base import format_time
 from vmferry.resources.words import StorageClass
 
@@ -526,7 +526,7 @@ def test_the_deadline_grows_with_what_is_copied_wherever_the_server_is_by_now(se
     attempt = life.look().status.open_attempt
     assert attempt is not None
     life.cloud.add_server(now_on, vm_state="stopped", **BIG_DISK)
-    scope = Scope(life.obj, World(life.cloud.snapshot()), life.cloud.now, policy)
+    scope = MigrationScope(life.obj, World(life.cloud.snapshot()), life.cloud.now, policy)
     assert (
         default_timeout(attempt, scope.server, policy, scope.snapshot)
         == policy.timeout_base + gib * policy.timeout_per_gib

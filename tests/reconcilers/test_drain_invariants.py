@@ -20,7 +20,6 @@ from vmferry.cloud.actions import DisableService, EnableService, LiveMigrate, Ou
 from vmferry.cloud.model import Flavor, ServerGroup
 from vmferry.policy import Maintenance
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.maintenance.surveying import survey
 from vmferry.resources.base import clip
 from vmferry.resources.catalog import HOST_MAINTENANCE
 from vmferry.resources.crd import object_schema
@@ -508,7 +507,7 @@ def test_a_look_at_a_drain_under_way_makes_its_plan_once(monkeypatch: pytest.Mon
     def counted(*args: Any) -> Any:
         nonlocal surveys
         surveys += 1
-        return survey(*args)
+        return take_survey(*args)
 
     def carried_out(self: Drain, key: tuple[str, str], *args: Any) -> None:
         nonlocal looks
@@ -519,7 +518,7 @@ def test_a_look_at_a_drain_under_way_makes_its_plan_once(monkeypatch: pytest.Mon
     d.apply("cmp1")
     d.run(lambda: d.maintenance("cmp1").status.admitted_at is not None)
     for module in ("check", "admission"):
-        monkeypatch.setattr(f"vmferry.reconcilers.maintenance.{module}.survey", counted)
+        monkeypatch.setattr(f"vmferry.reconcilers.maintenance.{module}.take_survey", counted)
     monkeypatch.setattr(Drain, "_carry_out", carried_out)
     d.run(lambda: len(d.cloud.moved) == 3)
     assert surveys == looks > 3

@@ -25,7 +25,7 @@ FILES = [path for folder in reconcilers.__path__ for path in sorted(Path(folder)
 
 
 def reasons() -> Iterator[tuple[str, ast.expr]]:
-    """What each call that tells something gives as its reason, and the function that it stands in."""
+    """What each call that posts an Event gives as its reason, and the function that it stands in."""
     for path in FILES:
         for function in ast.walk(ast.parse(path.read_text())):
             if not isinstance(function, ast.FunctionDef):
@@ -33,10 +33,8 @@ def reasons() -> Iterator[tuple[str, ast.expr]]:
             for call in ast.walk(function):
                 if isinstance(call, ast.Call):
                     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-                    if name in ("tell", "Event"):
+                    if name in ("event", "event_once", "Event"):
                         yield function.name, call.args[0]
-                    elif name == "tell_news":
-                        yield function.name, call.args[1]
 
 
 def test_a_reason_is_of_the_table() -> None:

@@ -95,30 +95,3 @@ class Conditions:
             self.drop(CLOUD_UNVERIFIED)
         elif snapshot.verified is False:
             self.set(CLOUD_UNVERIFIED, True, "VerifyDisabled", UNVERIFIED_MESSAGE)
-
-    def add(self, message: str) -> None:
-        """One more sentence to what is reported of the state."""
-        for old in [c for c in self._list if c.type in (SUCCEEDED, READY, RECONCILING, STALLED)]:
-            status = {"True": True, "False": False}.get(old.status)
-            self.set(old.type, status, old.reason, f"{old.message}; {message}")
-
-    def progressing(self, reason: str, message: str) -> None:
-        """On its way: nobody has to do anything."""
-        self.set(SUCCEEDED, None, reason, message)
-        self.set(READY, False, reason, message)
-        self.set(RECONCILING, True, reason, message)
-        self.drop(STALLED)
-
-    def waiting_for_people(self, reason: str, message: str) -> None:
-        """Not finished, but it will not go on by itself."""
-        self.set(SUCCEEDED, None, reason, message)
-        self.set(READY, False, reason, message)
-        self.set(STALLED, True, reason, message)
-        self.drop(RECONCILING)
-
-    def finished(self, success: bool, reason: str, message: str) -> None:
-        self.set(SUCCEEDED, success, reason, message)
-        self.set(READY, success, reason, message)
-        self.drop(RECONCILING, STALLED)
-        if not success:
-            self.set(STALLED, True, reason, message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim
@@ -18,19 +17,19 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
-from vmferry.reconcilers.maintenance.surveying import survey
+from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.maintenance.take_survey import take_survey
 from vmferry.reconcilers.owned import Purpose
 from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.resources.words import MaintenancePhase
 
 
-def budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def budget(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """At most so many hosts of one cluster at once (I26); the others wait, in their order."""
     if scope.admitted:
         return None
-    assert scope.host is not None
     limit = scope.policy.maintenance.max_hosts_per_cluster
-    zone = scope.host.zone
+    zone = survey.host.zone
     neighbours = [one for one in scope.world.claims if _may_be_in(scope, one, zone)]
     holding = [one for one in neighbours if one.holds]
     first = [one for one in neighbours if one.queued and one.wanted and not one.holds and one.turn < scope.claim.turn]
@@ -40,7 +39,7 @@ def budget(scope: MaintenanceScope) -> MaintenanceDecision | None:
     message = f"{len(holding)} hosts of {zone} are in maintenance ({names}), the limit is {limit}"
     if not holding:
         message = f"{len(first)} maintenances of {zone} go first ({names}), the limit is {limit}"
-    scope.tell_news(c.READY, EventReason.QUEUED, message)
+    scope.event_once(EventReason.QUEUED, message)
     scope.progressing("Queued", f"waits for its turn: {message}")
     scope.conditions.set(CORDONED, False, "Queued", "the host is not touched yet")
     scope.conditions.set(DRAINED, False, "Queued", "the host is not touched yet")
@@ -53,29 +52,28 @@ def _may_be_in(scope: MaintenanceScope, claim: Claim, zone: str) -> bool:
     return host.zone == zone if host else scope.snapshot.find_doubt(claim.host) is not None
 
 
-def blocked(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def blocked(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """The host is left as it is while something is blocked, if that is the wish (R27), or too little room is left."""
-    blocker = scope.survey.first_blocker()
-    if scope.admitted or blocker is None or not holds_back(scope):
+    blocker = survey.first_blocker()
+    if scope.admitted or blocker is None or not holds_back(scope, survey):
         return None
     reason, message = blocker
-    scope.tell_news(c.READY, reason, message, warning=True)
+    scope.event_once(reason, message, warning=True)
     scope.conditions.set(CORDONED, False, reason, "the host is left as it is")
     scope.conditions.set(DRAINED, False, reason, "nothing was moved")
     scope.stalled(reason, message)
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def kill_switch(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def kill_switch(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """The kill switch (I31): the host is not touched and no move is begun; those that run are seen to their end."""
-    assert scope.host is not None
-    why = scope.world.stopped.against(scope.snapshot, scope.host.name)
-    under_way = scope.admitted and scope.status.release_started_at is None and not scope.host.service.enabled
-    if why is None or (under_way and not scope.survey.planned):
+    why = scope.world.stopped.against(scope.snapshot, survey.host.name)
+    under_way = scope.admitted and scope.status.release_started_at is None and not survey.host.service.enabled
+    if why is None or (under_way and not survey.planned):
         return None
     if scope.admitted and (decision := lease(scope)) is not None:
         return decision  # it is kept
-    scope.tell_news(c.READY, EventReason.STOPPED, why)
+    scope.event_once(EventReason.STOPPED, why)
     scope.forget_change()
     scope.progressing(STOPPED, why)
     if not scope.admitted:
@@ -85,14 +83,14 @@ def kill_switch(scope: MaintenanceScope) -> MaintenanceDecision | None:
     return scope.decide(phase, requeue_after=DRAINING)
 
 
-def writable(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def writable(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """The host is not touched where Kubernetes would refuse what comes next: the finalizer, the VMMigrations."""
     if scope.admitted:
         return None
     refused = finalizer_refused(scope)
     what = "our finalizer on this object"
-    if refused is None and scope.survey.planned:
-        sample = move_away(scope, scope.survey.planned[0], scope.status.round + 1)
+    if refused is None and survey.planned:
+        sample = move_away(scope, survey.planned[0], scope.status.round + 1)
         found = refused_create(scope, sample, before=True)
         if isinstance(found, Decision):
             return found
@@ -105,14 +103,15 @@ def writable(scope: MaintenanceScope) -> MaintenanceDecision | None:
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """A new round begins, also when it is switched on again in the middle of its release."""
+def admit(scope: MaintenanceScope, survey: Survey) -> Survey | MaintenanceDecision:
+    """A new round begins, also when it is switched on again in the middle of its release. The survey of the round."""
+    if (decision := lease(scope)) is not None:
+        return decision
     status = scope.status
     if scope.admitted and status.release_started_at is None:
-        return None
-    assert scope.host is not None
+        return survey
     if scope.look is None:
-        return scope.needs(host=scope.host.name)
+        return scope.needs(host=survey.host.name)
     again = scope.admitted
     status.admitted_at = status.admitted_at or scope.now
     status.cloud = scope.snapshot.cloud_id or status.cloud
@@ -125,8 +124,8 @@ def admit(scope: MaintenanceScope) -> MaintenanceDecision | None:
     scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
     if scope.children:
         # what was tried in the round before does not count in this one
-        scope.survey = survey(scope, scope.host)
-        write_survey(scope, scope.survey)
+        survey = take_survey(scope, survey.host)
+        write_survey(scope, survey)
     scope.note_change()
-    scope.tell(EventReason.MAINTENANCE_STARTED, f"{scope.survey.total} servers are on {status.host}")
-    return None
+    scope.event(EventReason.MAINTENANCE_STARTED, f"{survey.total} servers are on {status.host}")
+    return survey

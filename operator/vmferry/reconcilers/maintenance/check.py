@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vmferry.cloud.model import Host
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.host_ownership import lease
 from vmferry.reconcilers.maintenance.report import write_survey
@@ -11,49 +12,48 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
-from vmferry.reconcilers.maintenance.surveying import survey
+from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.maintenance.take_survey import take_survey
 from vmferry.resources.words import MaintenancePhase
 
 
-def check(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def check(scope: MaintenanceScope) -> Survey | MaintenanceDecision:
     """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
     assert scope.host is not None
-    if scope.wanted and scope.admitted and scope.world.lease is None:
+    if scope.wanted and scope.admitted and scope.world.lease is None and (decision := lease(scope)) is not None:
         # every way from here asks for it: sooner, for the plan, which is costly, is then made once
-        return lease(scope)
-    scope.survey = survey(scope, scope.host)
-    if scope.survey.retry is not None and scope.world.tried is None:
-        return scope.needs(trial=scope.survey.retry)
-    write_survey(scope, scope.survey)
-    _report_service_state(scope)
-    return None
+        return decision
+    survey = take_survey(scope, scope.host)
+    if survey.retry is not None and scope.world.tried is None:
+        return scope.needs(trial=survey.retry)
+    write_survey(scope, survey)
+    _report_service_state(scope, scope.host)
+    return survey
 
 
-def preflight_only(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def preflight_only(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     if scope.wanted:
         return None
-    seen = scope.survey
     scope.conditions.set(CORDONED, False, "PreflightOnly", "spec.preflightOnly is true: the host is left as it is")
     scope.conditions.set(DRAINED, False, "PreflightOnly", "spec.preflightOnly is true: nothing is moved")
-    if (blocker := seen.first_blocker()) is not None:
+    if (blocker := survey.first_blocker()) is not None:
         scope.stalled(*blocker)
     else:
-        scope.ready("PreflightPassed", f"all {seen.to_leave} servers that have to leave can; see moves")
+        scope.ready("PreflightPassed", f"all {survey.to_leave} servers that have to leave can; see moves")
     return scope.decide(MaintenancePhase.CHECKED, requeue_after=scope.policy.recheck)
 
 
-def _report_service_state(scope: MaintenanceScope) -> None:
+def _report_service_state(scope: MaintenanceScope, host: Host) -> None:
     """A host that dies while it is drained is said at once; what may be evacuated, the prerequisites decide (I12)."""
-    assert scope.host is not None
-    if scope.host.service.up:
+    if host.service.up:
         if scope.status.down_since is not None:
-            scope.tell(EventReason.HOST_UP, f"the compute service of {scope.host.name} is up again")
+            scope.event(EventReason.HOST_UP, f"the compute service of {host.name} is up again")
         scope.status.down_since = None
     elif scope.status.down_since is None:
         scope.status.down_since = scope.now
-        scope.tell(
+        scope.event(
             EventReason.HOST_DOWN,
-            f"the compute service of {scope.host.name} is down: its servers are evacuated only once the host is proven "
+            f"the compute service of {host.name} is down: its servers are evacuated only once the host is proven "
             "dead and marked down by force",
             warning=True,
         )

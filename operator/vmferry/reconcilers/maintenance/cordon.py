@@ -14,24 +14,24 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
+from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import Cordon, HostBefore
 from vmferry.resources.words import MaintenancePhase, ServiceStatus
 
 
-def cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
+def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """Nothing new lands on the host from now on (I8, I20, I27)."""
     service, status = scope.service, scope.status
-    assert scope.host is not None
     if service is not None and not service.enabled and status.host_before is not None:
         why = f": {service.disabled_reason}" if service.disabled_reason else ""
         reason = "Cordoned" if status.cordon else "DisabledBefore"
         scope.conditions.set(CORDONED, True, reason, f"the compute service is disabled{why}")
         return None
     if scope.look is None:
-        return scope.needs(host=scope.host.name)
+        return scope.needs(host=survey.host.name)
     if service is None:
-        message = f"Nova lists no compute service on {scope.host.name}"
+        message = f"Nova lists no compute service on {survey.host.name}"
         scope.conditions.set(CORDONED, None, Reason.HOST_NOT_FOUND, message)
         scope.stalled(Reason.HOST_NOT_FOUND, message)
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
@@ -44,13 +44,13 @@ def cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         status.host_before = HostBefore(status=word, disabled_reason=before)
     if not service.enabled:
         words = f"the compute service was disabled before and stays so: {service.disabled_reason or 'no reason given'}"
-        scope.tell(EventReason.DISABLED_BEFORE, words)
+        scope.event(EventReason.DISABLED_BEFORE, words)
         scope.conditions.set(CORDONED, True, "DisabledBefore", words)
         return None
     if undone:
-        scope.tell(
+        scope.event(
             EventReason.CORDON_REASSERTED,
-            f"somebody has enabled {scope.host.name} meanwhile: disabling it again",
+            f"somebody has enabled {survey.host.name} meanwhile: disabling it again",
             warning=True,
         )
         scope.note_change()
@@ -64,7 +64,7 @@ def cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         phase = MaintenancePhase.BLOCKED
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
     elif not busy and scope.no_progress(
-        f"{message}: Nova accepted it, or gave no answer, and {scope.host.name} is still enabled"
+        f"{message}: Nova accepted it, or gave no answer, and {survey.host.name} is still enabled"
     ):
         phase = MaintenancePhase.BLOCKED
     else:
@@ -77,7 +77,7 @@ def cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if not refused:
         scope.conditions.set(CORDONED, False, *scope.not_now(was, "Cordoning", message))
     status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
-    action = DisableService(service.id, scope.host.name, status.cordon.disabled_reason)
+    action = DisableService(service.id, survey.host.name, status.cordon.disabled_reason)
     return scope.decide(phase, action=action, requeue_after=timedelta(seconds=1))
 
 

@@ -8,7 +8,6 @@ from vmferry.cloud.model import ResolvedType
 from vmferry.planning.breaker import Hold
 from vmferry.planning.drain.plan import DrainPlan, Planned, next_moves
 from vmferry.planning.limits import describe, holders, limited
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN
@@ -32,21 +31,20 @@ from vmferry.resources.words import MaintenancePhase, OnBlockers
 _NAMED = 3
 
 
-def drain(scope: MaintenanceScope) -> MaintenanceDecision:
+def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
     """Start what may start; say where all others stand."""
-    seen = scope.survey
-    if seen.outstanding == 0:
-        return verify_empty(scope)
+    if survey.outstanding == 0:
+        return verify_empty(scope, survey)
     if scope.status.drained_at is not None:
-        names = ", ".join(_names(seen)[:3])
+        names = ", ".join(_names(survey)[:3])
         scope.note_change()
-        scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {names}", warning=True)
+        scope.event(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {names}", warning=True)
     scope.status.drained_at = scope.status.empty_since = None
-    scope.conditions.set(DRAINED, False, "ServersLeft", f"{seen.outstanding} servers have not left yet")
-    held_back = holds_back(scope)
-    hold = None if held_back else _hold(scope)
-    admitted = [] if held_back else _admitted_by_breakers(scope)
-    started, why_not = _start(scope, admitted) if admitted else (), ""
+    scope.conditions.set(DRAINED, False, "ServersLeft", f"{survey.outstanding} servers have not left yet")
+    held_back = holds_back(scope, survey)
+    hold = None if held_back else _hold(scope, survey)
+    admitted = [] if held_back else _admitted_by_breakers(scope, survey)
+    started, why_not = _start(scope, survey, admitted) if admitted else (), ""
     if started:
         refused = refused_create(scope, scope.creates[0], before=False)
         if isinstance(refused, Decision):
@@ -54,57 +52,56 @@ def drain(scope: MaintenanceScope) -> MaintenanceDecision:
         if refused is not None:
             scope.creates.clear()
             started, why_not = (), f"; Kubernetes refuses to create more VMMigrations: {refused.message}"
-            if not (seen.moving or seen.waiting):
+            if not (survey.moving or survey.waiting):
                 report(scope, "to create the VMMigrations of this maintenance", refused.message)
                 return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
-    if hold is not None and _all_is_held(scope, admitted):
-        scope.tell_news(c.READY, EventReason.BREAKER_OPEN, hold.message, warning=True)
+    if hold is not None and _all_is_held(survey, admitted):
+        scope.event_once(EventReason.BREAKER_OPEN, hold.message, warning=True)
         scope.stalled(BREAKER_OPEN, hold.message)
         wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=max(wait, timedelta(seconds=1)))
-    going = len(seen.moving) + len(seen.waiting) + (0 if held_back else len(seen.planned))
-    if going == 0 and (blocker := seen.first_blocker()) is not None:
+    going = len(survey.moving) + len(survey.waiting) + (0 if held_back else len(survey.planned))
+    if going == 0 and (blocker := survey.first_blocker()) is not None:
         reason, message = blocker
         if held_back:
             message = f"nothing new is started: {message}"
-        scope.tell_news(c.READY, reason, message, warning=True)
+        scope.event_once(reason, message, warning=True)
         scope.stalled(reason, message)
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     p = scope.status.progress
     assert p is not None
     if started:
         scope.note_change()
-    elif not seen.moving and seen.next_try is None and scope.no_progress(_waits_for(scope, seen)):
+    elif not survey.moving and survey.next_try is None and scope.no_progress(_waits_for(scope, survey)):
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     message = f"{p.moved} of {p.total - p.left} servers have left, {p.moving} are moving, {p.waiting} wait"
     if p.limited_by:
         message += f" ({p.limited_by})"
-    if seen.blocked:
-        first = seen.blocked[0]
+    if survey.blocked:
+        first = survey.blocked[0]
         message += f", {p.blocked} cannot move: {first.server.name}: {first.hindrance.message}"
     if hold is not None:
         message += f"; nothing more is started: {hold.message}"
     scope.progressing("Draining", message + why_not)
     wait = SOON if started else DRAINING
-    if seen.next_try is not None:
-        wait = min(wait, max(seen.next_try - scope.now, timedelta(seconds=1)))
+    if survey.next_try is not None:
+        wait = min(wait, max(survey.next_try - scope.now, timedelta(seconds=1)))
     return scope.decide(MaintenancePhase.DRAINING, requeue_after=wait)
 
 
-def _hold(scope: MaintenanceScope) -> Hold | None:
+def _hold(scope: MaintenanceScope, survey: Survey) -> Hold | None:
     """The open breaker that keeps servers of this host from leaving it (I37), None: there is none."""
-    seen, host = scope.survey, scope.host
+    host = survey.host
     assert host is not None
-    kinds = {one.departure.type for one in seen.planned}
-    kinds |= {one.child.type for one in seen.waiting if one.child is not None and one.child.type is not None}
+    kinds = {one.departure.type for one in survey.planned}
+    kinds |= {one.child.type for one in survey.waiting if one.child is not None and one.child.type is not None}
     holds = (scope.world.breakers.against(host.name, kind, scope.now, scope.world.moves) for kind in sorted(kinds))
     return next((hold for hold in holds if hold is not None and hold.open), None)
 
 
-def _admitted_by_breakers(scope: MaintenanceScope) -> list[Planned]:
+def _admitted_by_breakers(scope: MaintenanceScope, survey: Survey) -> list[Planned]:
     """What the breakers let start: everything, nothing, or one trial move."""
-    assert scope.host is not None
-    breakers, name, now = scope.world.breakers, scope.host.name, scope.now
+    breakers, name, now = scope.world.breakers, survey.host.name, scope.now
     admitted: list[Planned] = []
     trial = any(
         child.purpose is Purpose.DRAIN
@@ -112,7 +109,7 @@ def _admitted_by_breakers(scope: MaintenanceScope) -> list[Planned]:
         and breakers.concerning(name, child.type or ResolvedType.LIVE, now)
         for child in scope.open_children()
     )
-    for one in scope.survey.planned:
+    for one in survey.planned:
         kind = one.departure.type
         if breakers.against(name, kind, now, scope.world.moves) is not None:
             continue
@@ -124,16 +121,15 @@ def _admitted_by_breakers(scope: MaintenanceScope) -> list[Planned]:
     return admitted
 
 
-def _all_is_held(scope: MaintenanceScope, admitted: list[Planned]) -> bool:
+def _all_is_held(survey: Survey, admitted: list[Planned]) -> bool:
     """Nothing is on its way or about to be: a further try of a server that has failed waits for the breaker, too."""
-    waiting = [one.child for one in scope.survey.waiting]
+    waiting = [one.child for one in survey.waiting]
     others = [child for child in waiting if child is None or not (child.over or child.reason == BREAKER_OPEN)]
-    return not (scope.survey.moving or others or admitted)
+    return not (survey.moving or others or admitted)
 
 
-def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, ...]:
+def _start(scope: MaintenanceScope, survey: Survey, admitted: list[Planned]) -> tuple[Planned, ...]:
     """Create the VMMigrations that the limits admit now (I24); their names make each the only one (R36)."""
-    seen = scope.survey
     busy = sum(child.purpose is Purpose.DRAIN for child in scope.open_children())
     chosen = next_moves(
         DrainPlan(tuple(admitted), ()),
@@ -143,32 +139,31 @@ def _start(scope: MaintenanceScope, admitted: list[Planned]) -> tuple[Planned, .
         limits=scope.policy.limits,
         slots=max(0, scope.spec.max_parallel - busy),
     )
-    seen.limited = dict(chosen.waits)
+    survey.limited = dict(chosen.waits)
     if chosen.rest:
         parallel = limited("maxParallel", scope.spec.max_parallel, "spec.maxParallel")
-        seen.limited |= {planned.departure.server.id: parallel for planned in chosen.rest}
+        survey.limited |= {planned.departure.server.id: parallel for planned in chosen.rest}
     if scope.status.progress is not None:
         # the heads of the reasons only: counts of others' moves would be written again and again
-        first = next(iter(seen.limited.values()), None)
+        first = next(iter(survey.limited.values()), None)
         scope.status.progress.limited_by = clip(first.partition(": ")[0], 255) if first else None
-    seen.limited = {server: why.partition(": ")[0] for server, why in seen.limited.items()}
-    write_moves(scope, seen)
+    survey.limited = {server: why.partition(": ")[0] for server, why in survey.limited.items()}
+    write_moves(scope, survey)
     for planned in chosen.moves:
         scope.creates.append(move_away(scope, planned))
     return chosen.moves
 
 
-def _waits_for(scope: MaintenanceScope, seen: Survey) -> str:
+def _waits_for(scope: MaintenanceScope, survey: Survey) -> str:
     """What those wait for that neither move nor are blocked; never empty."""
-    assert scope.host is not None
-    waits = [(one.server.name, one.message) for one in seen.waiting]
+    waits = [(one.server.name, one.message) for one in survey.waiting]
     waits += [
-        (one.departure.server.name, one.waits or seen.limited.get(one.departure.server.id) or "its turn")
-        for one in seen.planned
+        (one.departure.server.name, one.waits or survey.limited.get(one.departure.server.id) or "its turn")
+        for one in survey.planned
     ]
     text = "; ".join(f"{name}: {why}" for name, why in waits[:_NAMED])
     text += f"; and {len(waits) - _NAMED} more" if len(waits) > _NAMED else ""
-    records = holders(scope.snapshot, scope.host.name) or holders(scope.snapshot)
+    records = holders(scope.snapshot, survey.host.name) or holders(scope.snapshot)
     if records:
         text += "; under way: " + ", ".join(describe(record, scope.snapshot) for record in records[:_NAMED])
     return text
@@ -187,18 +182,16 @@ def move_away(scope: MaintenanceScope, planned: Planned, round_: int | None = No
     )
 
 
-def holds_back(scope: MaintenanceScope) -> bool:
+def holds_back(scope: MaintenanceScope, survey: Survey) -> bool:
     """Whether nothing new may be started."""
-    return scope.survey.too_full is not None or (
-        scope.spec.on_blockers is OnBlockers.REFUSE and bool(scope.survey.blocked)
-    )
+    return survey.too_full is not None or (scope.spec.on_blockers is OnBlockers.REFUSE and bool(survey.blocked))
 
 
-def _names(seen: Survey) -> list[str]:
-    moving = [server.name for _, server in seen.moving if server is not None]
+def _names(survey: Survey) -> list[str]:
+    moving = [server.name for _, server in survey.moving if server is not None]
     return (
         moving
-        + [one.server.name for one in seen.waiting]
-        + [one.server.name for one in seen.blocked]
-        + [one.departure.server.name for one in seen.planned]
+        + [one.server.name for one in survey.waiting]
+        + [one.server.name for one in survey.blocked]
+        + [one.departure.server.name for one in survey.planned]
     )

@@ -10,20 +10,20 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceDecision,
     MaintenanceScope,
 )
+from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.resources.words import MaintenancePhase
 
 
-def verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
+def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
     """Empty is what two clean looks some time apart have seen, and what is looked at again as long as it lasts."""
-    status, seen = scope.status, scope.survey
-    assert scope.host is not None
+    status = scope.status
     if scope.look is None:
-        return scope.needs(host=scope.host.name)
-    rest = still_there(scope, scope.look)
+        return scope.needs(host=survey.host.name)
+    rest = still_there(scope, survey, scope.look)
     if rest is not None:
         if status.drained_at is not None:
             scope.note_change()
-            scope.tell(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {rest}", warning=True)
+            scope.event(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {rest}", warning=True)
         status.drained_at = status.empty_since = None
         scope.conditions.set(DRAINED, False, "NotEmptyYet", rest)
         if scope.no_progress(rest):
@@ -40,24 +40,24 @@ def verify_empty(scope: MaintenanceScope) -> MaintenanceDecision:
         return scope.decide(MaintenancePhase.DRAINING, requeue_after=due - scope.now)
     message = "the host was found empty twice"
     reason = "Empty"
-    if seen.left:
+    if survey.left:
         reason = "ServersStay"
-        message = f"all servers that have to leave have left; {len(seen.left)} stay because the spec says so"
-    if (astray := seen.first_astray()) is not None:
+        message = f"all servers that have to leave have left; {len(survey.left)} stay because the spec says so"
+    if (astray := survey.first_astray()) is not None:
         message += f"; {astray[1]}"
-    if seen.leftovers:
-        message += f"; leftover migration records name it, see leftoverRecords: {seen.leftovers[0].uuid}"
+    if survey.leftovers:
+        message += f"; leftover migration records name it, see leftoverRecords: {survey.leftovers[0].uuid}"
     if status.drained_at is None:
         status.drained_at = scope.now
-        scope.tell(EventReason.DRAINED, message)
+        scope.event(EventReason.DRAINED, message)
     scope.conditions.set(DRAINED, True, reason, message)
     scope.ready("InMaintenance", message)
     return scope.decide(MaintenancePhase.IN_MAINTENANCE, requeue_after=rules.verify_every)
 
 
-def still_there(scope: MaintenanceScope, look: HostLook) -> str | None:
+def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str | None:
     """What is on the host, or on its way to it, or still tied to it; None: nothing (I20)."""
-    stay = {server.id for server in scope.survey.left}
+    stay = {server.id for server in survey.left}
     here = look.servers - stay
     if here:
         return f"Nova lists {len(here)} servers on it, {_server_name(scope, min(here))} is one"

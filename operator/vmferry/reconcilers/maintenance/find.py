@@ -29,7 +29,7 @@ def find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return decision  # what is not listed at the moment is still ours (I43)
     message = f"the cloud has no host {scope.spec.host}"
     forget_survey(scope)
-    scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
+    scope.event_once(EventReason.HOST_NOT_FOUND, message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, Reason.HOST_NOT_FOUND, message)
     scope.stalled(
         Reason.HOST_NOT_FOUND,
@@ -49,7 +49,7 @@ def _in_doubt(scope: MaintenanceScope, doubt: DoubtfulHost) -> MaintenanceDecisi
     status = scope.status
     forget_survey(scope)
     status.drained_at = status.empty_since = None
-    scope.tell_news(c.READY, EventReason.FACT_UNKNOWN, doubt.problem, warning=True)
+    scope.event_once(EventReason.FACT_UNKNOWN, doubt.problem, warning=True)
     for condition in (c.PREREQUISITES_MET, CORDONED, DRAINED):
         scope.conditions.set(condition, None, Reason.FACT_UNKNOWN, doubt.problem)
     scope.stalled(Reason.FACT_UNKNOWN, f"{doubt.problem}: {doubt.remedy}")

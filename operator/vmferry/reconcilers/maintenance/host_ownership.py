@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.maintenance.refused_writes import report
@@ -26,7 +25,7 @@ def conflict(scope: MaintenanceScope) -> MaintenanceDecision | None:
 
 
 def _in_conflict(scope: MaintenanceScope, message: str) -> MaintenanceDecision:
-    scope.tell_news(c.READY, EventReason.CONFLICT, message, warning=True)
+    scope.event_once(EventReason.CONFLICT, message, warning=True)
     scope.stalled(Reason.CONFLICT, message)
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 

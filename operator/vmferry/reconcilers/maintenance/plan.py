@@ -2,8 +2,9 @@
 
     Checking -> Queued | Blocked -> Draining -> InMaintenance -> Releasing -> Released
 
-A pass is the list of steps in `STEPS`, each of which may end it. The moves are VMMigrations of their own: this one
-says which and when, and counts what becomes of them. Nothing is remembered between passes but the status.
+A reconcile runs the steps below until one of them decides. A step that needs to know the servers of the host takes the
+survey of them, so none can run before it is made. The moves are VMMigrations of their own: this one decides which and
+when, and counts what becomes of them. Nothing is remembered between two reconciles but the status.
 """
 
 from __future__ import annotations
@@ -12,33 +13,21 @@ from collections.abc import Callable
 from datetime import datetime
 
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.decision import Decision, World
 from vmferry.reconcilers.maintenance.admission import admit, blocked, budget, kill_switch, writable
 from vmferry.reconcilers.maintenance.check import check, preflight_only
 from vmferry.reconcilers.maintenance.cloud_view import stale_view, unread
 from vmferry.reconcilers.maintenance.cordon import cordon
 from vmferry.reconcilers.maintenance.drain import drain
 from vmferry.reconcilers.maintenance.find import find_host
-from vmferry.reconcilers.maintenance.host_ownership import conflict, lease
+from vmferry.reconcilers.maintenance.host_ownership import conflict
 from vmferry.reconcilers.maintenance.idle import nothing_to_do, released
-from vmferry.reconcilers.maintenance.scope import (
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.steps import run
 from vmferry.resources.hostmaintenance import HostMaintenance
 
-
-def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
-    """What to do about `obj` now. Pure: the same arguments give the same decision."""
-    scope = MaintenanceScope(obj, world, now, policy)
-    scope.conditions.report_unverified(scope.snapshot)
-    for step in STEPS:
-        decision = step(scope)
-        if decision is not None:
-            return decision
-    return drain(scope)
-
-
+#: before the servers of the host are known
 STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     nothing_to_do,
     stale_view,
@@ -46,13 +35,40 @@ STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     released,
     find_host,
     conflict,
-    check,
+)
+#: what may keep a host from being touched
+ADMISSION: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | None], ...] = (
     preflight_only,
     blocked,
     budget,
     kill_switch,
     writable,
-    lease,
-    admit,
-    cordon,
 )
+#: of a host that is in maintenance
+MAINTENANCE: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | None], ...] = (
+    cordon,
+    drain,
+)
+
+
+def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
+    """What to do about `obj` now. Pure: the same arguments give the same decision."""
+    scope = MaintenanceScope(obj, world, now, policy)
+    scope.conditions.report_unverified(scope.snapshot)
+    decision = run(STEPS, scope) or _maintain(scope)
+    scope.summarise()
+    return decision
+
+
+def _maintain(scope: MaintenanceScope) -> MaintenanceDecision:
+    survey = check(scope)
+    if isinstance(survey, Decision):
+        return survey
+    if (decision := run(ADMISSION, scope, survey)) is not None:
+        return decision
+    survey = admit(scope, survey)
+    if isinstance(survey, Decision):
+        return survey
+    decision = run(MAINTENANCE, scope, survey)
+    assert decision is not None, "the last step always decides"
+    return decision

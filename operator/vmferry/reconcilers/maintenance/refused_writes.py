@@ -29,9 +29,7 @@ def refused_create(scope: MaintenanceScope, sample: NewChild, *, before: bool) -
 def report(scope: MaintenanceScope, what: str, refusal: str) -> None:
     """Stalled with the server's words, and an Event the first time."""
     message = f"Kubernetes refuses {what}: {refusal}"
-    ready = scope.obj.status.condition(c.READY)
-    if ready is None or ready.reason != WRITE_REFUSED:
-        scope.tell(EventReason.WRITE_REFUSED, message, warning=True)
+    scope.event_once(EventReason.WRITE_REFUSED, message, warning=True)
     scope.stalled(WRITE_REFUSED, message)
 
 

@@ -3,7 +3,6 @@ undone if it is still exactly ours, and servers return only if that was asked fo
 
 from __future__ import annotations
 
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN
@@ -30,7 +29,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
     status = scope.status
     if status.release_started_at is None:
         status.release_started_at = scope.now
-        scope.tell(EventReason.RELEASING, f"{status.host} is given back")
+        scope.event(EventReason.RELEASING, f"{status.host} is given back")
         why = "the host is being given back"
         scope.note_change()
         scope.conditions.set(DRAINED, False, "Releasing", why)
@@ -61,7 +60,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
         scope.note_change()
     if back.message is not None:
         if back.hold is not None:
-            scope.tell_news(c.READY, EventReason.BREAKER_OPEN, back.hold, warning=True)
+            scope.event_once(EventReason.BREAKER_OPEN, back.hold, warning=True)
             scope.stalled(BREAKER_OPEN, back.hold)
         elif back.alive or not scope.no_progress(first_wait(scope.status.moves)):
             scope.progressing("Returning", back.message)
@@ -96,6 +95,6 @@ def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision
     if not scope.spec.return_vms:
         status.moves = []
     status.progress = None
-    scope.tell(EventReason.RELEASED, message)
+    scope.event(EventReason.RELEASED, message)
     scope.ready("Released", message)
     return scope.decide(MaintenancePhase.RELEASED, requeue_after=SOON, release_lease=host)

@@ -25,18 +25,18 @@ from vmferry.resources.words import MoveState
 _ENOUGH = 2
 
 
-def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
+def write_survey(scope: MaintenanceScope, survey: Survey) -> None:
     """Progress, blockers, moves and the condition PrerequisitesMet."""
     status, before = scope.status, scope.status.progress
     status.progress = MaintenanceProgress(
-        total=seen.total,
-        moved=len(seen.moved),
-        moving=len(seen.moving),
-        waiting=len(seen.waiting) + len(seen.planned),
-        blocked=len(seen.blocked) + len(seen.astray),
-        left=len(seen.left),
-        percent=len(seen.moved) * 100 // seen.to_leave if seen.to_leave else 100,
-        estimated_end=estimated_end(scope, seen),
+        total=survey.total,
+        moved=len(survey.moved),
+        moving=len(survey.moving),
+        waiting=len(survey.waiting) + len(survey.planned),
+        blocked=len(survey.blocked) + len(survey.astray),
+        left=len(survey.left),
+        percent=len(survey.moved) * 100 // survey.to_leave if survey.to_leave else 100,
+        estimated_end=estimated_end(scope, survey),
     )
     if scope.admitted:
         same = before is not None and _moved(before) == _moved(status.progress)
@@ -50,7 +50,7 @@ def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
             message=clip(one.hindrance.message, 512),
             remedy=clip(one.hindrance.remedy, 512) if one.hindrance.remedy else None,
         )
-        for one in [*seen.blocked, *seen.astray][:MAX_BLOCKERS]
+        for one in [*survey.blocked, *survey.astray][:MAX_BLOCKERS]
     ]
     status.leftover_records = [
         LeftoverRecord(
@@ -59,10 +59,10 @@ def write_survey(scope: MaintenanceScope, seen: Survey) -> None:
             message=clip(left_over(record).message, 512),
             remedy=clip(left_over(record).remedy, 512),
         )
-        for record in seen.leftovers[:MAX_LEFTOVERS]
+        for record in survey.leftovers[:MAX_LEFTOVERS]
     ]
-    write_moves(scope, seen)
-    if (blocker := seen.first_blocker()) is not None:
+    write_moves(scope, survey)
+    if (blocker := survey.first_blocker()) is not None:
         scope.conditions.set(c.PREREQUISITES_MET, False, *blocker)
     else:
         scope.conditions.set(
@@ -75,18 +75,18 @@ def _moved(progress: MaintenanceProgress) -> tuple[int, int, int]:
     return progress.moved, progress.moving, progress.total - progress.left
 
 
-def write_moves(scope: MaintenanceScope, seen: Survey) -> None:
-    scope.status.moves = _moves(scope, seen)[:MAX_MOVES]
+def write_moves(scope: MaintenanceScope, survey: Survey) -> None:
+    scope.status.moves = _moves(scope, survey)[:MAX_MOVES]
 
 
-def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
+def _moves(scope: MaintenanceScope, survey: Survey) -> list[Move]:
     """The ones that a person looks for come first."""
     failed = [child for child in scope.this_round() if child.over and not child.succeeded]
     last_failed = {child.server_id: child for child in sorted(failed, key=lambda child: child.number)}
-    busy = {child.server_id for child, _ in seen.moving} | seen.moved.keys()
-    done = sorted(seen.moved.values(), key=lambda child: (-_at(child), child.server_id))
+    busy = {child.server_id for child, _ in survey.moving} | survey.moved.keys()
+    done = sorted(survey.moved.values(), key=lambda child: (-_at(child), child.server_id))
     return [
-        *(move_of(scope, child, MoveState.MOVING) for child, _ in seen.moving),
+        *(move_of(scope, child, MoveState.MOVING) for child, _ in survey.moving),
         *(move_of(scope, child, MoveState.FAILED) for child in last_failed.values() if child.server_id not in busy),
         *(
             Move(
@@ -98,7 +98,7 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
                 state=MoveState.WAITING,
                 message=clip(one.message, 512),
             )
-            for one in seen.waiting
+            for one in survey.waiting
             if one.child is None or not one.child.over
         ),
         *(
@@ -110,8 +110,8 @@ def _moves(scope: MaintenanceScope, seen: Survey) -> list[Move]:
                 state=MoveState.PLANNED,
                 message=clip(why, 512) if why else None,
             )
-            for planned in seen.planned
-            for why in [planned.waits or seen.limited.get(planned.departure.server.id)]
+            for planned in survey.planned
+            for why in [planned.waits or survey.limited.get(planned.departure.server.id)]
         ),
         *(move_of(scope, child, MoveState.MOVED) for child in done),
     ]
@@ -131,9 +131,9 @@ def move_of(scope: MaintenanceScope, child: OwnedMigration, state: MoveState, me
     )
 
 
-def estimated_end(scope: MaintenanceScope, seen: Survey) -> datetime | None:
+def estimated_end(scope: MaintenanceScope, survey: Survey) -> datetime | None:
     """By the pace of the moves so far; it changes only when one more has ended, so it makes no writes of its own."""
-    rest = len(seen.moving) + len(seen.waiting) + len(seen.planned)
+    rest = len(survey.moving) + len(survey.waiting) + len(survey.planned)
     done = [
         child
         for child in scope.this_round()

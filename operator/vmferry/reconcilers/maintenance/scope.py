@@ -13,13 +13,13 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import set_right
-from vmferry.reconcilers.conditions import NOT_NOW, Conditions
-from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.conditions import NOT_NOW
+from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim, claim_of
-from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.owned import CLASS, NewChild, OwnedMigration, Purpose, labels, made_by, owned_name
 from vmferry.reconcilers.refused_writes import WRITE_REFUSED
+from vmferry.reconcilers.scope import Scope
 from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.words import MaintenancePhase, MigrationType
@@ -44,25 +44,15 @@ RENEW = timedelta(seconds=60)
 TIMES = ("admitted_at", "empty_since", "drained_at", "down_since", "release_started_at", "released_at")
 
 
-class MaintenanceScope:
-    """One pass. `status` is a private copy; steps change it and end the pass by returning a decision."""
-
+class MaintenanceScope(Scope[HostMaintenanceStatus]):
     def __init__(self, obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> None:
+        super().__init__(obj.metadata, obj.status, world, now, policy)
         self.obj = obj
         self.spec = obj.spec
-        self.world = world
-        self.snapshot = world.snapshot
-        self.now = now
-        self.policy = policy
-        self.status = obj.status.model_copy(deep=True)
         set_right(self.status, TIMES, now)
         set_right(self.status.cordon, ("requested_at",), now)
-        self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
-        self.events: list[Event] = []
         self.creates: list[NewChild] = []
         self.deletes: list[OwnedMigration] = []
-        #: empty until the host was checked in this pass
-        self.survey = Survey()
         # once admitted it is about that very host, whatever the spec's word means by now (I1)
         name = self.status.host if self.admitted and self.status.host else self.spec.host
         self.host: Host | None = self.snapshot.find_host(name)
@@ -79,10 +69,6 @@ class MaintenanceScope:
         return self.obj.metadata.name
 
     @property
-    def deleting(self) -> bool:
-        return self.obj.metadata.deletion_timestamp is not None
-
-    @property
     def wanted(self) -> bool:
         """The host is to be in maintenance."""
         return self.claim.wanted
@@ -95,11 +81,6 @@ class MaintenanceScope:
     def admitted(self) -> bool:
         """There may be something to undo."""
         return self.status.admitted_at is not None
-
-    @property
-    def reported(self) -> bool:
-        """The status says something of the spec as it is now."""
-        return self.status.observed_generation == self.obj.metadata.generation and bool(self.status.conditions)
 
     @property
     def service(self) -> Service | None:
@@ -129,7 +110,7 @@ class MaintenanceScope:
         )
         before = self.conditions.get(FALSE_CLAIMS)
         if before is None or before.message != clip(message, 2048):
-            self.tell(EventReason.FALSE_CLAIM, message, warning=True)
+            self.event(EventReason.FALSE_CLAIM, message, warning=True)
         self.conditions.set(FALSE_CLAIMS, True, FALSE_CLAIM, message)
 
     def open_children(self) -> list[OwnedMigration]:
@@ -187,7 +168,7 @@ class MaintenanceScope:
         if since is None:
             return False
         message = f"nothing has moved since {since:%Y-%m-%dT%H:%M:%SZ}; waits for: {what}"
-        self.tell_news(c.READY, EventReason.NO_PROGRESS, message, warning=True)
+        self.event_once(EventReason.NO_PROGRESS, message, warning=True)
         self.stalled(Reason.NO_PROGRESS, message)
         met = self.conditions.get(c.PREREQUISITES_MET)
         if met is not None and met.status == "True":
@@ -228,33 +209,6 @@ class MaintenanceScope:
             priority=settings.priority,
         )
 
-    # ---- saying things
-
-    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
-        self.events.append(Event(reason, clip(message), EventType.WARNING if warning else EventType.NORMAL))
-
-    def tell_news(self, condition: str, reason: str, message: str, *, warning: bool = False) -> None:
-        """Only if the condition does not give this reason already."""
-        before = self.conditions.get(condition)
-        if before is None or before.reason != reason:
-            self.tell(reason, message, warning=warning)
-
-    def progressing(self, reason: str, message: str) -> None:
-        """On its way: nobody has to do anything."""
-        self.conditions.set(c.READY, False, reason, message)
-        self.conditions.set(c.RECONCILING, True, reason, message)
-        self.conditions.drop(c.STALLED)
-
-    def stalled(self, reason: str, message: str) -> None:
-        """It will not go on before somebody changes something; then it does so by itself."""
-        self.conditions.set(c.READY, False, reason, message)
-        self.conditions.set(c.STALLED, True, reason, message)
-        self.conditions.drop(c.RECONCILING)
-
-    def ready(self, reason: str, message: str) -> None:
-        self.conditions.set(c.READY, True, reason, message)
-        self.conditions.drop(c.RECONCILING, c.STALLED)
-
     def not_now(self, was: Condition | None, reason: str, message: str) -> tuple[str, str]:
         """Reason and message of a condition: what the cloud last answered, when that was "not now" (I40)."""
         return (NOT_NOW, was.message) if was is not None and was.reason == NOT_NOW else (reason, message)
@@ -293,7 +247,7 @@ class MaintenanceScope:
         held = next((one for one in self.world.refusals if one.delete), None)
         if held is not None and any(child.name == held.subject for child in self.deletes):
             message = f"Kubernetes refuses to delete the VMMigration {held.subject}: {held.message}"
-            self.tell_news(c.READY, EventReason.WRITE_REFUSED, message, warning=True)
+            self.event_once(EventReason.WRITE_REFUSED, message, warning=True)
             self.stalled(WRITE_REFUSED, message)
         self.status.phase = phase
         self.status.observed_generation = self.obj.metadata.generation

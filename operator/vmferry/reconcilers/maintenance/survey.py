@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from vmferry.cloud.model import Migration, Server
+from vmferry.cloud.model import Host, Migration, Server
 from vmferry.planning.drain.plan import Planned
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.owned import Hindrance, NewChild, OwnedMigration
@@ -31,8 +31,9 @@ class Blocked:
 
 @dataclass(slots=True)
 class Survey:
-    """Where all servers stand."""
+    """Where all servers of a host stand. Made by `take_survey`; every step that needs it takes it."""
 
+    host: Host
     #: a VMMigration of ours moves them now; a server that has left the host already may be among them
     moving: list[tuple[OwnedMigration, Server | None]] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)

@@ -7,8 +7,7 @@ from datetime import timedelta
 from vmferry.cloud.actions import EnableService
 from vmferry.cloud.model import Host, HostLook
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.conditions import NOT_NOW, READY
+from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.scope import (
     CORDONED,
@@ -32,7 +31,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return None
     if scope.doubt is not None:
         # which of the records carries our cordon is unknown, so it stays owed (I43)
-        scope.tell_news(READY, EventReason.FACT_UNKNOWN, scope.doubt.problem, warning=True)
+        scope.event_once(EventReason.FACT_UNKNOWN, scope.doubt.problem, warning=True)
         scope.conditions.set(CORDONED, None, Reason.FACT_UNKNOWN, scope.doubt.problem)
         scope.stalled(Reason.FACT_UNKNOWN, f"{scope.doubt.problem}: {scope.doubt.remedy}")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
@@ -45,7 +44,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
             f"this cloud ({scope.snapshot.cloud_id}) has no host {name}, which was let into maintenance in "
             f"{elsewhere}: what is to be undone there stays written, for the operator of that cloud"
         )
-        scope.tell_news(c.READY, EventReason.HOST_NOT_FOUND, message, warning=True)
+        scope.event_once(EventReason.HOST_NOT_FOUND, message, warning=True)
         scope.stalled(Reason.HOST_NOT_FOUND, message)
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     if service is not None and service.enabled and scope.host is not None and not scope.host.service.enabled:
@@ -60,7 +59,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if service.disabled_reason != cordon.disabled_reason:
         reason = service.disabled_reason or "no reason given"
         message = f"somebody else has disabled the compute service since, it is left so: {reason}"
-        scope.tell(EventReason.CORDON_LEFT, message, warning=True)
+        scope.event(EventReason.CORDON_LEFT, message, warning=True)
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, "LeftDisabled", message)
         return None

@@ -7,7 +7,7 @@ from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, ResolvedType, Serv
 from vmferry.reconcilers.migration.attempts import DELETED, SERVER_GONE, TIMED_OUT, end, ended_by_others
 from vmferry.reconcilers.migration.deadline import deadline
 from vmferry.reconcilers.migration.failures import failed_in_nova
-from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.nova_explanation import nova_words
 from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import Phase
@@ -20,13 +20,11 @@ _ARRIVED = {
 }
 
 
-def confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+def confirm(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
     """A cold migration waits in VERIFY_RESIZE; only our own is confirmed, and only a plain one (I7)."""
     same_flavor = record.old_flavor_id == record.new_flavor_id
     if record.type != NOVA_TYPE[ResolvedType.COLD] or not same_flavor:
-        scope.conditions.waiting_for_people(
-            "ResizePending", f"{record.type} {record.uuid} is not a plain cold migration"
-        )
+        scope.stalled("ResizePending", f"{record.type} {record.uuid} is not a plain cold migration")
         return scope.decide(Phase.VERIFYING, requeue_after=ASK_AGAIN)
     asked = attempt.confirm_requested_at
     message = f"the server is on {attempt.target_host}; its move is being confirmed"
@@ -34,7 +32,7 @@ def confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
         state = f"{scope.server.status}, task {scope.server.task_state}" if scope.server else "not listed"
         scope.report_no_progress(f"{message}, and Nova does not end that: it is {state}")
     else:
-        scope.conditions.progressing("Verifying", message)
+        scope.progressing("Verifying", message)
     if asked is not None and scope.now - asked < ASK_AGAIN:
         return scope.decide(Phase.VERIFYING, requeue_after=POLL)
     if not scope.has_fresh_detail():
@@ -46,7 +44,7 @@ def confirm(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecis
     return scope.decide(Phase.VERIFYING, action=ConfirmResize(server.id), requeue_after=POLL)
 
 
-def verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
+def verify(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
     """Success is: our record is good, the server is at the target, idle, and in a fitting state (I5)."""
     server = scope.server
     arrived = (
@@ -73,15 +71,15 @@ def verify(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecisi
     found = f"it is on {server.host}, {server.status}, task {server.task_state}" if server else "it is not listed"
     message = f"Nova's record is {record.status}; waiting for the server at {record.target_host}: {found}"
     if scope.now >= patience:
-        scope.conditions.waiting_for_people("FactUnknown", message)
+        scope.stalled("FactUnknown", message)
     else:
-        scope.conditions.progressing("Verifying", message)
+        scope.progressing("Verifying", message)
     # its arrival wakes this object; until the next poll has had its time nothing else is to be learnt
     first = scope.status.phase is not Phase.VERIFYING
     return scope.decide(Phase.VERIFYING, requeue_after=POLL * 3 if first else POLL)
 
 
-def _others_came_after(scope: Scope, record: Migration, server: Server, detail: Detail) -> bool:
+def _others_came_after(scope: MigrationScope, record: Migration, server: Server, detail: Detail) -> bool:
     """Our record is good, and what was last asked of the server was asked by somebody else: that it is not as we would
     have left it is their will, and nothing that will pass. Nova lets nobody touch it before our move is over."""
     newest = detail.actions[0] if detail.actions else None
@@ -91,7 +89,7 @@ def _others_came_after(scope: Scope, record: Migration, server: Server, detail: 
     return theirs and there and server.task_state is None and server.vm_state not in ("error", "resized")
 
 
-def failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
+def failed(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
     detail = scope.world.detail
     if detail is None or detail.actions is None:
         return scope.needs(actions=True, events_of=attempt.request_id)
@@ -101,7 +99,7 @@ def failed(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecisi
         return None
     settling = server.task_state is not None and server.vm_state != "error"
     if settling and scope.now < deadline(attempt, server, scope) + scope.policy.timeout_base:
-        scope.conditions.progressing("Verifying", f"Nova's record is {record.status}; it is still {server.task_state}")
+        scope.progressing("Verifying", f"Nova's record is {record.status}; it is still {server.task_state}")
         return scope.decide(Phase.VERIFYING, requeue_after=POLL)
     by_nova: str | None = None
     if attempt.stop_reason == TIMED_OUT:

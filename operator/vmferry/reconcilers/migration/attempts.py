@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import Attempt
 
@@ -36,14 +36,14 @@ def ended_by_others(attempt: Attempt) -> bool:
     return not attempt.open and attempt.state in ("cancelled", "reverted") and attempt.stop_reason is None
 
 
-def end(scope: Scope, attempt: Attempt, state: str, message: str | None) -> None:
+def end(scope: MigrationScope, attempt: Attempt, state: str, message: str | None) -> None:
     """Close the attempt; the steps that follow in the same pass decide what comes next."""
     attempt.state = clip(state, 64)
     attempt.ended_at = scope.now
     attempt.message = clip(message, 2048) if message else None
     if not succeeded(attempt):
         scope.status.progress = None
-        scope.tell(
+        scope.event(
             EventReason.ATTEMPT_FAILED,
             f"attempt {attempt.number} to {attempt.target_host} ended {attempt.state}: {message}",
             warning=True,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from vmferry.cloud.model import Detail, Host, Part
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import TOLERANCE, is_ahead
-from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
 from vmferry.resources.words import MigrationType, Phase
@@ -27,13 +27,13 @@ POLL = timedelta(seconds=2)
 _RELOCATES = frozenset({"create", "evacuate", "live-migration", "migrate", "resize", "revertResize", "unshelve"})
 
 
-def attests_unseen(scope: Scope) -> bool:
+def attests_unseen(scope: MigrationScope) -> bool:
     """An Evacuate that names no host and has none in its status: all that it attests is where its server is now."""
     spec = scope.spec
     return spec.type is MigrationType.EVACUATE and spec.attestation is None and scope.status.attestation is None
 
 
-def contradiction(scope: Scope) -> MigrationDecision | str | None:
+def contradiction(scope: MigrationScope) -> MigrationDecision | str | None:
     """What contradicts the attestation, None: nothing does; or a decision that reads what has to be known first.
 
     Keeps the attestation in the status. A preflight attests nothing for later.
@@ -58,22 +58,22 @@ def contradiction(scope: Scope) -> MigrationDecision | str | None:
     return _alive(scope.source, kept)
 
 
-def _read_since(scope: Scope, moment: datetime) -> bool:
+def _read_since(scope: MigrationScope, moment: datetime) -> bool:
     """Whether the shared view of the hosts is newer than the request: an older one says nothing about a host that
     died in between."""
     read_at = scope.snapshot.read_at.get(Part.HOSTS)
     return read_at is not None and read_at > moment + _SECOND
 
 
-def _wait_for_a_newer_view(scope: Scope, host: str) -> MigrationDecision:
+def _wait_for_a_newer_view(scope: MigrationScope, host: str) -> MigrationDecision:
     message = f"the compute service of {host} was last read before the request was made; it is read again"
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
         scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
-    scope.conditions.progressing("CloudViewStale", message)
+    scope.progressing("CloudViewStale", message)
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=POLL)
 
 
-def _keep(scope: Scope) -> MigrationDecision | str | None:
+def _keep(scope: MigrationScope) -> MigrationDecision | str | None:
     """The attestation into the status, once; a text says why there is none."""
     named, kept = scope.spec.attestation, scope.status.attestation
     if named is not None:
@@ -96,13 +96,13 @@ def _keep(scope: Scope) -> MigrationDecision | str | None:
     return late
 
 
-def _moment(scope: Scope) -> datetime:
+def _moment(scope: MigrationScope) -> datetime:
     """When the attestation was made: with the object; of one that became an Evacuate later, now."""
     created = scope.obj.metadata.creation_timestamp
     return min(created, scope.now) if created is not None and not scope.seen_before else scope.now
 
 
-def _seen_too_late(scope: Scope, host: str) -> MigrationDecision | str | None:
+def _seen_too_late(scope: MigrationScope, host: str) -> MigrationDecision | str | None:
     """Whether the server may have been on another host when the request was made."""
     if scope.seen_before:
         before = scope.obj.status.source_host

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
 
 
-def is_first_report(scope: Scope, reason: str) -> bool:
+def is_first_report(scope: MigrationScope, reason: str) -> bool:
     """Whether the status does not say already that this stands in the way."""
     before = scope.conditions.get(c.PREREQUISITES_MET)
     return before is None or before.status != "False" or before.reason != reason
 
 
-def announce_block(scope: Scope, reason: str, message: str) -> None:
+def announce_block(scope: MigrationScope, reason: str, message: str) -> None:
     """The condition, and an Event the first time that this reason stands in the way."""
     if is_first_report(scope, reason):
-        scope.tell(EventReason.PREREQUISITES_NOT_MET, message, warning=True)
+        scope.event(EventReason.PREREQUISITES_NOT_MET, message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
 
 
-def forget_verdicts(scope: Scope) -> None:
+def forget_verdicts(scope: MigrationScope) -> None:
     scope.status.server = None
     scope.status.source_host = scope.status.target_host = None
     scope.status.prerequisites = []

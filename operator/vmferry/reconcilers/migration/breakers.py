@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import release_server
 from vmferry.resources.words import Phase
 
 
-def held_by_breaker(scope: Scope) -> MigrationDecision | None:
+def held_by_breaker(scope: MigrationScope) -> MigrationDecision | None:
     """The breaker (I37): what failed for others of this host by a common cause is not tried on every server."""
     server = scope.server
     assert server is not None
@@ -24,11 +23,9 @@ def held_by_breaker(scope: Scope) -> MigrationDecision | None:
         return decision
     wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
     if hold.open:
-        ready = scope.conditions.get(c.READY)
-        if ready is None or ready.reason != BREAKER_OPEN:
-            scope.tell(EventReason.BREAKER_OPEN, hold.message, warning=True)
-        scope.conditions.progressing(BREAKER_OPEN, hold.message)
+        scope.event_once(EventReason.BREAKER_OPEN, hold.message, warning=True)
+        scope.progressing(BREAKER_OPEN, hold.message)
     else:
-        scope.conditions.progressing(AWAITING_RESULT, hold.message)
+        scope.progressing(AWAITING_RESULT, hold.message)
         wait = POLL * 5
     return scope.decide(Phase.QUEUED, requeue_after=max(wait, timedelta(seconds=1)))

@@ -13,14 +13,14 @@ from vmferry.reconcilers.migration.block import announce_block, is_first_report
 from vmferry.reconcilers.migration.breakers import held_by_breaker
 from vmferry.reconcilers.migration.ending import conclude, conclude_tried
 from vmferry.reconcilers.migration.queueing import waits_in_vain
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import release_server
 from vmferry.reconcilers.migration.tries import attempts_used, hosts_to_avoid
 from vmferry.reconcilers.migration.verdicts import write_verdicts
 from vmferry.resources.words import MigrationType, Phase
 
 
-def check(scope: Scope) -> MigrationDecision | None:
+def check(scope: MigrationScope) -> MigrationDecision | None:
     """Every prerequisite, all at once; nothing moves while one of them is not met."""
     server = scope.server
     assert server is not None
@@ -49,7 +49,7 @@ def check(scope: Scope) -> MigrationDecision | None:
             return decision
         message = blocked(found.against)
         announce_block(scope, reason, message)
-        scope.conditions.waiting_for_people(reason, message)
+        scope.stalled(reason, message)
         scope.status.target_host = None
         return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
     if found.target is None:
@@ -63,7 +63,7 @@ def check(scope: Scope) -> MigrationDecision | None:
     return None
 
 
-def _wait_for_others(scope: Scope, found: Assessment, target: str) -> MigrationDecision:
+def _wait_for_others(scope: MigrationScope, found: Assessment, target: str) -> MigrationDecision:
     """Nothing but other moves stands in the way: it takes its place in the queue, for the host that it will go to."""
     write_verdicts(scope.status, found)
     message = blocked(found.against)
@@ -75,19 +75,19 @@ def _wait_for_others(scope: Scope, found: Assessment, target: str) -> MigrationD
         return held
     source = scope.server.host if scope.server else None
     if not waits_in_vain(scope, message, source or "", target):
-        scope.conditions.progressing("Queued", f"waits for its turn: {message}")
+        scope.progressing("Queued", f"waits for its turn: {message}")
     return scope.decide(Phase.QUEUED, requeue_after=POLL * 5)
 
 
-def preflight_only(scope: Scope) -> MigrationDecision | None:
+def preflight_only(scope: MigrationScope) -> MigrationDecision | None:
     if not scope.spec.preflight_only:
         return None
     message = f"all prerequisites are met; the server can go to {scope.status.target_host}"
-    scope.conditions.finished(True, "PreflightPassed", message)
+    scope.ready("PreflightPassed", message)
     return scope.decide(Phase.SUCCEEDED, requeue_after=scope.policy.recheck)
 
 
-def _request(scope: Scope) -> Request:
+def _request(scope: MigrationScope) -> Request:
     spec = scope.spec
     kept = scope.status.attestation
     # a preflight supposes that the host is dead
@@ -101,13 +101,15 @@ def _request(scope: Scope) -> Request:
     )
 
 
-def _resolve_type(scope: Scope, server: Server) -> Choice:
+def _resolve_type(scope: MigrationScope, server: Server) -> Choice:
     if scope.spec.type is MigrationType.AUTO and scope.status.graceful_stop is not None:
         return Choice(ResolvedType.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
     return _request(scope).resolved_type(server, scope.source)
 
 
-def _assess(scope: Scope, server: Server, kind: ResolvedType, avoid: frozenset[str] = frozenset()) -> Assessment:
+def _assess(
+    scope: MigrationScope, server: Server, kind: ResolvedType, avoid: frozenset[str] = frozenset()
+) -> Assessment:
     request = _request(scope)
     question = request.question(
         server,
@@ -124,5 +126,5 @@ def _assess(scope: Scope, server: Server, kind: ResolvedType, avoid: frozenset[s
     return assess(question, request.target, avoid, scope.world.assess_hosts)
 
 
-def _only_tried_hosts_remain(scope: Scope, server: Server, kind: ResolvedType) -> bool:
+def _only_tried_hosts_remain(scope: MigrationScope, server: Server, kind: ResolvedType) -> bool:
     return _assess(scope, server, kind).target is not None

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope, planned_move
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope, planned_move
 from vmferry.resources.words import Phase
 
 
-def stale_view(scope: Scope) -> MigrationDecision | None:
+def stale_view(scope: MigrationScope) -> MigrationDecision | None:
     """No decision on stale data: it is said, and the next fresh view goes on by itself."""
     age = scope.world.snapshot.age(scope.now)
     if age is not None and age <= scope.policy.max_view_age:
@@ -28,13 +28,13 @@ def stale_view(scope: Scope) -> MigrationDecision | None:
     message = c.stale_view(scope.world.snapshot)
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
         scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
-    scope.conditions.progressing("CloudViewStale", message)
+    scope.progressing("CloudViewStale", message)
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
 
 
-def unread(scope: Scope) -> MigrationDecision | None:
+def unread(scope: MigrationScope) -> MigrationDecision | None:
     """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
     if scope.world.unread is None or scope.reported or scope.owes:
         return None
-    scope.conditions.progressing("CloudViewStale", c.unread(scope.world.unread))
+    scope.progressing("CloudViewStale", c.unread(scope.world.unread))
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from vmferry.cloud.model import Server, Snapshot
 from vmferry.planning.storage_class import storage_class
 from vmferry.policy import Policy
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.vmmigration import Attempt, VMMigration
 from vmferry.resources.words import StorageClass
 
 
-def deadline(attempt: Attempt, server: Server | None, scope: Scope) -> datetime:
+def deadline(attempt: Attempt, server: Server | None, scope: MigrationScope) -> datetime:
     """When the attempt counts as stuck; by default it grows with the bytes to copy. Nova's own queue does not count."""
     return _deadline(attempt, server, scope.spec.timeout, scope.policy, scope.snapshot)
 

@@ -14,7 +14,7 @@ from vmferry.reconcilers.migration.attempts import SERVER_GONE, TIMED_OUT, count
 from vmferry.reconcilers.migration.expiry import expired
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.reconcilers.migration.restart import start_again
-from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import attempts_used, counted_tries, describe_last_attempt, hosts_to_avoid
 from vmferry.resources.vmmigration import (
     MAX_ATTEMPTS,
@@ -22,7 +22,7 @@ from vmferry.resources.vmmigration import (
 from vmferry.resources.words import Phase
 
 
-def finished(scope: Scope) -> MigrationDecision | None:
+def finished(scope: MigrationScope) -> MigrationDecision | None:
     """Over: nothing is done any more but the deletion after its time."""
     done = scope.status.completed_at
     if done is None:
@@ -31,7 +31,6 @@ def finished(scope: Scope) -> MigrationDecision | None:
     for condition in scope.status.conditions:
         condition.observed_generation = scope.obj.metadata.generation
     ttl = _ttl(scope)
-    _explain_kept_object(scope)
     if scope.deleting or ttl is None:
         return scope.decide(phase)
     if crossing_of(scope.obj) is not None and (scope.server is not None or not scope.has_fresh_detail()):
@@ -46,12 +45,12 @@ def finished(scope: Scope) -> MigrationDecision | None:
     return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
 
 
-def expired_request(scope: Scope) -> MigrationDecision | None:
+def expired_request(scope: MigrationScope) -> MigrationDecision | None:
     why = expired(scope)
     return conclude(scope, Phase.FAILED, Reason.EXPIRED, why) if why is not None else None
 
 
-def succeeded_request(scope: Scope) -> MigrationDecision | None:
+def succeeded_request(scope: MigrationScope) -> MigrationDecision | None:
     attempts = scope.status.attempts
     if not attempts or not succeeded(attempts[-1]):
         return None
@@ -66,7 +65,7 @@ def succeeded_request(scope: Scope) -> MigrationDecision | None:
     )
 
 
-def server_gone(scope: Scope) -> MigrationDecision | None:
+def server_gone(scope: MigrationScope) -> MigrationDecision | None:
     attempts = scope.status.attempts
     if attempts and attempts[-1].state == SERVER_GONE:
         scope.status.graceful_stop = None
@@ -74,7 +73,7 @@ def server_gone(scope: Scope) -> MigrationDecision | None:
     return None
 
 
-def cancelled(scope: Scope) -> MigrationDecision | None:
+def cancelled(scope: MigrationScope) -> MigrationDecision | None:
     """Nothing is in flight, so that nothing is lost, whoever has deleted it."""
     if not scope.deleting:
         return None
@@ -84,7 +83,7 @@ def cancelled(scope: Scope) -> MigrationDecision | None:
     return conclude(scope, Phase.CANCELLED, "Cancelled", message)
 
 
-def given_up(scope: Scope) -> MigrationDecision | None:
+def given_up(scope: MigrationScope) -> MigrationDecision | None:
     """Attempts are bounded (I23); a person who aborted ours is not fought."""
     attempts = scope.status.attempts
     if not attempts:
@@ -97,7 +96,7 @@ def given_up(scope: Scope) -> MigrationDecision | None:
     return None
 
 
-def _may_try_again(scope: Scope) -> bool:
+def _may_try_again(scope: MigrationScope) -> bool:
     """Not on the only host that the request allows, and not with a server that our attempt left in ERROR."""
     wanted = scope.spec.target
     host = scope.snapshot.find_host(wanted.host) if wanted else None
@@ -111,7 +110,7 @@ def _may_try_again(scope: Scope) -> bool:
 _ENDS = {Phase.SUCCEEDED: EventReason.SUCCEEDED, Phase.CANCELLED: EventReason.CANCELLED}
 
 
-def conclude(scope: Scope, phase: Phase, reason: str, message: str) -> MigrationDecision:
+def conclude(scope: MigrationScope, phase: Phase, reason: str, message: str) -> MigrationDecision:
     """The end, once a server that we stopped runs again."""
     owed = start_again(scope)
     if isinstance(owed, Decision):
@@ -123,26 +122,25 @@ def conclude(scope: Scope, phase: Phase, reason: str, message: str) -> Migration
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
         scope.conditions.set(c.PREREQUISITES_MET, None, reason, message)
     good = phase is Phase.SUCCEEDED
-    scope.conditions.finished(good, reason, message)
-    _explain_kept_object(scope)
+    (scope.ready if good else scope.failed)(reason, message)
     if good and scope.status.progress is not None:
         scope.status.progress.percent = 100
         scope.status.progress.memory_remaining_bytes = scope.status.progress.disk_remaining_bytes = 0
     if phase is not Phase.CANCELLED or scope.started:
         reason_told = EventReason.EXPIRED if reason == Reason.EXPIRED else _ENDS.get(phase, EventReason.FAILED)
-        scope.tell(reason_told, message, warning=not good)
+        scope.event(reason_told, message, warning=not good)
     ttl = _ttl(scope)
     return scope.decide(phase, requeue_after=None if ttl is None else max(ttl, timedelta(seconds=1)))
 
 
-def conclude_tried(scope: Scope) -> MigrationDecision:
+def conclude_tried(scope: MigrationScope) -> MigrationDecision:
     """Failed, because the attempts did."""
     last = scope.status.attempts[-1]
     reason = TIMED_OUT if last.stop_reason == TIMED_OUT else Reason.CLOUD_REFUSED
     return conclude(scope, Phase.FAILED, reason, describe_last_attempt(scope))
 
 
-def _ttl(scope: Scope) -> timedelta | None:
+def _ttl(scope: MigrationScope) -> timedelta | None:
     """How long it outlives its end; None: for good. A HostMaintenance counts its moves, and knows the way back of each,
     by its VMMigrations: these go when it goes."""
     metadata = scope.obj.metadata
@@ -154,10 +152,10 @@ def _ttl(scope: Scope) -> timedelta | None:
     return own if own is not None or stays else scope.policy.ttl_after_finished
 
 
-def _explain_kept_object(scope: Scope) -> None:
+def explain_kept_object(scope: MigrationScope) -> None:
     """A `ttlAfterFinished` that is not carried out is explained where people look."""
     succeeded, ready = scope.conditions.get(c.SUCCEEDED), scope.conditions.get(c.READY)
-    if succeeded is None or ready is None:
+    if scope.status.completed_at is None or succeeded is None or ready is None:
         return
     message = succeeded.message
     who = gitops_owned.owner_of(scope.obj.metadata)

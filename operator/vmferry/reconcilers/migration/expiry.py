@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.migration.attempts import succeeded
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.base import format_duration, format_time
 
 
-def expired(scope: Scope) -> str | None:
+def expired(scope: MigrationScope) -> str | None:
     """Why it must not start any more, with what has blocked it; None: it may, or something of it is under way.
 
     Needs no view of the cloud: a request also ends while that is stale. Paused counts as not started. A preflight does
@@ -34,7 +34,7 @@ def expired(scope: Scope) -> str | None:
     return f"{what} before {format_time(due[0])} ({due[1]}): {blocked_by}"
 
 
-def _due(scope: Scope, requested_at: datetime) -> tuple[datetime, str] | None:
+def _due(scope: MigrationScope, requested_at: datetime) -> tuple[datetime, str] | None:
     """The time, and who says so."""
     spec, span = scope.spec, scope.policy.expire_after
     if spec.start_before is not None:

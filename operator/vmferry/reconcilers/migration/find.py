@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.attestation import attests_unseen, contradiction
 from vmferry.reconcilers.migration.block import announce_block, forget_verdicts
 from vmferry.reconcilers.migration.ending import conclude
-from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import describe_last_attempt
 from vmferry.reconcilers.owned import MAINTENANCE
 from vmferry.reconcilers.owners import Ownership
@@ -16,7 +15,7 @@ from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED
 from vmferry.resources.words import Phase
 
 
-def without_owner(scope: Scope) -> MigrationDecision | None:
+def without_owner(scope: MigrationScope) -> MigrationDecision | None:
     """What a HostMaintenance has created moves nothing without it, nor what only claims to be its own (I42)."""
     found = scope.ownership
     if found in (Ownership.NONE, Ownership.OWNED):
@@ -33,24 +32,22 @@ def without_owner(scope: Scope) -> MigrationDecision | None:
     remedy = "delete it, or create a VMMigration of your own for this server"
     announce_block(scope, found, message)
     forget_verdicts(scope)
-    scope.conditions.waiting_for_people(found, f"{message}; {remedy}")
+    scope.stalled(found, f"{message}; {remedy}")
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def finalizer_refused(scope: Scope) -> MigrationDecision | None:
+def finalizer_refused(scope: MigrationScope) -> MigrationDecision | None:
     """Nothing is begun that a deletion of the object would leave half done."""
     found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
     if found is None or scope.owes or scope.now - found.at >= scope.policy.recheck:
         return None
     message = f"Kubernetes refuses our finalizer on this object: {found.message}"
-    ready = scope.conditions.get(c.READY)
-    if ready is None or ready.reason != WRITE_REFUSED:
-        scope.tell(EventReason.WRITE_REFUSED, message, warning=True)
-    scope.conditions.waiting_for_people(WRITE_REFUSED, message)
+    scope.event_once(EventReason.WRITE_REFUSED, message, warning=True)
+    scope.stalled(WRITE_REFUSED, message)
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def find_server(scope: Scope) -> MigrationDecision | None:
+def find_server(scope: MigrationScope) -> MigrationDecision | None:
     """The server must be there; what is not listed is asked for by itself before it counts as unknown (I4)."""
     ref = scope.spec.server
     if scope.server_id is None or (not scope.started and ref.id is None):
@@ -70,7 +67,7 @@ def find_server(scope: Scope) -> MigrationDecision | None:
     if scope.server is None and scope.server_id in scope.snapshot.unreachable_servers:
         message = f"Nova cannot reach the cell of server {scope.server_id}: where and how it is, is unknown"
         announce_block(scope, Reason.FACT_UNKNOWN, message)
-        scope.conditions.waiting_for_people(Reason.FACT_UNKNOWN, message)
+        scope.stalled(Reason.FACT_UNKNOWN, message)
         return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
     if scope.server is None:
         if not scope.has_fresh_detail():
@@ -85,18 +82,18 @@ def find_server(scope: Scope) -> MigrationDecision | None:
     return None
 
 
-def _not_found(scope: Scope, message: str, reason: Reason = Reason.SERVER_NOT_FOUND) -> MigrationDecision:
+def _not_found(scope: MigrationScope, message: str, reason: Reason = Reason.SERVER_NOT_FOUND) -> MigrationDecision:
     """A server of that name may still be created, so the request waits until it expires."""
     if attests_unseen(scope) and not scope.spec.preflight_only:
         message += ", so the request attests no host to be dead"
         return conclude(scope, Phase.FAILED, reason, message)
     announce_block(scope, reason, message)
     forget_verdicts(scope)
-    scope.conditions.waiting_for_people(reason, message)
+    scope.stalled(reason, message)
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def attested(scope: Scope) -> MigrationDecision | None:
+def attested(scope: MigrationScope) -> MigrationDecision | None:
     """An Evacuate is for the one host that it attests to be dead; what contradicts that ends it (I38)."""
     found = contradiction(scope)
     if not isinstance(found, str):

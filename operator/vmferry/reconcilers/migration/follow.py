@@ -14,7 +14,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.arrival import confirm, failed, verify
 from vmferry.reconcilers.migration.attempts import REFUSED, SERVER_GONE, counts, succeeded
 from vmferry.reconcilers.migration.running import in_flight
-from vmferry.reconcilers.migration.scope import ASK_AGAIN, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import ASK_AGAIN, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.unrecorded import without_record
 from vmferry.reconcilers.nova_explanation import asked_as
 from vmferry.resources.base import clip
@@ -22,7 +22,7 @@ from vmferry.resources.vmmigration import Attempt, AttemptFailure
 from vmferry.resources.words import Phase
 
 
-def find_record(scope: Scope, attempt: Attempt) -> Migration | None:
+def find_record(scope: MigrationScope, attempt: Attempt) -> Migration | None:
     """Nova's record of the attempt, adopted by its UUID or recognised for the first time."""
     assert scope.server_id is not None
     records = scope.snapshot.migrations_by_server.get(scope.server_id, ())
@@ -39,7 +39,7 @@ def find_record(scope: Scope, attempt: Attempt) -> Migration | None:
     return min(ours, key=lambda m: m.id, default=None)
 
 
-def follow(scope: Scope) -> MigrationDecision | None:
+def follow(scope: MigrationScope) -> MigrationDecision | None:
     """One look at the open attempt. None: there is none, or it has just ended and its end is in the status."""
     attempt = scope.status.open_attempt
     if attempt is None:
@@ -52,7 +52,7 @@ def follow(scope: Scope) -> MigrationDecision | None:
         attempt.migration_id = record.uuid
         if record.stage is not MigrationStage.BAD:
             what = f"{attempt.type} migration {record.uuid} to {attempt.target_host}"
-            scope.tell(EventReason.MIGRATION_STARTED, f"{what} is {record.status}{asked_as(attempt.request_id)}")
+            scope.event(EventReason.MIGRATION_STARTED, f"{what} is {record.status}{asked_as(attempt.request_id)}")
     attempt.state = clip(record.status, 64)
     if attempt.running_since is None and not record.waits:
         attempt.running_since = scope.now
@@ -70,7 +70,7 @@ def follow(scope: Scope) -> MigrationDecision | None:
             return failed(scope, attempt, record)
         case MigrationStage.UNKNOWN:
             message = f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
-            scope.conditions.waiting_for_people("FactUnknown", message)
+            scope.stalled("FactUnknown", message)
             return scope.decide(Phase.MIGRATING, requeue_after=ASK_AGAIN)
         case MigrationStage.LEFTOVER:
             found = left_over(record)
@@ -82,7 +82,7 @@ def follow(scope: Scope) -> MigrationDecision | None:
 _TURNS = timedelta(minutes=5)
 
 
-def note_late_error(scope: Scope) -> None:
+def note_late_error(scope: MigrationScope) -> None:
     """Nova may mark a server ERROR some seconds after it has ended the record: it was the attempt that left it so."""
     attempt = scope.status.attempts[-1] if scope.status.attempts else None
     server = scope.server

@@ -19,6 +19,7 @@ from vmferry.reconcilers.migration.cloud_view import stale_view, unread
 from vmferry.reconcilers.migration.ending import (
     cancelled,
     expired_request,
+    explain_kept_object,
     finished,
     given_up,
     server_gone,
@@ -27,13 +28,13 @@ from vmferry.reconcilers.migration.ending import (
 from vmferry.reconcilers.migration.find import attested, finalizer_refused, find_server, without_owner
 from vmferry.reconcilers.migration.follow import follow, note_late_error
 from vmferry.reconcilers.migration.queueing import back_off, kill_switch, paused, queue
-from vmferry.reconcilers.migration.scope import MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import giving_up, not_off_for_good, shutting_down, starting_again
 from vmferry.reconcilers.migration.start import start
 from vmferry.reconcilers.steps import run
 from vmferry.resources.vmmigration import VMMigration
 
-STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
+STEPS: tuple[Callable[[MigrationScope], MigrationDecision | None], ...] = (
     finished,
     expired_request,
     stale_view,
@@ -63,10 +64,13 @@ STEPS: tuple[Callable[[Scope], MigrationDecision | None], ...] = (
 
 def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> MigrationDecision:
     """What to do about `obj` now. Pure: the same arguments give the same decision."""
-    scope = Scope(obj, world, now, policy)
+    scope = MigrationScope(obj, world, now, policy)
     note_late_error(scope)
     if scope.status.completed_at is None:
         scope.conditions.report_unverified(scope.snapshot)
     decision = run(STEPS, scope)
     assert decision is not None, "the last step always decides"
-    return not_off_for_good(scope, decision)
+    decision = not_off_for_good(scope, decision)
+    scope.summarise()
+    explain_kept_object(scope)
+    return decision

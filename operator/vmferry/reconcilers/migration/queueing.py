@@ -9,12 +9,11 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.stuck import unchanged_since
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.backoff import pause_after
 from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import STOPPED
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import describe_last_attempt
 from vmferry.resources.vmmigration import (
     Attempt,
@@ -25,31 +24,29 @@ from vmferry.resources.words import Phase
 _LONGEST_PAUSE = timedelta(minutes=6)
 
 
-def paused(scope: Scope) -> MigrationDecision | None:
+def paused(scope: MigrationScope) -> MigrationDecision | None:
     if not scope.spec.paused:
         return None
     message = "spec.paused is true: nothing new is started"
     if scope.status.graceful_stop is not None:
-        scope.conditions.waiting_for_people(Reason.PAUSED, message)
+        scope.stalled(Reason.PAUSED, message)
     else:
-        scope.conditions.progressing(Reason.PAUSED, message)
+        scope.progressing(Reason.PAUSED, message)
     return scope.decide(Phase.PENDING, requeue_after=scope.policy.recheck)
 
 
-def kill_switch(scope: Scope) -> MigrationDecision | None:
+def kill_switch(scope: MigrationScope) -> MigrationDecision | None:
     """The kill switch (I31) is told, and lifted it goes on by itself; the last word is asked for before the request."""
     server, target = scope.server, scope.status.target_host
     why = scope.world.stopped.against(scope.snapshot, server.host if server else None, target)
     if why is None:
         return None
-    ready = scope.conditions.get(c.READY)
-    if ready is None or ready.reason != STOPPED:
-        scope.tell(EventReason.STOPPED, why)
-    scope.conditions.progressing(STOPPED, why)
+    scope.event_once(EventReason.STOPPED, why)
+    scope.progressing(STOPPED, why)
     return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
 
 
-def back_off(scope: Scope) -> MigrationDecision | None:
+def back_off(scope: MigrationScope) -> MigrationDecision | None:
     """A pause before the next attempt, longer with each one."""
     attempts = scope.status.attempts
     if not attempts or attempts[-1].ended_at is None:
@@ -60,21 +57,21 @@ def back_off(scope: Scope) -> MigrationDecision | None:
     if scope.now >= due:
         return None
     last = describe_last_attempt(scope)
-    scope.conditions.progressing("Retrying", f"{last}; next attempt to {scope.status.target_host}")
+    scope.progressing("Retrying", f"{last}; next attempt to {scope.status.target_host}")
     return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
 
 
-def _not_now(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
+def _not_now(scope: MigrationScope, attempt: Attempt) -> MigrationDecision | None:
     """The pause that the cloud asked for; one that is longer than any was written by a wrong clock."""
     assert attempt.ended_at is not None
     due = attempt.retry_at or attempt.ended_at
     if scope.now >= due or due - attempt.ended_at > _LONGEST_PAUSE:
         return None
-    scope.conditions.progressing(NOT_NOW, f"{attempt.message}; the request is sent again at {due:%Y-%m-%dT%H:%M:%SZ}")
+    scope.progressing(NOT_NOW, f"{attempt.message}; the request is sent again at {due:%Y-%m-%dT%H:%M:%SZ}")
     return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
 
 
-def queue(scope: Scope) -> MigrationDecision | None:
+def queue(scope: MigrationScope) -> MigrationDecision | None:
     """Within the limits, counted over everybody's migrations (I24)."""
     server, target = scope.server, scope.status.target_host
     assert server is not None and server.host is not None and target is not None
@@ -82,11 +79,11 @@ def queue(scope: Scope) -> MigrationDecision | None:
     if why is None:
         return None
     if not waits_in_vain(scope, why, server.host, target):
-        scope.conditions.progressing("Queued", f"waits for its turn: {why}")
+        scope.progressing("Queued", f"waits for its turn: {why}")
     return scope.decide(Phase.QUEUED, requeue_after=POLL * 5)
 
 
-def waits_in_vain(scope: Scope, why: str, source: str, target: str) -> bool:
+def waits_in_vain(scope: MigrationScope, why: str, source: str, target: str) -> bool:
     """Whether all that it waits for has not changed for so long that it will not: reported as stalled then."""
     snapshot, policy = scope.snapshot, scope.policy
     ends = () if why.startswith(limited("total", policy.limits.total)) else (source, target)

@@ -8,20 +8,20 @@ from vmferry.cloud.actions import (
     StartServer,
 )
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.resources.vmmigration import (
     GracefulStop,
 )
 from vmferry.resources.words import Phase
 
 
-def start_again(scope: Scope) -> MigrationDecision | str | None:
+def start_again(scope: MigrationScope) -> MigrationDecision | str | None:
     """Start the server that we stopped: a decision while that goes on, a text if it cannot be done, None when done."""
     stop, server = scope.status.graceful_stop, scope.server
     if stop is None or server is None:
         return None
     asked = stop.start_requested_at
-    scope.conditions.progressing("StartingServer", "the server is being started again")
+    scope.progressing("StartingServer", "the server is being started again")
     if server.task_state is not None:
         note_waiting(scope, stop)
         if asked is not None and scope.now - asked >= scope.policy.stop_timeout + scope.policy.stuck_after:
@@ -41,16 +41,16 @@ def start_again(scope: Scope) -> MigrationDecision | str | None:
         return "the server could not be started again"
     stop.start_requested_at = scope.now if asked is None or away else asked
     stop.asked_at = scope.now
-    scope.tell(EventReason.STARTING_SERVER, "starting the server again after its cold migration")
+    scope.event(EventReason.STARTING_SERVER, "starting the server again after its cold migration")
     return scope.decide(Phase.VERIFYING, action=StartServer(server.id), requeue_after=POLL)
 
 
-def operator_was_away(scope: Scope, since_asked: timedelta) -> bool:
+def operator_was_away(scope: MigrationScope, since_asked: timedelta) -> bool:
     """Whether nobody has asked for so long that the operator was not there: its own absence is no server's failure."""
     return since_asked >= scope.policy.stop_timeout
 
 
-def note_waiting(scope: Scope, stop: GracefulStop) -> None:
+def note_waiting(scope: MigrationScope, stop: GracefulStop) -> None:
     """The cloud takes its time, and the operator is there: written now and then, not each time."""
     since = scope.now - (stop.asked_at or scope.now)
     if since >= scope.policy.stop_timeout / 2 and not operator_was_away(scope, since):

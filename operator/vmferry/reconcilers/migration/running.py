@@ -6,11 +6,10 @@ from datetime import timedelta
 
 from vmferry.cloud.actions import AbortMigration, ForceComplete
 from vmferry.cloud.model import Migration, ResolvedType
-from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.attempts import DELETED, RUNS_TO_COMPLETION, TIMED_OUT
 from vmferry.reconcilers.migration.deadline import deadline
-from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, MigrationScope
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import Attempt, ProgressView
 from vmferry.resources.words import OnTimeout, Phase
@@ -19,7 +18,7 @@ from vmferry.resources.words import OnTimeout, Phase
 _PROGRESS_SHARE = timedelta(seconds=0.1)
 
 
-def in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+def in_flight(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
     live = attempt.type is ResolvedType.LIVE
     if live and scope.wish_is_unread:
         return scope.needs_deletion()
@@ -50,14 +49,14 @@ def in_flight(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDec
     if late and scope.now - due >= scope.policy.stuck_after:
         scope.report_no_progress(f"{message}; Nova does not end it: see nova-compute's log on both hosts")
     else:
-        scope.conditions.progressing(reason, message)
+        scope.progressing(reason, message)
     wait = _progress_pace(scope) if live else POLL * 5
     if live and not late:
         wait = min(wait, due - scope.now)
     return scope.decide(Phase.MIGRATING, requeue_after=max(wait, timedelta(seconds=1)))
 
 
-def why_it_goes_on(scope: Scope) -> str:
+def why_it_goes_on(scope: MigrationScope) -> str:
     """Why the deletion of this resource is no wish to cancel it."""
     deletion = scope.world.deletion
     if deletion is not None and deletion.namespace_terminating:
@@ -67,13 +66,11 @@ def why_it_goes_on(scope: Scope) -> str:
     return f"only because its HostMaintenance {deletion.owner.name} is being deleted"
 
 
-def _announce_completion(scope: Scope, why: str) -> None:
-    before = scope.conditions.get(READY)
-    if before is None or before.reason != RUNS_TO_COMPLETION:
-        scope.tell(EventReason.RUNS_TO_COMPLETION, f"the resource is being deleted, but {why}: it runs to completion")
+def _announce_completion(scope: MigrationScope, why: str) -> None:
+    scope.event_once(EventReason.RUNS_TO_COMPLETION, f"the resource is being deleted, but {why}: it runs to completion")
 
 
-def _waits_for_nova(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+def _waits_for_nova(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
     """Nova has not begun: no deadline counts, nothing is aborted, and no target is at fault. What lasts is reported."""
     since = f"since {format_time(attempt.started_at)}"
     message = (
@@ -91,13 +88,13 @@ def _waits_for_nova(scope: Scope, attempt: Attempt, record: Migration) -> Migrat
         _announce_completion(scope, why)
     if scope.now - attempt.started_at >= scope.policy.stuck_after:
         remedy = f"check nova-compute on {attempt.source_host} and nova-conductor; deleting this object aborts it"
-        scope.conditions.waiting_for_people("WaitingForNova", f"{message}; {remedy}")
+        scope.stalled("WaitingForNova", f"{message}; {remedy}")
     else:
-        scope.conditions.progressing(reason, message)
+        scope.progressing(reason, message)
     return scope.decide(Phase.MIGRATING, requeue_after=POLL * 5)
 
 
-def _abort_or_force(scope: Scope, attempt: Attempt, record: Migration) -> MigrationDecision:
+def _abort_or_force(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
     """Abort, or force, our own live migration (I6, I9): what counts is what its record says afterwards."""
     force = not scope.withdrawn and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE and record.status == "running"
     attempt.stop_requested_at = scope.now
@@ -106,25 +103,25 @@ def _abort_or_force(scope: Scope, attempt: Attempt, record: Migration) -> Migrat
     why = "the resource is being deleted" if scope.withdrawn else "the attempt is over its deadline"
     what = "forcing completion of" if force else "aborting"
     reason = EventReason.FORCE_COMPLETE_REQUESTED if force else EventReason.ABORT_REQUESTED
-    scope.tell(reason, f"{what} migration {record.uuid}: {why}")
-    scope.conditions.progressing("Aborting" if not force else "Migrating", f"{what} the migration: {why}")
+    scope.event(reason, f"{what} migration {record.uuid}: {why}")
+    scope.progressing("Aborting" if not force else "Migrating", f"{what} the migration: {why}")
     assert scope.server_id is not None
     action = (ForceComplete if force else AbortMigration)(scope.server_id, record.id)
     return scope.decide(Phase.MIGRATING, action=action, requeue_after=POLL)
 
 
-def _progress_is_old(scope: Scope) -> bool:
+def _progress_is_old(scope: MigrationScope) -> bool:
     progress = scope.status.progress
     read_at = progress.updated_at if progress else None
     return read_at is None or scope.now - read_at >= _progress_pace(scope)
 
 
-def _progress_pace(scope: Scope) -> timedelta:
+def _progress_pace(scope: MigrationScope) -> timedelta:
     """Of each migration, so that hundreds at once neither keep the cloud nor Kubernetes busy with it."""
     return max(scope.policy.progress_every, _PROGRESS_SHARE * (1 + len(scope.world.moves)))
 
 
-def _note_progress(scope: Scope) -> None:
+def _note_progress(scope: MigrationScope) -> None:
     read = scope.world.progress
     if read is None:
         return

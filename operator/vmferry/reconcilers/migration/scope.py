@@ -13,10 +13,11 @@ from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.clock_skew import set_right
-from vmferry.reconcilers.conditions import READY, Conditions
-from vmferry.reconcilers.decision import Decision, Event, EventType, Needs, World
+from vmferry.reconcilers.conditions import SUCCEEDED
+from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.owners import Ownership, is_a_wish, ownership
+from vmferry.reconcilers.scope import Scope, State
 from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
@@ -31,23 +32,15 @@ POLL = timedelta(seconds=2)
 ASK_AGAIN = timedelta(seconds=60)
 
 
-class Scope:
-    """One pass. `status` is a private copy; steps change it and end the pass by returning a decision."""
-
+class MigrationScope(Scope[VMMigrationStatus]):
     def __init__(self, obj: VMMigration, world: World, now: datetime, policy: Policy) -> None:
+        super().__init__(obj.metadata, obj.status, world, now, policy)
         self.obj = obj
         self.spec = obj.spec
-        self.world = world
-        self.now = now
-        self.policy = policy
-        self.status = obj.status.model_copy(deep=True)
         self._set_times_right()
-        self.conditions = Conditions(self.status.conditions, obj.metadata.generation, now)
-        self.events: list[Event] = []
         #: servers that the reference may mean; more than one is refused, none may be an unknown server
         self.candidates: list[Server] = []
         self.server_id: str | None = self._resolve(world.snapshot)
-        self.snapshot: Snapshot = world.snapshot
         if world.detail is not None and self.server_id is not None:
             self.snapshot = overlay(world.snapshot, world.detail, self.server_id)
 
@@ -74,15 +67,6 @@ class Scope:
     @property
     def started(self) -> bool:
         return self.obj.status.started_at is not None
-
-    @property
-    def reported(self) -> bool:
-        """The status says something of the spec as it is now."""
-        return self.status.observed_generation == self.obj.metadata.generation and bool(self.status.conditions)
-
-    @property
-    def deleting(self) -> bool:
-        return self.obj.metadata.deletion_timestamp is not None
 
     @property
     def ownership(self) -> Ownership:
@@ -159,16 +143,17 @@ class Scope:
                 id=server.id, name=clip(server.name, 255) or server.id, state=clip(server.status, 64)
             )
 
-    def tell(self, reason: str, message: str, *, warning: bool = False) -> None:
-        kind = EventType.WARNING if warning else EventType.NORMAL
-        self.events.append(Event(reason, clip(message), kind))
-
     def report_no_progress(self, message: str) -> None:
         """Report that it does not go on by itself (R47), with an Event the first time."""
-        ready = self.conditions.get(READY)
-        if ready is None or ready.reason != Reason.NO_PROGRESS:
-            self.tell(EventReason.NO_PROGRESS, message, warning=True)
-        self.conditions.waiting_for_people(Reason.NO_PROGRESS, message)
+        self.event_once(EventReason.NO_PROGRESS, message, warning=True)
+        self.stalled(Reason.NO_PROGRESS, message)
+
+    def summarise(self) -> None:
+        """Succeeded besides: Unknown until the end."""
+        if self.summary is not None:
+            success = {State.READY: True, State.FAILED: False}.get(self.summary.state)
+            self.conditions.set(SUCCEEDED, success, self.summary.reason, self.summary.message)
+        super().summarise()
 
     def needs(self, *, actions: bool = False, events_of: str | None = None) -> MigrationDecision:
         """End the pass: read the server fresh and look again."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from vmferry.cloud.actions import (
     StopServer,
 )
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.migration.attempts import TIMED_OUT
 from vmferry.reconcilers.migration.ending import conclude
 from vmferry.reconcilers.migration.restart import note_waiting, operator_was_away, start_again
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import attempts_used
 from vmferry.resources.base import clip, format_duration, format_time
 from vmferry.resources.words import Phase
 
 
-def starting_again(scope: Scope) -> MigrationDecision | None:
+def starting_again(scope: MigrationScope) -> MigrationDecision | None:
     """A start that was begun because the move was held is completed before anything else is decided."""
     stop = scope.status.graceful_stop
     if stop is None or stop.start_requested_at is None:
@@ -27,7 +27,7 @@ def starting_again(scope: Scope) -> MigrationDecision | None:
     return release_server(scope)
 
 
-def release_server(scope: Scope) -> MigrationDecision | None:
+def release_server(scope: MigrationScope) -> MigrationDecision | None:
     """Start the server that we stopped for a move that may not start now; None: it runs, and nothing has begun."""
     owed = start_again(scope)
     if isinstance(owed, Decision):
@@ -38,7 +38,7 @@ def release_server(scope: Scope) -> MigrationDecision | None:
     return None
 
 
-def giving_up(scope: Scope) -> MigrationDecision | None:
+def giving_up(scope: MigrationScope) -> MigrationDecision | None:
     """The move could not start in time after the server was stopped for it: the server is started again."""
     stop = scope.status.graceful_stop
     if stop is None or stop.reason is None:
@@ -46,7 +46,7 @@ def giving_up(scope: Scope) -> MigrationDecision | None:
     return conclude(scope, Phase.FAILED, stop.reason, stop.message or stop.reason)
 
 
-def shutting_down(scope: Scope) -> MigrationDecision | None:
+def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
     """The graceful stop before a cold migration was asked for: wait for it, ask again if it got lost."""
     stop, server = scope.status.graceful_stop, scope.server
     assert server is not None
@@ -61,7 +61,7 @@ def shutting_down(scope: Scope) -> MigrationDecision | None:
     if waited >= scope.policy.stop_timeout and not away and since >= pause and server.task_state is None:
         scope.status.graceful_stop = None
         return conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, "the server did not stop in time")
-    scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
+    scope.progressing("StoppingServer", "the server is being stopped gracefully")
     if server.task_state is None and since >= pause:
         if not scope.has_fresh_detail():
             return scope.needs()
@@ -90,11 +90,11 @@ _WAITS = {
 }
 
 
-def not_off_for_good(scope: Scope, decision: MigrationDecision) -> MigrationDecision:
+def not_off_for_good(scope: MigrationScope, decision: MigrationDecision) -> MigrationDecision:
     """A server that was stopped for its move waits for it no longer than `stopTimeout`: then it is started again."""
-    stop, server, ready = scope.status.graceful_stop, scope.server, scope.conditions.get(c.READY)
+    stop, server, summary = scope.status.graceful_stop, scope.server, scope.summary
     waits = decision.status is scope.status and scope.status.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
-    if not waits or stop is None or stop.stopped_at is None or ready is None or ready.reason == "CloudViewStale":
+    if not waits or stop is None or stop.stopped_at is None or summary is None or summary.reason == "CloudViewStale":
         return decision
     if server is None or server.vm_state != "stopped" or scope.status.open_attempt is not None:
         return decision
@@ -102,16 +102,17 @@ def not_off_for_good(scope: Scope, decision: MigrationDecision) -> MigrationDeci
     since = max([stop.stopped_at, *ends])
     due = since + scope.policy.stop_timeout
     if scope.now < due:
-        scope.conditions.add(
+        more = (
             f"the server is off for this move since {format_time(since)}; unless it starts before {format_time(due)}, "
             "the server is started again and this request fails"
         )
+        scope.summary = replace(summary, message=f"{summary.message}; {more}")
         wait = min(decision.requeue_after or POLL, max(due - scope.now, timedelta(seconds=1)))
         return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=wait)
-    stop.reason = _WAITS.get(ready.reason, ready.reason)
+    stop.reason = _WAITS.get(summary.reason, summary.reason)
     stop.message = clip(
         f"the move did not start within {format_duration(scope.policy.stop_timeout)} after the server was stopped for "
-        f"it: {ready.message}",
+        f"it: {summary.message}",
         2048,
     )
     return conclude(scope, Phase.FAILED, stop.reason, stop.message)

@@ -15,7 +15,7 @@ from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.attempts import REQUESTED
 from vmferry.reconcilers.migration.os_upgrade_moves import between
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.resources.vmmigration import (
     Attempt,
     GracefulStop,
@@ -24,7 +24,7 @@ from vmferry.resources.vmmigration import (
 from vmferry.resources.words import Phase
 
 
-def start(scope: Scope) -> MigrationDecision:
+def start(scope: MigrationScope) -> MigrationDecision:
     """Re-check against a fresh read of the server, write the intent, ask Nova (I2, I3)."""
     server, target, kind = scope.server, scope.status.target_host, scope.status.type
     assert server is not None and server.host is not None and target is not None and kind is not None
@@ -34,11 +34,11 @@ def start(scope: Scope) -> MigrationDecision:
     scope.status.progress = None
     for breaker in scope.world.breakers.concerning(server.host, kind, scope.now):
         if scope.status.graceful_stop is None:
-            scope.tell(EventReason.TRIAL_MOVE, f"trial move: {breaker.message()}")
+            scope.event(EventReason.TRIAL_MOVE, f"trial move: {breaker.message()}")
     if kind is ResolvedType.COLD and server.vm_state == "active":
         scope.status.graceful_stop = GracefulStop(requested_at=scope.now, asked_at=scope.now)
-        scope.tell(EventReason.STOPPING_SERVER, "stopping the server gracefully before its cold migration")
-        scope.conditions.progressing("StoppingServer", "the server is being stopped gracefully")
+        scope.event(EventReason.STOPPING_SERVER, "stopping the server gracefully before its cold migration")
+        scope.progressing("StoppingServer", "the server is being stopped gracefully")
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=POLL)
     records = scope.snapshot.migrations_by_server.get(server.id, ())
     if scope.status.attempts and scope.status.attempts[-1].state == NOT_NOW:
@@ -56,8 +56,8 @@ def start(scope: Scope) -> MigrationDecision:
     )
     scope.status.attempts.append(attempt)
     message = f"attempt {attempt.number}: {kind} from {server.host} to {target}"
-    scope.tell(EventReason.MIGRATING, message)
-    scope.conditions.progressing("Migrating", message)
+    scope.event(EventReason.MIGRATING, message)
+    scope.progressing("Migrating", message)
     action: Action
     if kind is ResolvedType.LIVE:
         action = LiveMigrate(server.id, target)
@@ -68,7 +68,7 @@ def start(scope: Scope) -> MigrationDecision:
     return scope.decide(Phase.MIGRATING, action=action, requeue_after=POLL)
 
 
-def _crossing(scope: Scope, target: str) -> OSCrossing | None:
+def _crossing(scope: MigrationScope, target: str) -> OSCrossing | None:
     there = scope.snapshot.find_host(target)
     if scope.source is None or there is None:
         return None

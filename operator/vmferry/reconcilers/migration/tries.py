@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from vmferry.reconcilers.migration.attempts import REFUSED, counts, succeeded
-from vmferry.reconcilers.migration.scope import Scope
+from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.reconcilers.nova_explanation import no_valid_host
 
 
-def counted_tries(scope: Scope) -> int:
+def counted_tries(scope: MigrationScope) -> int:
     """Those that count against `retries`. A host of our own choice that Nova's scheduler refused uses up none: it is
     avoided from then on, and there are only so many hosts."""
     free = scope.spec.target is None
     return sum(counts(a) and not (free and no_valid_host(a.message)) for a in scope.status.attempts)
 
 
-def attempts_used(scope: Scope) -> int:
+def attempts_used(scope: MigrationScope) -> int:
     return sum(counts(a) for a in scope.status.attempts)
 
 
-def hosts_to_avoid(scope: Scope) -> frozenset[str]:
+def hosts_to_avoid(scope: MigrationScope) -> frozenset[str]:
     """Hosts that an attempt failed on. A conflict (409) was not the host's fault."""
     return frozenset(
         a.target_host
@@ -27,6 +27,6 @@ def hosts_to_avoid(scope: Scope) -> frozenset[str]:
     )
 
 
-def describe_last_attempt(scope: Scope) -> str:
+def describe_last_attempt(scope: MigrationScope) -> str:
     last = scope.status.attempts[-1]
     return f"attempt {last.number} to {last.target_host} ended {last.state}: {last.message or 'no reason was given'}"

@@ -8,7 +8,7 @@ from vmferry.cloud.model import Detail, ResolvedType
 from vmferry.reconcilers.migration.attempts import NOT_SENT, SERVER_GONE, end
 from vmferry.reconcilers.migration.deadline import deadline
 from vmferry.reconcilers.migration.failures import failed_in_nova
-from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, Scope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.nova_explanation import nova_words
 from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import Phase
@@ -24,14 +24,14 @@ ACTION_NAME = {
 _SKEW = timedelta(seconds=60)
 
 
-def without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
+def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision | None:
     """Nova shows no record of the attempt: unknown, neither failure nor success (I4)."""
     age = scope.now - attempt.started_at
     young = age < scope.policy.record_grace
     detail = scope.world.detail
     if attempt.request_id is not None and young and attempt.migration_id is None:
         # right after the 202 the row may be missing; the shared view will show it
-        scope.conditions.progressing("Migrating", f"Nova took request {attempt.request_id}")
+        scope.progressing("Migrating", f"Nova took request {attempt.request_id}")
         return scope.decide(Phase.MIGRATING, requeue_after=POLL)
     if detail is None or detail.actions is None:
         return scope.needs(actions=True, events_of=attempt.request_id)
@@ -74,9 +74,9 @@ def without_record(scope: Scope, attempt: Attempt) -> MigrationDecision | None:
     else:
         message = "it is being looked up whether Nova took the request"
     if scope.now >= deadline(attempt, scope.server, scope):
-        scope.conditions.waiting_for_people("FactUnknown", f"{message}; see the server's instance actions")
+        scope.stalled("FactUnknown", f"{message}; see the server's instance actions")
     else:
-        scope.conditions.progressing("Migrating", message)
+        scope.progressing("Migrating", message)
     return scope.decide(Phase.MIGRATING, requeue_after=POLL if young else POLL * 5)
 
 

@@ -38,9 +38,9 @@ def servers_on(scope: MaintenanceScope, host: Host) -> list[Server]:
     return sorted(found, key=lambda s: (s.name, s.id))
 
 
-def survey(scope: MaintenanceScope, host: Host) -> Survey:
+def take_survey(scope: MaintenanceScope, host: Host) -> Survey:
     """Sort every server of the host into its list. Pure; the costly part is the plan."""
-    seen = Survey()
+    seen = Survey(host)
     here = servers_on(scope, host)
     _note_moved(scope, seen, {server.id for server in here})
     ours = {child.server_id: child for child in scope.open_children()}

@@ -1,0 +1,110 @@
+"""What the steps of one reconcile share, whatever the kind: the facts, and the status being written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Generic, Protocol, Self, TypeVar
+
+from vmferry.policy import Policy
+from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.conditions import Conditions
+from vmferry.reconcilers.decision import Event, EventType, World
+from vmferry.resources.base import Condition, Metadata, clip
+
+
+class Reported(Protocol):
+    """A status as every kind has one."""
+
+    observed_generation: int | None
+    conditions: list[Condition]
+
+    def model_copy(self, *, deep: bool = False) -> Self: ...
+
+
+Status = TypeVar("Status", bound=Reported)
+
+
+class State(Enum):
+    """Whether the object goes on by itself: what Ready, Reconciling and Stalled report."""
+
+    #: nobody has to do anything
+    PROGRESSING = "progressing"
+    #: not finished, but it does not go on before somebody changes something
+    STALLED = "stalled"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a reconcile came to."""
+
+    state: State
+    reason: str
+    message: str
+
+
+class Scope(Generic[Status]):
+    """One reconcile. `status` is a private copy; steps change it and end the reconcile by returning a decision."""
+
+    def __init__(self, metadata: Metadata, reported: Status, world: World, now: datetime, policy: Policy) -> None:
+        self._metadata = metadata
+        self._reported = reported
+        self.world = world
+        self.snapshot = world.snapshot
+        self.now = now
+        self.policy = policy
+        self.status = reported.model_copy(deep=True)
+        self.conditions = Conditions(self.status.conditions, metadata.generation, now)
+        self.events: list[Event] = []
+        #: None: the conditions stay as they are
+        self.summary: Summary | None = None
+
+    @property
+    def deleting(self) -> bool:
+        return self._metadata.deletion_timestamp is not None
+
+    @property
+    def reported(self) -> bool:
+        """The status describes the current spec."""
+        return self._reported.observed_generation == self._metadata.generation and bool(self._reported.conditions)
+
+    def event(self, reason: str, message: str, *, warning: bool = False) -> None:
+        self.events.append(Event(reason, clip(message), EventType.WARNING if warning else EventType.NORMAL))
+
+    def event_once(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """An Event, unless Ready has had this reason already."""
+        before = self.conditions.get(c.READY)
+        if before is None or before.reason != reason:
+            self.event(reason, message, warning=warning)
+
+    def progressing(self, reason: str, message: str) -> None:
+        """It goes on by itself."""
+        self.summary = Summary(State.PROGRESSING, reason, message)
+
+    def stalled(self, reason: str, message: str) -> None:
+        """It does not go on before somebody changes something; then it does so by itself."""
+        self.summary = Summary(State.STALLED, reason, message)
+
+    def ready(self, reason: str, message: str) -> None:
+        self.summary = Summary(State.READY, reason, message)
+
+    def failed(self, reason: str, message: str) -> None:
+        self.summary = Summary(State.FAILED, reason, message)
+
+    def summarise(self) -> None:
+        """Set Ready, Reconciling and Stalled, once, at the end of a reconcile (R33)."""
+        if self.summary is None:
+            return
+        state, reason, message = self.summary.state, self.summary.reason, self.summary.message
+        self.conditions.set(c.READY, state is State.READY, reason, message)
+        for type_, true in (
+            (c.RECONCILING, state is State.PROGRESSING),
+            (c.STALLED, state in (State.STALLED, State.FAILED)),
+        ):
+            if true:
+                self.conditions.set(type_, True, reason, message)
+            else:
+                self.conditions.drop(type_)
