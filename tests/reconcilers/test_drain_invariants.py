@@ -20,6 +20,7 @@ from vmferry.cloud.actions import DisableService, EnableService, LiveMigrate, Ou
 from vmferry.cloud.model import Flavor, ServerGroup
 from vmferry.policy import Maintenance
 from vmferry.prerequisites.enums import Reason
+from vmferry.reconcilers.maintenance.take_survey import take_survey
 from vmferry.resources.base import clip
 from vmferry.resources.catalog import HOST_MAINTENANCE
 from vmferry.resources.crd import object_schema
