@@ -1,7 +1,7 @@
 """Grafana's dashboard: the rows and panels of helm/vmferry/files/dashboard.json.
 
-A panel is its title, its unit and its queries by legend. `R` is the selector of the chosen release. Replicas tell the
-same gauges, so their maximum counts; counters are summed, for only the leader acts.
+A panel is its title, its unit and its queries by legend. `R` is the selector of the chosen release. Replicas export the
+same gauges, so panels use their maximum. Counters are summed, because only the leader counts.
 """
 
 from __future__ import annotations
@@ -51,70 +51,85 @@ _MOVING = 'phase=~"Migrating|Verifying"'
 
 ROWS: dict[str, tuple[Panel, ...]] = {
     "Overview": (
-        Panel("Leaders", {"leaders": f"sum(vmferry_leader{{{R}}})"}, stat=True, description="1 is right."),
-        Panel("Kill switch", {"stopped": _max("vmferry_stopped")}, stat=True, description="1: new moves are stopped."),
+        Panel(
+            "Leaders",
+            {"leaders": f"sum(vmferry_leader{{{R}}})"},
+            stat=True,
+            description="Exactly one replica should lead.",
+        ),
+        Panel(
+            "Kill switch", {"stopped": _max("vmferry_stopped")}, stat=True, description="1: no new migrations start."
+        ),
         Panel(
             "Open breakers",
             {"{{scope}}": _max("vmferry_open_breakers", "scope")},
             stat=True,
-            description="Nothing starts from such a host, or in the cloud: attempts failed by a common cause.",
+            description="No migration starts from these hosts, or in the cloud: attempts failed with a common cause.",
         ),
         Panel(
             "Age of the view of the cloud",
             {"oldest part": f"time() - min(vmferry_cloud_view_timestamp_seconds{{{R}}})"},
             "s",
             stat=True,
-            description="Nothing is decided on a view that is older than policy.maxViewAge.",
+            description="The operator decides nothing on a view that is older than policy.maxViewAge.",
         ),
         Panel(
-            "Migrations under way",
+            "Running migrations",
             {"migrations": f"sum({_max('vmferry_migrations', 'type', 'phase', where=_MOVING)})"},
             stat=True,
         ),
         Panel(
-            "Waiting for somebody",
+            "Blocked",
             {"objects": f"sum({_max('vmferry_blocked', 'kind', 'reason')}) or vector(0)"},
             stat=True,
-            description="Migrations and maintenances that need somebody to change something.",
+            description="Migrations and maintenances that need a person to change something.",
         ),
         Panel("Version", {"{{version}}": f"count by (version) (vmferry_build_info{{{R}}})"}, stat=True),
     ),
     "Migrations": (
         Panel(
-            "Ended, by outcome",
+            "Finished migrations, by outcome",
             {"{{type}} {{outcome}}": _grown("vmferry_migrations_finished_total", "type", "outcome")},
         ),
-        Panel("By phase", {"{{phase}}": f"sum by (phase) ({_max('vmferry_migrations', 'type', 'phase')})"}),
-        Panel("Blocked, by reason", {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="VMMigration"')}),
-        Panel("Past their deadline", {"{{type}}": _max("vmferry_migrations_past_deadline", "type")}),
+        Panel("Migrations, by phase", {"{{phase}}": f"sum by (phase) ({_max('vmferry_migrations', 'type', 'phase')})"}),
+        Panel(
+            "Blocked migrations, by reason",
+            {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="VMMigration"')},
+        ),
+        Panel("Migrations past their deadline", {"{{type}}": _max("vmferry_migrations_past_deadline", "type")}),
         Panel(
             "Attempts, by result",
             {"{{type}} {{result}}": _grown("vmferry_migration_attempts_total", "type", "result")},
         ),
         Panel(
-            "How long they take",
+            "Duration of migrations",
             {
-                "{{type}} half": _quantile(0.5, "vmferry_migration_duration_seconds", "type"),
-                "{{type}} 95 %": _quantile(0.95, "vmferry_migration_duration_seconds", "type"),
+                "{{type}} p50": _quantile(0.5, "vmferry_migration_duration_seconds", "type"),
+                "{{type}} p95": _quantile(0.95, "vmferry_migration_duration_seconds", "type"),
             },
             "s",
         ),
-        Panel("How long they wait, 95 %", {"{{type}}": _quantile(0.95, "vmferry_migration_wait_seconds", "type")}, "s"),
-        Panel("Copied by live migrations", {"{{type}}": _rate("vmferry_migration_copied_bytes_total", "type")}, "Bps"),
-        Panel("Still to copy", {"{{part}}": _max("vmferry_migration_remaining_bytes", "part")}, "bytes"),
-    ),
-    "Maintenances": (
-        Panel("By phase", {"{{phase}}": _max("vmferry_maintenances", "phase")}),
-        Panel("Servers of hosts in maintenance", {"{{state}}": _max("vmferry_maintenance_servers", "state")}),
-        Panel("What keeps hosts from being empty", {"{{reason}}": _max("vmferry_maintenance_blockers", "reason")}),
         Panel(
-            "Waiting for somebody", {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="HostMaintenance"')}
+            "Time until the start (p95)", {"{{type}}": _quantile(0.95, "vmferry_migration_wait_seconds", "type")}, "s"
         ),
         Panel(
-            "How long a drain takes",
+            "Copy rate of live migrations", {"{{type}}": _rate("vmferry_migration_copied_bytes_total", "type")}, "Bps"
+        ),
+        Panel("Remaining bytes to copy", {"{{part}}": _max("vmferry_migration_remaining_bytes", "part")}, "bytes"),
+    ),
+    "Maintenances": (
+        Panel("Maintenances, by phase", {"{{phase}}": _max("vmferry_maintenances", "phase")}),
+        Panel("Servers of hosts in maintenance", {"{{state}}": _max("vmferry_maintenance_servers", "state")}),
+        Panel("Blocked servers, by reason", {"{{reason}}": _max("vmferry_maintenance_blockers", "reason")}),
+        Panel(
+            "Blocked maintenances, by reason",
+            {"{{reason}}": _max("vmferry_blocked", "reason", where='kind="HostMaintenance"')},
+        ),
+        Panel(
+            "Duration of drains",
             {
-                "half": _quantile(0.5, "vmferry_drain_duration_seconds"),
-                "95 %": _quantile(0.95, "vmferry_drain_duration_seconds"),
+                "p50": _quantile(0.5, "vmferry_drain_duration_seconds"),
+                "p95": _quantile(0.95, "vmferry_drain_duration_seconds"),
             },
             "s",
         ),
@@ -128,12 +143,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("Requests", {"{{service}} {{code}}": _rate("vmferry_cloud_requests_total", "service", "code")}, "reqps"),
         Panel(
-            "How long requests take, 95 %",
+            "Duration of requests (p95)",
             {"{{service}}": _quantile(0.95, "vmferry_cloud_request_duration_seconds", "service")},
             "s",
         ),
         Panel(
-            "The slowest requests, on average",
+            "Slowest requests (mean)",
             {
                 "{{service}} {{operation}}": "topk(5, "
                 + _rate("vmferry_cloud_request_duration_seconds_sum", "service", "operation")
@@ -144,12 +159,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "s",
         ),
         Panel(
-            "What changes the cloud",
+            "Requests that change the cloud",
             {"{{action}} {{outcome}}": _grown("vmferry_cloud_actions_total", "action", "outcome") + " > 0"},
         ),
-        Panel("Certificates are not checked", {"verify: false": _max("vmferry_cloud_tls_unverified")}),
+        Panel("Certificates not verified", {"verify: false": _max("vmferry_cloud_tls_unverified")}),
         Panel(
-            "Servers, and migrations of anybody",
+            "Servers and open migrations",
             {"servers": _max("vmferry_cloud_servers"), "open migrations": _max("vmferry_cloud_open_migrations")},
         ),
     ),
@@ -157,16 +172,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Queue",
             {
-                "due": _max("vmferry_queue_length"),
-                "looked at": _max("vmferry_queue_processing"),
-                "due later": _max("vmferry_queue_scheduled"),
+                "waiting": _max("vmferry_queue_length"),
+                "processing": _max("vmferry_queue_processing"),
+                "scheduled": _max("vmferry_queue_scheduled"),
                 "failing": _max("vmferry_queue_failing"),
             },
         ),
-        Panel("Waiting for a worker, 95 %", {"wait": _quantile(0.95, "vmferry_queue_wait_seconds")}, "s"),
-        Panel("Looks at objects", {"{{kind}} {{result}}": _rate("vmferry_passes_total", "kind", "result")}, "ops"),
+        Panel("Time in the queue (p95)", {"wait": _quantile(0.95, "vmferry_queue_wait_seconds")}, "s"),
+        Panel("Reconciles", {"{{kind}} {{result}}": _rate("vmferry_passes_total", "kind", "result")}, "ops"),
         Panel(
-            "How long a look takes, 95 %", {"{{kind}}": _quantile(0.95, "vmferry_pass_duration_seconds", "kind")}, "s"
+            "Duration of reconciles (p95)", {"{{kind}}": _quantile(0.95, "vmferry_pass_duration_seconds", "kind")}, "s"
         ),
         Panel(
             "Requests to Kubernetes",
@@ -174,12 +189,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "reqps",
         ),
         Panel(
-            "How long requests to Kubernetes take, 95 %",
+            "Duration of requests to Kubernetes (p95)",
             {"{{verb}}": _quantile(0.95, "vmferry_kubernetes_request_duration_seconds", "verb")},
             "s",
         ),
         Panel(
-            "Status writes, and what the watch shows",
+            "Status writes and watch events",
             {
                 "written {{kind}}": _rate("vmferry_status_writes_total", "kind"),
                 "seen {{kind}}": _rate("vmferry_watch_events_total", "kind"),
@@ -199,13 +214,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             },
         ),
         Panel(
-            "Who leads",
+            "Leader",
             {
                 "{{instance}}": f"vmferry_leader{{{R}}}",
-                "changes in an hour": f"sum(increase(vmferry_leader_transitions_total{{{R}}}[1h]))",
+                "changes per hour": f"sum(increase(vmferry_leader_transitions_total{{{R}}}[1h]))",
             },
         ),
-        Panel("Ready", {"{{instance}} {{check}}": f"vmferry_ready{{{R}}}"}, description="What /readyz asks."),
+        Panel("Ready", {"{{instance}} {{check}}": f"vmferry_ready{{{R}}}"}, description="The checks of /readyz."),
         Panel(
             "Memory and CPU",
             {

@@ -357,7 +357,7 @@ def test_each_alert_has_a_page_and_each_page_an_alert() -> None:
 def test_a_page_says_what_it_means_how_to_look_and_what_to_do(alert: str) -> None:
     text = page(alert)
     headings = re.findall(r"^#+ .*$", text, re.MULTILINE)
-    assert headings == [f"# {alert}", "## What it means for you", "## Look", "## Do"]
+    assert headings == [f"# {alert}", "## Impact", "## Diagnosis", "## Fix"]
     for part in re.split(r"^## .*$", text, flags=re.MULTILINE):
         assert len(part.strip()) > 40
 
