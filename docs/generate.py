@@ -142,7 +142,7 @@ def configuration() -> str:
     variables = [f"| `{name}` | `{'.'.join(path)}` |" for name, path in ENVIRONMENT.items()]
     return "\n".join(
         [
-            _HEAD.format(source="operator/vmferry/runtime/config.py") + "# Configuration",
+            _HEAD.format(source="operator/vmferry/runtime/config/schema.py and policy.py") + "# Configuration",
             "",
             "One YAML file: `vmferry operator --config FILE`, or `config` in [the chart's",
             "values](../../helm/vmferry/README.md). Every key is optional. An unknown one, or a wrong value,",

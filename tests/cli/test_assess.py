@@ -19,7 +19,7 @@ from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
-from vmferry.prerequisites.enums import Name
+from vmferry.prerequisites.enums import NEVER_TOLERATED, Name
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.plan import plan
 from vmferry.resources.base import Metadata
@@ -82,7 +82,7 @@ def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None
 def test_unknown_means_that_the_server_could_go_if_all_that_is_not_told_were_well(
     fleet: Question, request: Request
 ) -> None:
-    generous = replace(fleet.policy, tolerate_unknown=frozenset(Name))
+    generous = replace(fleet.policy, tolerate_unknown=frozenset(Name) - NEVER_TOLERATED.keys())
     for asked in fleet.snapshot.servers.values():
         strict = assess_server(asked, request, fleet.snapshot, fleet.policy, NOW)
         if strict.answer is Answer.OK:

@@ -52,7 +52,7 @@ def test_a_field_of_the_spec_tells_its_default_and_its_bounds(kind: ResourceType
 def test_every_key_of_the_configuration_says_in_a_sentence_what_it_is() -> None:
     told = {path: node.get("description", "") for path, node, _ in fields(configuration_schema())}
     thin = [path for path, text in told.items() if not (text.endswith(".") and " " in text)]
-    assert len(told) > 50 and not thin, "vmferry.runtime.config describes each key with told()"
+    assert len(told) > 50 and not thin, "vmferry.runtime.config describes each key with doc()"
 
 
 def explain(cluster: Cluster, *args: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
 from helm.generate import CHART, comments, files, leaves
 from helm.values import SET_BY_THE_CHART
@@ -35,13 +34,13 @@ def test_no_definition_is_left_over() -> None:
     assert set((CHART / "files" / "crds").iterdir()) <= files().keys()
 
 
-def fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
+def fields(model: Any, path: str = "") -> Iterator[str]:
     """Each key of the operator's configuration, with its path."""
-    for name, field in model.model_fields.items():
+    for name, field in model.__pydantic_fields__.items():
         if not path and name in SET_BY_THE_CHART:
             continue
         key = f"{path}{field.alias or name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if hasattr(field.annotation, "__pydantic_fields__"):
             yield from fields(field.annotation, f"{key}.")
         else:
             yield key

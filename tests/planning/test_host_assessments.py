@@ -26,7 +26,7 @@ from vmferry.planning.targets import assess_hosts
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import Finding, OSUpgradeMove, Prerequisite, Question, failed, passed
-from vmferry.prerequisites.enums import Name, Reason
+from vmferry.prerequisites.enums import NEVER_TOLERATED, Name, Reason
 from vmferry.resources.words import MigrationType
 
 
@@ -83,7 +83,7 @@ def test_in_a_big_fleet_they_are_the_same(policy: Policy, type_: MigrationType) 
 def test_another_view_or_another_policy_is_asked_anew() -> None:
     assessments = HostAssessments()
     for hosts in ("ab", "abc", "a"):
-        for policy in (Policy(), Policy(tolerate_unknown=frozenset(Name))):
+        for policy in (Policy(), Policy(tolerate_unknown=frozenset(Name) - NEVER_TOLERATED.keys())):
             view = snapshot([server()], [host(f"host-{x}", inventories=None) for x in hosts])
             question = Request().question(server(), ResolvedType.LIVE, view, policy, NOW)
             assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())

@@ -133,7 +133,6 @@ WAITS: dict[str, tuple[str | None, str]] = {
         ask([record(1, "a", "x"), record(2, "a", "y", status="queued")], limits=Limits(9, 9, 9)),
         "limited by Nova's max_concurrent_live_migrations: 1 live migrations from a are queued",
     ),
-    "a limit of zero stops all": (ask(limits=Limits(per_source=0)), "limited by perSource 0 (policy.limits)"),
 }
 
 

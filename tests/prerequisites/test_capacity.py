@@ -202,5 +202,5 @@ def test_R19_what_is_not_known_blocks_unless_the_policy_tolerates_it() -> None:
     finding = capacity.check(without("MEMORY_MB"))
     assert finding.result is Result.UNKNOWN
     assert finding.blocks(Policy())
-    assert finding.blocks(Policy(tolerate_unknown=frozenset({Name.STORAGE})))
+    assert finding.blocks(Policy(tolerate_unknown=frozenset({Name.BANDWIDTH})))
     assert not finding.blocks(Policy(tolerate_unknown=frozenset({Name.CAPACITY})))

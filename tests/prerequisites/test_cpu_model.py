@@ -61,7 +61,7 @@ def with_traits(
 
 
 def configured(cpu: GuestCPU, *hosts: str) -> Policy:
-    return Policy(guest_cpu=(GuestCPUOf(cpu, frozenset(hosts)),))
+    return Policy(guest_cpu=(GuestCPUOf(mode=cpu.mode, model=cpu.model, hosts=frozenset(hosts)),))
 
 
 def contradicting(source: Host) -> Question:

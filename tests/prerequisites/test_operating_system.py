@@ -38,7 +38,7 @@ def ask(source: OperatingSystem | None, target: OperatingSystem | None, **over: 
 
 
 def configured(**over: Any) -> Policy:
-    return Policy(operating_systems=(SystemOf(JAMMY, hosts=frozenset({"host-a"})), SystemOf(**over)))
+    return Policy(operating_systems=(SystemOf(system=JAMMY, hosts=frozenset({"host-a"})), SystemOf(**over)))
 
 
 @pytest.mark.parametrize(("kind", "planned"), list(product(ResolvedType, [False, True])))

@@ -311,7 +311,7 @@ def test_a_lease_that_cannot_be_written_is_reported() -> None:
 
 
 def test_owned_migrations_carry_what_the_rules_of_a_cluster_demand_and_the_class_of_their_owner() -> None:
-    rules = Maintenance(labels=(("team", "compute"), (MAINTENANCE, "no")), annotations=(("ticket", "OPS-1"),))
+    rules = Maintenance(labels={"team": "compute"}, annotations={"ticket": "OPS-1"})
     d = Drain(a_cloud("web-1"), replace(POLICY, maintenance=rules))
     d.switch()
     d.maintenances["cmp1"]["metadata"]["labels"] = {CLASS: "two"}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
+from vmferry.cloud.model import GuestCPUMode, OperatingSystem
 from vmferry.cloud.observer import Pace
 from vmferry.policy import Breaker, GuestCPUOf, Limits, Maintenance, Policy, StoragePool, SystemOf
 from vmferry.runtime.config import ConfigError, load, parse
@@ -95,7 +95,7 @@ def test_all_errors_are_told_at_once() -> None:
 
 def test_the_defaults_are_those_of_the_policy_and_of_the_observer() -> None:
     config = parse({}, {})
-    assert config.policy.rules() == Policy()
+    assert config.policy == Policy()
     assert Pace(**config.polling.seconds()) == Pace()
 
 
@@ -155,11 +155,11 @@ def test_every_rule_can_be_set() -> None:
         "breaker": Breaker(7, 8, timedelta(seconds=13), timedelta(seconds=14)),
         "bandwidth": 6,
         "tolerate_unknown": frozenset({"CPUModel"}),
-        "operating_systems": (SystemOf(OperatingSystem("Ubuntu", "22.04"), frozenset("a")),),
-        "guest_cpu": (GuestCPUOf(GuestCPU(GuestCPUMode.HOST_MODEL), frozenset("a")),),
+        "operating_systems": (SystemOf(frozenset("a"), system=OperatingSystem("Ubuntu", "22.04")),),
+        "guest_cpu": (GuestCPUOf(frozenset("a"), mode=GuestCPUMode.HOST_MODEL),),
         "maintenance": Maintenance(2, 15, timedelta(seconds=11), timedelta(seconds=12), "moves"),
     }
-    assert config.policy.rules() == Policy(**wanted)
+    assert config.policy == Policy(**wanted)
     assert wanted.keys() == Policy.__dataclass_fields__.keys(), "every rule"
 
 
@@ -188,7 +188,7 @@ NAMESPACES: dict[str, tuple[Any, dict[str, str], tuple[str, str]]] = {
 @pytest.mark.parametrize(("data", "environment", "wanted"), NAMESPACES.values(), ids=NAMESPACES.keys())
 def test_the_namespaces_of_leases_and_of_moves(data: Any, environment: dict[str, str], wanted: tuple[str, str]) -> None:
     config = parse(data, environment)
-    assert (config.namespace, config.policy.rules().maintenance.namespace) == wanted
+    assert (config.namespace, config.policy.maintenance.namespace) == wanted
 
 
 @pytest.mark.parametrize(("text", "message"), [(None, "cannot be read"), ("a: [", "is not YAML")])

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
 from tests.examples import examples
 from vmferry.runtime.config import Config, ConfigError, load, parse
@@ -20,13 +19,13 @@ SECRET = "hunter2-is-secret"
 LONGEST_MESSAGE = 25_000
 
 
-def fields(model: type[BaseModel], *path: str) -> list[tuple[str, ...]]:
+def fields(model: Any, *path: str) -> list[tuple[str, ...]]:
     """Where each key of the configuration is."""
     found: list[tuple[str, ...]] = []
-    for name, field in model.model_fields.items():
+    for name, field in model.__pydantic_fields__.items():
         here = (*path, field.alias or name)
         inner = field.annotation
-        found += [here, *(fields(inner, *here) if isinstance(inner, type) and issubclass(inner, BaseModel) else [])]
+        found += [here, *(fields(inner, *here) if hasattr(inner, "__pydantic_fields__") else [])]
     return found
 
 
@@ -76,11 +75,9 @@ def judged(error: ConfigError, source: str) -> None:
 @given(configurations() | JUNK)
 def test_any_data_is_a_configuration_or_an_error_that_can_be_read(data: Any) -> None:
     try:
-        config = parse(data, {})
+        parse(data, {})
     except ConfigError as error:
         judged(error, "configuration")
-    else:
-        config.policy.rules()
 
 
 @CHEAP

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from vmferry.cloud.model import GuestCPU, GuestCPUMode, OperatingSystem
+from vmferry.cloud.model import GuestCPUMode, OperatingSystem
 from vmferry.policy import GuestCPUOf, SystemOf
 from vmferry.runtime.config import ConfigError, parse
 
@@ -61,9 +61,9 @@ def test_what_is_said_of_hosts_becomes_the_policys_rules() -> None:
             }
         },
         {},
-    ).policy.rules()
+    ).policy
     assert rules.operating_systems == (
-        SystemOf(OperatingSystem("Ubuntu", "22.04"), aggregates=frozenset({"r1"})),
-        SystemOf(OperatingSystem("Ubuntu", "24.04"), hosts=frozenset({"a", "b"})),
+        SystemOf(system=OperatingSystem("Ubuntu", "22.04"), aggregates=frozenset({"r1"})),
+        SystemOf(system=OperatingSystem("Ubuntu", "24.04"), hosts=frozenset({"a", "b"})),
     )
-    assert rules.guest_cpu == (GuestCPUOf(GuestCPU(GuestCPUMode.CUSTOM, "Haswell"), frozenset({"a"})),)
+    assert rules.guest_cpu == (GuestCPUOf(frozenset({"a"}), mode=GuestCPUMode.CUSTOM, model="Haswell"),)

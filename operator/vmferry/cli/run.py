@@ -113,7 +113,7 @@ def _judge(
     progress: Progress,
 ) -> ExitStatus:
     servers, missing = select(options.selection, snapshot)
-    policy, now = config.policy.rules(), datetime.now(UTC)
+    policy, now = config.policy, datetime.now(UTC)
     tally = Tally()
     with _opened(options.output_file, out) as stream:
         paint = Paint(wants_colour(stream, environment))

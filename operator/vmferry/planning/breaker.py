@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from vmferry.cloud.model import ResolvedType
+from vmferry.policy import LONGEST_PAUSE
 from vmferry.policy import Breaker as Rules
 from vmferry.prerequisites.check import PlannedMove
 
 #: what `kubectl ferry resume` without a host, and its mark, are about
 CLOUD = "cloud"
-#: the longest pause before a trial move
-LONGEST_PAUSE = timedelta(days=1)
 #: a row is forgotten this long after its last failure: what is broken may have been repaired, and nobody has tried
 FORGOTTEN = timedelta(days=2)
 #: Nova ends the record of a migration first and marks its server ERROR some seconds later

@@ -95,7 +95,7 @@ class Operator:
         self.queue: WorkQueue[Key] = WorkQueue(
             most_routine=max(1, config.workers // 2), waited=metrics.QUEUE_WAIT.observe
         )
-        policy = config.policy.rules()
+        policy = config.policy
         limits = policy.limits
         self._waker = Waker(
             self.queue,
@@ -123,7 +123,7 @@ class Operator:
 
     async def _work(self, kube: Kube, stop: asyncio.Event) -> int:
         config = self._config
-        policy = config.policy.rules()
+        policy = config.policy
         ours = selector(config.class_)
         resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health, ours)
         self._suspect = resync.suspect

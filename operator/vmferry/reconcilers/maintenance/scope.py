@@ -192,14 +192,14 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         """A VMMigration of this round, or of another one, as the spec and the policy want it."""
         round_ = self.status.round if round_ is None else round_
         settings, rules = self.spec.migration, self.policy.maintenance
-        marks = dict(rules.labels) | dict(labels(self.name, purpose, round_, number))
+        marks = rules.labels | dict(labels(self.name, purpose, round_, number))
         if CLASS in self.obj.metadata.labels:
             marks[CLASS] = self.obj.metadata.labels[CLASS]
         return NewChild(
             namespace=rules.namespace,
             name=owned_name(self.name, self.obj.metadata.uid, server_id, purpose, round_, number),
             labels=tuple(marks.items()),
-            annotations=rules.annotations,
+            annotations=tuple(rules.annotations.items()),
             server_id=server_id,
             type=type_,
             target_host=target_host,
