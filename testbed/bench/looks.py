@@ -13,9 +13,9 @@ from vmferry.cloud.model import Detail, Server, Snapshot, index_migrations
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.rows import KINDS, VM_MIGRATION
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.store import Store
 
 HOSTS, SERVERS = 500, 10_000

@@ -18,7 +18,7 @@ from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import HostLease, World
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision
-from vmferry.reconcilers.owned import OwnedMigration, Purpose, owned_name
+from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose, owned_name
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MigrationType, Phase
@@ -116,7 +116,7 @@ class Drain:
         self._world = World(
             replace(view, hosts=hosts),
             moves=fleet.moves,
-            children=tuple(_moving(one, n) for n, one in enumerate(fleet.leaving[:AT_ONCE])),
+            owned=tuple(_moving(one, n) for n, one in enumerate(fleet.leaving[:AT_ONCE])),
         )
         self._obj = HostMaintenance.read({**body, "status": begun.status.to_json()})
         self._leaving = len(fleet.leaving)

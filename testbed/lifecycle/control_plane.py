@@ -25,11 +25,11 @@ from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
+from vmferry.reconcilers.migration.owned import OwnedMigration, owned_migration
 from vmferry.reconcilers.migration.scope import planned_move
-from vmferry.reconcilers.owned import NewChild, OwnedMigration, owned_migration
-from vmferry.reconcilers.owners import Deletion, Owner, owner_of
+from vmferry.reconcilers.owned import CreateObject, Deletion, Owner, owner_of
 from vmferry.reconcilers.refused_writes import Refusal
-from vmferry.resources.base import format_duration, format_time
+from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import Phase
@@ -70,7 +70,7 @@ class ControlPlane(Mortal):
         #: by the uid of the owner and the name: what was refused
         self.refusals: dict[str, dict[str, Refusal]] = {}
         #: why Kubernetes refuses to create a VMMigration; None: it does not
-        self.refuses_creates: Callable[[NewChild], str | None] = lambda new: None
+        self.refuses_creates: Callable[[CreateObject[Any]], str | None] = lambda new: None
         #: why Kubernetes refuses to write Leases
         self.lease_refused: str | None = None
         self.namespace_terminating = False
@@ -140,8 +140,9 @@ class ControlPlane(Mortal):
 
     def children(self, name: str) -> list[OwnedMigration]:
         uid = self.maintenances[name]["metadata"]["uid"]
-        found = (owned_migration(VMMigration.read(body)) for body in self.migrations.values())
-        return sorted((one[1] for one in found if one and one[0] == uid), key=lambda child: child.name)
+        found = (VMMigration.read(body) for body in self.migrations.values())
+        ours = (owned_migration(obj) for obj in found if any(o.uid == uid for o in obj.metadata.owner_references))
+        return sorted(ours, key=lambda child: child.name)
 
     def condition(self, name: str, type_: str) -> tuple[str, str] | None:
         found = self.maintenance(name).status.condition(type_)
@@ -245,7 +246,7 @@ class ControlPlane(Mortal):
             breakers=self.history.breakers(),
             broken=self.history.broken,
             in_maintenance=in_maintenance(claims, snapshot),
-            children=tuple(self.children(key[1])) if key[0] == "hm" else (),
+            owned=tuple(self.children(key[1])) if key[0] == "hm" else (),
             claims=tuple(claim for claim in claims if claim.uid != body["metadata"]["uid"]),
             owner=self._owner(body),
             refusals=tuple(self.refusals.get(body["metadata"]["uid"], {}).values()),
@@ -292,7 +293,7 @@ class ControlPlane(Mortal):
         fields = {name: getattr(world, name) for name in World.__dataclass_fields__}
         return World(**fields | more)
 
-    def _refuse(self, owner: Body, new: NewChild) -> bool:
+    def _refuse(self, owner: Body, new: CreateObject[Any]) -> bool:
         """Whether Kubernetes does not create it; what it said is remembered as the runtime does."""
         known = self.refusals.setdefault(owner["metadata"]["uid"], {})
         there = self.migrations.get(new.name)
@@ -305,7 +306,7 @@ class ControlPlane(Mortal):
         known[new.name] = Refusal(new.name, words, self.cloud.now, taken=self.refuses_creates(new) is None)
         return True
 
-    def _try(self, owner: Body, new: NewChild) -> None:
+    def _try(self, owner: Body, new: CreateObject[Any]) -> None:
         if not self._refuse(owner, new):
             known = self.refusals[owner["metadata"]["uid"]]
             for name in [name for name, one in known.items() if name == new.name or one.creates]:
@@ -366,7 +367,7 @@ class ControlPlane(Mortal):
         for event in events:
             self.say(f"{key[1]}: {event.type} {event.reason}: {event.message}")
 
-    def _create(self, owner: Body, new: NewChild) -> None:
+    def _create(self, owner: Body, new: CreateObject[Any]) -> None:
         body = self._new(new.name)
         body["metadata"] |= {
             "namespace": new.namespace,
@@ -374,6 +375,7 @@ class ControlPlane(Mortal):
             "annotations": dict(new.annotations),
             "ownerReferences": [
                 {
+                    "apiVersion": API_VERSION,
                     "kind": "HostMaintenance",
                     "name": owner["metadata"]["name"],
                     "uid": owner["metadata"]["uid"],
@@ -381,17 +383,12 @@ class ControlPlane(Mortal):
                 }
             ],
         }
-        body["spec"] = {
-            "server": {"id": new.server_id},
-            "type": new.type.value,
-            "target": {"host": new.target_host},
-            "stopIfRunning": new.stop_if_running,
-            **({"timeout": format_duration(new.timeout)} if new.timeout else {}),
-        }
+        body["spec"] = new.spec.to_json()
         self.migrations[new.name] = body
-        server = self.cloud.servers.get(new.server_id)
-        name = server.name if server else new.server_id
-        self.say(f"{owner['metadata']['name']}: creates {new.name}: {new.type} {name} -> {new.target_host}")
+        spec = new.spec
+        server = self.cloud.servers.get(spec.server.id)
+        name = server.name if server else spec.server.id
+        self.say(f"{owner['metadata']['name']}: creates {new.name}: {spec.type} {name} -> {spec.target.host}")
 
     def _new(self, name: str) -> Body:
         self._uid += 1

@@ -15,7 +15,7 @@ from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, World
 from vmferry.reconcilers.migration.outcome import settle
 from vmferry.reconcilers.migration.plan import plan
-from vmferry.reconcilers.owners import Deletion
+from vmferry.reconcilers.owned import Deletion
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 

@@ -31,6 +31,7 @@ from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.check import Finding, Question, passed
 from vmferry.prerequisites.enums import Name
+from vmferry.reconcilers import rows
 from vmferry.reconcilers.decision import HostLease
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.maintenance import cordon, drain, emptiness, idle, release, take_survey, uncordon
@@ -55,7 +56,7 @@ from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.words import Phase
-from vmferry.runtime import kinds, reconcile
+from vmferry.runtime import reconcile
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.queue import WorkQueue
@@ -78,8 +79,8 @@ def put(stack: ExitStack, where: Any, name: str, what: Any) -> None:
 
 def of_kind(stack: ExitStack, **change: Any) -> None:
     """VMMigrations are decided on in another way."""
-    row = replace(kinds.VM_MIGRATION, **change)
-    stack.enter_context(mock.patch.dict(kinds.KINDS, {row.name: row}))
+    row = replace(rows.VM_MIGRATION, **change)
+    stack.enter_context(mock.patch.dict(rows.KINDS, {row.name: row}))
 
 
 def step(stack: ExitStack, module: Any, name: str, what: Any = lambda *_: None) -> None:
@@ -141,7 +142,7 @@ def sends_again(stack: ExitStack) -> None:
         lost = isinstance(outcome, Unanswered) and isinstance(action, Move)
         return settle(obj, action, NotSent("lost") if lost else outcome, now)
 
-    of_kind(stack, settle=hasty)
+    of_kind(stack, record_outcome=hasty)
     passes(stack, Name.SERVER_TASK)
 
 
@@ -377,7 +378,7 @@ def loses_disks(stack: ExitStack) -> None:
 
 def leaves_off(stack: ExitStack) -> None:
     """What is evacuated stays powered off, whatever it was."""
-    known = kinds.VM_MIGRATION.plan
+    known = rows.VM_MIGRATION.plan
 
     def plan(*asked: Any) -> Any:
         decision = known(*asked)
@@ -505,7 +506,7 @@ def forgets(stack: ExitStack) -> None:
 
 def takes_all_for_wishes(stack: ExitStack) -> None:
     """Whatever deletes an object, somebody wishes it to be cancelled."""
-    put(stack, scope, "is_a_wish", lambda *_: True)
+    put(stack, scope, "is_cancellation", lambda *_: True)
 
 
 def trusts_what_it_knew(stack: ExitStack) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.kubernetes.structural import schema, violations
+from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.base import API_VERSION
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.store import Body, key_of
 

@@ -16,9 +16,9 @@ from testbed.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.words import MaintenancePhase, Phase
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.store import Body
 from vmferry.simulator.model import Host, Migration, Server
 

@@ -47,8 +47,8 @@ from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop
-from vmferry.reconcilers.owned import Purpose, labels
-from vmferry.reconcilers.owners import Deletion
+from vmferry.reconcilers.migration.owned import Purpose, labels
+from vmferry.reconcilers.owned import Deletion
 from vmferry.resources.base import API_VERSION
 
 Body = dict[str, Any]
@@ -207,6 +207,7 @@ def others_claim_to_belong_to_it() -> Drain:
         "labels": dict(labels("cmp1", Purpose.DRAIN, 1, 1)),
         "ownerReferences": [
             {
+                "apiVersion": API_VERSION,
                 "kind": MAINTENANCE,
                 "name": "cmp1",
                 "uid": made.maintenances["cmp1"]["metadata"]["uid"],

@@ -54,8 +54,8 @@ from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
-from vmferry.reconcilers.owned import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
-from vmferry.resources.base import format_time
+from vmferry.reconcilers.migration.owned import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
+from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MaintenancePhase
@@ -420,13 +420,11 @@ def children(draw: st.DrawFn) -> tuple[OwnedMigration, ...]:
             ROUND: draw(st.sampled_from(["0", "1", "2", "999", "-1", "x"])),
             TRY: draw(st.sampled_from(["1", "2", "99", "{{n}}"])),
         }
-        owner = {"kind": "HostMaintenance", "name": "hm", "uid": "u", "controller": True}
+        owner = {"apiVersion": API_VERSION, "kind": "HostMaintenance", "name": "hm", "uid": "u", "controller": True}
         obj = VMMigration.read(obj.model_dump(mode="json", by_alias=True, exclude_none=True) | {
             "metadata": {**obj.metadata.to_json(), "ownerReferences": [owner]}
         })  # fmt: skip
-        found = owned_migration(obj)
-        if found is not None:
-            made.append(found[1])
+        made.append(owned_migration(obj))
     return tuple(made)
 
 
@@ -447,7 +445,7 @@ LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None:
     world = World(
         view,
-        children=draw(children()),
+        owned=draw(children()),
         claims=tuple(draw(st.lists(CLAIM, max_size=1))),
         in_maintenance=frozenset(draw(st.sets(hosts_word(), max_size=1))),
     )
@@ -461,8 +459,8 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     for new in decision.creates:
         assert len(new.name) <= 253 and DNS.fullmatch(new.name), new.name
         assert all(len(value) <= 63 and LABEL.fullmatch(value) for _, value in new.labels), new.labels
-        assert new.server_id in view.servers and new.target_host in view.hosts
-    names = {child.name for child in world.children}
+        assert new.spec.server.id in view.servers and new.spec.target.host in view.hosts
+    names = {child.name for child in world.owned}
     assert all(child.name in names for child in decision.deletes)
     if decision.action is None:
         return

@@ -17,21 +17,22 @@ from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import AbortMigration
 from vmferry.policy import Maintenance
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.owned import (
-    CLASS,
+from vmferry.reconcilers.migration.owned import (
     MAINTENANCE,
     PURPOSE,
     ROUND,
     TRY,
+    Ownership,
     Purpose,
     label_value,
     labels,
     made_by,
     owned_migration,
     owned_name,
+    ownership,
 )
-from vmferry.reconcilers.owners import Deletion, Owner, Ownership, ownership
-from vmferry.resources.base import format_time
+from vmferry.reconcilers.owned import CLASS, Deletion, Owner
+from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.vmmigration import VMMigration
 
 NAMESPACE = "vmferry-system"
@@ -40,7 +41,8 @@ GOING = replace(OWNER, deleting=True)
 
 
 def reference(uid: str = "hm-1") -> list[dict[str, Any]]:
-    return [{"kind": "HostMaintenance", "name": "cmp1", "uid": uid, "controller": True}]
+    owner = {"apiVersion": API_VERSION, "kind": "HostMaintenance", "name": "cmp1", "uid": uid, "controller": True}
+    return [owner]
 
 
 def owned(**metadata: Any) -> dict[str, Any]:
@@ -184,7 +186,7 @@ def forge(d: Drain, name: str, namespace: str = "team-a", **over: Any) -> None:
     body["metadata"] |= {
         "namespace": namespace,
         "labels": dict(labels("cmp1", Purpose.DRAIN, 1, 1)),
-        "ownerReferences": [{"kind": "HostMaintenance", "name": "cmp1", "uid": uid, "controller": True}],
+        "ownerReferences": reference(uid),
         "finalizers": ["mallory.example.org/hold"],
         **over,
     }
@@ -430,6 +432,5 @@ def test_labels_of_two_long_names_differ() -> None:
 def test_a_child_of_another_uid_is_not_ours() -> None:
     obj = VMMigration.read({"metadata": owned(), "spec": {"server": {"id": SERVER}}})
     found = owned_migration(obj)
-    assert found is not None
-    assert made_by(found[1], "cmp1", "hm-1", NAMESPACE)
-    assert not made_by(found[1], "cmp1", "hm-2", NAMESPACE)
+    assert made_by(found, "cmp1", "hm-1", NAMESPACE)
+    assert not made_by(found, "cmp1", "hm-2", NAMESPACE)

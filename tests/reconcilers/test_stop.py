@@ -30,8 +30,8 @@ from vmferry.cloud.actions import (
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop, parse
 from vmferry.reconcilers.migration.outcome import settle
+from vmferry.reconcilers.rows import VM_MIGRATION
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.runtime.kinds import VM_MIGRATION
 
 ALL = parse({"stop": "true"}, "ConfigMap home/vmferry-stop")
 
@@ -98,7 +98,8 @@ def test_a_move_says_so_once_and_takes_nobodys_turn() -> None:
     assert again.events == ()
     assert again.status.to_json() == decision.status.to_json()
     life.body["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
-    assert VM_MIGRATION.queued_move(VMMigration.read(life.body), life.cloud.snapshot()) is None
+    assert VM_MIGRATION.moves is not None
+    assert VM_MIGRATION.moves.queued_move(VMMigration.read(life.body), life.cloud.snapshot()) is None
     assert life.run().phase == "Succeeded", "lifted it goes on"
 
 

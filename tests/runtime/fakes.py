@@ -13,11 +13,20 @@ from vmferry.cloud.model import Detail, HostLook, Part, Progress, ResolvedType, 
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
-from vmferry.reconcilers.owned import NewChild, Purpose, labels
+from vmferry.reconcilers.migration.owned import Purpose, labels
+from vmferry.reconcilers.owned import CreateObject
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.catalog import ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
-from vmferry.resources.vmmigration import Attempt, ServerView, VMMigration, VMMigrationStatus
+from vmferry.resources.vmmigration import (
+    Attempt,
+    ServerRef,
+    ServerView,
+    TargetRef,
+    VMMigration,
+    VMMigrationSpec,
+    VMMigrationStatus,
+)
 from vmferry.resources.words import MaintenancePhase, MigrationType, Phase
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
@@ -312,15 +321,14 @@ def settle(
 HOST = Key("HostMaintenance", "", "host-a")
 
 
-def child(name: str, number: int = 1) -> NewChild:
+def child(name: str, number: int = 1) -> CreateObject[VMMigrationSpec]:
     """A move off host-a."""
-    return NewChild(
+    return CreateObject(
+        VMMigration.KIND,
         namespace="vmferry-system",
         name=name,
         labels=labels("host-a", Purpose.DRAIN, 1, number),
-        server_id=SERVER,
-        type=MigrationType.LIVE,
-        target_host="host-b",
+        spec=VMMigrationSpec(server=ServerRef(id=SERVER), type=MigrationType.LIVE, target=TargetRef(host="host-b")),
     )
 
 
@@ -351,14 +359,14 @@ class SmallMaintenance:
         if status.admitted_at is None:
             status.admitted_at, status.phase = now, MaintenancePhase.CHECKING
             action = DisableService("7", "host-a", "maintenance")
-        there = {one.name for one in world.children}
+        there = {one.name for one in world.owned}
         return Decision(
             status,
             action=action,
             events=(Event("Started", "it begins"),),
             finalizer=True,
             creates=tuple(child(name) for name in self.wanted if name not in there),
-            deletes=tuple(one for one in world.children if one.name in self.unwanted and not one.deleting),
+            deletes=tuple(one for one in world.owned if one.name in self.unwanted and not one.deleting),
             requeue_after=timedelta(seconds=5),
             watches_host="host-a",
         )

@@ -85,7 +85,7 @@ async def test_what_is_created_is_known_at_once_and_looked_at() -> None:
     bench = begun()
     await bench.look(HOST)  # without the watch's news
     (uid,) = {bench.metadata(HOST)["uid"]}
-    assert [one.name for one in bench.store.children_of(uid)] == ["one", "two"]
+    assert [one.name for one in bench.store.owned_by(uid)] == ["one", "two"]
     assert {bench.queue.poll(), bench.queue.poll()} == {key("one"), key("two")}
     await bench.look(HOST)
     assert bench.record.steps == UNDISTURBED
@@ -107,7 +107,7 @@ async def test_a_child_goes_with_its_owner_and_carries_what_it_is_for() -> None:
     ]
     assert body["metadata"]["labels"] == dict(child("one").labels)
     assert body["spec"] == {
-        "server": {"id": child("one").server_id},
+        "server": {"id": child("one").spec.server.id},
         "type": "Live",
         "target": {"host": "host-b"},
     }
@@ -128,7 +128,7 @@ async def test_an_answer_that_was_lost_is_found_and_no_second_child_is_made(monk
     monkeypatch.setattr(bench.kube, "create", create)
     await bench.look(HOST)  # the watch is late: the store does not know it yet
     assert bench.record.steps[-2:] == ["create one", "create two"]
-    assert len(bench.store.children_of(bench.metadata(HOST)["uid"])) == 2
+    assert len(bench.store.owned_by(bench.metadata(HOST)["uid"])) == 2
 
 
 async def test_somebody_elses_object_of_that_name_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
@@ -167,7 +167,7 @@ async def test_a_failed_creation_loses_no_other_and_a_refusal_is_known_to_the_ne
     bench.record.hook = refuse
     with nullcontext() if error.refused else pytest.raises(KubeError):
         await bench.look(HOST)
-    assert [one.name for one in bench.store.children_of(bench.metadata(HOST)["uid"])] == created
+    assert [one.name for one in bench.store.owned_by(bench.metadata(HOST)["uid"])] == created
     bench.record.hook = lambda _: None
     await bench.look(HOST)
     known = [(one.subject, one.message, one.taken) for one in bench.maintenance.worlds[-1].refusals]
@@ -184,7 +184,7 @@ async def test_children_are_deleted_before_others_are_created() -> None:
     bench.maintenance.unwanted, bench.maintenance.wanted = ("one",), ("two", "three")
     await bench.look(HOST)
     assert bench.record.steps[len(UNDISTURBED) :] == ["delete one", "create three"]
-    assert [one.name for one in bench.store.children_of(bench.metadata(HOST)["uid"])] == ["three", "two"]
+    assert [one.name for one in bench.store.owned_by(bench.metadata(HOST)["uid"])] == ["three", "two"]
 
 
 async def test_a_child_that_moves_is_deleted_once_and_seen_to_its_end() -> None:
@@ -205,7 +205,7 @@ async def test_a_child_that_is_gone_already_is_deleted_all_the_same() -> None:
     del bench.kube.objects[key("one")]
     await bench.look(HOST)
     assert children(bench) == []
-    assert bench.store.children_of(bench.metadata(HOST)["uid"]) == ()
+    assert bench.store.owned_by(bench.metadata(HOST)["uid"]) == ()
 
 
 async def test_a_successor_of_a_child_is_not_deleted_in_its_place() -> None:
@@ -215,7 +215,7 @@ async def test_a_successor_of_a_child_is_not_deleted_in_its_place() -> None:
     bench.kube.change(key("one"), uid="another", ownerReferences=[])
     await bench.look(HOST)
     assert bench.metadata(key("one"))["uid"] == "another"
-    assert [one.name for one in bench.store.children_of(bench.metadata(HOST)["uid"])] == ["two"]
+    assert [one.name for one in bench.store.owned_by(bench.metadata(HOST)["uid"])] == ["two"]
 
 
 async def test_I32_nothing_is_taken_created_or_deleted_while_another_operator_leads() -> None:
@@ -271,7 +271,7 @@ async def test_I18_what_any_maintenance_claims_reaches_every_plan() -> None:
     await bench.look(KEY)
     assert worlds[-1].in_maintenance == {"host-a"}
     assert {claim.name for claim in worlds[-1].claims} == {"host-a", "b"}
-    assert worlds[-1].children == ()
+    assert worlds[-1].owned == ()
     await bench.look(HOST)
     assert bench.maintenance.worlds[-1].in_maintenance == {"host-a"}, "its own counts too"
     assert [claim.name for claim in bench.maintenance.worlds[-1].claims] == ["b"]

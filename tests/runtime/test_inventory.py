@@ -10,11 +10,11 @@ import pytest
 from testbed.build import migration, server, snapshot
 from vmferry.cloud.model import Snapshot
 from vmferry.policy import Policy
+from vmferry.reconcilers.rows import KINDS, VM_MIGRATION
 from vmferry.resources.base import format_time
 from vmferry.runtime.health import Health
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 

@@ -19,19 +19,20 @@ import yaml
 
 from testbed.kubernetes.cluster import Cluster
 from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, child, settle
+from vmferry.reconcilers import rows
 from vmferry.reconcilers.decision import Event
+from vmferry.reconcilers.migration.owned import owned_migration
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import FINALIZER, VMMigration
-from vmferry.runtime import kinds
-from vmferry.runtime.children import body_of
 from vmferry.runtime.config import Config, Health
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.host_lease import DURATION, HostLeases, lease_name
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, Kube, NotFoundError
 from vmferry.runtime.operator import Operator
+from vmferry.runtime.owned import body_of
 
 pytestmark = pytest.mark.kubernetes
 
@@ -92,7 +93,7 @@ async def until(condition: Callable[[], bool], what: str, seconds: float = 240.0
 async def running(
     account: Path | None, namespace: str, cloud: FakeCloud, resync: str = "10m"
 ) -> AsyncIterator[Operator]:
-    kind = replace(kinds.VM_MIGRATION, plan=SmallPlan(cloud), settle=settle)
+    kind = replace(rows.VM_MIGRATION, plan=SmallPlan(cloud), record_outcome=settle)
     config = Config.model_validate(
         {
             "kubeconfig": account,
@@ -328,14 +329,13 @@ async def test_what_lies_in_no_namespace_and_leases(
     known = await kube.create(VM_MIGRATION, body)
     with pytest.raises(AlreadyExistsError):
         await kube.create(VM_MIGRATION, body)
-    read = kinds.VM_MIGRATION.child(VMMigration.read(known))
-    assert read is not None
-    assert (read[0], read[1].target_host) == (uid, "host-b")
+    read = VMMigration.read(known)
+    assert (read.metadata.owner_references[0].uid, owned_migration(read).target_host) == (uid, "host-b")
     one = Key(KIND, namespace, "one")
     with pytest.raises(ConflictError):
         await kube.delete(VM_MIGRATION, one, str(uuid.uuid4()))
     await kube.put_finalizers(VM_MIGRATION, one, known["metadata"]["resourceVersion"], ["a/b"])
-    left = await kube.delete(VM_MIGRATION, one, read[1].uid)
+    left = await kube.delete(VM_MIGRATION, one, read.metadata.uid)
     assert left is not None
     assert left["metadata"]["deletionTimestamp"]
     await kube.put_finalizers(VM_MIGRATION, one, left["metadata"]["resourceVersion"], [])

@@ -15,10 +15,10 @@ from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.test_workers import work_through
 from tests.runtime.workbench import Bench
 from vmferry.cloud.nova import CloudError
+from vmferry.reconcilers.rows import VM_MIGRATION
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.config import LogFormat
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import VM_MIGRATION
 from vmferry.runtime.logs import Fields, formatter
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.workers import Look

@@ -17,15 +17,16 @@ from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
 from vmferry.cloud.model import DoubtfulHost
 from vmferry.policy import Policy
+from vmferry.reconcilers.migration.telemetry import UNDECIDED
+from vmferry.reconcilers.rows import HOST_MAINTENANCE, KINDS, VM_MIGRATION
+from vmferry.reconcilers.telemetry import Telemetry
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import HOST_MAINTENANCE, KINDS, VM_MIGRATION
 from vmferry.runtime.kube import KubeError
-from vmferry.runtime.measures import count_maintenance, count_migration
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 
@@ -124,7 +125,7 @@ MIGRATIONS: dict[str, tuple[Body, Body, dict[str, float]]] = {
     "it failed before its type was known": (
         {},
         {"phase": "Failed", "completedAt": "2026-01-01T00:03:00Z"},
-        finished("Failed", metrics.UNDECIDED, None),
+        finished("Failed", UNDECIDED, None),
     ),
     "a finished one is written again": (
         {**ENDED, "phase": "Succeeded", "attempts": [over()]},
@@ -191,8 +192,13 @@ def test_a_status_of_a_migration_is_counted(sentence: str) -> None:
     old, new, wanted = MIGRATIONS[sentence]
     found: dict[str, float] = {}
     with counting(found):
-        count_migration(a_migration(old), a_migration(new))
+        record(VM_MIGRATION.telemetry(a_migration(old), a_migration(new)))
     assert found == wanted
+
+
+def record(telemetry: Telemetry) -> None:
+    for sample in telemetry.changes:
+        metrics.record(sample)
 
 
 def a_migration(status: Body) -> VMMigration:
@@ -231,8 +237,8 @@ def test_a_drain_is_counted_when_the_host_is_verified_empty() -> None:
     drained = maintenance(admittedAt=admitted, drainedAt="2026-01-01T01:00:00Z")
     found: dict[str, float] = {}
     with counting(found):
-        count_maintenance(maintenance(admittedAt=admitted), drained)
-        count_maintenance(drained, drained)
+        record(HOST_MAINTENANCE.telemetry(maintenance(admittedAt=admitted), drained))
+        record(HOST_MAINTENANCE.telemetry(drained, drained))
     assert found == {"vmferry_drain_duration_seconds_count{}": 1, "vmferry_drain_duration_seconds_sum{}": 3600}
 
 

@@ -17,12 +17,13 @@ from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import EarlierMoves, MoveQueue, Moves
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
+from vmferry.reconcilers.rows import KINDS, VM_MIGRATION
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.store import Body, Store
 
-KIND = VM_MIGRATION.name
+assert VM_MIGRATION.moves is not None
+KIND, MOVES = VM_MIGRATION.name, VM_MIGRATION.moves
 HOSTS = [f"host-{x}" for x in "abcd"]
 KEYS = [Key(KIND, "team", f"m{n}") for n in range(12)]
 SERVERS = [f"s{n}" for n in range(10)]
@@ -45,7 +46,7 @@ class Plain:
     def moves_except(self, key: Key, view: Snapshot) -> list[PlannedMove]:
         moves = {other: move for other, move in self.held.items() if other != key}
         for other, obj in self._active().items():
-            move = VM_MIGRATION.move(obj, view)
+            move = MOVES.move(obj, view)
             if other != key and other not in moves and move is not None:
                 moves[other] = move
         return list(moves.values())
@@ -54,10 +55,10 @@ class Plain:
         active = self._active()
         if key not in active:
             return []
-        own = VM_MIGRATION.turn(active[key])
+        own = MOVES.queue_position(active[key])
         waiting = []
         for other, obj in active.items():
-            move, turn = VM_MIGRATION.queued_move(obj, view), VM_MIGRATION.turn(obj)
+            move, turn = MOVES.queued_move(obj, view), MOVES.queue_position(obj)
             if other != key and other not in self.held and move is not None and turn < own:
                 waiting.append((turn, move))
         return [move for _, move in sorted(waiting, key=lambda pair: pair[0])]
@@ -65,13 +66,13 @@ class Plain:
     def line(self, view: Snapshot) -> list[tuple[Key, PlannedMove]]:
         found = []
         for key, obj in self._active().items():
-            move = VM_MIGRATION.queued_move(obj, view)
+            move = MOVES.queued_move(obj, view)
             if key not in self.held and move is not None:
-                found.append((VM_MIGRATION.turn(obj), key, move))
+                found.append((MOVES.queue_position(obj), key, move))
         return [(key, move) for _, key, move in sorted(found, key=lambda one: one[0])]
 
     def os_upgrades(self) -> dict[str, Any]:
-        found = (VM_MIGRATION.crossing(VMMigration.read(body)) for body in self.bodies.values())
+        found = (MOVES.os_upgrade_move(VMMigration.read(body)) for body in self.bodies.values())
         return furthest(one for one in found if one is not None)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.runtime.fakes import KEY, FakeKube, Record
+from vmferry.reconcilers.rows import KINDS, VM_MIGRATION
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS, VM_MIGRATION
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.resync import Resync
 from vmferry.runtime.store import Store

@@ -10,8 +10,8 @@ import pytest
 from tests.runtime.fakes import KEY, NOW, SERVER
 from vmferry.cloud.model import Flavor, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.prerequisites.check import PlannedMove
+from vmferry.reconcilers.rows import KINDS
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.store import Body, Store, Unreadable
 
 KIND = KEY.kind

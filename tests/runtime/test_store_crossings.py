@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vmferry.cloud.model import OperatingSystem
+from vmferry.reconcilers.rows import KINDS
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS
 from vmferry.runtime.store import Body, Store
 
 SERVER = "00000000-0000-4000-8000-000000000001"

@@ -9,11 +9,12 @@ import pytest
 from testbed.build import host
 from tests.runtime.fakes import HOST, child
 from vmferry.cloud.model import Snapshot
+from vmferry.reconcilers.migration.owned import OwnedMigration
+from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.runtime import waking
-from vmferry.runtime.children import body_of
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS
+from vmferry.runtime.owned import body_of
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Body, Store
 from vmferry.runtime.waking import Waker
@@ -198,11 +199,12 @@ def test_a_server_that_left_between_two_looks_wakes_no_more_once_it_is_elsewhere
 def test_children_are_known_by_name_also_those_kept_as_json() -> None:
     scene = Scene()
     scene.child({"phase": "Succeeded", "completedAt": "2026-01-01T12:00:00Z"})
-    (known,) = scene.store.children_of("uid-host-a")
+    (known,) = scene.store.owned_by("uid-host-a")
+    assert isinstance(known, OwnedMigration)
     assert (known.name, known.number, known.succeeded) == ("one", 1, True)
-    assert scene.store.children_of("uid-host-b") == ()
+    assert scene.store.owned_by("uid-host-b") == ()
     scene.store.remove(CHILD)
-    assert scene.store.children_of("uid-host-a") == ()
+    assert scene.store.owned_by("uid-host-a") == ()
 
 
 def test_I18_the_hosts_in_maintenance_are_worked_out_once_for_a_view() -> None:

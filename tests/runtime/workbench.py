@@ -11,11 +11,12 @@ from tests.runtime.fakes import KEY, NOW, FakeCloud, FakeKube, Record, SmallMain
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, World
 from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kind import Kinds
+from vmferry.reconcilers.rows import HOST_MAINTENANCE, VM_MIGRATION
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import HOST_MAINTENANCE, VM_MIGRATION, Kinds
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.stop_switch import StopSwitch
@@ -35,8 +36,8 @@ class Bench:
         self.maintenance = SmallMaintenance()
         #: of this operator's leading; None: another one leads
         self.term: int | None = 1
-        kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), settle=settle)
-        other = replace(HOST_MAINTENANCE, plan=self.maintenance, settle=self.maintenance.settle)
+        kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), record_outcome=settle)
+        other = replace(HOST_MAINTENANCE, plan=self.maintenance, record_outcome=self.maintenance.settle)
         self.kinds: Kinds = {kind.name: kind, other.name: other}
         self.restart()
 

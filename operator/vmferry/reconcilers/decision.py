@@ -3,7 +3,7 @@
 A pass of the runtime goes:
 
     plan -> needs? read them and plan again -> finalizer on -> write status -> act -> settle(outcome) -> write status
-         -> delete children -> create children -> give the Lease back
+         -> delete owned objects -> create owned objects -> give the Lease back
 
 so the status always says what will be done before it is done (I3), and the answer right after.
 """
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
@@ -23,8 +23,7 @@ from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.kill_switch import Stop
-from vmferry.reconcilers.owned import NewChild, OwnedMigration
-from vmferry.reconcilers.owners import Deletion, Owner
+from vmferry.reconcilers.owned import CreateObject, Deletion, Owned, Owner
 from vmferry.reconcilers.refused_writes import Refusal
 
 Status = TypeVar("Status")
@@ -51,7 +50,7 @@ class Needs:
     #: read who deletes the resource (`World.deletion`)
     deletion: bool = False
     #: find out whether this could be created, without creating it (`World.tried`, `World.refusals`)
-    trial: NewChild | None = None
+    trial: CreateObject[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +90,15 @@ class World:
     look: HostLook | None = None
     #: the Lease of its host, if it was asked for in this pass
     lease: HostLease | None = None
-    #: the VMMigrations that the resource owns
-    children: tuple[OwnedMigration, ...] = ()
-    #: the HostMaintenance that the resource's ownerReference names, if it is there
+    #: the objects that the resource owns, of any kind
+    owned: tuple[Owned, ...] = ()
+    #: the object that the resource's ownerReference names, if it is there
     owner: Owner | None = None
     #: who deletes the resource, if that was read in this pass
     deletion: Deletion | None = None
     #: writes for this resource that Kubernetes has refused when they were last tried
     refusals: tuple[Refusal, ...] = ()
-    #: the name of the owned migration whose trial was asked for in this pass
+    #: the name of the object whose trial was asked for in this pass
     tried: str | None = None
     #: what the other HostMaintenances claim
     claims: tuple[Claim, ...] = ()
@@ -138,10 +137,10 @@ class Decision(Generic[Status]):
     events: tuple[Event, ...] = ()
     #: whether the object must carry our finalizer from now on (I34)
     finalizer: bool = False
-    #: VMMigrations to be created, owned by the object; one that is there already is left as it is
-    creates: tuple[NewChild, ...] = ()
-    #: children to be deleted, which cancels them
-    deletes: tuple[OwnedMigration, ...] = ()
+    #: objects to be created, owned by this one; one that is there already is left as it is
+    creates: tuple[CreateObject[Any], ...] = ()
+    #: owned objects to be deleted
+    deletes: tuple[Owned, ...] = ()
     #: give the Lease of this host back
     release_lease: str | None = None
     #: the object has outlived its time

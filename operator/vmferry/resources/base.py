@@ -131,6 +131,7 @@ def _private(value: Any) -> Any:
 class OwnerReference(Model):
     """Who an object belongs to."""
 
+    api_version: str = ""
     kind: str
     name: str
     uid: str

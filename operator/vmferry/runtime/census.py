@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vmferry.reconcilers.telemetry import Sample
 from vmferry.runtime.key import Key
-from vmferry.runtime.measures import Shares
-from vmferry.runtime.metrics import Scraped
 
 
 class Census:
     """By key; belongs to one event loop."""
 
     def __init__(self) -> None:
-        self._shares: dict[Key, Shares] = {}
+        self._samples: dict[Key, tuple[Sample, ...]] = {}
         #: a sum that has become 0 stays: the series goes to 0, it does not vanish
-        self._sums: dict[tuple[Scraped, tuple[str, ...]], int] = {}
+        self._sums: dict[tuple[str, tuple[str, ...]], float] = {}
 
-    def put(self, key: Key, shares: Shares) -> None:
+    def put(self, key: Key, samples: tuple[Sample, ...]) -> None:
         """What the object adds from now on."""
         self.remove(key)
-        self._shares[key] = shares
-        for gauge, number in shares:
-            self._sums[gauge] = self._sums.get(gauge, 0) + number
+        self._samples[key] = samples
+        for metric, labels, value in samples:
+            self._sums[metric, labels] = self._sums.get((metric, labels), 0) + value
 
     def remove(self, key: Key) -> None:
-        for gauge, number in self._shares.pop(key, ()):
-            self._sums[gauge] -= number
+        for metric, labels, value in self._samples.pop(key, ()):
+            self._sums[metric, labels] -= value
 
-    def sums(self) -> Iterator[tuple[Scraped, tuple[str, ...], int]]:
-        """Each gauge, its labels, its value."""
-        return ((gauge, labels, number) for (gauge, labels), number in self._sums.items())
+    def sums(self) -> Iterator[Sample]:
+        return (Sample(metric, labels, value) for (metric, labels), value in self._sums.items())

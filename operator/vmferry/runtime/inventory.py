@@ -12,8 +12,6 @@ from prometheus_client.registry import Collector
 
 from vmferry.cloud.model import Host, Part, ResolvedType, Snapshot
 from vmferry.policy import Policy
-from vmferry.reconcilers.migration.deadline import is_past_deadline
-from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
@@ -47,8 +45,9 @@ class Inventory(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         samples: dict[Scraped, list[Sample]] = {one: [] for one in metrics.scraped()}
-        for gauge, labels, number in self._store.census.sums():
-            samples[gauge].append((labels, number))
+        by_name = {gauge.name: gauge for gauge in samples}
+        for metric, labels, value in self._store.census.sums():
+            samples[by_name[metric]].append((labels, value))
         for gauge, found in (*self._of_cloud(), *self._of_migrations(), *self._of_breakers(), *self._of_queue()):
             samples[gauge] += found
         samples[metrics.READY] += [((name,), float(ready)) for name, ready in self._health.readiness()]
@@ -74,9 +73,9 @@ class Inventory(Collector):
         """Computed here, because a reconcile that hangs or fails must not hide a migration that does not end."""
         snapshot, now = self._cloud.snapshot, datetime.now(UTC)
         late = Counter({kind.value: 0 for kind in ResolvedType})
-        for obj in self._store.active():
-            if isinstance(obj, VMMigration) and is_past_deadline(obj, snapshot, self._policy, now):
-                late[obj.status.attempts[-1].type.value] += 1
+        for moves, obj in self._store.moving():
+            if (type_ := moves.past_deadline(obj, snapshot, self._policy, now)) is not None:
+                late[type_] += 1
         yield metrics.PAST_DEADLINE, [((type_,), number) for type_, number in late.items()]
 
     def _of_breakers(self) -> Iterator[tuple[Scraped, list[Sample]]]:

@@ -20,8 +20,9 @@ from prometheus_client.metrics import MetricWrapperBase
 from vmferry import __version__
 from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.model import ResolvedType
-from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import VMMigration
+from vmferry.reconcilers.migration.telemetry import RESULTS, UNDECIDED
+from vmferry.reconcilers.telemetry import Sample
+from vmferry.resources.catalog import CATALOG
 
 # a second series for each counter, which nobody asks for
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -33,23 +34,9 @@ SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 #: one HTTP request
 REQUEST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-#: of an object that ended before it was known how it is to be moved
-UNDECIDED = "Undecided"
 TYPES = (*(kind.value for kind in ResolvedType), UNDECIDED)
 #: how a migration ends; the phases of that name
 OUTCOMES = ("Succeeded", "Failed", "Cancelled")
-#: how an attempt ends
-RESULTS = (
-    "Succeeded",
-    "Failed",
-    "Refused",
-    "NotSent",
-    "NotNow",
-    "TimedOut",
-    "Cancelled",
-    "EndedByOthers",
-    "ServerGone",
-)
 #: what comes of a request that changes the cloud
 ANSWERS = tuple(outcome.__name__ for outcome in get_args(Outcome))
 #: no answer came
@@ -226,9 +213,26 @@ def counted() -> Iterator[MetricWrapperBase]:
     return (found for found in globals().values() if isinstance(found, MetricWrapperBase))
 
 
+def name_of(metric: MetricWrapperBase) -> str:
+    """As a scrape shows it, without a histogram's endings."""
+    (family,) = metric.describe()
+    return f"{family.name}_total" if isinstance(metric, Counter) else family.name
+
+
 def scraped() -> Iterator[Scraped]:
     """The gauges that are computed when they are asked for."""
     return (found for found in globals().values() if isinstance(found, Scraped))
+
+
+def record(sample: Sample) -> None:
+    """Increase the counter, or let the histogram observe the value. Raises KeyError: there is none of that name."""
+    metric, labels, value = sample
+    family = _BY_NAME[metric]
+    series = family.labels(*labels) if labels else family
+    if isinstance(series, Counter):
+        series.inc(value)
+    else:
+        series.observe(value)
 
 
 def _begin() -> None:
@@ -240,9 +244,10 @@ def _begin() -> None:
     for action, answer in product(get_args(Action), ANSWERS):
         ACTIONS.labels(action.__name__, answer)
     COPIED.labels(ResolvedType.LIVE.value)
-    for kind, result in product((VMMigration.KIND, HostMaintenance.KIND), ("done", "failed")):
+    for kind, result in product(CATALOG, ("done", "failed")):
         PASSES.labels(kind, result)
     BUILD.info({"version": __version__})
 
 
+_BY_NAME = {name_of(metric): metric for metric in counted() if isinstance(metric, Counter | Histogram)}
 _begin()

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vmferry.cloud.model import Server, Snapshot
 from vmferry.planning.limits import next_up, traffic
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import MoveQueue, Moves, QueuePosition
+from vmferry.reconcilers.kind import Kinds, MovesServers
 from vmferry.resources.base import Resource
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import Kinds
 
 
 @dataclass(slots=True)
@@ -59,9 +60,14 @@ class MoveIndex:
             self._new.discard(key)
             self._count(key)
             return
-        kind = self._kinds[key.kind]
-        self._known[key] = _Known(obj, kind.turn(obj), kind.server(obj))
+        moves = self._facet(key)
+        self._known[key] = _Known(obj, moves.queue_position(obj), moves.server(obj))
         self._new.add(key)
+
+    def _facet(self, key: Key) -> MovesServers[Any]:
+        moves = self._kinds[key.kind].moves
+        assert moves is not None, f"{key.kind} moves no servers"
+        return moves
 
     def hold(self, key: Key, move: PlannedMove) -> None:
         self._held[key] = move
@@ -119,10 +125,10 @@ class MoveIndex:
             self._new.update(stale)
         for key in self._new:
             known = self._known[key]
-            kind = self._kinds[key.kind]
+            moves = self._facet(key)
             known.server = snapshot.servers.get(known.server_id) if known.server_id is not None else None
-            known.move = kind.move(known.obj, snapshot)
-            known.queued = kind.queued_move(known.obj, snapshot)
+            known.move = moves.move(known.obj, snapshot)
+            known.queued = moves.queued_move(known.obj, snapshot)
             self._count(key)
         self._new.clear()
 

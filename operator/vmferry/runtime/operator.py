@@ -16,6 +16,8 @@ from vmferry import __version__
 from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.reconcilers.breaker_resume import Marks
+from vmferry.reconcilers.kind import Kinds
+from vmferry.reconcilers.rows import KINDS
 from vmferry.runtime import metrics
 from vmferry.runtime.allocator import limit_arenas
 from vmferry.runtime.classes import selector
@@ -28,7 +30,6 @@ from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import KINDS, Kinds
 from vmferry.runtime.kube import WRITES_SILENCE, Kube, KubeError
 from vmferry.runtime.measures import cloud_call, cloud_login
 from vmferry.runtime.pauses import Pauses

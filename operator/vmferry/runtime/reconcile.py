@@ -1,7 +1,7 @@
 """One look at one object: plan, write what will be done, do it, write what came of it.
 
     plan -> needs? read them and plan again -> finalizer on -> status -> act -> settle -> status
-         -> events -> delete children -> create children -> give the Lease back
+         -> events -> delete owned objects -> create owned objects -> give the Lease back
          -> finalizer off -> delete -> look again later
 
 The order is the safety: the process may die between any two steps. Before the status write nothing has happened;
@@ -28,20 +28,19 @@ from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import breaker_kind
-from vmferry.reconcilers.owners import Deletion, owner_of
+from vmferry.reconcilers.kind import Kind, Kinds
+from vmferry.reconcilers.owned import Deletion, owner_of, owner_reference
 from vmferry.reconcilers.refused_writes import FINALIZER
 from vmferry.redaction import redact
 from vmferry.resources.base import API_VERSION, Metadata, Model, Resource, clip
-from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.runtime import metrics
-from vmferry.runtime.children import Children
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import Kind, Kinds
 from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about, asked_as
+from vmferry.runtime.owned import OwnedWriter
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.refusals import LENGTH as REFUSAL_LENGTH
 from vmferry.runtime.refusals import Refusals
@@ -218,19 +217,19 @@ class Reconciler:
         """Whether the status is written now: it is news, or none was written for a while."""
         written = self._written.setdefault(key, self.now())
         pause = QUIET if decision.move is None else self.policy.progress_every
-        return kind.is_news(obj.status, decision.status) or self.now() - written >= pause
+        return kind.must_write_now(obj.status, decision.status) or self.now() - written >= pause
 
     async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:
-        """Delete and create children, give the Lease back. What is not done here is decided again in the next look."""
-        children = self._children()
-        await children.delete(obj, decision.deletes, self.now())
-        if not await children.create(obj, decision.creates, self.now()):
+        """Delete and create owned objects, release the Lease. What is not done here is decided again next time."""
+        writer = self._owned_writer()
+        await writer.delete(obj, decision.deletes, self.now())
+        if not await writer.create(obj, decision.creates, self.now()):
             self.queue.add_after(key, REFUSED_PAUSE, Lane.ROUTINE)
         if decision.release_lease is not None:
             await self.leases.give_back(decision.release_lease, _holder(key, obj))
 
-    def _children(self) -> Children:
-        return Children(self.kinds, self.store, self.queue, self.kube, self._refusals)
+    def _owned_writer(self) -> OwnedWriter:
+        return OwnedWriter(self.kinds, self.store, self.queue, self.kube, self._refusals)
 
     async def _take_lease(self, host: str, holder: str) -> HostLease:
         """A Lease that Kubernetes refuses to write is an outcome, which the status reports."""
@@ -252,12 +251,12 @@ class Reconciler:
                     raise
                 logger.warning("whether the namespace is being deleted is unknown, so nothing is aborted: %s", error)
                 terminating = True
-        reference = self.kinds[key.kind].owner(obj)
-        if reference is None:
+        reference = owner_reference(obj.metadata)
+        if reference is None or reference.kind not in self.kinds:
             return Deletion(None, terminating)
-        kind = self.kinds[HostMaintenance.KIND]
+        owner = self.store.owner_key(reference, key.namespace)
         try:
-            body = await self.kube.get(kind.type, Key(kind.name, "", reference.name))
+            body = await self.kube.get(self.kinds[owner.kind].type, owner)
         except NotFoundError:
             return Deletion(None, terminating)
         found = Metadata.model_validate(body["metadata"])
@@ -296,8 +295,8 @@ class Reconciler:
                 broken=self.store.history.broken,
                 in_maintenance=self.store.in_maintenance(snapshot),
                 claims=self.store.claims_except(key),
-                children=self.store.children_of(obj.metadata.uid),
-                owner=self.store.owner(obj, key.kind),
+                owned=self.store.owned_by(obj.metadata.uid),
+                owner=self.store.owner(obj) if kind.owned is not None else None,
                 deletion=deletion,
                 refusals=self._refusals.of(key),
                 tried=tried,
@@ -310,7 +309,8 @@ class Reconciler:
             needs = decision.needs
             if needs is None:
                 self.store.hold_move(key, decision.move)
-                self.store.hold_claim(key, kind.claim(kind.with_status(obj, decision.status)))
+                if kind.claim is not None:
+                    self.store.hold_claim(key, kind.claim(kind.with_status(obj, decision.status)))
                 return obj, decision
             if unread is not None:
                 raise unread
@@ -331,7 +331,7 @@ class Reconciler:
                 if needs.deletion:
                     deletion = await self._who_deletes(key, obj)
                 if needs.trial is not None:
-                    await self._children().try_create(obj, needs.trial, self.now())
+                    await self._owned_writer().try_create(obj, needs.trial, self.now())
                     tried = needs.trial.name
                 if needs.progress_of is not None and needs.server_id is not None:
                     progress = await self.cloud.progress(needs.server_id, needs.progress_of)
@@ -391,7 +391,7 @@ class Reconciler:
         events: tuple[Event, ...] = ()
         pause = SETTLE_PAUSE
         for _ in range(SETTLE_TRIES):
-            status, events = kind.settle(obj, action, outcome, self.now())
+            status, events = kind.record_outcome(obj, action, outcome, self.now())
             if _same(status, obj.status):
                 return obj, events
             try:
@@ -433,7 +433,8 @@ class Reconciler:
     def _count(self, kind: Kind[Any, Any], obj: Resource, status: Model) -> None:
         """For the metrics: it is written, over what `obj` says."""
         metrics.WRITES.labels(kind.name).inc()
-        kind.count(obj, kind.with_status(obj, status))
+        for sample in kind.telemetry(obj, kind.with_status(obj, status)).changes:
+            metrics.record(sample)
 
     def _count_late(self, key: Key, known: Resource) -> None:
         """What a write has brought that was not answered."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from prometheus_client import Counter, Gauge, Histogram
 
 from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS
+from vmferry.reconcilers.migration.telemetry import RESULTS
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import metrics
@@ -46,9 +47,8 @@ def metrics_page() -> str:
 def _counted() -> Iterator[tuple[str, str, str, str]]:
     for metric in metrics.counted():
         (family,) = metric.describe()
-        ending = "_total" if isinstance(metric, Counter) else ""
         kind = next((word for class_, word in _KINDS.items() if isinstance(metric, class_)), "gauge")
-        name = f"{family.name}{ending}"
+        name = metrics.name_of(metric)
         if name == "vmferry_build":
             yield f"{name}_info", "gauge", "`version`", family.documentation
         else:
@@ -76,7 +76,7 @@ _BOUNDS = [
     "|---|---|",
     f"| `type` | {_words(metrics.TYPES)} |",
     f"| `outcome` of a migration | {_words(metrics.OUTCOMES)} |",
-    f"| `result` of an attempt | {_words(metrics.RESULTS)} |",
+    f"| `result` of an attempt | {_words(RESULTS)} |",
     f"| `outcome` of a request that changes the cloud | {_words(metrics.ANSWERS)}. NotSent: the kill switch or a "
     "lost Lease forbade it. NotNow: the cloud limits requests, or is busy |",
     "| `reason` | the reasons of conditions, prerequisites and Events |",

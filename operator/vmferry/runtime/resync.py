@@ -12,11 +12,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
 
+from vmferry.reconcilers.kind import Kinds
 from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.kube import KubeError
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.store import Body, Store, key_of, version_of

@@ -16,25 +16,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from vmferry.cloud.model import Snapshot
-from vmferry.planning.breaker import EndedAttempt
 from vmferry.policy import Breaker as BreakerRules
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.host_claims import Claim
+from vmferry.reconcilers.kind import Kinds, MovesServers
 from vmferry.reconcilers.migration.os_upgrade_moves import furthest
-from vmferry.reconcilers.owned import OwnedMigration
-from vmferry.reconcilers.owners import Owner, owner_of
-from vmferry.resources.base import Resource
-from vmferry.runtime import metrics
+from vmferry.reconcilers.owned import Owned, Owner, owner_of, owner_reference
+from vmferry.reconcilers.telemetry import Sample
+from vmferry.resources.base import OwnerReference, Resource
 from vmferry.runtime.attempt_history import AttemptHistory
 from vmferry.runtime.census import Census
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.move_index import MoveIndex
-from vmferry.runtime.relations import Listener, Relations
+from vmferry.runtime.ownership import HostClaims, Listener, OwnedObjects
 
 Body = dict[str, Any]
+
+_OBJECTS, _UNREADABLE = "vmferry_objects", "vmferry_unreadable_objects"
 
 
 def key_of(kind: str, body: Body) -> Key:
@@ -80,14 +80,14 @@ class Store:
         self._crossings: dict[Key, OSUpgradeMove] = {}
         #: the furthest of each server; None: some have changed
         self._os_upgrades: Mapping[str, OSUpgradeMove] | None = None
-        self._relations = Relations(listener, is_over=lambda key: key not in self._active)
+        self._listener = listener
+        self._owned = OwnedObjects(self._owned_changed)
+        self._claims = HostClaims(listener, is_over=lambda key: key not in self._active)
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
         self._moves = MoveIndex(kinds)
         #: ended attempts of all objects, also of those that are over
         self.history = AttemptHistory(breaker or BreakerRules())
-        #: decided by a pass whose status is not written yet
-        self._held_claims: dict[Key, Claim] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -105,25 +105,21 @@ class Store:
         body = {**body, "metadata": {k: v for k, v in body["metadata"].items() if k != "managedFields"}}
         held: Resource | bytes | Unreadable
         self._active.pop(key, None)
-        crossing = None
-        attempts: tuple[EndedAttempt, ...] = ()
+        row = self._kinds[kind]
         try:
-            obj: Resource = self._kinds[kind].type.model.read(body)
+            obj: Resource = row.type.model.read(body)
         except ValidationError as error:
             held = Unreadable(version, explain(error), body)
-            self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), ((metrics.UNREADABLE, (kind,)), 1)))
+            self._put_moves(key, None)
+            self.census.put(key, (Sample(_OBJECTS, (kind,), 1), Sample(_UNREADABLE, (kind,), 1)))
         else:
-            row = self._kinds[kind]
-            crossing, attempts = row.crossing(obj), row.ended_attempts(obj)
             if row.finished(obj):
                 held = json.dumps(body, separators=(",", ":")).encode()
             else:
                 held = self._active[key] = obj
-            self._relations.put(key, row.child(obj), row.claim(obj))
-            self.census.put(key, (((metrics.OBJECTS, (kind,)), 1), *row.shares(obj)))
-        self._put_crossing(key, crossing)
-        self.history.put(key, attempts)
-        self._moves.put(key, self._active.get(key))
+            self._put_moves(key, obj)
+            self._put_relations(key, obj)
+            self.census.put(key, (Sample(_OBJECTS, (kind,), 1), *row.telemetry(None, obj).gauges))
         self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
         return True
 
@@ -137,10 +133,8 @@ class Store:
         self._deleted[key] = max(version, self._deleted.get(key, 0))
         self._entries.pop(key, None)
         self._active.pop(key, None)
-        self._put_crossing(key, None)
-        self.history.put(key, ())
-        self._moves.put(key, None)
-        self._relations.remove(key)
+        self._put_moves(key, None)
+        self._put_relations(key, None)
         self.census.remove(key)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
@@ -190,9 +184,11 @@ class Store:
         obj: Resource = self._kinds[key.kind].type.model.read(json.loads(entry.held))
         return obj
 
-    def active(self) -> tuple[Resource, ...]:
-        """The objects that may still move something, as last seen."""
-        return tuple(self._active.values())
+    def moving(self) -> Iterator[tuple[MovesServers[Any], Resource]]:
+        """The objects that may still move a server, as last seen, with the facet of their kind."""
+        for key, obj in list(self._active.items()):
+            if (moves := self._kinds[key.kind].moves) is not None:
+                yield moves, obj
 
     def hold_move(self, key: Key, move: PlannedMove | None) -> None:
         """Count `move` from now on, before the status says it: no other pass may plan for the same room."""
@@ -201,13 +197,13 @@ class Store:
 
     def note_unwritten(self, key: Key, obj: Resource) -> None:
         """Let the moves be those of `obj`, whose status is not written yet because it is no news."""
-        if key in self._active:
+        if key in self._active and self._kinds[key.kind].moves is not None:
             self._moves.put(key, obj)
 
     def release_held(self, key: Key) -> None:
         """From now on the status tells (or the write has failed, and it is not so)."""
         self._moves.release(key)
-        self._held_claims.pop(key, None)
+        self._claims.release(key)
 
     def moves_except(self, key: Key, snapshot: Snapshot) -> Moves:
         """Moves decided or in flight of all other objects."""
@@ -219,16 +215,16 @@ class Store:
             self._os_upgrades = furthest(self._crossings.values())
         return self._os_upgrades
 
-    def children_of(self, uid: str) -> tuple[OwnedMigration, ...]:
+    def owned_by(self, uid: str) -> tuple[Owned, ...]:
         """What the object with that uid owns, by name."""
-        return self._relations.children_of(uid)
+        return self._owned.of(uid)
 
-    def owner(self, obj: Resource, kind: str) -> Owner | None:
+    def owner(self, obj: Resource) -> Owner | None:
         """The object that owns it, as last seen; None: there is none of that name and uid."""
-        reference = self._kinds[kind].owner(obj)
+        reference = owner_reference(obj.metadata)
         if reference is None:
             return None
-        key = Key(reference.kind, "", reference.name)
+        key = self.owner_key(reference, obj.metadata.namespace)
         entry = self._entries.get(key)
         found = self.get(key)
         if entry is None or found is None or entry.uid != reference.uid:
@@ -237,19 +233,22 @@ class Store:
             return Owner(reference.name, reference.uid, "deletionTimestamp" in found.body["metadata"])
         return owner_of(found.metadata)
 
-    def claims_except(self, key: Key) -> tuple[Claim, ...]:
-        """What all other objects say about hosts, with what passes under way have decided that they will say."""
-        held = {claim.uid: claim for other, claim in self._held_claims.items() if other != key}
-        return tuple(held.get(claim.uid, claim) for claim in self._relations.claims_except(key))
+    def owner_key(self, reference: OwnerReference, namespace: str) -> Key:
+        """`namespace`: that of the owned object, where its owner lies too unless it is of the cluster's scope."""
+        row = self._kinds.get(reference.kind)
+        return Key(reference.kind, namespace if row is not None and row.type.namespaced else "", reference.name)
 
-    def hold_claim(self, key: Key, claim: Claim | None) -> None:
-        """Count `claim` from now on, before the status says it: no two passes may take the last place of a cluster."""
-        if claim is not None:
-            self._held_claims[key] = claim
+    def claims_except(self, key: Key) -> tuple[Claim, ...]:
+        """What all other objects claim of hosts, with what reconciles under way have decided that they will claim."""
+        return self._claims.all_except(key)
+
+    def hold_claim(self, key: Key, claim: Claim) -> None:
+        """Count `claim` from now on, before the status says it: no two reconciles may take the last place of a zone."""
+        self._claims.hold(key, claim)
 
     def in_maintenance(self, snapshot: Snapshot) -> frozenset[str]:
         """Names of the hosts that anybody's claim keeps from being moved to (I18)."""
-        return self._relations.in_maintenance(snapshot)
+        return self._claims.in_maintenance(snapshot)
 
     def earlier_than(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
         """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""
@@ -264,14 +263,41 @@ class Store:
         return self._moves.next_up(snapshot, limits)
 
     def rests(self, key: Key) -> bool:
-        """Whether it only waits, or is over: a look at it is in no hurry."""
+        """Whether it only waits, or is over: its reconcile is in no hurry."""
         obj = self._active.get(key)
-        return obj is None or self._kinds[key.kind].waits(obj)
+        moves = self._kinds[key.kind].moves
+        return obj is None or (moves is not None and moves.waits(obj))
 
     def is_over(self, key: Key) -> bool:
         """Whether it moves nothing any more, and was read."""
         entry = self._entries.get(key)
         return entry is not None and isinstance(entry.held, bytes)
+
+    def _owned_changed(self, owner: Key, uid: str) -> None:
+        entry = self._entries.get(owner)
+        if self._listener is not None and entry is not None and entry.uid == uid:
+            self._listener.owned_changed(owner)
+
+    def _put_moves(self, key: Key, obj: Resource | None) -> None:
+        """None: the object is gone, or cannot be read."""
+        moves = self._kinds[key.kind].moves
+        if moves is None:
+            return
+        self._put_crossing(key, moves.os_upgrade_move(obj) if obj is not None else None)
+        self.history.put(key, moves.ended_attempts(obj) if obj is not None else ())
+        self._moves.put(key, self._active.get(key))
+
+    def _put_relations(self, key: Key, obj: Resource | None) -> None:
+        """None: the object is gone."""
+        row = self._kinds[key.kind]
+        if row.owned is not None:
+            reference = owner_reference(obj.metadata) if obj is not None else None
+            if obj is not None and reference is not None:
+                self._owned.put(key, (self.owner_key(reference, key.namespace), reference.uid, row.owned(obj)))
+            else:
+                self._owned.put(key, None)
+        if row.claim is not None:
+            self._claims.put(key, row.claim(obj) if obj is not None else None)
 
     def _put_crossing(self, key: Key, crossing: OSUpgradeMove | None) -> None:
         if self._crossings.get(key) == crossing:

@@ -15,7 +15,7 @@ HOSTS_INTERVAL = 5.0
 UP_INTERVAL = 5.0
 #: seconds between two wakings of an object for the servers of its host
 HOST_INTERVAL = 2.0
-#: seconds in which what children and claims tell counts as one change
+#: seconds in which changes of owned objects and claims count as one change
 KIN_PAUSE = 1.0
 
 
@@ -105,12 +105,12 @@ class Waker:
         for key in self._next_up():
             self._up_at[key] = self._wake([key], self._up_at.get(key, float("-inf")), UP_INTERVAL)
 
-    def child_changed(self, owner: Key) -> None:
-        """`relations.Listener`"""
+    def owned_changed(self, owner: Key) -> None:
+        """`ownership.Listener`"""
         self._queue.add_after(owner, KIN_PAUSE)
 
     def claims_changed(self, others: Collection[Key]) -> None:
-        """`relations.Listener`: who has which host concerns the other claimers, and all that may move to it."""
+        """`ownership.Listener`: who has which host concerns the other claimers, and all that may move to it."""
         for key in others:
             self._queue.add_after(key, KIN_PAUSE)
         self._wake_waiting()

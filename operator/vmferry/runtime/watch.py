@@ -18,10 +18,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import kopf
 
+from vmferry.reconcilers.kind import Kinds
 from vmferry.resources.base import GROUP, VERSION
 from vmferry.runtime import trouble
 from vmferry.runtime.connection import Connection
-from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.kube import PAGE
 from vmferry.runtime.store import Body
 from vmferry.runtime.streaks import Streaks

@@ -23,8 +23,10 @@ from vmferry.reconcilers.maintenance.scope import (
 )
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.tries import next_number
-from vmferry.reconcilers.owned import NewChild, Purpose
+from vmferry.reconcilers.migration.owned import Purpose
+from vmferry.reconcilers.owned import CreateObject
 from vmferry.resources.base import clip
+from vmferry.resources.vmmigration import VMMigrationSpec
 from vmferry.resources.words import MaintenancePhase, OnBlockers
 
 #: how many servers, and how many records, a message names
@@ -169,7 +171,7 @@ def _waits_for(scope: MaintenanceScope, survey: Survey) -> str:
     return text
 
 
-def move_away(scope: MaintenanceScope, planned: Planned, round_: int | None = None) -> NewChild:
+def move_away(scope: MaintenanceScope, planned: Planned, round_: int | None = None) -> CreateObject[VMMigrationSpec]:
     server, request = planned.departure.server, planned.departure.request
     return scope.new_child(
         Purpose.DRAIN,

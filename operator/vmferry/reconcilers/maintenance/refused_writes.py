@@ -6,11 +6,14 @@ from __future__ import annotations
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
-from vmferry.reconcilers.owned import NewChild
+from vmferry.reconcilers.owned import CreateObject
 from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED, Refusal
+from vmferry.resources.vmmigration import VMMigrationSpec
 
 
-def refused_create(scope: MaintenanceScope, sample: NewChild, *, before: bool) -> MaintenanceDecision | Refusal | None:
+def refused_create(
+    scope: MaintenanceScope, sample: CreateObject[VMMigrationSpec], *, before: bool
+) -> MaintenanceDecision | Refusal | None:
     """Why no VMMigration like `sample` can be created now; None: nothing is known to keep it from that.
 
     A decision asks for a trial: `before` anything was created, when the last refusal is old, and after a restart of the

@@ -17,7 +17,7 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceScope,
 )
 from vmferry.reconcilers.maintenance.uncordon import undo_cordon
-from vmferry.reconcilers.owned import Purpose
+from vmferry.reconcilers.migration.owned import Purpose
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import MAX_MOVES
@@ -70,7 +70,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
 
 def _returns_are_refused(scope: MaintenanceScope, refused: Refusal) -> MaintenanceDecision:
     """The host is in service again; those that would return stay where they are until they may."""
-    stopped = {child.server_id for child in scope.creates}
+    stopped = {new.spec.server.id for new in scope.creates}
     scope.creates.clear()
     for move in scope.status.moves:
         if move.server in stopped and move.state is MoveState.RETURNING:

@@ -16,8 +16,10 @@ from vmferry.reconcilers.maintenance.report import move_of
 from vmferry.reconcilers.maintenance.scope import (
     MaintenanceScope,
 )
-from vmferry.reconcilers.owned import NewChild, OwnedMigration, Purpose
+from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose
+from vmferry.reconcilers.owned import CreateObject
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
+from vmferry.resources.vmmigration import VMMigrationSpec
 from vmferry.resources.words import MigrationType, MoveState, Phase
 
 
@@ -133,5 +135,5 @@ def _blocked_by(scope: MaintenanceScope, server: Server, host: Host, planned: li
     return None if not found.against or found.waits_for is not None else blocked(found.against)
 
 
-def _way_back(scope: MaintenanceScope, server: Server, host: Host) -> NewChild:
+def _way_back(scope: MaintenanceScope, server: Server, host: Host) -> CreateObject[VMMigrationSpec]:
     return scope.new_child(Purpose.RETURN, server.id, 1, MigrationType.AUTO, host.name)

@@ -17,11 +17,13 @@ from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim, claim_of
-from vmferry.reconcilers.owned import CLASS, NewChild, OwnedMigration, Purpose, labels, made_by, owned_name
+from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose, labels, made_by, owned_name
+from vmferry.reconcilers.owned import CLASS, CreateObject
 from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
+from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
 from vmferry.resources.words import MaintenancePhase, MigrationType
 
 MaintenanceDecision = Decision[HostMaintenanceStatus]
@@ -51,7 +53,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         self.spec = obj.spec
         set_right(self.status, TIMES, now)
         set_right(self.status.cordon, ("requested_at",), now)
-        self.creates: list[NewChild] = []
+        self.creates: list[CreateObject[VMMigrationSpec]] = []
         self.deletes: list[OwnedMigration] = []
         # once admitted it is about that very host, whatever the spec's word means by now (I1)
         name = self.status.host if self.admitted and self.status.host else self.spec.host
@@ -96,7 +98,9 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         uid, namespace = self.obj.metadata.uid, self.policy.maintenance.namespace
         ours: list[OwnedMigration] = []
         others: list[OwnedMigration] = []
-        for child in self.world.children:
+        for child in self.world.owned:
+            if not isinstance(child, OwnedMigration):
+                continue
             (ours if made_by(child, self.name, uid, namespace) else others).append(child)
         self.children: tuple[OwnedMigration, ...] = tuple(ours)
         if not others:
@@ -188,25 +192,28 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         *,
         stop_if_running: bool = False,
         round_: int | None = None,
-    ) -> NewChild:
+    ) -> CreateObject[VMMigrationSpec]:
         """A VMMigration of this round, or of another one, as the spec and the policy want it."""
         round_ = self.status.round if round_ is None else round_
         settings, rules = self.spec.migration, self.policy.maintenance
         marks = rules.labels | dict(labels(self.name, purpose, round_, number))
         if CLASS in self.obj.metadata.labels:
             marks[CLASS] = self.obj.metadata.labels[CLASS]
-        return NewChild(
+        return CreateObject(
+            VMMigration.KIND,
             namespace=rules.namespace,
             name=owned_name(self.name, self.obj.metadata.uid, server_id, purpose, round_, number),
             labels=tuple(marks.items()),
             annotations=tuple(rules.annotations.items()),
-            server_id=server_id,
-            type=type_,
-            target_host=target_host,
-            stop_if_running=stop_if_running,
-            timeout=settings.timeout,
-            on_timeout=settings.on_timeout,
-            priority=settings.priority,
+            spec=VMMigrationSpec(
+                server=ServerRef(id=server_id),
+                type=type_,
+                target=TargetRef(host=target_host) if target_host else None,
+                stop_if_running=stop_if_running,
+                timeout=settings.timeout,
+                on_timeout=settings.on_timeout,
+                priority=settings.priority,
+            ),
         )
 
     def not_now(self, was: Condition | None, reason: str, message: str) -> tuple[str, str]:
@@ -222,7 +229,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
     # ---- ending the pass
 
     def needs(
-        self, *, host: str | None = None, lease: str | None = None, trial: NewChild | None = None
+        self, *, host: str | None = None, lease: str | None = None, trial: CreateObject[VMMigrationSpec] | None = None
     ) -> MaintenanceDecision:
         return Decision(
             self.obj.status,

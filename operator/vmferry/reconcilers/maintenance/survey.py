@@ -8,7 +8,9 @@ from datetime import datetime
 from vmferry.cloud.model import Host, Migration, Server
 from vmferry.planning.drain.plan import Planned
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.owned import Hindrance, NewChild, OwnedMigration
+from vmferry.reconcilers.migration.owned import Hindrance, OwnedMigration
+from vmferry.reconcilers.owned import CreateObject
+from vmferry.resources.vmmigration import VMMigrationSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Survey:
     leftovers: list[Migration] = field(default_factory=list)
     too_full: str | None = None
     #: a move whose name another object has, which was not tried again for a while
-    retry: NewChild | None = None
+    retry: CreateObject[VMMigrationSpec] | None = None
     #: the next back-off of a failed try ends then
     next_try: datetime | None = None
 

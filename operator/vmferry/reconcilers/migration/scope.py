@@ -16,7 +16,7 @@ from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import SUCCEEDED
 from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.owners import Ownership, is_a_wish, ownership
+from vmferry.reconcilers.migration.owned import Ownership, is_cancellation, ownership
 from vmferry.reconcilers.scope import Scope, State
 from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
@@ -81,7 +81,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
     def withdrawn(self) -> bool:
         """Somebody has deleted it to cancel it (I41); not so where another deletion takes it along."""
         deletion = self.world.deletion
-        return self.deleting and deletion is not None and is_a_wish(self.obj, deletion)
+        return self.deleting and deletion is not None and is_cancellation(self.obj, deletion)
 
     @property
     def seen_before(self) -> bool:

@@ -1,4 +1,4 @@
-"""The VMMigrations that another object owns, in Kubernetes: created once, and known to the store at once.
+"""The objects that another object owns, in Kubernetes: created once, and known to the store at once.
 
 What the store knows already is no news when the watch brings it, so whatever is put there here is queued here as well.
 """
@@ -12,12 +12,11 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from vmferry.reconcilers.owned import NewChild, OwnedMigration
+from vmferry.reconcilers.kind import Kinds
+from vmferry.reconcilers.owned import CreateObject, Owned
 from vmferry.resources.base import API_VERSION, Resource
 from vmferry.resources.catalog import ResourceType
-from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
 from vmferry.runtime.key import Key
-from vmferry.runtime.kinds import Kinds
 from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.refusals import Refusals
@@ -39,7 +38,7 @@ class Writer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Children:
+class OwnedWriter:
     """Creates and deletes them. What Kubernetes refuses is noted, for the next decision about the owner."""
 
     kinds: Kinds
@@ -48,15 +47,15 @@ class Children:
     kube: Writer
     refusals: Refusals
 
-    async def delete(self, owner: Resource, children: Iterable[OwnedMigration], now: datetime) -> None:
+    async def delete(self, owner: Resource, objects: Iterable[Owned], now: datetime) -> None:
         """Raises KubeError; one that is gone already is fine."""
-        kind = self.kinds[VMMigration.KIND].type
-        for child in children:
-            key = Key(kind.name, child.namespace, child.name)
-            logger.info("deleting a child", extra={"child": str(key)})
+        for new in objects:
+            kind = self.kinds[new.kind].type
+            key = Key(kind.name, new.namespace, new.name)
+            logger.info("deleting an owned object", extra={"owned": str(key)})
             try:
                 # whatever it says by now: deleting it cancels what has not begun, and waits for what has
-                left = await self.kube.delete(kind, key, child.uid)
+                left = await self.kube.delete(kind, key, new.uid)
             except NotFoundError:
                 left = None
             except ConflictError:  # it is gone, and another one has its name
@@ -64,72 +63,72 @@ class Children:
             except KubeError as error:
                 if not error.refused:
                     raise
-                self._note(owner, child.name, error, now, delete=True)
+                self._note(owner, new.name, error, now, delete=True)
                 continue
-            self.refusals.clear(_key(owner), child.name)
+            self.refusals.clear(_key(owner), new.name)
             if left is None:
                 self.store.remove(key)
             else:
                 self.store.put(kind.name, left)
             self.queue.add(key)
 
-    async def create(self, owner: Resource, children: Iterable[NewChild], now: datetime) -> bool:
+    async def create(self, owner: Resource, objects: Iterable[CreateObject[Any]], now: datetime) -> bool:
         """Create those that are not there; False when one was refused, or its name is another object's.
 
         Raises KubeError: the store knows those created until then. One that is refused does not keep the others from
         being created.
         """
-        kind = self.kinds[VMMigration.KIND].type
         done = True
-        for child in children:
-            key = Key(kind.name, child.namespace, child.name)
+        for new in objects:
+            kind = self.kinds[new.kind].type
+            key = Key(kind.name, new.namespace, new.name)
             try:
-                body = await self.kube.create(kind, body_of(child, owner))
-                logger.info("created a child", extra={"child": str(key)})
+                body = await self.kube.create(kind, body_of(new, owner))
+                logger.info("created an owned object", extra={"owned": str(key)})
             except AlreadyExistsError:
                 body = await self._there(kind, key)
             except KubeError as error:
                 if not error.refused:
                     raise
-                self._note(owner, child.name, error, now)
+                self._note(owner, new.name, error, now)
                 done = False
                 continue
             if self.store.put(kind.name, body):
                 self.queue.add(key)
             if _is_of(body, owner):
-                self.refusals.clear(_key(owner), child.name)
+                self.refusals.clear(_key(owner), new.name)
             else:
-                self._note(owner, child.name, _taken(key), now)
+                self._note(owner, new.name, _taken(key, owner), now)
                 done = False
         return done
 
-    async def try_create(self, owner: Resource, child: NewChild, now: datetime) -> None:
+    async def try_create(self, owner: Resource, new: CreateObject[Any], now: datetime) -> None:
         """Find out whether it could be created, and note what is refused. Raises KubeError."""
-        kind = self.kinds[VMMigration.KIND].type
-        key = Key(kind.name, child.namespace, child.name)
+        kind = self.kinds[new.kind].type
+        key = Key(kind.name, new.namespace, new.name)
         try:
-            await self.kube.try_create(kind, body_of(child, owner))
+            await self.kube.try_create(kind, body_of(new, owner))
         except AlreadyExistsError:
             body = await self._there(kind, key)
             if not _is_of(body, owner):
-                self._note(owner, child.name, _taken(key), now)
+                self._note(owner, new.name, _taken(key, owner), now)
                 return
         except KubeError as error:
             if error.code == HTTPStatus.BAD_REQUEST:
                 # a webhook that allows no dry run; only a true attempt gives the answer
-                logger.info("whether a child can be created is not known: %s", error)
+                logger.info("whether the object can be created is not known: %s", error)
             elif error.refused:
-                self._note(owner, child.name, error, now)
+                self._note(owner, new.name, error, now)
                 return
             else:
                 raise
         # what holds for one holds for all but those whose name is another object's
         for refusal in self.refusals.of(_key(owner)):
-            if refusal.subject == child.name or not (refusal.taken or refusal.delete):
+            if refusal.subject == new.name or not (refusal.taken or refusal.delete):
                 self.refusals.clear(_key(owner), refusal.subject)
 
     def _note(self, owner: Resource, name: str, error: KubeError | str, now: datetime, *, delete: bool = False) -> None:
-        logger.warning("a child is refused: %s", error, extra={"child": name})
+        logger.warning("a write of an owned object is refused: %s", error, extra={"owned": name})
         self.refusals.note(_key(owner), name, error, now, delete=delete)
 
     async def _there(self, kind: ResourceType[Any], key: Key) -> Body:
@@ -140,7 +139,7 @@ class Children:
 
 
 def _key(owner: Resource) -> Key:
-    return Key(owner.reference()["kind"], owner.metadata.namespace, owner.metadata.name)
+    return Key(owner.KIND, owner.metadata.namespace, owner.metadata.name)
 
 
 def _is_of(body: Body, owner: Resource) -> bool:
@@ -148,30 +147,22 @@ def _is_of(body: Body, owner: Resource) -> bool:
     return any(one.get("uid") == owner.metadata.uid for one in references)
 
 
-def _taken(key: Key) -> str:
-    return f"the name {key.namespace}/{key.name} belongs to a VMMigration that this HostMaintenance has not created"
+def _taken(key: Key, owner: Resource) -> str:
+    name = f"{key.namespace}/{key.name}" if key.namespace else key.name
+    return f"the name {name} belongs to a {key.kind} that this {owner.KIND} has not created"
 
 
-def body_of(child: NewChild, owner: Resource) -> Body:
-    """The VMMigration as it is created. It goes with its owner, and does not keep it from going."""
+def body_of(new: CreateObject[Any], owner: Resource) -> Body:
+    """The object as it is created. It goes with its owner, and does not keep it from going."""
     reference = owner.reference()
-    spec = VMMigrationSpec(
-        server=ServerRef(id=child.server_id),
-        type=child.type,
-        target=TargetRef(host=child.target_host) if child.target_host else None,
-        stop_if_running=child.stop_if_running,
-        timeout=child.timeout,
-        on_timeout=child.on_timeout,
-        priority=child.priority,
-    )
     return {
         "apiVersion": API_VERSION,
-        "kind": VMMigration.KIND,
+        "kind": new.kind,
         "metadata": {
-            "namespace": child.namespace,
-            "name": child.name,
-            "labels": dict(child.labels),
-            **({"annotations": dict(child.annotations)} if child.annotations else {}),
+            **({"namespace": new.namespace} if new.namespace else {}),
+            "name": new.name,
+            "labels": dict(new.labels),
+            **({"annotations": dict(new.annotations)} if new.annotations else {}),
             "ownerReferences": [
                 {
                     "apiVersion": reference["apiVersion"],
@@ -183,5 +174,5 @@ def body_of(child: NewChild, owner: Resource) -> Body:
                 }
             ],
         },
-        "spec": spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True),
+        "spec": new.spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True),
     }

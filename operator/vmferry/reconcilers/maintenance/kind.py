@@ -1,0 +1,33 @@
+"""The row of HostMaintenance, which owns VMMigrations and moves nothing itself."""
+
+from __future__ import annotations
+
+from vmferry.reconcilers.host_claims import claim_of
+from vmferry.reconcilers.kind import Kind
+from vmferry.reconcilers.maintenance.outcome import settle
+from vmferry.reconcilers.maintenance.plan import plan
+from vmferry.reconcilers.maintenance.telemetry import telemetry
+from vmferry.resources import catalog
+from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
+from vmferry.resources.words import MaintenancePhase
+
+
+def _released(obj: HostMaintenance) -> bool:
+    """Nothing is left to undo, and the status says so of the newest spec."""
+    return (
+        not obj.spec.enabled
+        and obj.status.phase is MaintenancePhase.RELEASED
+        and obj.status.observed_generation == obj.metadata.generation
+        and obj.metadata.deletion_timestamp is None
+    )
+
+
+HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
+    type=catalog.HOST_MAINTENANCE,
+    plan=plan,
+    record_outcome=settle,
+    finished=_released,
+    describe=lambda obj: {"host": obj.status.host or obj.spec.host},
+    telemetry=telemetry,
+    claim=claim_of,
+)
