@@ -29,7 +29,7 @@ Plan = Callable[[VMMigration, World, datetime, Policy], Decision[VMMigrationStat
 class Bench:
     """`restart` is a new process on the same Kubernetes and cloud."""
 
-    def __init__(self, plan: Plan | None = None) -> None:
+    def __init__(self, plan: Plan | None = None, kinds: Kinds | None = None) -> None:
         self.record = Record()
         self.kube = FakeKube(self.record)
         self.cloud = FakeCloud(self.record)
@@ -38,7 +38,7 @@ class Bench:
         self.term: int | None = 1
         kind = replace(VM_MIGRATION, plan=plan or SmallPlan(self.cloud), record_outcome=settle)
         other = replace(HOST_MAINTENANCE, plan=self.maintenance, record_outcome=self.maintenance.settle)
-        self.kinds: Kinds = {kind.name: kind, other.name: other}
+        self.kinds: Kinds = kinds or {kind.name: kind, other.name: other}
         self.restart()
 
     def restart(self) -> None:
