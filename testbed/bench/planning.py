@@ -18,7 +18,7 @@ from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import HostLease, World
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision
-from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose, owned_name
+from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose, owned_name
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MigrationType, Phase

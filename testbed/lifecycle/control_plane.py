@@ -25,9 +25,9 @@ from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
-from vmferry.reconcilers.migration.owned import OwnedMigration, owned_migration
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.owned import CreateObject, Deletion, Owner, owner_of
+from vmferry.reconcilers.owned_migrations import OwnedMigration, owned_migration
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance

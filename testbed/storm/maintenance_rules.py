@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from vmferry.cloud.model import _STAGES, MigrationStage
-from vmferry.reconcilers.migration.owned import PURPOSE, Purpose
+from vmferry.reconcilers.owned_migrations import PURPOSE, Purpose
 from vmferry.resources.words import MaintenancePhase
 from vmferry.runtime.host_lease import lease_name
 from vmferry.runtime.key import Key

@@ -13,7 +13,7 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions, kill_switch, refused_writes
 from vmferry.reconcilers.maintenance import scope as maintenance_scope
 from vmferry.reconcilers.migration import attempts
-from vmferry.reconcilers.migration.owned import Ownership
+from vmferry.reconcilers.owned_migrations import Ownership
 from vmferry.resources.words import MaintenancePhase, Phase
 
 ROOT = Path(__file__).resolve().parents[2]

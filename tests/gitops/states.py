@@ -47,8 +47,8 @@ from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop
-from vmferry.reconcilers.migration.owned import Purpose, labels
 from vmferry.reconcilers.owned import Deletion
+from vmferry.reconcilers.owned_migrations import Purpose, labels
 from vmferry.resources.base import API_VERSION
 
 Body = dict[str, Any]

@@ -54,7 +54,7 @@ from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
-from vmferry.reconcilers.migration.owned import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
+from vmferry.reconcilers.owned_migrations import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
 from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration

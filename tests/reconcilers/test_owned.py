@@ -17,7 +17,8 @@ from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import AbortMigration
 from vmferry.policy import Maintenance
 from vmferry.reconcilers.decision import World
-from vmferry.reconcilers.migration.owned import (
+from vmferry.reconcilers.owned import CLASS, Deletion, Owner
+from vmferry.reconcilers.owned_migrations import (
     MAINTENANCE,
     PURPOSE,
     ROUND,
@@ -31,7 +32,6 @@ from vmferry.reconcilers.migration.owned import (
     owned_name,
     ownership,
 )
-from vmferry.reconcilers.owned import CLASS, Deletion, Owner
 from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.vmmigration import VMMigration
 

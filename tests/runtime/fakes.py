@@ -13,8 +13,8 @@ from vmferry.cloud.model import Detail, HostLook, Part, Progress, ResolvedType, 
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.decision import Decision, Event, Needs, World
-from vmferry.reconcilers.migration.owned import Purpose, labels
 from vmferry.reconcilers.owned import CreateObject
+from vmferry.reconcilers.owned_migrations import Purpose, labels
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.catalog import ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus

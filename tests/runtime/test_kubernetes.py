@@ -21,7 +21,7 @@ from testbed.kubernetes.cluster import Cluster
 from tests.runtime.fakes import SERVER, FakeCloud, Record, SmallPlan, child, settle
 from vmferry.reconcilers import rows
 from vmferry.reconcilers.decision import Event
-from vmferry.reconcilers.migration.owned import owned_migration
+from vmferry.reconcilers.owned_migrations import owned_migration
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION
 from vmferry.resources.hostmaintenance import HostMaintenance

@@ -9,7 +9,7 @@ import pytest
 from testbed.build import host
 from tests.runtime.fakes import HOST, child
 from vmferry.cloud.model import Snapshot
-from vmferry.reconcilers.migration.owned import OwnedMigration
+from vmferry.reconcilers.owned_migrations import OwnedMigration
 from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.runtime import waking

@@ -19,7 +19,7 @@ from vmferry.reconcilers.maintenance.scope import (
 )
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.take_survey import take_survey
-from vmferry.reconcilers.migration.owned import Purpose
+from vmferry.reconcilers.owned_migrations import Purpose
 from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.resources.words import MaintenancePhase
 

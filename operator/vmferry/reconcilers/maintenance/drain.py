@@ -23,8 +23,8 @@ from vmferry.reconcilers.maintenance.scope import (
 )
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.tries import next_number
-from vmferry.reconcilers.migration.owned import Purpose
 from vmferry.reconcilers.owned import CreateObject
+from vmferry.reconcilers.owned_migrations import Purpose
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import VMMigrationSpec
 from vmferry.resources.words import MaintenancePhase, OnBlockers

@@ -17,7 +17,7 @@ from vmferry.reconcilers.maintenance.scope import (
     MaintenanceScope,
 )
 from vmferry.reconcilers.maintenance.uncordon import undo_cordon
-from vmferry.reconcilers.migration.owned import Purpose
+from vmferry.reconcilers.owned_migrations import Purpose
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import MAX_MOVES

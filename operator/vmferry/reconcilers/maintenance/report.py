@@ -8,7 +8,7 @@ from vmferry.prerequisites.stuck import left_over
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
-from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose
+from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import (
     MAX_BLOCKERS,

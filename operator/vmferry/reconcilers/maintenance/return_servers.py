@@ -16,8 +16,8 @@ from vmferry.reconcilers.maintenance.report import move_of
 from vmferry.reconcilers.maintenance.scope import (
     MaintenanceScope,
 )
-from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose
 from vmferry.reconcilers.owned import CreateObject
+from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
 from vmferry.resources.vmmigration import VMMigrationSpec
 from vmferry.resources.words import MigrationType, MoveState, Phase

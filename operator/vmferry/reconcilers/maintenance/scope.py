@@ -17,8 +17,8 @@ from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim, claim_of
-from vmferry.reconcilers.migration.owned import OwnedMigration, Purpose, labels, made_by, owned_name
 from vmferry.reconcilers.owned import CLASS, CreateObject
+from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose, labels, made_by, owned_name
 from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.base import Condition, clip

@@ -8,8 +8,8 @@ from datetime import datetime
 from vmferry.cloud.model import Host, Migration, Server
 from vmferry.planning.drain.plan import Planned
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.migration.owned import Hindrance, OwnedMigration
 from vmferry.reconcilers.owned import CreateObject
+from vmferry.reconcilers.owned_migrations import Hindrance, OwnedMigration
 from vmferry.resources.vmmigration import VMMigrationSpec
 
 

@@ -24,7 +24,7 @@ from vmferry.reconcilers.maintenance.tries import (
     next_try_at,
     taken_by_another,
 )
-from vmferry.reconcilers.migration.owned import Hindrance, OwnedMigration
+from vmferry.reconcilers.owned_migrations import Hindrance, OwnedMigration
 from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
 #: powered off, as the spec's `poweredOff` means it (R5)

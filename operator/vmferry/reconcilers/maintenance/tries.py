@@ -11,8 +11,8 @@ from vmferry.reconcilers.clock_skew import is_ahead
 from vmferry.reconcilers.maintenance.refused_writes import taken_name
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
-from vmferry.reconcilers.migration.owned import Hindrance, OwnedMigration, Purpose
 from vmferry.reconcilers.nova_explanation import no_valid_host
+from vmferry.reconcilers.owned_migrations import Hindrance, OwnedMigration, Purpose
 from vmferry.resources.words import MigrationType, Phase
 
 

@@ -7,9 +7,9 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.attestation import attests_unseen, contradiction
 from vmferry.reconcilers.migration.block import announce_block, forget_verdicts
 from vmferry.reconcilers.migration.ending import conclude
-from vmferry.reconcilers.migration.owned import MAINTENANCE, Ownership
 from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import describe_last_attempt
+from vmferry.reconcilers.owned_migrations import MAINTENANCE, Ownership
 from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED
 from vmferry.resources.words import Phase
 

@@ -17,11 +17,11 @@ from vmferry.reconcilers.migration.deadline import is_past_deadline
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.reconcilers.migration.outcome import settle
-from vmferry.reconcilers.migration.owned import owned_migration
 from vmferry.reconcilers.migration.plan import plan
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.migration.status_writes import is_news
 from vmferry.reconcilers.migration.telemetry import telemetry
+from vmferry.reconcilers.owned_migrations import owned_migration
 from vmferry.resources import catalog
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase, Priority

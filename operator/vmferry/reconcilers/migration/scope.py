@@ -16,7 +16,7 @@ from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import SUCCEEDED
 from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.owned import Ownership, is_cancellation, ownership
+from vmferry.reconcilers.owned_migrations import Ownership, is_cancellation, ownership
 from vmferry.reconcilers.scope import Scope, State
 from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
