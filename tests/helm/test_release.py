@@ -153,15 +153,15 @@ NOTES: dict[str, tuple[dict[str, Any], str]] = {
         {"cloud": {"existingSecret": "mine", "name": "lab"}},
         "waits for the Secret mine with the key clouds.yaml, in which the cloud is called lab",
     ),
-    "what a plain Nova does not tell": ({}, "every move waits with FactUnknown"),
+    "what a plain Nova does not tell": ({}, "every migration is blocked with FactUnknown"),
     "how everything is stopped": (
         {"config": {"stopSwitch": "halt"}},
         "kubectl create configmap halt -n vmferry-system",
     ),
-    "what to do before uninstalling": ({}, "give back the hosts that are in maintenance"),
+    "what to do before uninstalling": ({}, "return the hosts in maintenance to service"),
     "where it is said why uninstalling is refused": (
         {},
-        "kubectl logs job/vmferry-uninstall -n vmferry-system` says why",
+        "kubectl logs job/vmferry-uninstall -n vmferry-system` shows why",
     ),
     "that uninstalling would delete everything": ({"crds": {"keep": False}}, "WARNING: crds.keep is false"),
 }
