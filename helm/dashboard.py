@@ -203,6 +203,10 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "ops",
         ),
         Panel(
+            "Writes that Kubernetes refuses",
+            {"{{verb}} {{resource}}": _grown("vmferry_kubernetes_refused_writes_total", "verb", "resource") + " > 0"},
+        ),
+        Panel(
             "Events",
             {"{{reason}} {{result}}": _grown("vmferry_events_total", "reason", "result") + " > 0"},
         ),

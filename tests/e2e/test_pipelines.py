@@ -372,6 +372,7 @@ def test_I44_an_etcd_that_is_set_back_makes_the_operator_read_everything_anew(pl
     assert "set back in time" in player.bed.supervisor.log("operator").read_text()
     _, metrics = player.bed.probe("metrics")
     assert "vmferry_kubernetes_set_back_total 1.0" in metrics
+    assert any("set back in time" in note for note in events(player, "KubernetesSetBack"))
     maintenance(player, enabled=False)
     wait(player, "released", lambda: phase(player) == "Released")
 

@@ -59,6 +59,8 @@ HEALTHY: Series = {
     'vmferry_unreadable_objects{kind="VMMigration"}': always(0),
     'vmferry_kubernetes_requests_total{verb="get",resource="leases",code="200"}': growing(60),
     'vmferry_kubernetes_requests_total{verb="get",resource="leases",code="none"}': growing(1),
+    'vmferry_kubernetes_refused_writes_total{verb="create",resource="vmmigrations"}': growing(0.02),
+    "vmferry_kubernetes_set_back_total{}": always(1),
     # the clock begins at 0
     'vmferry_cloud_view_timestamp_seconds{part="hosts",instance="a"}': growing(60),
     'vmferry_cloud_view_timestamp_seconds{part="hosts",instance="b"}': growing(60),
@@ -126,6 +128,18 @@ FIRES: dict[str, tuple[str, Series, int, int]] = {
         {'vmferry_kubernetes_requests_total{verb="create",resource="events",code="403"}': growing(5)},
         15,
         9,
+    ),
+    "a policy refuses new migrations": (
+        "VmferryWritesRefused",
+        {'vmferry_kubernetes_refused_writes_total{verb="create",resource="vmmigrations"}': growing(1)},
+        20,
+        5,
+    ),
+    "an etcd was restored": (
+        "VmferryKubernetesSetBack",
+        {"vmferry_kubernetes_set_back_total{}": f"1x20 2x{LONG}"},
+        22,
+        20,
     ),
     "one operator's view stands still": (
         "VmferryCloudViewStale",
@@ -242,6 +256,9 @@ QUIET: dict[str, Series] = {
         'vmferry_migrations_finished_total{type="Live",outcome="Failed"}': always(7),
     },
     "nothing is there to be done": {key: "" for key in HEALTHY if "migrations" in key or "actions" in key},
+    "a quota was met once": {
+        'vmferry_kubernetes_refused_writes_total{verb="create",resource="vmmigrations"}': f"0x100 2x{LONG}",
+    },
     "it was restarted once": {'process_start_time_seconds{instance="a"}': f"1000x120 8200x{LONG}"},
     "the leader changed once": {'vmferry_leader_transitions_total{instance="a"}': f"1x120 2x{LONG}"},
     "for a scrape nobody leads, in a handover": {'vmferry_leader{instance="a"}': f"1x100 0x2 1x{LONG}"},

@@ -14,7 +14,7 @@ import pytest
 from vmferry import reconcilers
 from vmferry.cloud import actions
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, ServerAction, Unanswered
-from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS, EventReason
+from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS, OF_OPERATOR, EventReason
 from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.resources.hostmaintenance import HostMaintenance
@@ -47,14 +47,15 @@ def test_a_reason_is_of_the_table() -> None:
 
 def test_each_reason_is_told_and_explained() -> None:
     text = "\n".join(path.read_text() for path in FILES if path.name != "event_reasons.py")
-    text += (FILES[0].parent.parent / "runtime" / "reconcile.py").read_text()
+    runtime = FILES[0].parent.parent / "runtime"
+    text += (runtime / "reconcile.py").read_text() + (runtime / "operator.py").read_text()
     told = {EventReason[name] for name in re.findall(r"EventReason\.([A-Z_]+)", text)}
     told |= {
         EventReason(f"{action.__name__}NotDone")
         for action in get_args(ServerAction)
         if action not in get_args(actions.Move)
     }
-    assert told == set(EventReason) == OF_MIGRATIONS.keys() | OF_MAINTENANCES.keys()
+    assert told == set(EventReason) == OF_MIGRATIONS.keys() | OF_MAINTENANCES.keys() | OF_OPERATOR.keys()
 
 
 @pytest.mark.parametrize("reason", EventReason)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION, ResourceType
+from vmferry.runtime import metrics
 from vmferry.runtime.access import Access, Keeper
 from vmferry.runtime.connection import Connection
 from vmferry.runtime.key import Key
@@ -118,3 +121,36 @@ async def test_a_lease_that_is_none_is_an_error_that_the_election_expects(
     monkeypatch.setattr(api, "get_namespaced_custom_object", answered, raising=False)
     with pytest.raises(KubeError, match="no JSON object: <html>Welcome"):
         await kube.get_lease("vmferry-system", "vmferry")
+
+
+#: verb, resource, status and words of an answer; whether it counts as a refused write, and as which
+REFUSALS: dict[str, tuple[str, str, int, str, str | None]] = {
+    "a policy": ("create", "vmmigrations", 422, "denied request", "create"),
+    "a quota, in a dry run": ("try", "vmmigrations", 403, "exceeded quota", "create"),
+    "a namespace that is missing": ("create", "leases", 404, "namespaces x not found", "create"),
+    "a webhook that does not answer": ("update", "vmmigrations/status", 500, "failed calling webhook", "update"),
+    "a right to read": ("list", "vmmigrations", 403, "forbidden", None),
+    "an object that is gone": ("patch", "vmmigrations", 404, "not found", None),
+    "somebody was faster": ("update", "vmmigrations/status", 409, "modified", None),
+    "an expired token": ("create", "events", 401, "Unauthorized", None),
+    "a server in trouble": ("create", "events", 500, "leader changed", None),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_refused_writes_are_counted(calls: Any, case: str) -> None:
+    verb, resource, status, words, counted = REFUSALS[case]
+    kube, _ = calls
+
+    def count() -> float:
+        samples = [sample for metric in metrics.REFUSED_WRITES.collect() for sample in metric.samples]
+        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+    before = count()
+    failure = ApiException(status=status, reason="no")
+    failure.body = json.dumps({"message": words})
+    with pytest.raises(KubeError):
+        async with kube._api_call("write", verb, resource):
+            raise failure
+    named = metrics.REFUSED_WRITES.labels(counted or "none", resource)._value.get()
+    assert (count() > before) == (counted is not None) == (named > 0)

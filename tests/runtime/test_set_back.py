@@ -74,7 +74,12 @@ CASES: dict[str, tuple[Callable[[Api], None], int, bool]] = {
 async def test_I44_a_list_of_another_history_is_recognised_and_believed(case: str) -> None:
     happened, then, noticed = CASES[case]
     api, store, queue = Api(), Store(KINDS), WorkQueue[Key]()
-    loop = Resync(KINDS, [], api, store, queue, Health())
+    told: list[str] = []
+
+    async def tell(message: str) -> None:
+        told.append(message)
+
+    loop = Resync(KINDS, [], api, store, queue, Health(), set_back=tell)
     await loop._list_all()
     happened(api)
     await loop._list_all()
@@ -83,7 +88,8 @@ async def test_I44_a_list_of_another_history_is_recognised_and_believed(case: st
     before = metrics.SET_BACK._value.get()
     api.set_back(then=then)
     await loop._list_all()
-    assert metrics.SET_BACK._value.get() - before == noticed
+    assert metrics.SET_BACK._value.get() - before == noticed == len(told)
+    assert all("set back in time" in message for message in told)
     assert set(store.keys(KEY.kind)) == {KEY, OTHER}
     for key in (KEY, OTHER):
         known = store.get(key)

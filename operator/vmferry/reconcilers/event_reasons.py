@@ -61,6 +61,8 @@ class EventReason(StrEnum):
 
     UNREADABLE = "Unreadable"
 
+    KUBERNETES_SET_BACK = "KubernetesSetBack"
+
 
 _E = EventReason
 _NOT_DONE = "Nova refused it, gave no answer, or it was not sent; it is looked up or tried again"
@@ -128,4 +130,8 @@ OF_MAINTENANCES: Mapping[EventReason, str] = {
     _E.FALSE_CLAIM: "VMMigrations claim to belong to it that it has not created; they are ignored",
     _E.WRITE_REFUSED: "Kubernetes refuses a write: rights, policy, quota, webhook or namespace; in its own words",
     _E.UNREADABLE: "The object is not what its schema says and is left alone",
+}
+
+OF_OPERATOR: Mapping[EventReason, str] = {
+    _E.KUBERNETES_SET_BACK: "The Kubernetes API shows an older state, as after a restored etcd; all is read anew",
 }

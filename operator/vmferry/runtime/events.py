@@ -97,3 +97,9 @@ async def tell(
     except KubeError as error:
         metrics.EVENTS.labels(event.reason, "Lost").inc()
         logger.warning("the event %s is lost: %s", event.reason, error)
+
+
+async def tell_of_operator(sink: EventSink, namespace: str, lease: str, event: Event, now: datetime) -> None:
+    """Write one Event about the operator itself, as an Event of its Lease: it is found in the operator's namespace."""
+    reference = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "namespace": namespace, "name": lease}
+    await tell(sink, Recent(), Key("Lease", namespace, lease), {**reference, "uid": ""}, "", event, now)

@@ -23,7 +23,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION, GROUP, VERSION
 from vmferry.resources.catalog import ResourceType
-from vmferry.runtime import trouble
+from vmferry.runtime import metrics, trouble
 from vmferry.runtime.access import AccessError, Keeper, load
 from vmferry.runtime.connection import Connection
 from vmferry.runtime.key import Key
@@ -320,6 +320,9 @@ class Kube:
             words = str(answer.get("message", error.reason))[:1000]
             failed = wrong(f"cannot {what}: {error.status} {words}", trouble.of_status(error.status))
             failed.code = error.status
+            if failed.refused and _writes(verb, error.status):
+                # a dry run shows what the same write would meet
+                metrics.REFUSED_WRITES.labels("create" if verb == "try" else verb, resource).inc()
             raise failed from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise KubeError(
@@ -345,6 +348,12 @@ _REFUSED = (
     HTTPStatus.FORBIDDEN,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
+
+
+def _writes(verb: str, code: int) -> bool:
+    """Whether a refusal concerns a write; an object that is gone refuses nothing, a namespace that is missing does."""
+    return verb not in ("get", "list") and (code != HTTPStatus.NOT_FOUND or verb in ("create", "try"))
+
 
 _ERRORS: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
 

@@ -114,6 +114,11 @@ KUBERNETES_SECONDS = Histogram(
     ["verb", "resource"],
     buckets=REQUEST,
 )
+REFUSED_WRITES = Counter(
+    "vmferry_kubernetes_refused_writes_total",
+    "Writes that Kubernetes refuses until somebody changes something: policy, webhook, quota, rights, namespace",
+    ["verb", "resource"],
+)
 SET_BACK = Counter(
     "vmferry_kubernetes_set_back_total",
     "How often the Kubernetes API was found to have been set back in time, and everything was read anew",

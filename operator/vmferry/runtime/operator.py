@@ -16,6 +16,8 @@ from vmferry import __version__
 from vmferry.cloud.nova import NovaClient
 from vmferry.cloud.observer import Observer, Pace
 from vmferry.reconcilers.breaker_resume import Marks
+from vmferry.reconcilers.decision import Event, EventType
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kind import Kinds
 from vmferry.reconcilers.rows import KINDS
 from vmferry.runtime import metrics
@@ -25,6 +27,7 @@ from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.config import Config
 from vmferry.runtime.definitions import Definitions
 from vmferry.runtime.elector import Elector, identity
+from vmferry.runtime.events import tell_of_operator
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
@@ -126,7 +129,12 @@ class Operator:
         config = self._config
         policy = config.policy
         ours = selector(config.class_)
-        resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health, ours)
+
+        async def set_back(message: str) -> None:
+            event = Event(EventReason.KUBERNETES_SET_BACK, message, EventType.WARNING)
+            await tell_of_operator(kube, config.namespace, config.leader_election.name, event, datetime.now(UTC))
+
+        resync = Resync(self._kinds, config.namespaces, kube, self.store, self.queue, self.health, ours, set_back)
         self._suspect = resync.suspect
         watch = Watch(self._kinds, config.namespaces, kube.connection, self._on_event, ours)
         elector = self._elector(kube)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS
+from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS, OF_OPERATOR
 from vmferry.reconcilers.migration.telemetry import RESULTS
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -111,8 +111,13 @@ and `openstack server event list`. The same words are told of an object once in 
 def events_page() -> str:
     """docs/events.md."""
     lines = [_EVENTS]
-    for kind, meanings in ((VMMigration.KIND, OF_MIGRATIONS), (HostMaintenance.KIND, OF_MAINTENANCES)):
-        lines += [f"## Of a {kind}", "", "| reason | meaning |", "|---|---|"]
+    sections = (
+        (f"a {VMMigration.KIND}", OF_MIGRATIONS),
+        (f"a {HostMaintenance.KIND}", OF_MAINTENANCES),
+        ("the operator's Lease, in its namespace", OF_OPERATOR),
+    )
+    for subject, meanings in sections:
+        lines += [f"## Of {subject}", "", "| reason | meaning |", "|---|---|"]
         lines += [f"| `{reason}` | {meaning} |" for reason, meaning in meanings.items()] + [""]
     lines.append(
         "A HostMaintenance that waits because of its servers tells the reason of the first prerequisite that is"

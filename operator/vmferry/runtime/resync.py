@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Protocol
@@ -57,7 +57,10 @@ class Resync:
         queue: WorkQueue[Key],
         health: Health,
         selector: str = "",
+        set_back: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
+        """`set_back` reports that the API server was set back, in one sentence."""
+        self._set_back = set_back
         self._kinds = kinds
         self._namespaces = namespaces
         self._kube = kube
@@ -95,12 +98,14 @@ class Resync:
                 return
             except SetBackError as error:
                 metrics.SET_BACK.inc()
-                logger.error(
-                    "the Kubernetes API has been set back in time, as by a restored etcd: %s; everything that was "
-                    "known is forgotten and read anew",
-                    error,
+                message = (
+                    f"the Kubernetes API has been set back in time, as by a restored etcd: {error}; everything that "
+                    "was known is forgotten and read anew"
                 )
+                logger.error("%s", message)
                 self._store.forget_all()
+                if self._set_back is not None:
+                    await self._set_back(message)
 
     def soon(self) -> None:
         """Kubernetes answers again: it may be another one by now, and the watch goes on as if nothing had happened."""
