@@ -384,6 +384,9 @@ class Watch:
         self._world.api.watchers.append(self._news.put_nowait)
         self._task = asyncio.get_running_loop().create_task(self._run())
 
+    def restart(self) -> None:
+        self._list()
+
     async def stop(self) -> None:
         self._task.cancel()
 

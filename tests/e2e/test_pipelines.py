@@ -364,6 +364,9 @@ def test_I44_an_etcd_that_is_set_back_makes_the_operator_read_everything_anew(pl
     assert player.tenant.service(HOST)["status"] == "enabled"
     for number in range(120):
         player.kubectl("create", "configmap", f"later-{number}")
+    # the watch knows a version that the new history reaches only much later
+    maintenance(player, enabled=False, reason="later")
+    wait(player, "seen", lambda: get(player)["status"]["observedGeneration"] == get(player)["metadata"]["generation"])
     cluster.set_back(snapshot)
     assert phase(player) == "InMaintenance", "so the API says again"
     # the definition of an object that is in maintenance: nothing may land on the host

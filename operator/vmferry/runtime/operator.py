@@ -131,6 +131,7 @@ class Operator:
         ours = selector(config.class_)
 
         async def set_back(message: str) -> None:
+            watch.restart()
             event = Event(EventReason.KUBERNETES_SET_BACK, message, EventType.WARNING)
             await tell_of_operator(kube, config.namespace, config.leader_election.name, event, datetime.now(UTC))
 

@@ -82,7 +82,9 @@ class Watch:
         self.down = Streaks(PATIENCE)
         self._on_event = on_event
         self._selector = selector
+        #: ends kopf, for good or to begin anew
         self._stop = threading.Event()
+        self._for_good = self._anew = False
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         #: set, in the starter's loop, when the thread has ended for whatever reason
         self.ended = asyncio.Event()
@@ -99,15 +101,28 @@ class Watch:
 
     async def stop(self) -> None:
         """End the watches; after `STOP_SECONDS` leave them to the end of the process."""
+        self._for_good = True
         self._stop.set()
         if self.alive:
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
+
+    def restart(self) -> None:
+        """Begin anew with a list. kopf goes on from the resourceVersion that it knew, so after the API server was set
+        back it would miss everything until the new history has caught up with that."""
+        self._anew = True
+        self._stop.set()
 
     def _run(self) -> None:
         quiet = logging.getLogger("kopf._core.reactor.running")
         quiet.addFilter(_not_about_signals)
         try:
             asyncio.run(self._operate())
+            while self._anew:
+                self._anew = False
+                self._stop.clear()
+                if self._for_good:
+                    break
+                asyncio.run(self._operate())
         except Exception:
             logger.exception("the watch has failed")
         finally:
