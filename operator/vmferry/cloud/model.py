@@ -10,7 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from vmferry.cloud.derived import Derived
 
 Value = TypeVar("Value")
 
@@ -594,6 +596,14 @@ class Snapshot:
     migrations_by_server: Mapping[str, tuple[Migration, ...]] = field(default_factory=dict)
     #: the group of each member, see `index_groups`; None: nobody has made the index, and `group_of` goes through all
     groups_by_server: Mapping[str, ServerGroup] | None = None
+    #: results that were computed from it; another snapshot begins with none, unless `variant` makes it
+    derived: Derived = field(default_factory=Derived, init=False, compare=False, repr=False)
+
+    def variant(self, **changes: Any) -> Snapshot:
+        """The same reading of the cloud with some fields replaced; derived results of what is the same are shared."""
+        found = replace(self, **changes)
+        object.__setattr__(found, "derived", self.derived)
+        return found
 
     def age(self, now: datetime) -> timedelta | None:
         """Age of the oldest part that moves depend on; None while one of these was never read. Projects serve only
@@ -718,7 +728,7 @@ def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:
         migrations = {**migrations, **{one.uuid: one for one in detail.migrations}}
     if by_server.get(server_id, ()) != detail.migrations:
         by_server = {**by_server, server_id: detail.migrations}
-    return replace(snapshot, servers=servers, migrations=migrations, migrations_by_server=by_server)
+    return snapshot.variant(servers=servers, migrations=migrations, migrations_by_server=by_server)
 
 
 def index_servers(servers: Mapping[str, Server]) -> dict[str, tuple[str, ...]]:

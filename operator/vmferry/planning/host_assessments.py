@@ -11,12 +11,11 @@ the findings of all are told. Sets of hosts are bits of an integer, the lowest f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
-from vmferry.cloud.model import Flavor, Host, Migration, Server, Snapshot
+from vmferry.cloud.model import Flavor, Host, Server, Snapshot
 from vmferry.planning.limits import in_flight_to_each
 from vmferry.planning.targets import (
     Group,
@@ -32,7 +31,7 @@ from vmferry.planning.targets import (
 )
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.check import About, Finding, PlannedMove, Prerequisite, Question
+from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
 from vmferry.prerequisites.enums import Reason, Result
 
 #: what differs from source host to source host: findings that rest on it are forgotten with the host
@@ -62,7 +61,6 @@ class HostAssessments:
         self._everywhere = 0
         self._checks: dict[Prerequisite, _Memory[Finding]] = {}
         self._standings: _Memory[Standing] = _Memory(self._stand, [])
-        self._traffic: tuple[Mapping[str, Migration], tuple[PlannedMove, ...], Counter[str]] | None = None
 
     def assess_hosts(self, question: Question, target: str | None, avoid: frozenset[str]) -> HostAssessment:
         """As `assess_hosts(question, target, avoid)`."""
@@ -109,7 +107,6 @@ class HostAssessments:
         if self._of is None or self._of[0] is not of[0] or self._of[1] is not of[1] or self._views > _VIEWS:
             self._of = of
             self._views = 1
-            self._traffic = None
             self._hosts = sorted(question.snapshot.hosts.values(), key=lambda host: host.name)
             self._bits = {host.name: 1 << number for number, host in enumerate(self._hosts)}
             self._everywhere = (1 << len(self._hosts)) - 1
@@ -148,11 +145,8 @@ class HostAssessments:
         return self._rank(question, fit)
 
     def _stand(self, question: Question) -> Standing:
-        migrations, moves = question.snapshot.migrations, question.moves
-        if self._traffic is None or self._traffic[0] is not migrations or self._traffic[1] is not moves:
-            self._traffic = migrations, moves, in_flight_to_each(question.snapshot, moves)
         assert question.target is not None
-        return standing(question, question.target, self._traffic[2])
+        return standing(question, question.target, in_flight_to_each(question.snapshot, question.moves))
 
 
 def _about_targets(question: Question) -> list[Prerequisite]:

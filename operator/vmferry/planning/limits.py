@@ -10,7 +10,7 @@ from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Snapshot
 from vmferry.policy import Limits
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.prerequisites.moves import EarlierMoves
+from vmferry.prerequisites.moves import EarlierMoves, QueuePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +34,10 @@ def traffic(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
 
     Nova names the target of a cold migration late: until then the decided one counts. It is shared: never change it.
     """
-    for migrations, counted, found in _LastTraffic.found:
-        if migrations is snapshot.migrations and counted is moves:
-            return found
-    found = _count(snapshot, moves)
-    _LastTraffic.found = [(snapshot.migrations, moves, found), *_LastTraffic.found[:3]]
-    return found
+    return snapshot.derived.once(_count, running(snapshot), moves)
 
 
-class _LastTraffic:
-    """That of the last few views and moves, neither of which is ever changed: queued objects ask about the same ones,
-    one that starts asks about a view of its own in between."""
-
-    found: list[tuple[Mapping[str, Migration], tuple[PlannedMove, ...], Traffic]] = []
-
-
-def _count(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
-    running = _running(snapshot.migrations)
+def _count(running: tuple[Migration, ...], moves: tuple[PlannedMove, ...]) -> Traffic:
     known = {m.server_id for m in running}
     decided = {m.server_id: m.target_host for m in moves}
     pairs = [(m.source_host or "", m.target_host or decided.get(m.server_id, "")) for m in running]
@@ -63,22 +50,15 @@ def _count(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
     )
 
 
-class _LastLook:
-    """The running migrations of the view that was asked about last: every pass of every queued object asks about the
-    same one, whose mappings are replaced and never changed."""
-
-    of: Mapping[str, Migration] | None = None
-    running: tuple[Migration, ...] = ()
+def running(snapshot: Snapshot) -> tuple[Migration, ...]:
+    """A cold migration that waits for its confirmation copies nothing any more and does not count. A status that we do
+    not know does (I35)."""
+    return snapshot.derived.once(_running, snapshot.migrations)
 
 
 def _running(migrations: Mapping[str, Migration]) -> tuple[Migration, ...]:
-    """A cold migration that waits for its confirmation copies nothing any more and does not count. A status that we do
-    not know does (I35)."""
-    if _LastLook.of is not migrations:
-        stages = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)
-        _LastLook.running = tuple([m for m in migrations.values() if m.stage in stages])
-        _LastLook.of = migrations
-    return _LastLook.running
+    stages = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)
+    return tuple([m for m in migrations.values() if m.stage in stages])
 
 
 def in_flight_to_each(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Counter[str]:
@@ -118,7 +98,7 @@ def full(
         )
     if leaving >= limits.per_source:
         return f"{limited('perSource', limits.per_source)}: {leaving} migrations leave {source} or go first"
-    first = next_up(earlier, now, limits)
+    first = snapshot.derived.once(next_up, earlier, now, limits)
     coming = now.coming[target] + earlier.coming(target) + first.taken[target]
     if coming >= limits.per_target:
         return f"{limited('perTarget', limits.per_target)}: {coming} migrations go to {target} or go first"
@@ -135,7 +115,7 @@ def limited(name: str, limit: int, where: str = "policy.limits") -> str:
 def holders(snapshot: Snapshot, *hosts: str | None) -> list[Migration]:
     """The records that use up the limits of these hosts, and of the cloud if none is named; the oldest first."""
     wanted = {host for host in hosts if host}
-    found = [m for m in _running(snapshot.migrations) if not wanted or wanted & {m.source_host, m.target_host}]
+    found = [m for m in running(snapshot) if not wanted or wanted & {m.source_host, m.target_host}]
     return sorted(found, key=lambda m: m.id)
 
 
@@ -151,7 +131,7 @@ def first_free(
     now, earlier = traffic(snapshot, moves), EarlierMoves.of(earlier)
     if now.left_at(source, limits) <= earlier.leaving(source):
         return None
-    first = next_up(earlier, now, limits)
+    first = snapshot.derived.once(next_up, earlier, now, limits)
     if now.total + len(first.moves) >= limits.total:
         return None
     return next((t for t in targets if now.coming[t] + earlier.coming(t) + first.taken[t] < limits.per_target), None)
@@ -163,31 +143,19 @@ class NextUp:
 
     #: in their order
     moves: tuple[PlannedMove, ...]
+    #: theirs in the queue
+    positions: tuple[QueuePosition, ...]
     #: by host: how many of them would go there that may go elsewhere as well
     taken: Counter[str]
 
 
 def next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
     """Each takes the first of its hosts that has capacity after those before it."""
-    of = queue, now, limits
-    if any(one is not other for one, other in zip(_LastLine.of, of, strict=True)):
-        _LastLine.of, _LastLine.found = of, _next_up(*of)
-    return _LastLine.found
-
-
-class _LastLine:
-    """A look asks twice, where to go and whether it may; a queue and what is in flight are never changed."""
-
-    of: tuple[object, object, object] = (None, None, None)
-    found = NextUp((), Counter())
-
-
-def _next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
-    found: list[PlannedMove] = []
+    found: list[tuple[QueuePosition, PlannedMove]] = []
     taken: Counter[str] = Counter()
     coming, left = now.coming, limits.total - now.total
     if left <= 0:
-        return NextUp((), taken)
+        return NextUp((), (), taken)
     # who is further back at the same source waits for those before it, whatever holds these up
     free = {host: now.left_at(host, limits) for host in queue.sources}
     # a host without capacity has none for those further back either
@@ -199,10 +167,10 @@ def _next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
             if coming.get(host, 0) + queue.coming(host, position) + taken.get(host, 0) >= limits.per_target:
                 shut.add(host)
                 continue
-            found.append(move)
+            found.append((position, move))
             if move.elsewhere is not None:
                 taken[host] += 1
             break
         if len(found) == left:
             break
-    return NextUp(tuple(found), taken)
+    return NextUp(tuple([move for _, move in found]), tuple([position for position, _ in found]), taken)

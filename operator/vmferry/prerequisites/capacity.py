@@ -30,7 +30,8 @@ def capacity_key(host: Host, resource: str) -> CapacityKey:
 def planned(question: Question, host: Host, resource: str) -> int:
     """What moves towards `host`, or to where the same capacity is used, will take of a resource and the figures cannot
     show yet."""
-    moves = _by_room(question).get(capacity_key(host, resource))
+    by_capacity = question.snapshot.derived.once(_by_capacity, question.moves, question.snapshot.hosts)
+    moves = by_capacity.get(capacity_key(host, resource))
     if moves is None:
         return 0
     read_at = question.snapshot.read_at.get(Part.RESOURCES)
@@ -42,22 +43,8 @@ def planned(question: Question, host: Host, resource: str) -> int:
     )
 
 
-class _LastLook:
-    """A look asks every host about the same moves; they and the hosts are replaced and never changed."""
-
-    of: tuple[Sequence[PlannedMove], Mapping[str, Host]] | None = None
-    by_capacity: Mapping[CapacityKey, Sequence[PlannedMove]] = {}
-
-
-def _by_room(question: Question) -> Mapping[CapacityKey, Sequence[PlannedMove]]:
+def _by_capacity(moves: Sequence[PlannedMove], hosts: Mapping[str, Host]) -> dict[CapacityKey, list[PlannedMove]]:
     """The decided moves by the capacity that they use: else every host would go through all of them."""
-    moves, hosts, of = question.moves, question.snapshot.hosts, _LastLook.of
-    if of is None or of[0] is not moves or of[1] is not hosts:
-        _LastLook.of, _LastLook.by_capacity = (moves, hosts), _sort(moves, hosts)
-    return _LastLook.by_capacity
-
-
-def _sort(moves: Sequence[PlannedMove], hosts: Mapping[str, Host]) -> dict[CapacityKey, list[PlannedMove]]:
     by_capacity: dict[CapacityKey, list[PlannedMove]] = {}
     for move in moves:
         target = hosts.get(move.target_host)

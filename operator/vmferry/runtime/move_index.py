@@ -46,7 +46,7 @@ class MoveIndex:
         self._moves: dict[Key, PlannedMove] = {}
         self._queues: dict[str, MoveQueue] = {}
         #: whose the moves are that are in the queues
-        self._movers: dict[str, dict[int, Key]] = {}
+        self._movers: dict[str, dict[QueuePosition, Key]] = {}
         self._queued: dict[Key, tuple[QueuePosition, PlannedMove]] = {}
         #: all of `_moves`, and where each one is in it
         self._all: tuple[Moves, dict[Key, int]] | None = None
@@ -108,9 +108,9 @@ class MoveIndex:
         """Queued objects that could start now, all of them together, as far as the limits go; in their order."""
         now = traffic(snapshot, self.moves(snapshot))
         return [
-            self._movers[kind][id(move)]
+            self._movers[kind][position]
             for kind, queue in self._queues.items()
-            for move in next_up(queue.whole(), now, limits).moves
+            for position in next_up(queue.whole(), now, limits).positions
         ]
 
     def _see(self, snapshot: Snapshot) -> None:
@@ -151,12 +151,12 @@ class MoveIndex:
         movers = self._movers.setdefault(key.kind, {})
         if before is not None:
             queue = queue.remove(*before)
-            del movers[id(before[1])], self._queued[key]
+            del movers[before[0]], self._queued[key]
             # that one who waits sees other hosts today gives nobody a place
             self._freed |= queued is None or _place(queued) != _place(before)
         if queued is not None:
             queue = queue.put(*queued)
-            movers[id(queued[1])] = key
+            movers[queued[0]] = key
             self._queued[key] = queued
         self._queues[key.kind] = queue
 

@@ -99,8 +99,7 @@ def plan_drain(
         return DrainPlan((), ())
     ids = {one.server.id for one in leaving}
     # groups that nobody here is in are not gone through for each server
-    view = replace(
-        snapshot,
+    view = snapshot.variant(
         server_groups=tuple(group for group in snapshot.server_groups if not ids.isdisjoint(group.members)),
     )
     asked = [
@@ -142,7 +141,7 @@ class _Draft:
         #: why those that were placed wait, by server id
         self._waits: dict[str, str | None] = {}
         #: without a group, they found no host and no other could be moved elsewhere; nothing was released since
-        self._hopeless: set[int] = set()
+        self._hopeless: set[Pool] = set()
         #: servers by the host that they go to, in the order in which they came
         self._on: defaultdict[str, list[ServerToPlace]] = defaultdict(list)
 
@@ -250,7 +249,7 @@ class _Draft:
     def _displace_another(self, candidate: ServerToPlace) -> bool:
         """Send one that was placed before elsewhere, and take its place."""
         pool, members = candidate.pool, candidate.members
-        if members is None and id(pool) in self._hopeless:
+        if members is None and pool in self._hopeless:
             return False
         tries = _DISPLACED
         for target in sorted(name for name in self._on if name in pool.alone and name not in candidate.refused):
@@ -266,7 +265,7 @@ class _Draft:
                 if self._swap(candidate, placed, target):
                     return True
         if members is None and not candidate.refused:
-            self._hopeless.add(id(pool))
+            self._hopeless.add(pool)
         return False
 
     def _swap(self, candidate: ServerToPlace, placed: ServerToPlace, target: str) -> bool:
