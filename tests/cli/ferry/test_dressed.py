@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vmferry.cli.ferry.frames import bar, dressed
+from vmferry.cli.ferry.views.frame import bar, dressed
 from vmferry.cli.terminal import Paint
 
 GREEN, CYAN, RED, PLAIN = "\x1b[32m", "\x1b[36m", "\x1b[31m", "\x1b[0m"

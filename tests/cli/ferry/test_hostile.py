@@ -18,13 +18,13 @@ from testbed.kubernetes.structural import Schema, admitted, schema
 from tests.cli.ferry.bodies import FakeKube, Run, attempt, hm, prerequisite, stalled, vmm
 from tests.examples import examples
 from vmferry.cli.ferry import main as process
-from vmferry.cli.ferry import overview, pages
 from vmferry.cli.ferry.arguments import parser
 from vmferry.cli.ferry.completion import candidates
-from vmferry.cli.ferry.frames import frame, line
 from vmferry.cli.ferry.kube import Body, FerryError, refusal
 from vmferry.cli.ferry.outcome import read
 from vmferry.cli.ferry.output import Output, printed
+from vmferry.cli.ferry.views import overview, page
+from vmferry.cli.ferry.views.frame import frame, line
 from vmferry.cli.plain_errors import LONGEST
 from vmferry.cli.terminal import Paint
 from vmferry.cli.uninstall_check import report
@@ -162,10 +162,10 @@ def test_no_object_breaks_a_page_or_a_frame_or_a_line_of_a_log(both: tuple[Body,
         except FerryError as error:
             clean(str(error))
             continue
-        shown = [line(obj), *frame(obj, NOW), *pages.why(obj, PLAIN), *pages.details(obj, PLAIN)]
+        shown = [line(obj), *frame(obj, NOW), *page.why(obj, PLAIN), *page.details(obj, PLAIN)]
         shown += overview.overview([obj], NOW, PLAIN, wide=True, where="")
         if isinstance(obj, VMMigration):
-            shown += pages.targets(obj, PLAIN)
+            shown += page.targets(obj, PLAIN)
         assert not any("\n" in one for one in shown), "a line is a line"
         clean("\n".join(shown))
     clean(printed(both, Output.NAME))
@@ -239,7 +239,7 @@ def test_the_commands_that_a_page_proposes_hold_no_control_characters() -> None:
         "ineligibleTargets": [{"reason": "HostDown", "hosts": 1, "example": "h"}],
     }
     obj = read(vmm(status, name=HOSTILE))
-    why, details = pages.why(obj, PLAIN), pages.details(obj, PLAIN)
+    why, details = page.why(obj, PLAIN), page.details(obj, PLAIN)
     clean("\n".join([*why, *details]))
     assert any("kubectl ferry targets --migration" in one for one in why) and "kubectl ferry why" in details[-1]
 

@@ -22,14 +22,17 @@ from tests.cli.ferry.bodies import (
     under_way,
     vmm,
 )
-from vmferry.cli.ferry import frames, overview, pages
 from vmferry.cli.ferry.kube import FerryError, NoConnectionError, NotFoundError, NotInstalledError, refusal
-from vmferry.cli.ferry.outcome import Standing, cancelling, outcome, read
+from vmferry.cli.ferry.outcome import Standing, outcome, read
 from vmferry.cli.ferry.screen import Screen, fit
+from vmferry.cli.ferry.views import VIEWS, frame, overview, page
+from vmferry.cli.ferry.views.migration import cancelling
+from vmferry.cli.ferry.views.view import EXPECTED, size
 from vmferry.cli.terminal import Paint
 from vmferry.cli.verdict import ExitStatus
 from vmferry.prerequisites.enums import Name
 from vmferry.resources.base import format_time
+from vmferry.resources.catalog import CATALOG
 from vmferry.resources.vmmigration import VMMigration
 
 PLAIN = Paint(False)
@@ -134,7 +137,7 @@ def test_why_of_a_refusal_says_what_where_expected_and_remedy() -> None:
             prerequisite("ServerLock", reason="Locked", host="cmp4", remedy="ask its \x1b[31mowner"),
         ],
     }
-    text = "\n".join(pages.why(read(vmm(status)), PLAIN))
+    text = "\n".join(page.why(read(vmm(status)), PLAIN))
     assert text == "\n".join(
         [
             "VMMigration migrations/web-1: Blocked: two things stand against it",
@@ -162,7 +165,7 @@ def test_why_of_a_refusal_says_what_where_expected_and_remedy() -> None:
 REFUSED_TRY = attempt("Refused", endedAt="2026-03-02T12:00:00Z", message="Nova says no", requestID="req-1")
 FAILED_MOVE = {"server": "t", "name": "web-2", "state": "Failed", "targetHost": "cmp2", "message": "the disk is full"}
 #: not the hint, which says that it goes on once nothing stands against it
-DOUBTLESS = f"\n\n{pages.NOTHING}"
+DOUBTLESS = f"\n\n{page.NOTHING}"
 WHYS: dict[str, tuple[dict[str, Any], str, ExitStatus]] = {
     "it is done": (vmm({"conditions": ready("MigrationSucceeded")}), DOUBTLESS, OK),
     "it waits": (
@@ -214,12 +217,12 @@ WHYS: dict[str, tuple[dict[str, Any], str, ExitStatus]] = {
 def test_why_when(sentence: str) -> None:
     body, words, status = WHYS[sentence]
     obj = read(body)
-    assert words in "\n".join(pages.why(obj, PLAIN))
-    assert pages.stands_against(obj) == status
+    assert words in "\n".join(page.why(obj, PLAIN))
+    assert page.exit_status_of_why(obj) == status
 
 
 def test_every_prerequisite_has_its_expectation() -> None:
-    assert set(pages.EXPECTED) == set(Name)
+    assert set(EXPECTED) == set(Name)
 
 
 MIGRATING = vmm(
@@ -244,18 +247,18 @@ DRAINING = hm(
 
 
 def test_the_frame_of_a_migration_shows_its_bytes() -> None:
-    assert frames.frame(read(MIGRATING), NOW) == [
+    assert frame.frame(read(MIGRATING), NOW) == [
         "VMMigration migrations/web-1 Migrating 7s",
         "  [############............] 50%, cmp1 -> cmp2, 1.5 GiB left",
         "  attempt 1",
     ]
-    assert frames.line(read(MIGRATING)) == (
+    assert frame.line(read(MIGRATING)) == (
         "VMMigration migrations/web-1 Migrating 50% cmp1 -> cmp2 1.5 GiB left attempt 1"
     )
 
 
 def test_the_frame_of_a_drain_shows_its_servers() -> None:
-    head, numbers, *below = frames.frame(read(DRAINING), NOW)
+    head, numbers, *below = frame.frame(read(DRAINING), NOW)
     assert head == "HostMaintenance cmp1 Draining 7s"
     assert numbers.endswith("] 81%, 31 of 38 moved, 1 moving, 5 waiting, 1 blocked, 2 stay")
     assert below == ["  moving web-3 -> cmp4", "  blocked db-7: Locked: it is locked"]
@@ -267,10 +270,10 @@ def test_the_frame_of_a_drain_counts_from_this_drain_and_names_the_limit() -> No
     body["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
     body["status"]["admittedAt"] = format_time(NOW - timedelta(seconds=61))
     body["status"]["progress"]["limitedBy"] = "limited by perSource 2 (policy.limits)"
-    head, numbers, *_ = frames.frame(read(body), NOW)
+    head, numbers, *_ = frame.frame(read(body), NOW)
     assert head == "HostMaintenance cmp1 Draining 1m"
     assert "5 waiting (limited by perSource 2 (policy.limits))" in numbers
-    assert "5 waiting (limited by perSource 2 (policy.limits))" in "\n".join(pages.details(read(body), PLAIN))
+    assert "5 waiting (limited by perSource 2 (policy.limits))" in "\n".join(page.details(read(body), PLAIN))
 
 
 SIZES = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536 << 20: "1.5 GiB", 1 << 60: "1048576.0 TiB"}
@@ -278,7 +281,7 @@ SIZES = {0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536 << 20: "1.5 GiB", 1 << 
 
 @pytest.mark.parametrize("count", SIZES)
 def test_bytes_are_told_in_units(count: int) -> None:
-    assert frames.size(count) == SIZES[count]
+    assert size(count) == SIZES[count]
 
 
 def test_a_terminal_is_drawn_again_in_place_and_no_line_wraps() -> None:
@@ -375,3 +378,7 @@ def test_an_answer_of_the_server_is_one_sentence(sentence: str) -> None:
     with pytest.raises(FerryError, match=words):
         raise error
     assert str(error).isprintable()
+
+
+def test_every_kind_has_a_view() -> None:
+    assert VIEWS.keys() == CATALOG.keys()

@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import TextIO
 
-from vmferry.cli.ferry import completion, frames, manifests, overview, pages
+from vmferry.cli.ferry import completion, manifests
 from vmferry.cli.ferry.arguments import MOVES, VERDICT_SECONDS
 from vmferry.cli.ferry.kube import Body, ChangedError, FerryError, Kind, Kube, NotFoundError, full_name
-from vmferry.cli.ferry.outcome import Object, Standing, cancelling, outcome, read
+from vmferry.cli.ferry.outcome import Object, Standing, outcome, read
 from vmferry.cli.ferry.output import Output, printed, short
 from vmferry.cli.ferry.screen import Screen, columns_of
+from vmferry.cli.ferry.views import frame, overview, page, view_of
+from vmferry.cli.ferry.views.migration import cancelling
 from vmferry.cli.ferry.waiting import Waiting, wait, wait_until_gone
 from vmferry.cli.ferry.wrap import wrap
 from vmferry.cli.terminal import Paint, plain, wants_colour
@@ -106,7 +108,7 @@ class Ferry:
                 views = [view for view in obj.status.prerequisites if view.name == Name.SOURCE_HOST]
                 host = obj.status.source_host
                 if host is None or any(view.result is not Result.PASSED for view in views):
-                    self._write([body], lambda: [*pages.why(obj, self._paint, stays=False), "", "nothing was created"])
+                    self._write([body], lambda: [*page.why(obj, self._paint, stays=False), "", "nothing was created"])
                     return max(outcome(obj).standing.exit_status, ExitStatus.BLOCKED)
             if not args.yes:
                 assert around.ask is not None
@@ -174,14 +176,14 @@ class Ferry:
             body = self._ask_the_operator(self._wish(MigrationType(args.type), preflight_only=True))
         obj = read(body)
         assert isinstance(obj, VMMigration)
-        self._write([body], lambda: pages.targets(obj, self._paint))
+        self._write([body], lambda: page.targets(obj, self._paint))
         return outcome(obj).standing.exit_status
 
     def status(self) -> ExitStatus:
         args = self._args
         if args.name is not None:
             bodies = self._named(args.name)
-            self._write(bodies, lambda: _apart(pages.details(read(body), self._paint) for body in bodies))
+            self._write(bodies, lambda: _apart(page.details(read(body), self._paint) for body in bodies))
             return max(outcome(read(body)).standing.exit_status for body in bodies)
         namespace = None if args.all_namespaces else self.namespace
         bodies = [*self._list(HostMaintenance, None), *self._list(VMMigration, namespace)]
@@ -198,8 +200,8 @@ class Ferry:
 
     def why(self) -> ExitStatus:
         bodies = self._named(self._args.name)
-        self._write(bodies, lambda: _apart(pages.why(read(body), self._paint) for body in bodies))
-        return max(pages.stands_against(read(body)) for body in bodies)
+        self._write(bodies, lambda: _apart(page.why(read(body), self._paint) for body in bodies))
+        return max(page.exit_status_of_why(read(body)) for body in bodies)
 
     def resume(self) -> ExitStatus:
         args = self._args
@@ -226,7 +228,7 @@ class Ferry:
         body = self.kube.get(VMMigration, self.namespace, args.name)
         obj = read(body)
         assert isinstance(obj, VMMigration)
-        self._say(f"{pages.title(obj)}: {cancelling(obj)}")
+        self._say(f"{page.title(obj)}: {cancelling(obj)}")
         owner = next((one for one in obj.metadata.owner_references if one.kind == HostMaintenance.KIND), None)
         if owner is not None and obj.status.completed_at is None:
             self._say(f"it belongs to {owner.kind} {owner.name}, which asks for another one as long as it is enabled")
@@ -340,20 +342,20 @@ class Ferry:
             return ExitStatus.ALL_OK
         self._say(f"{short(body)} {verb}")
         stays = f"{full_name(kind.KIND, body['metadata'])} stays as it is and goes on in the cluster"
-        self.left_behind = stays + pages.withdrawal(read(body), before=". ")
+        self.left_behind = stays + page.withdrawal(read(body), before=". ")
         last, withdrawn = self._wait_or_withdraw(body, kind)
         obj = read(last)
         found = outcome(obj)
         if found.standing.exit_status is ExitStatus.ALL_OK:
-            self._write([last], lambda: [pages.verdict_line(obj, found, self._paint)])
+            self._write([last], lambda: [page.verdict_line(obj, found, self._paint)])
             return found.standing.exit_status
-        page = pages.why(obj, self._paint, stays=not withdrawn)
+        lines = page.why(obj, self._paint, stays=not withdrawn)
         if withdrawn:
-            page += [
+            lines += [
                 "",
                 "The request was withdrawn: nothing of it has begun. With --keep it stays and starts by itself.",
             ]
-        self._write([last], lambda: page)
+        self._write([last], lambda: lines)
         return found.standing.exit_status
 
     def _wait_or_withdraw(self, body: Body, kind: Kind) -> tuple[Body, bool]:
@@ -391,7 +393,7 @@ class Ferry:
         if not self._args.watch:
             return None
         paint = Paint(wants_colour(self._people, self._around.environment))
-        return Screen(self._people, self._around.environment, dress=lambda line: frames.dressed(line, paint))
+        return Screen(self._people, self._around.environment, dress=lambda line: frame.dressed(line, paint))
 
     @property
     def _people(self) -> TextIO:
@@ -426,7 +428,7 @@ class Ferry:
 def _is_blocked(obj: Object) -> bool:
     """A request that waits for somebody, and of which nothing was sent."""
     blocked = outcome(obj).standing in (Standing.BLOCKED, Standing.CANNOT_TELL)
-    return blocked and isinstance(obj, VMMigration) and obj.status.started_at is None
+    return blocked and not view_of(obj).begun(obj)
 
 
 def _apart(parts: Iterable[list[str]]) -> list[str]:

@@ -8,15 +8,14 @@ from enum import StrEnum
 from pydantic import ValidationError
 
 from vmferry.cli.ferry.kube import Body, FerryError
+from vmferry.cli.ferry.views import view_of
 from vmferry.cli.verdict import ExitStatus
-from vmferry.prerequisites.enums import Reason, Result
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions as c
-from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.resources.base import Condition
 from vmferry.resources.catalog import CATALOG
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.resources.words import Phase
 
 Object = VMMigration | HostMaintenance
 #: nothing can be judged of what is not there, as in preflight
@@ -83,41 +82,11 @@ def _standing(obj: Object, ready: Condition) -> Standing:
         return Standing.DONE
     succeeded = obj.status.condition(c.SUCCEEDED)
     if succeeded is not None and succeeded.status == "False":
-        begun = isinstance(obj, VMMigration) and obj.status.started_at is not None
-        return Standing.CANNOT_TELL if ready.reason in _NOT_FOUND and not begun else Standing.FAILED
+        unfounded = ready.reason in _NOT_FOUND and not view_of(obj).begun(obj)
+        return Standing.CANNOT_TELL if unfounded else Standing.FAILED
     stalled = obj.status.condition(c.STALLED)
     if stalled is None or stalled.status != "True":
         return Standing.UNDER_WAY
     if ready.reason in _NOT_FOUND:
         return Standing.CANNOT_TELL
-    if isinstance(obj, VMMigration):
-        results = {view.result for view in obj.status.prerequisites}
-        undecided = Result.UNKNOWN in results and Result.FAILED not in results
-    else:
-        blockers = obj.status.blockers
-        undecided = bool(blockers) and all(one.reason == Reason.FACT_UNKNOWN for one in blockers)
-    return Standing.CANNOT_TELL if undecided else Standing.BLOCKED
-
-
-def cancelling(obj: VMMigration) -> str:
-    """What deleting it now means, as a sentence; the operator's rules are in docs/migrations.md."""
-    status = obj.status
-    if crossing_of(obj) is not None:
-        return (
-            "it is over; but it is what remembers that its server went to a newer operating system and cannot return: "
-            "deleting it loses that"
-        )
-    if status.completed_at is not None or status.phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
-        return "it is over: only this record of it goes away"
-    running = status.open_attempt
-    if running is None:
-        if status.graceful_stop is not None:
-            return "its server was stopped for the move: it is started again, then the request is gone"
-        return "nothing has begun: it is gone at once, and the server stays where it is"
-    if running.type == "Live":
-        return (
-            f"the live migration to {running.target_host} is aborted, then it is gone; from Nova 33 on the server may "
-            "be marked ERROR although it runs on where it was"
-        )
-    word = "a cold migration" if running.type == "Cold" else "an evacuation"
-    return f"{word} cannot be stopped: the one to {running.target_host} is seen to its end, then it is gone"
+    return Standing.CANNOT_TELL if view_of(obj).only_unknown(obj) else Standing.BLOCKED

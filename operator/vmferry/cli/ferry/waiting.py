@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vmferry.cli.ferry import frames
 from vmferry.cli.ferry.kube import Body, FerryError, NoConnectionError, NotFoundError
 from vmferry.cli.ferry.outcome import Object, Standing, outcome, read
-from vmferry.cli.ferry.pages import title, withdrawal
 from vmferry.cli.ferry.screen import Screen
+from vmferry.cli.ferry.views import frame
+from vmferry.cli.ferry.views.page import title, withdrawal
 from vmferry.cli.verdict import ExitStatus
 
 #: seconds between two looks
@@ -46,7 +46,7 @@ def wait(get: Callable[[], Body], first: Body, how: Waiting) -> Body:
                 return body
             now = how.now()
             if how.screen is not None:
-                how.screen.show(frames.frame(obj, now), frames.line(obj))
+                how.screen.show(frame.frame(obj, now), frame.line(obj))
             if how.timeout is not None and now - began >= how.timeout:
                 raise FerryError(_in_vain(obj, standing))
             if standing is Standing.UNSEEN and not noted and now - began >= _SILENCE:
@@ -86,7 +86,7 @@ def wait_until_gone(get: Callable[[], Body], first: Body, how: Waiting) -> None:
             obj = read(body)
             now = how.now()
             if how.screen is not None:
-                how.screen.show(frames.frame(obj, now), frames.line(obj))
+                how.screen.show(frame.frame(obj, now), frame.line(obj))
             if how.timeout is not None and now - began >= how.timeout:
                 raise FerryError(f"{title(obj)} is still there: {outcome(obj).message}")
             how.sleep(_LOOK)

@@ -1,0 +1,125 @@
+"""What is printed of one object: `why`, `targets`, `status NAME`. Pure: from typed objects to lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from vmferry.cli.ferry.outcome import Object, Outcome, Standing, outcome
+from vmferry.cli.ferry.views import view_of
+from vmferry.cli.ferry.views.migration import unmet
+from vmferry.cli.ferry.views.view import Point
+from vmferry.cli.terminal import Paint, columns, plain
+from vmferry.cli.verdict import ExitStatus
+from vmferry.resources.vmmigration import VMMigration
+
+NOTHING = "nothing stands against it"
+COLOURS = {
+    Standing.DONE: "green",
+    Standing.UNDER_WAY: "cyan",
+    Standing.BLOCKED: "red",
+    Standing.FAILED: "red",
+    Standing.CANNOT_TELL: "yellow",
+    Standing.UNSEEN: "yellow",
+}
+
+
+def title(obj: Object) -> str:
+    metadata = obj.metadata
+    name = f"{metadata.namespace}/{metadata.name}" if metadata.namespace else metadata.name
+    return plain(f"{obj.KIND} {name}")
+
+
+def verdict_line(obj: Object, found: Outcome, paint: Paint) -> str:
+    """`VMMigration a/b: Succeeded: Live from cmp1 to cmp2 is complete`."""
+    word = str(obj.status.phase or "Pending") if found.standing is not Standing.UNSEEN else "Pending"
+    return f"{title(obj)}: {paint(plain(word), COLOURS[found.standing])}: {plain(found.message)}"
+
+
+def withdrawal(obj: Object, before: str = "") -> str:
+    """How to take a request back, after `before`; empty for one that only checks, of which nothing starts."""
+    return (
+        "" if obj.spec.preflight_only else f"{before}Withdraw it: kubectl ferry {plain(view_of(obj).withdrawal(obj))}"
+    )
+
+
+def why(obj: Object, paint: Paint, *, stays: bool = True) -> list[str]:
+    """The refusal as a page: what, where, found, expected, remedy; and if the object stays, what becomes of it."""
+    view, found = view_of(obj), outcome(obj)
+    head = [verdict_line(obj, found, paint), *_pairs(view.facts(obj))]
+    if found.standing is Standing.UNSEEN:
+        return [*head, "", "nothing is known before the operator has reconciled it: is it running?"]
+    leftovers = [line for (title, _), *pairs in view.leftovers(obj) for line in ("", plain(title), *_pairs(pairs))]
+    points = view.points(obj)
+    if not points and found.standing in (Standing.BLOCKED, Standing.CANNOT_TELL, Standing.FAILED):
+        points = [[(found.reason, ""), ("found", found.message)]]
+    if not points:
+        if found.standing is Standing.UNDER_WAY:
+            return [*head, "", f"{NOTHING}; it goes on by itself: {plain(found.message)}", *leftovers]
+        return [*head, "", NOTHING, *leftovers]
+    more = view.see_also(obj)
+    hosts = ["", plain(more)] if more else []
+    return [*head, *_numbered(points, paint), *hosts, *leftovers, *(_stays(obj, found) if stays else [])]
+
+
+def _stays(obj: Object, found: Outcome) -> list[str]:
+    over = view_of(obj).finished(obj) or found.standing in (Standing.DONE, Standing.FAILED)
+    if over or obj.spec.preflight_only:
+        return []
+    return ["", "The request stays, and starts by itself as soon as nothing blocks it any more.", withdrawal(obj)]
+
+
+def exit_status_of_why(obj: Object) -> ExitStatus:
+    """In a script a drain under way that leaves some servers behind is blocked, too."""
+    blocked = ExitStatus.BLOCKED if view_of(obj).leaves_servers(obj) else ExitStatus.ALL_OK
+    return max(outcome(obj).standing.exit_status, blocked)
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> list[str]:
+    shown = [(name, value) for name, value in pairs if value]
+    return ["  " + "  ".join(line) for line in columns(shown)] if shown else []
+
+
+def _numbered(points: Sequence[Point], paint: Paint) -> list[str]:
+    lines: list[str] = []
+    for number, point in enumerate(points, start=1):
+        (head, _), *rest = point
+        lines += ["", paint(f"{number}. {plain(head)}", "red")]
+        lines += ["  " + line for line in _pairs(rest)]
+    return lines
+
+
+def targets(obj: VMMigration, paint: Paint) -> list[str]:
+    """Where the server may go, best first, and why the other hosts will not do."""
+    status = obj.status
+    found = outcome(obj)
+    lines = _pairs(view_of(obj).facts(obj))
+    views = unmet(obj)
+    if status.eligible_targets:
+        rows = [(str(one.rank), one.host, one.message) for one in status.eligible_targets]
+        lines += ["", *_table([("RANK", "ELIGIBLE", "WHY"), *rows])]
+    if status.ineligible_targets:
+        groups = [
+            (str(one.hosts), one.reason, f"{one.example}: {one.message or ''}".removesuffix(": "))
+            for one in status.ineligible_targets
+        ]
+        lines += ["", *_table([("HOSTS", "INELIGIBLE", "FOR EXAMPLE"), *groups])]
+    if views:
+        failed = [(str(view.name), view.reason or str(view.result), view.host or "-", view.message) for view in views]
+        lines += ["", *_table([("PREREQUISITE", "REASON", "HOST", "FOUND"), *failed])]
+    return [*lines, "", paint(plain(found.message), COLOURS[found.standing])]
+
+
+def details(obj: Object, paint: Paint) -> list[str]:
+    """`status NAME`: the facts, the moves or attempts, and that there is a `why`."""
+    view, found = view_of(obj), outcome(obj)
+    lines = [verdict_line(obj, found, paint), *_pairs(view.facts(obj))]
+    if steps := view.steps(obj):
+        lines += ["", *_table(steps)]
+    if view.leaves_servers(obj) or found.standing in (Standing.BLOCKED, Standing.FAILED, Standing.CANNOT_TELL):
+        namespace = f" -n {obj.metadata.namespace}" if obj.metadata.namespace else ""
+        lines += ["", plain(f"why: kubectl ferry why {obj.metadata.name}{namespace}")]
+    return lines
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["  ".join(line).rstrip() for line in columns(rows)]
