@@ -1,11 +1,9 @@
 """Writes docs/reference/ from the models: `python -m docs.generate`, or `make reference`. A test fails on a difference.
 
-    vmferry.resources         -> reference/vmmigration.md, reference/hostmaintenance.md
-    vmferry.runtime.config    -> reference/configuration.md
-    citations in the code     -> design/rules.md, its last two columns
-
-Conditions and their reasons are no fields: reference/conditions.md is written by hand, and a test compares it with
-the code.
+vmferry.resources         -> reference/vmmigration.md, reference/hostmaintenance.md
+vmferry.runtime.config    -> reference/configuration.md
+the enums of the reasons  -> reference/conditions.md
+citations in the code     -> design/rules.md, its last two columns
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from docs import conditions
 from docs.rules import PAGE, page
 from vmferry.resources.base import DURATION_PATTERN, format_duration
 from vmferry.resources.catalog import CATALOG, ResourceType
@@ -168,6 +167,7 @@ def files() -> dict[Path, str]:
     """What each generated page must be."""
     made = {REFERENCE / f"{kind.singular}.md": of_kind(kind) for kind in CATALOG.values()}
     made[REFERENCE / "configuration.md"] = configuration()
+    made[REFERENCE / "conditions.md"] = conditions.page(_HEAD.format(source="the enums of the reasons"))
     made[PAGE] = page()
     return made
 

@@ -53,6 +53,7 @@ from vmferry.reconcilers.migration import (
     tries,
 )
 from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.words import Phase
@@ -244,7 +245,7 @@ def aborts_all(stack: ExitStack) -> None:
         running = [m for m in records if m.type == "live-migration" and m.stage is MigrationStage.IN_FLIGHT]
         if scope.status.completed_at is not None or scope.status.open_attempt is not None or not running:
             return None
-        scope.progressing("Aborting", "it is being aborted")
+        scope.progressing(MigrationReason.ABORTING, "it is being aborted")
         return scope.decide(Phase.MIGRATING, action=AbortMigration(running[0].server_id, running[0].id))
 
     first(stack, abort)
@@ -256,7 +257,7 @@ def confirms_all(stack: ExitStack) -> None:
     def confirm(scope: MigrationScope) -> Any:
         if scope.status.completed_at is not None or scope.server is None or scope.server.vm_state != "resized":
             return None
-        scope.progressing("Verifying", "the resize is being confirmed")
+        scope.progressing(MigrationReason.VERIFYING, "the resize is being confirmed")
         again = timedelta(seconds=10)
         return scope.decide(Phase.VERIFYING, action=ConfirmResize(scope.server.id), requeue_after=again)
 
@@ -517,7 +518,12 @@ def trusts_what_it_knew(stack: ExitStack) -> None:
 def never_stalls(stack: ExitStack) -> None:
     """However long nothing goes on, it is said to go on."""
     put(stack, MaintenanceScope, "no_progress", lambda self, what: False)
-    put(stack, MigrationScope, "report_no_progress", lambda self, message: self.progressing("Migrating", message))
+    put(
+        stack,
+        MigrationScope,
+        "report_no_progress",
+        lambda self, message: self.progressing(MigrationReason.MIGRATING, message),
+    )
 
 
 def believes_leftovers(stack: ExitStack) -> None:

@@ -24,8 +24,7 @@ def test_the_committed_page_is_what_make_reference_writes(path: Path) -> None:
 
 
 def test_no_page_is_left_over_of_what_is_gone() -> None:
-    written_by_hand = {REFERENCE / "conditions.md"}
-    assert set(REFERENCE.iterdir()) == {path for path in files() if path.parent == REFERENCE} | written_by_hand
+    assert set(REFERENCE.iterdir()) == {path for path in files() if path.parent == REFERENCE}
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)

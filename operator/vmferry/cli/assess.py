@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 
 from vmferry.cli.verdict import Answer, Verdict
 from vmferry.cloud.model import Server, Snapshot
@@ -15,6 +16,7 @@ from vmferry.planning.targets import AssessHosts, assess, assess_hosts, blocked
 from vmferry.policy import Policy
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.verdicts import write_verdicts
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import PrerequisiteView, ServerView, VMMigrationStatus
@@ -46,8 +48,13 @@ def assess_server(
     conditions = c.Conditions(status.conditions, generation=1, now=now)
     conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
     against: tuple[PrerequisiteView, ...] = ()
+    reason: StrEnum
     if request.is_met(server, choice.type, source):
-        answer, reason, message = Answer.OK, "AlreadyOnTarget", f"the server is on {server.host} already"
+        answer, reason, message = (
+            Answer.OK,
+            MigrationReason.ALREADY_ON_TARGET,
+            f"the server is on {server.host} already",
+        )
         status.target_host = status.source_host
     else:
         question = request.question(server, choice.type, snapshot, policy, now)
@@ -64,7 +71,7 @@ def assess_server(
             answer = Answer.UNKNOWN if found.undecided else Answer.BLOCKED
             reason, message = found.against[0].reason or Reason.FACT_UNKNOWN, blocked(found.against)
         else:
-            answer, reason, message = Answer.OK, "AllPassed", f"the server can go to {found.target}"
+            answer, reason, message = Answer.OK, MigrationReason.ALL_PASSED, f"the server can go to {found.target}"
             status.target_host = found.target
             status.storage = storage_class(server, source, policy, snapshot.hosts.get(found.target or ""))
     conditions.set(c.PREREQUISITES_MET, answer is Answer.OK, reason, message)

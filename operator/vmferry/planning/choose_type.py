@@ -5,13 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vmferry.cloud.model import Host, ResolvedType, Server
+from vmferry.resources.documented import Documented
+
+
+class TypeReason(Documented):
+    """Why a migration is of its type."""
+
+    REQUESTED = "Requested", "the spec names the type"
+    SERVER_RUNNING = "ServerRunning", "Auto chose Live"
+    SERVER_POWERED_OFF = "ServerPoweredOff", "Auto chose Cold"
+    SOURCE_HOST_DOWN = "SourceHostDown", "Auto chose Evacuate"
+    SERVER_STOPPED = "ServerStopped", "Cold: the server was shut down for this migration"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     type: ResolvedType
-    #: CamelCase, for a condition
-    reason: str
+    reason: TypeReason
     message: str
 
 
@@ -20,9 +30,9 @@ def choose_type(server: Server, source: Host | None) -> Choice:
     if source is not None and not source.service.up:
         return Choice(
             ResolvedType.EVACUATE,
-            "SourceHostDown",
+            TypeReason.SOURCE_HOST_DOWN,
             f"the compute service of {source.name} is down: Evacuate",
         )
     if server.vm_state in ("stopped", "suspended"):
-        return Choice(ResolvedType.COLD, "ServerPoweredOff", f"the server is {server.status}: Cold")
-    return Choice(ResolvedType.LIVE, "ServerRunning", f"the server is {server.status}: Live")
+        return Choice(ResolvedType.COLD, TypeReason.SERVER_POWERED_OFF, f"the server is {server.status}: Cold")
+    return Choice(ResolvedType.LIVE, TypeReason.SERVER_RUNNING, f"the server is {server.status}: Live")

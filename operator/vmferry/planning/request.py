@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from vmferry.cloud.model import Host, ResolvedType, Server, Snapshot
-from vmferry.planning.choose_type import Choice, choose_type
+from vmferry.planning.choose_type import Choice, TypeReason, choose_type
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove, Question
 from vmferry.resources.words import MigrationType
@@ -28,7 +28,7 @@ class Request:
     def resolved_type(self, server: Server, source: Host | None) -> Choice:
         """The type in force for the server as it is now (R7)."""
         if self.type is not MigrationType.AUTO:
-            return Choice(ResolvedType(self.type.value), "Requested", f"{self.type.value} was asked for")
+            return Choice(ResolvedType(self.type.value), TypeReason.REQUESTED, f"{self.type.value} was asked for")
         return choose_type(server, source)
 
     def question(

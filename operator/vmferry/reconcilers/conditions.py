@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from enum import StrEnum
 
 from vmferry.cloud.model import Snapshot
 from vmferry.resources.base import Condition, clip
+from vmferry.resources.documented import ReasonWord
 
 PREREQUISITES_MET = "PrerequisitesMet"
 SUCCEEDED = "Succeeded"
@@ -24,9 +26,6 @@ UNVERIFIED_MESSAGE = (
     "the operator's clouds.yaml has verify: false, so the cloud's certificates are not checked: whoever is between can "
     "read the operator's credentials and change what it sees and does; set `cacert` and remove `verify: false`"
 )
-
-#: a reason: the cloud limits requests, or is busy; the request is sent again (I40)
-NOT_NOW = "NotNow"
 
 
 #: what a failed read means, by a pattern of its text; the first one that is found counts
@@ -69,7 +68,7 @@ class Conditions:
     def get(self, type_: str) -> Condition | None:
         return next((c for c in self._list if c.type == type_), None)
 
-    def set(self, type_: str, status: bool | None, reason: str, message: str) -> None:
+    def set(self, type_: str, status: bool | None, reason: ReasonWord, message: str) -> None:
         """`None` is Unknown."""
         word = "Unknown" if status is None else str(status)
         old = self.get(type_)
@@ -89,9 +88,9 @@ class Conditions:
     def drop(self, *types: str) -> None:
         self._list[:] = [c for c in self._list if c.type not in types]
 
-    def report_unverified(self, snapshot: Snapshot) -> None:
+    def report_unverified(self, snapshot: Snapshot, reason: StrEnum) -> None:
         """Present only while the cloud's certificates are not checked."""
         if snapshot.verified:
             self.drop(CLOUD_UNVERIFIED)
         elif snapshot.verified is False:
-            self.set(CLOUD_UNVERIFIED, True, "VerifyDisabled", UNVERIFIED_MESSAGE)
+            self.set(CLOUD_UNVERIFIED, True, reason, UNVERIFIED_MESSAGE)

@@ -12,6 +12,7 @@ from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Event, EventType, World
 from vmferry.resources.base import Condition, Metadata, clip
+from vmferry.resources.documented import ReasonWord
 
 
 class Reported(Protocol):
@@ -42,7 +43,7 @@ class Summary:
     """What a reconcile came to."""
 
     state: State
-    reason: str
+    reason: ReasonWord
     message: str
 
 
@@ -71,27 +72,27 @@ class Scope(Generic[Status]):
         """The status describes the current spec."""
         return self._reported.observed_generation == self._metadata.generation and bool(self._reported.conditions)
 
-    def event(self, reason: str, message: str, *, warning: bool = False) -> None:
+    def event(self, reason: ReasonWord, message: str, *, warning: bool = False) -> None:
         self.events.append(Event(reason, clip(message), EventType.WARNING if warning else EventType.NORMAL))
 
-    def event_once(self, reason: str, message: str, *, warning: bool = False) -> None:
+    def event_once(self, reason: ReasonWord, message: str, *, warning: bool = False) -> None:
         """An Event, unless Ready has had this reason already."""
         before = self.conditions.get(c.READY)
         if before is None or before.reason != reason:
             self.event(reason, message, warning=warning)
 
-    def progressing(self, reason: str, message: str) -> None:
+    def progressing(self, reason: ReasonWord, message: str) -> None:
         """It goes on by itself."""
         self.summary = Summary(State.PROGRESSING, reason, message)
 
-    def stalled(self, reason: str, message: str) -> None:
+    def stalled(self, reason: ReasonWord, message: str) -> None:
         """It does not go on before somebody changes something; then it does so by itself."""
         self.summary = Summary(State.STALLED, reason, message)
 
-    def ready(self, reason: str, message: str) -> None:
+    def ready(self, reason: ReasonWord, message: str) -> None:
         self.summary = Summary(State.READY, reason, message)
 
-    def failed(self, reason: str, message: str) -> None:
+    def failed(self, reason: ReasonWord, message: str) -> None:
         self.summary = Summary(State.FAILED, reason, message)
 
     def summarise(self) -> None:

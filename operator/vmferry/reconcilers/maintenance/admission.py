@@ -5,22 +5,15 @@ from __future__ import annotations
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim
-from vmferry.reconcilers.kill_switch import STOPPED
 from vmferry.reconcilers.maintenance.drain import holds_back, move_away
 from vmferry.reconcilers.maintenance.host_ownership import lease
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.refused_writes import finalizer_refused, refused_create, report
 from vmferry.reconcilers.maintenance.report import write_survey
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-    DRAINED,
-    DRAINING,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, DRAINING, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.take_survey import take_survey
 from vmferry.reconcilers.owned_migrations import Purpose
-from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.resources.words import MaintenancePhase
 
 
@@ -40,9 +33,9 @@ def budget(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
     if not holding:
         message = f"{len(first)} maintenances of {zone} go first ({names}), the limit is {limit}"
     scope.event_once(EventReason.QUEUED, message)
-    scope.progressing("Queued", f"waits for its turn: {message}")
-    scope.conditions.set(CORDONED, False, "Queued", "the host is not touched yet")
-    scope.conditions.set(DRAINED, False, "Queued", "the host is not touched yet")
+    scope.progressing(MaintenanceReason.QUEUED, f"waits for its turn: {message}")
+    scope.conditions.set(CORDONED, False, MaintenanceReason.QUEUED, "the host is not touched yet")
+    scope.conditions.set(DRAINED, False, MaintenanceReason.QUEUED, "the host is not touched yet")
     return scope.decide(MaintenancePhase.QUEUED, requeue_after=scope.policy.recheck)
 
 
@@ -75,10 +68,10 @@ def kill_switch(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision 
         return decision  # it is kept
     scope.event_once(EventReason.STOPPED, why)
     scope.forget_change()
-    scope.progressing(STOPPED, why)
+    scope.progressing(MaintenanceReason.STOPPED, why)
     if not scope.admitted:
-        scope.conditions.set(CORDONED, False, STOPPED, "the host is not touched yet")
-    scope.conditions.set(DRAINED, False, STOPPED, why)
+        scope.conditions.set(CORDONED, False, MaintenanceReason.STOPPED, "the host is not touched yet")
+    scope.conditions.set(DRAINED, False, MaintenanceReason.STOPPED, why)
     phase = MaintenancePhase.DRAINING if scope.admitted else MaintenancePhase.QUEUED
     return scope.decide(phase, requeue_after=DRAINING)
 
@@ -98,8 +91,8 @@ def writable(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | N
     if refused is None:
         return None
     report(scope, what, refused)
-    scope.conditions.set(CORDONED, False, WRITE_REFUSED, "the host is left as it is")
-    scope.conditions.set(DRAINED, False, WRITE_REFUSED, "nothing was moved")
+    scope.conditions.set(CORDONED, False, MaintenanceReason.WRITE_REFUSED, "the host is left as it is")
+    scope.conditions.set(DRAINED, False, MaintenanceReason.WRITE_REFUSED, "nothing was moved")
     return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from vmferry.cloud.model import Host
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.host_ownership import lease
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.report import write_survey
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-    DRAINED,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.take_survey import take_survey
 from vmferry.resources.words import MaintenancePhase
@@ -34,12 +30,18 @@ def check(scope: MaintenanceScope) -> Survey | MaintenanceDecision:
 def preflight_only(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     if scope.wanted:
         return None
-    scope.conditions.set(CORDONED, False, "PreflightOnly", "spec.preflightOnly is true: the host is left as it is")
-    scope.conditions.set(DRAINED, False, "PreflightOnly", "spec.preflightOnly is true: nothing is moved")
+    scope.conditions.set(
+        CORDONED, False, MaintenanceReason.PREFLIGHT_ONLY, "spec.preflightOnly is true: the host is left as it is"
+    )
+    scope.conditions.set(
+        DRAINED, False, MaintenanceReason.PREFLIGHT_ONLY, "spec.preflightOnly is true: nothing is moved"
+    )
     if (blocker := survey.first_blocker()) is not None:
         scope.stalled(*blocker)
     else:
-        scope.ready("PreflightPassed", f"all {survey.to_leave} servers that have to leave can; see moves")
+        scope.ready(
+            MaintenanceReason.PREFLIGHT_PASSED, f"all {survey.to_leave} servers that have to leave can; see moves"
+        )
     return scope.decide(MaintenancePhase.CHECKED, requeue_after=scope.policy.recheck)
 
 

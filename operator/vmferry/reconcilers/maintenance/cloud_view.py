@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
-from vmferry.reconcilers.maintenance.scope import (
-    SOON,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
+from vmferry.reconcilers.maintenance.scope import SOON, MaintenanceDecision, MaintenanceScope
 from vmferry.resources.words import MaintenancePhase
 
 
@@ -20,7 +17,7 @@ def stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if age is None and scope.snapshot.trouble is None and scope.reported:
         return Decision(scope.obj.status, finalizer=scope.admitted, requeue_after=SOON)
     scope.forget_change()
-    scope.progressing("CloudViewStale", c.stale_view(scope.snapshot))
+    scope.progressing(MaintenanceReason.CLOUD_VIEW_STALE, c.stale_view(scope.snapshot))
     return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)
 
 
@@ -28,5 +25,5 @@ def unread(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
     if scope.world.unread is None or scope.reported:
         return None
-    scope.progressing("CloudViewStale", c.unread(scope.world.unread))
+    scope.progressing(MaintenanceReason.CLOUD_VIEW_STALE, c.unread(scope.world.unread))
     return scope.decide(scope.status.phase or MaintenancePhase.CHECKING, requeue_after=SOON)

@@ -6,14 +6,9 @@ from datetime import timedelta
 
 from vmferry.cloud.actions import OUR_REASON, DisableService
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-    DRAINED,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
+from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import Cordon, HostBefore
@@ -25,7 +20,7 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
     service, status = scope.service, scope.status
     if service is not None and not service.enabled and status.host_before is not None:
         why = f": {service.disabled_reason}" if service.disabled_reason else ""
-        reason = "Cordoned" if status.cordon else "DisabledBefore"
+        reason = MaintenanceReason.CORDONED if status.cordon else MaintenanceReason.DISABLED_BEFORE
         scope.conditions.set(CORDONED, True, reason, f"the compute service is disabled{why}")
         return None
     if scope.look is None:
@@ -37,7 +32,9 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     was = scope.conditions.get(CORDONED)
     # "Uncordoning": we did it, in a release that is taken back
-    undone = was is not None and was.status == "True" and was.reason != "Uncordoning" and service.enabled
+    undone = (
+        was is not None and was.status == "True" and was.reason != MaintenanceReason.UNCORDONING and service.enabled
+    )
     if status.host_before is None or undone:
         word = ServiceStatus.ENABLED if service.enabled else ServiceStatus.DISABLED
         before = clip(service.disabled_reason, 255) if service.disabled_reason and not service.enabled else None
@@ -45,7 +42,7 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
     if not service.enabled:
         words = f"the compute service was disabled before and stays so: {service.disabled_reason or 'no reason given'}"
         scope.event(EventReason.DISABLED_BEFORE, words)
-        scope.conditions.set(CORDONED, True, "DisabledBefore", words)
+        scope.conditions.set(CORDONED, True, MaintenanceReason.DISABLED_BEFORE, words)
         return None
     if undone:
         scope.event(
@@ -57,9 +54,9 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
     # it was open: something may have come to it that nobody sees yet
     status.drained_at = status.empty_since = None
     message = "the compute service is being disabled"
-    scope.conditions.set(DRAINED, False, "Cordoning", message)
+    scope.conditions.set(DRAINED, False, MaintenanceReason.CORDONING, message)
     refused = was is not None and was.status == "False" and was.reason == Reason.CLOUD_REFUSED
-    busy = was is not None and was.reason == NOT_NOW
+    busy = was is not None and was.reason == MaintenanceReason.NOT_NOW
     if refused and was is not None:
         phase = MaintenancePhase.BLOCKED
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
@@ -69,13 +66,15 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
         phase = MaintenancePhase.BLOCKED
     else:
         phase = MaintenancePhase.DRAINING
-        scope.progressing(*scope.not_now(was, "Cordoning", message))
-    if status.cordon is not None and (refused or (was is not None and was.reason in ("Cordoning", NOT_NOW))):
+        scope.progressing(*scope.not_now(was, MaintenanceReason.CORDONING, message))
+    if status.cordon is not None and (
+        refused or (was is not None and was.reason in (MaintenanceReason.CORDONING, MaintenanceReason.NOT_NOW))
+    ):
         wait = scope.ask_again_in(status.cordon.requested_at, refused=refused)
         if wait is not None:
             return scope.decide(phase, requeue_after=wait)
     if not refused:
-        scope.conditions.set(CORDONED, False, *scope.not_now(was, "Cordoning", message))
+        scope.conditions.set(CORDONED, False, *scope.not_now(was, MaintenanceReason.CORDONING, message))
     status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
     action = DisableService(service.id, survey.host.name, status.cordon.disabled_reason)
     return scope.decide(phase, action=action, requeue_after=timedelta(seconds=1))

@@ -10,17 +10,11 @@ from vmferry.planning.drain.plan import DrainPlan, Planned, next_moves
 from vmferry.planning.limits import describe, holders, limited
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.kill_switch import BREAKER_OPEN
 from vmferry.reconcilers.maintenance.emptiness import verify_empty
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.refused_writes import refused_create, report
 from vmferry.reconcilers.maintenance.report import write_moves
-from vmferry.reconcilers.maintenance.scope import (
-    DRAINED,
-    DRAINING,
-    SOON,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import DRAINED, DRAINING, SOON, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.tries import next_number
 from vmferry.reconcilers.owned import CreateObject
@@ -42,7 +36,9 @@ def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
         scope.note_change()
         scope.event(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {names}", warning=True)
     scope.status.drained_at = scope.status.empty_since = None
-    scope.conditions.set(DRAINED, False, "ServersLeft", f"{survey.outstanding} servers have not left yet")
+    scope.conditions.set(
+        DRAINED, False, MaintenanceReason.SERVERS_LEFT, f"{survey.outstanding} servers have not left yet"
+    )
     held_back = holds_back(scope, survey)
     hold = None if held_back else _hold(scope, survey)
     admitted = [] if held_back else _admitted_by_breakers(scope, survey)
@@ -59,7 +55,7 @@ def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
                 return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
     if hold is not None and _all_is_held(survey, admitted):
         scope.event_once(EventReason.BREAKER_OPEN, hold.message, warning=True)
-        scope.stalled(BREAKER_OPEN, hold.message)
+        scope.stalled(MaintenanceReason.BREAKER_OPEN, hold.message)
         wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=max(wait, timedelta(seconds=1)))
     going = len(survey.moving) + len(survey.waiting) + (0 if held_back else len(survey.planned))
@@ -84,7 +80,7 @@ def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
         message += f", {p.blocked} cannot move: {first.server.name}: {first.hindrance.message}"
     if hold is not None:
         message += f"; nothing more is started: {hold.message}"
-    scope.progressing("Draining", message + why_not)
+    scope.progressing(MaintenanceReason.DRAINING, message + why_not)
     wait = SOON if started else DRAINING
     if survey.next_try is not None:
         wait = min(wait, max(survey.next_try - scope.now, timedelta(seconds=1)))
@@ -126,7 +122,11 @@ def _admitted_by_breakers(scope: MaintenanceScope, survey: Survey) -> list[Plann
 def _all_is_held(survey: Survey, admitted: list[Planned]) -> bool:
     """Nothing is on its way or about to be: a further try of a server that has failed waits for the breaker, too."""
     waiting = [one.child for one in survey.waiting]
-    others = [child for child in waiting if child is None or not (child.over or child.reason == BREAKER_OPEN)]
+    others = [
+        child
+        for child in waiting
+        if child is None or not (child.over or child.reason == MaintenanceReason.BREAKER_OPEN)
+    ]
     return not (survey.moving or others or admitted)
 
 

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from vmferry.cloud.model import HostLook, Migration, MigrationStage
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance.scope import (
-    DRAINED,
-    SOON,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
+from vmferry.reconcilers.maintenance.scope import DRAINED, SOON, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.resources.words import MaintenancePhase
 
@@ -25,23 +21,23 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
             scope.note_change()
             scope.event(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {rest}", warning=True)
         status.drained_at = status.empty_since = None
-        scope.conditions.set(DRAINED, False, "NotEmptyYet", rest)
+        scope.conditions.set(DRAINED, False, MaintenanceReason.NOT_EMPTY_YET, rest)
         if scope.no_progress(rest):
             return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
-        scope.progressing("NotEmptyYet", rest)
+        scope.progressing(MaintenanceReason.NOT_EMPTY_YET, rest)
         return scope.decide(MaintenancePhase.DRAINING, requeue_after=SOON)
     rules = scope.policy.maintenance
     status.empty_since = status.empty_since or scope.now
     due = status.empty_since + rules.settle
     if status.drained_at is None and scope.now < due:
         message = f"the host looks empty; it is looked at again at {due:%H:%M:%SZ}"
-        scope.conditions.set(DRAINED, False, "Verifying", message)
-        scope.progressing("Verifying", message)
+        scope.conditions.set(DRAINED, False, MaintenanceReason.VERIFYING, message)
+        scope.progressing(MaintenanceReason.VERIFYING, message)
         return scope.decide(MaintenancePhase.DRAINING, requeue_after=due - scope.now)
     message = "the host was found empty twice"
-    reason = "Empty"
+    reason = MaintenanceReason.EMPTY
     if survey.left:
-        reason = "ServersStay"
+        reason = MaintenanceReason.SERVERS_STAY
         message = f"all servers that have to leave have left; {len(survey.left)} stay because the spec says so"
     if (astray := survey.first_astray()) is not None:
         message += f"; {astray[1]}"
@@ -51,7 +47,7 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
         status.drained_at = scope.now
         scope.event(EventReason.DRAINED, message)
     scope.conditions.set(DRAINED, True, reason, message)
-    scope.ready("InMaintenance", message)
+    scope.ready(MaintenanceReason.IN_MAINTENANCE, message)
     return scope.decide(MaintenancePhase.IN_MAINTENANCE, requeue_after=rules.verify_every)
 
 

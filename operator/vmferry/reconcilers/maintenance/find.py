@@ -8,12 +8,7 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.host_ownership import lease
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-    DRAINED,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
 from vmferry.resources.words import MaintenancePhase
 
 

@@ -6,10 +6,7 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.maintenance.refused_writes import report
-from vmferry.reconcilers.maintenance.scope import (
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
 from vmferry.resources.words import MaintenancePhase
 
 

@@ -5,13 +5,9 @@ from __future__ import annotations
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.maintenance.find import forget_survey
 from vmferry.reconcilers.maintenance.host_ownership import lease
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.release import release
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-    DRAINED,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
 from vmferry.resources.words import MaintenancePhase
 
 
@@ -23,12 +19,12 @@ def nothing_to_do(scope: MaintenanceScope) -> MaintenanceDecision | None:
     scope.cancel(scope.open_children())
     scope.conditions.drop(c.PREREQUISITES_MET)
     ready = scope.conditions.get(c.READY)
-    if ready is None or ready.reason != "Released":
+    if ready is None or ready.reason != MaintenanceReason.RELEASED:
         message = "the host is not in maintenance"
         forget_survey(scope)
-        scope.conditions.set(CORDONED, False, "Released", message)
-        scope.conditions.set(DRAINED, False, "Released", message)
-        scope.ready("Released", message)
+        scope.conditions.set(CORDONED, False, MaintenanceReason.RELEASED, message)
+        scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASED, message)
+        scope.ready(MaintenanceReason.RELEASED, message)
     for condition in scope.status.conditions:
         condition.observed_generation = scope.obj.metadata.generation
     return scope.decide(MaintenancePhase.RELEASED, requeue_after=None)

@@ -6,12 +6,11 @@ from datetime import datetime
 
 from vmferry.cloud.actions import Accepted, Action, DisableService, NotNow, Outcome, Refused
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.conditions import NOT_NOW, Conditions
+from vmferry.reconcilers.conditions import Conditions
 from vmferry.reconcilers.decision import Event, EventType
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-)
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
+from vmferry.reconcilers.maintenance.scope import CORDONED
 from vmferry.reconcilers.nova_explanation import asked_as
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
@@ -28,11 +27,14 @@ def settle(
     was = conditions.get(CORDONED)
     if isinstance(outcome, NotNow):
         message = f"the cloud asks to wait, {type(action).__name__} is sent again: {outcome.message}"
-        conditions.set(CORDONED, not cordon, NOT_NOW, clip(message))
-    elif was is not None and was.reason == NOT_NOW:
+        conditions.set(CORDONED, not cordon, MaintenanceReason.NOT_NOW, clip(message))
+    elif was is not None and was.reason == MaintenanceReason.NOT_NOW:
         # it is past that
         conditions.set(
-            CORDONED, not cordon, "Cordoning" if cordon else "Uncordoning", f"{type(action).__name__} was sent"
+            CORDONED,
+            not cordon,
+            MaintenanceReason.CORDONING if cordon else MaintenanceReason.UNCORDONING,
+            f"{type(action).__name__} was sent",
         )
     if isinstance(outcome, Accepted):
         done = EventReason.CORDONED if cordon else EventReason.UNCORDONED

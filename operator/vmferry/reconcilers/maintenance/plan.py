@@ -22,6 +22,7 @@ from vmferry.reconcilers.maintenance.drain import drain
 from vmferry.reconcilers.maintenance.find import find_host
 from vmferry.reconcilers.maintenance.host_ownership import conflict
 from vmferry.reconcilers.maintenance.idle import nothing_to_do, released
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.steps import run
@@ -54,7 +55,7 @@ MAINTENANCE: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | No
 def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
     """What to do about `obj` now. Pure: the same arguments give the same decision."""
     scope = MaintenanceScope(obj, world, now, policy)
-    scope.conditions.report_unverified(scope.snapshot)
+    scope.conditions.report_unverified(scope.snapshot, MaintenanceReason.VERIFY_DISABLED)
     decision = run(STEPS, scope) or _maintain(scope)
     scope.summarise()
     return decision

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.owned import CreateObject
-from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED, Refusal
+from vmferry.reconcilers.refused_writes import FINALIZER, Refusal
 from vmferry.resources.vmmigration import VMMigrationSpec
 
 
@@ -23,7 +24,7 @@ def refused_create(
     if known is not None and _is_fresh(scope, known):
         return known
     ready = scope.obj.status.condition(c.READY)
-    reported = ready is not None and ready.reason == WRITE_REFUSED
+    reported = ready is not None and ready.reason == MaintenanceReason.WRITE_REFUSED
     if scope.world.tried is None and (before or known is not None or reported):
         return scope.needs(trial=sample)
     return None
@@ -33,7 +34,7 @@ def report(scope: MaintenanceScope, what: str, refusal: str) -> None:
     """Stalled with the server's words, and an Event the first time."""
     message = f"Kubernetes refuses {what}: {refusal}"
     scope.event_once(EventReason.WRITE_REFUSED, message, warning=True)
-    scope.stalled(WRITE_REFUSED, message)
+    scope.stalled(MaintenanceReason.WRITE_REFUSED, message)
 
 
 def finalizer_refused(scope: MaintenanceScope) -> str | None:

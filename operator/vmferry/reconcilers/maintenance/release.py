@@ -5,21 +5,16 @@ from __future__ import annotations
 
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.refused_writes import refused_create, report
 from vmferry.reconcilers.maintenance.report import move_of
 from vmferry.reconcilers.maintenance.return_servers import Returning, first_wait, return_servers
-from vmferry.reconcilers.maintenance.scope import (
-    DRAINED,
-    DRAINING,
-    SOON,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.scope import DRAINED, DRAINING, SOON, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.uncordon import undo_cordon
 from vmferry.reconcilers.owned_migrations import Purpose
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import clip
+from vmferry.resources.documented import PassedOn
 from vmferry.resources.hostmaintenance import MAX_MOVES
 from vmferry.resources.words import MaintenancePhase, MoveState, ServiceStatus
 
@@ -32,7 +27,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
         scope.event(EventReason.RELEASING, f"{status.host} is given back")
         why = "the host is being given back"
         scope.note_change()
-        scope.conditions.set(DRAINED, False, "Releasing", why)
+        scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASING, why)
     status.drained_at = status.empty_since = None
     scope.conditions.drop("PrerequisitesMet")
     status.blockers = []
@@ -43,11 +38,13 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
     running = [child for child in scope.open_children() if child.purpose is Purpose.DRAIN]
     if running and (stuck := next((child for child in running if child.stalled), None)) is not None:
         status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
-        scope.stalled(stuck.reason, f"VMMigration {stuck.namespace}/{stuck.name} needs a person: {stuck.message}")
+        scope.stalled(
+            PassedOn(stuck.reason), f"VMMigration {stuck.namespace}/{stuck.name} needs a person: {stuck.message}"
+        )
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
     if running:
         status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
-        scope.progressing("Releasing", f"{len(running)} moves that had begun are seen to their end")
+        scope.progressing(MaintenanceReason.RELEASING, f"{len(running)} moves that had begun are seen to their end")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
     back = return_servers(scope) if scope.spec.return_vms else Returning()
     if scope.creates:
@@ -61,9 +58,9 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
     if back.message is not None:
         if back.hold is not None:
             scope.event_once(EventReason.BREAKER_OPEN, back.hold, warning=True)
-            scope.stalled(BREAKER_OPEN, back.hold)
+            scope.stalled(MaintenanceReason.BREAKER_OPEN, back.hold)
         elif back.alive or not scope.no_progress(first_wait(scope.status.moves)):
-            scope.progressing("Returning", back.message)
+            scope.progressing(MaintenanceReason.RETURNING, back.message)
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
     return _released(scope, back.lost)
 
@@ -91,10 +88,10 @@ def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision
         message += "; it was disabled before and is left so"
     if not_returned:
         message += f"; {not_returned} servers were not brought back, see moves"
-    scope.conditions.set(DRAINED, False, "Released", message)
+    scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASED, message)
     if not scope.spec.return_vms:
         status.moves = []
     status.progress = None
     scope.event(EventReason.RELEASED, message)
-    scope.ready("Released", message)
+    scope.ready(MaintenanceReason.RELEASED, message)
     return scope.decide(MaintenancePhase.RELEASED, requeue_after=SOON, release_lease=host)

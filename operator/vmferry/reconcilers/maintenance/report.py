@@ -6,6 +6,7 @@ from datetime import datetime
 
 from vmferry.prerequisites.stuck import left_over
 from vmferry.reconcilers import conditions as c
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose
@@ -66,7 +67,10 @@ def write_survey(scope: MaintenanceScope, survey: Survey) -> None:
         scope.conditions.set(c.PREREQUISITES_MET, False, *blocker)
     else:
         scope.conditions.set(
-            c.PREREQUISITES_MET, True, "AllPassed", "every server that has to leave passes its prerequisites"
+            c.PREREQUISITES_MET,
+            True,
+            MaintenanceReason.ALL_PASSED,
+            "every server that has to leave passes its prerequisites",
         )
 
 

@@ -10,7 +10,7 @@ from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, blocked
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import Moves
-from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.refused_writes import taken_name
 from vmferry.reconcilers.maintenance.report import move_of
 from vmferry.reconcilers.maintenance.scope import (
@@ -64,7 +64,7 @@ def return_servers(scope: MaintenanceScope) -> Returning:
                 moves.append(move_of(scope, back, MoveState.FAILED, back.message))
             else:
                 under_way += 1
-                held += [back.message] if back.reason == BREAKER_OPEN else []
+                held += [back.message] if back.reason == MaintenanceReason.BREAKER_OPEN else []
                 moves.append(move_of(scope, back, MoveState.RETURNING))
             continue
         server = scope.snapshot.servers.get(child.server_id)

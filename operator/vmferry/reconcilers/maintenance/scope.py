@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import DoubtfulHost, Host, ResolvedType, Service
@@ -13,13 +14,12 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import set_right
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.decision import Decision, Needs, World
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim, claim_of
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.owned import CLASS, CreateObject
 from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose, labels, made_by, owned_name
-from vmferry.reconcilers.refused_writes import WRITE_REFUSED
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
@@ -115,7 +115,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         before = self.conditions.get(FALSE_CLAIMS)
         if before is None or before.message != clip(message, 2048):
             self.event(EventReason.FALSE_CLAIM, message, warning=True)
-        self.conditions.set(FALSE_CLAIMS, True, FALSE_CLAIM, message)
+        self.conditions.set(FALSE_CLAIMS, True, MaintenanceReason.FALSE_CLAIM, message)
 
     def open_children(self) -> list[OwnedMigration]:
         """Of every round: what runs is there, whenever it was begun."""
@@ -177,7 +177,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         met = self.conditions.get(c.PREREQUISITES_MET)
         if met is not None and met.status == "True":
             words = "every prerequisite is met, and yet nothing moves: see Stalled"
-            self.conditions.set(c.PREREQUISITES_MET, True, met.reason, words)
+            self.conditions.set(c.PREREQUISITES_MET, True, MaintenanceReason.ALL_PASSED, words)
         if self.status.progress is not None:
             self.status.progress.estimated_end = None
         return True
@@ -216,9 +216,13 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
             ),
         )
 
-    def not_now(self, was: Condition | None, reason: str, message: str) -> tuple[str, str]:
+    def not_now(self, was: Condition | None, reason: StrEnum, message: str) -> tuple[StrEnum, str]:
         """Reason and message of a condition: what the cloud last answered, when that was "not now" (I40)."""
-        return (NOT_NOW, was.message) if was is not None and was.reason == NOT_NOW else (reason, message)
+        return (
+            (MaintenanceReason.NOT_NOW, was.message)
+            if was is not None and was.reason == MaintenanceReason.NOT_NOW
+            else (reason, message)
+        )
 
     def ask_again_in(self, asked_at: datetime, *, refused: bool) -> timedelta | None:
         """How long to wait before the cloud is asked once more for what it has not done; None: it is time."""
@@ -255,7 +259,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         if held is not None and any(child.name == held.subject for child in self.deletes):
             message = f"Kubernetes refuses to delete the VMMigration {held.subject}: {held.message}"
             self.event_once(EventReason.WRITE_REFUSED, message, warning=True)
-            self.stalled(WRITE_REFUSED, message)
+            self.stalled(MaintenanceReason.WRITE_REFUSED, message)
         self.status.phase = phase
         self.status.observed_generation = self.obj.metadata.generation
         if self.admitted and requeue_after is not None:

@@ -10,6 +10,7 @@ from vmferry.planning.drain.plan import Planned
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.owned import CreateObject
 from vmferry.reconcilers.owned_migrations import Hindrance, OwnedMigration
+from vmferry.resources.documented import PassedOn, ReasonWord
 from vmferry.resources.vmmigration import VMMigrationSpec
 
 
@@ -70,7 +71,7 @@ class Survey:
     def total(self) -> int:
         return self.to_leave + len(self.left)
 
-    def first_blocker(self) -> tuple[str, str] | None:
+    def first_blocker(self) -> tuple[ReasonWord, str] | None:
         """The reason and the words of what stands in the way, None: nothing does."""
         if self.too_full is not None:
             return Reason.INSUFFICIENT_CAPACITY, self.too_full
@@ -78,11 +79,11 @@ class Survey:
             return self.first_astray()
         first = self.blocked[0]
         how_many = f"{len(self.blocked)} of {self.to_leave} servers cannot move"
-        return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"
+        return PassedOn(first.hindrance.reason), f"{how_many}: {first.server.name}: {first.hindrance.message}"
 
-    def first_astray(self) -> tuple[str, str] | None:
+    def first_astray(self) -> tuple[ReasonWord, str] | None:
         if not self.astray:
             return None
         first = self.astray[0]
         how_many = f"{len(self.astray)} of {self.to_leave} servers have left and need a person"
-        return first.hindrance.reason, f"{how_many}: {first.server.name}: {first.hindrance.message}"
+        return PassedOn(first.hindrance.reason), f"{how_many}: {first.server.name}: {first.hindrance.message}"

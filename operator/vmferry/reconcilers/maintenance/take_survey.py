@@ -14,7 +14,7 @@ from vmferry.planning.request import Request
 from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
-from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Blocked, Survey, Waiting
 from vmferry.reconcilers.maintenance.tries import (
@@ -147,10 +147,10 @@ def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
 
 
 def _note_child(seen: Survey, child: OwnedMigration, server: Server) -> None:
-    if child.stalled and child.hindrance is not None and child.reason != BREAKER_OPEN:
+    if child.stalled and child.hindrance is not None and child.reason != MaintenanceReason.BREAKER_OPEN:
         seen.blocked.append(Blocked(server, child.hindrance, child))
     # a server that was stopped for a move that is held runs again: nothing of it is on its way
-    elif child.deleting or (child.started_at is not None and child.reason != BREAKER_OPEN):
+    elif child.deleting or (child.started_at is not None and child.reason != MaintenanceReason.BREAKER_OPEN):
         seen.moving.append((child, server))
     else:
         seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))

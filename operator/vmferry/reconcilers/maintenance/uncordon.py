@@ -7,13 +7,9 @@ from datetime import timedelta
 from vmferry.cloud.actions import EnableService
 from vmferry.cloud.model import Host, HostLook
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.maintenance.scope import (
-    CORDONED,
-    MaintenanceDecision,
-    MaintenanceScope,
-)
+from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
+from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceDecision, MaintenanceScope
 from vmferry.resources.words import MaintenancePhase, ServiceStatus
 
 
@@ -22,12 +18,14 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     cordon, before = scope.status.cordon, scope.status.host_before
     was = scope.conditions.get(CORDONED)
     if cordon is None:
-        if was is None or was.reason not in ("LeftDisabled", "Released"):
+        if was is None or was.reason not in (MaintenanceReason.LEFT_DISABLED, MaintenanceReason.RELEASED):
             left = before is not None and before.status is ServiceStatus.DISABLED
             message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
             if not left and scope.service is not None and not scope.service.enabled:
                 left, message = True, "somebody else has disabled the compute service since, it is left so"
-            scope.conditions.set(CORDONED, False, "LeftDisabled" if left else "Released", message)
+            scope.conditions.set(
+                CORDONED, False, MaintenanceReason.LEFT_DISABLED if left else MaintenanceReason.RELEASED, message
+            )
         return None
     if scope.doubt is not None:
         # which of the records carries our cordon is unknown, so it stays owed (I43)
@@ -49,25 +47,29 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     if service is not None and service.enabled and scope.host is not None and not scope.host.service.enabled:
         # what is judged next is judged by the shared view: it must know that the host is enabled
-        scope.progressing("Releasing", "the compute service is enabled; the view of the cloud will show it soon")
+        scope.progressing(
+            MaintenanceReason.RELEASING, "the compute service is enabled; the view of the cloud will show it soon"
+        )
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=timedelta(seconds=1))
     if service is None or service.enabled:
         scope.status.cordon = None
         gone = f"Nova has no compute service on {name} any more"
-        scope.conditions.set(CORDONED, False, "Released", "the compute service is enabled" if service else gone)
+        scope.conditions.set(
+            CORDONED, False, MaintenanceReason.RELEASED, "the compute service is enabled" if service else gone
+        )
         return None
     if service.disabled_reason != cordon.disabled_reason:
         reason = service.disabled_reason or "no reason given"
         message = f"somebody else has disabled the compute service since, it is left so: {reason}"
         scope.event(EventReason.CORDON_LEFT, message, warning=True)
         scope.status.cordon = None
-        scope.conditions.set(CORDONED, False, "LeftDisabled", message)
+        scope.conditions.set(CORDONED, False, MaintenanceReason.LEFT_DISABLED, message)
         return None
     if scope.host is not None and _waits_for_its_compute(scope, scope.host, scope.look):
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     message = "the compute service is being enabled"
     refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
-    busy = was is not None and was.reason == NOT_NOW
+    busy = was is not None and was.reason == MaintenanceReason.NOT_NOW
     if refused and was is not None:
         scope.stalled(Reason.CLOUD_REFUSED, was.message)
     elif not busy and scope.no_progress(
@@ -75,13 +77,13 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     ):
         pass
     else:
-        scope.progressing(*scope.not_now(was, "Releasing", message))
-    if refused or (was is not None and was.reason in ("Uncordoning", NOT_NOW)):
+        scope.progressing(*scope.not_now(was, MaintenanceReason.RELEASING, message))
+    if refused or (was is not None and was.reason in (MaintenanceReason.UNCORDONING, MaintenanceReason.NOT_NOW)):
         wait = scope.ask_again_in(cordon.requested_at, refused=refused)
         if wait is not None:
             return scope.decide(MaintenancePhase.RELEASING, requeue_after=wait)
     if not refused:
-        scope.conditions.set(CORDONED, True, *scope.not_now(was, "Uncordoning", message))
+        scope.conditions.set(CORDONED, True, *scope.not_now(was, MaintenanceReason.UNCORDONING, message))
     cordon.requested_at = scope.now
     action = EnableService(service.id, name)
     return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from vmferry.cloud.actions import ConfirmResize
 from vmferry.cloud.model import NOVA_TYPE, Detail, Migration, ResolvedType, Server
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.migration.attempts import DELETED, SERVER_GONE, TIMED_OUT, end, ended_by_others
 from vmferry.reconcilers.migration.deadline import deadline
 from vmferry.reconcilers.migration.failures import failed_in_nova
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.nova_explanation import nova_words
 from vmferry.resources.vmmigration import Attempt
@@ -24,7 +26,7 @@ def confirm(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migra
     """A cold migration waits in VERIFY_RESIZE; only our own is confirmed, and only a plain one (I7)."""
     same_flavor = record.old_flavor_id == record.new_flavor_id
     if record.type != NOVA_TYPE[ResolvedType.COLD] or not same_flavor:
-        scope.stalled("ResizePending", f"{record.type} {record.uuid} is not a plain cold migration")
+        scope.stalled(Reason.RESIZE_PENDING, f"{record.type} {record.uuid} is not a plain cold migration")
         return scope.decide(Phase.VERIFYING, requeue_after=ASK_AGAIN)
     asked = attempt.confirm_requested_at
     message = f"the server is on {attempt.target_host}; its move is being confirmed"
@@ -32,7 +34,7 @@ def confirm(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migra
         state = f"{scope.server.status}, task {scope.server.task_state}" if scope.server else "not listed"
         scope.report_no_progress(f"{message}, and Nova does not end that: it is {state}")
     else:
-        scope.progressing("Verifying", message)
+        scope.progressing(MigrationReason.VERIFYING, message)
     if asked is not None and scope.now - asked < ASK_AGAIN:
         return scope.decide(Phase.VERIFYING, requeue_after=POLL)
     if not scope.has_fresh_detail():
@@ -71,9 +73,9 @@ def verify(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migrat
     found = f"it is on {server.host}, {server.status}, task {server.task_state}" if server else "it is not listed"
     message = f"Nova's record is {record.status}; waiting for the server at {record.target_host}: {found}"
     if scope.now >= patience:
-        scope.stalled("FactUnknown", message)
+        scope.stalled(Reason.FACT_UNKNOWN, message)
     else:
-        scope.progressing("Verifying", message)
+        scope.progressing(MigrationReason.VERIFYING, message)
     # its arrival wakes this object; until the next poll has had its time nothing else is to be learnt
     first = scope.status.phase is not Phase.VERIFYING
     return scope.decide(Phase.VERIFYING, requeue_after=POLL * 3 if first else POLL)
@@ -99,7 +101,9 @@ def failed(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migrat
         return None
     settling = server.task_state is not None and server.vm_state != "error"
     if settling and scope.now < deadline(attempt, server, scope) + scope.policy.timeout_base:
-        scope.progressing("Verifying", f"Nova's record is {record.status}; it is still {server.task_state}")
+        scope.progressing(
+            MigrationReason.VERIFYING, f"Nova's record is {record.status}; it is still {server.task_state}"
+        )
         return scope.decide(Phase.VERIFYING, requeue_after=POLL)
     by_nova: str | None = None
     if attempt.stop_reason == TIMED_OUT:

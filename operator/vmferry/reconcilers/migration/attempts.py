@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.base import clip
@@ -12,6 +11,8 @@ from vmferry.resources.vmmigration import Attempt
 REQUESTED = "Requested"
 REFUSED = "Refused"
 NOT_SENT = "NotSent"
+#: the cloud limits requests, or is busy; the request is sent again (I40)
+NOT_NOW = "NotNow"
 SERVER_GONE = "ServerGone"
 
 #: why we asked a running migration to stop

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from vmferry.cloud.model import Detail, Host, Part
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import TOLERANCE, is_ahead
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
@@ -68,8 +69,8 @@ def _read_since(scope: MigrationScope, moment: datetime) -> bool:
 def _wait_for_a_newer_view(scope: MigrationScope, host: str) -> MigrationDecision:
     message = f"the compute service of {host} was last read before the request was made; it is read again"
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
-        scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
-    scope.progressing("CloudViewStale", message)
+        scope.conditions.set(c.PREREQUISITES_MET, None, MigrationReason.CLOUD_VIEW_STALE, message)
+    scope.progressing(MigrationReason.CLOUD_VIEW_STALE, message)
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=POLL)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.scope import MigrationScope
+from vmferry.resources.documented import ReasonWord
 
 
-def is_first_report(scope: MigrationScope, reason: str) -> bool:
+def is_first_report(scope: MigrationScope, reason: ReasonWord) -> bool:
     """Whether the status does not say already that this stands in the way."""
     before = scope.conditions.get(c.PREREQUISITES_MET)
     return before is None or before.status != "False" or before.reason != reason
 
 
-def announce_block(scope: MigrationScope, reason: str, message: str) -> None:
+def announce_block(scope: MigrationScope, reason: ReasonWord, message: str) -> None:
     """The condition, and an Event the first time that this reason stands in the way."""
     if is_first_report(scope, reason):
         scope.event(EventReason.PREREQUISITES_NOT_MET, message, warning=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import release_server
 from vmferry.resources.words import Phase
@@ -24,8 +24,8 @@ def held_by_breaker(scope: MigrationScope) -> MigrationDecision | None:
     wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
     if hold.open:
         scope.event_once(EventReason.BREAKER_OPEN, hold.message, warning=True)
-        scope.progressing(BREAKER_OPEN, hold.message)
+        scope.progressing(MigrationReason.BREAKER_OPEN, hold.message)
     else:
-        scope.progressing(AWAITING_RESULT, hold.message)
+        scope.progressing(MigrationReason.AWAITING_RESULT, hold.message)
         wait = POLL * 5
     return scope.decide(Phase.QUEUED, requeue_after=max(wait, timedelta(seconds=1)))

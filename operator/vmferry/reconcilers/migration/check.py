@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmferry.cloud.model import ResolvedType, Server
-from vmferry.planning.choose_type import Choice
+from vmferry.planning.choose_type import Choice, TypeReason
 from vmferry.planning.request import Request
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import Assessment, assess, blocked
@@ -13,6 +13,7 @@ from vmferry.reconcilers.migration.block import announce_block, is_first_report
 from vmferry.reconcilers.migration.breakers import held_by_breaker
 from vmferry.reconcilers.migration.ending import conclude, conclude_tried
 from vmferry.reconcilers.migration.queueing import waits_in_vain
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import release_server
 from vmferry.reconcilers.migration.tries import attempts_used, hosts_to_avoid
@@ -29,7 +30,9 @@ def check(scope: MigrationScope) -> MigrationDecision | None:
     scope.conditions.set(c.TYPE_RESOLVED, True, choice.reason, choice.message)
     scope.status.storage = storage_class(server, scope.source, scope.policy)
     if not scope.status.attempts and _request(scope).is_met(server, choice.type, scope.source):
-        return conclude(scope, Phase.SUCCEEDED, "AlreadyOnTarget", f"the server is on {server.host} already")
+        return conclude(
+            scope, Phase.SUCCEEDED, MigrationReason.ALREADY_ON_TARGET, f"the server is on {server.host} already"
+        )
 
     found = _assess(scope, server, choice.type, hosts_to_avoid(scope))
     if found.waits_for is not None and not scope.spec.preflight_only:
@@ -59,7 +62,7 @@ def check(scope: MigrationScope) -> MigrationDecision | None:
     message, best = f"the server can go to {found.target}", found.eligible[0].host
     if best != found.target:
         message += f" at once; to {best}, which ranks first, others go before it"
-    scope.conditions.set(c.PREREQUISITES_MET, True, "AllPassed", message)
+    scope.conditions.set(c.PREREQUISITES_MET, True, MigrationReason.ALL_PASSED, message)
     return None
 
 
@@ -75,7 +78,7 @@ def _wait_for_others(scope: MigrationScope, found: Assessment, target: str) -> M
         return held
     source = scope.server.host if scope.server else None
     if not waits_in_vain(scope, message, source or "", target):
-        scope.progressing("Queued", f"waits for its turn: {message}")
+        scope.progressing(MigrationReason.QUEUED, f"waits for its turn: {message}")
     return scope.decide(Phase.QUEUED, requeue_after=POLL * 5)
 
 
@@ -83,7 +86,7 @@ def preflight_only(scope: MigrationScope) -> MigrationDecision | None:
     if not scope.spec.preflight_only:
         return None
     message = f"all prerequisites are met; the server can go to {scope.status.target_host}"
-    scope.ready("PreflightPassed", message)
+    scope.ready(MigrationReason.PREFLIGHT_PASSED, message)
     return scope.decide(Phase.SUCCEEDED, requeue_after=scope.policy.recheck)
 
 
@@ -103,7 +106,9 @@ def _request(scope: MigrationScope) -> Request:
 
 def _resolve_type(scope: MigrationScope, server: Server) -> Choice:
     if scope.spec.type is MigrationType.AUTO and scope.status.graceful_stop is not None:
-        return Choice(ResolvedType.COLD, "ServerStopped", "the server was stopped for its cold migration: Cold")
+        return Choice(
+            ResolvedType.COLD, TypeReason.SERVER_STOPPED, "the server was stopped for its cold migration: Cold"
+        )
     return _request(scope).resolved_type(server, scope.source)
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope, planned_move
 from vmferry.resources.words import Phase
 
@@ -27,8 +28,8 @@ def stale_view(scope: MigrationScope) -> MigrationDecision | None:
         )
     message = c.stale_view(scope.world.snapshot)
     if scope.conditions.get(c.PREREQUISITES_MET) is None:
-        scope.conditions.set(c.PREREQUISITES_MET, None, "CloudViewStale", message)
-    scope.progressing("CloudViewStale", message)
+        scope.conditions.set(c.PREREQUISITES_MET, None, MigrationReason.CLOUD_VIEW_STALE, message)
+    scope.progressing(MigrationReason.CLOUD_VIEW_STALE, message)
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
 
 
@@ -36,5 +37,5 @@ def unread(scope: MigrationScope) -> MigrationDecision | None:
     """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
     if scope.world.unread is None or scope.reported or scope.owes:
         return None
-    scope.progressing("CloudViewStale", c.unread(scope.world.unread))
+    scope.progressing(MigrationReason.CLOUD_VIEW_STALE, c.unread(scope.world.unread))
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))

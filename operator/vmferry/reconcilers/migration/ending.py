@@ -13,12 +13,12 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.attempts import SERVER_GONE, TIMED_OUT, counts, ended_by_others, succeeded
 from vmferry.reconcilers.migration.expiry import expired
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.restart import start_again
 from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import attempts_used, counted_tries, describe_last_attempt, hosts_to_avoid
-from vmferry.resources.vmmigration import (
-    MAX_ATTEMPTS,
-)
+from vmferry.resources.documented import PassedOn, ReasonWord
+from vmferry.resources.vmmigration import MAX_ATTEMPTS
 from vmferry.resources.words import Phase
 
 
@@ -60,7 +60,7 @@ def succeeded_request(scope: MigrationScope) -> MigrationDecision | None:
     return conclude(
         scope,
         Phase.SUCCEEDED,
-        "MigrationSucceeded",
+        MigrationReason.MIGRATION_SUCCEEDED,
         f"{last.type} from {last.source_host} to {last.target_host} is complete",
     )
 
@@ -80,7 +80,7 @@ def cancelled(scope: MigrationScope) -> MigrationDecision | None:
     message = "the resource was deleted"
     if attempts_used(scope):
         message = f"{describe_last_attempt(scope)}; it is not tried again, for the resource was deleted"
-    return conclude(scope, Phase.CANCELLED, "Cancelled", message)
+    return conclude(scope, Phase.CANCELLED, MigrationReason.CANCELLED, message)
 
 
 def given_up(scope: MigrationScope) -> MigrationDecision | None:
@@ -110,7 +110,7 @@ def _may_try_again(scope: MigrationScope) -> bool:
 _ENDS = {Phase.SUCCEEDED: EventReason.SUCCEEDED, Phase.CANCELLED: EventReason.CANCELLED}
 
 
-def conclude(scope: MigrationScope, phase: Phase, reason: str, message: str) -> MigrationDecision:
+def conclude(scope: MigrationScope, phase: Phase, reason: ReasonWord, message: str) -> MigrationDecision:
     """The end, once a server that we stopped runs again."""
     owed = start_again(scope)
     if isinstance(owed, Decision):
@@ -136,7 +136,7 @@ def conclude(scope: MigrationScope, phase: Phase, reason: str, message: str) -> 
 def conclude_tried(scope: MigrationScope) -> MigrationDecision:
     """Failed, because the attempts did."""
     last = scope.status.attempts[-1]
-    reason = TIMED_OUT if last.stop_reason == TIMED_OUT else Reason.CLOUD_REFUSED
+    reason = MigrationReason.TIMED_OUT if last.stop_reason == TIMED_OUT else Reason.CLOUD_REFUSED
     return conclude(scope, Phase.FAILED, reason, describe_last_attempt(scope))
 
 
@@ -164,4 +164,4 @@ def explain_kept_object(scope: MigrationScope) -> None:
             f"; not deleted after its ttlAfterFinished: {who} would create it again, and it would run again; "
             "take it out of the repository instead"
         )
-    scope.conditions.set(c.READY, {"True": True, "False": False}.get(ready.status), ready.reason, message)
+    scope.conditions.set(c.READY, {"True": True, "False": False}.get(ready.status), PassedOn(ready.reason), message)

@@ -7,10 +7,11 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.attestation import attests_unseen, contradiction
 from vmferry.reconcilers.migration.block import announce_block, forget_verdicts
 from vmferry.reconcilers.migration.ending import conclude
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import describe_last_attempt
 from vmferry.reconcilers.owned_migrations import MAINTENANCE, Ownership
-from vmferry.reconcilers.refused_writes import FINALIZER, WRITE_REFUSED
+from vmferry.reconcilers.refused_writes import FINALIZER
 from vmferry.resources.words import Phase
 
 
@@ -22,16 +23,18 @@ def without_owner(scope: MigrationScope) -> MigrationDecision | None:
     name = scope.obj.metadata.labels.get(MAINTENANCE, "")
     named = f"HostMaintenance {name}" if name else "a HostMaintenance"
     if found is Ownership.OWNER_MISSING:
+        reason = MigrationReason.OWNER_MISSING
         message = f"it was created by {named}, which is not there any more: it moves nothing"
     else:
+        reason = MigrationReason.FALSE_CLAIM
         message = f"it claims to belong to {named}, which has not created it: it moves nothing"
     if scope.status.graceful_stop is not None or scope.status.attempts:
         last = f"{describe_last_attempt(scope)}; " if scope.status.attempts else ""
-        return conclude(scope, Phase.FAILED, found, f"{last}{message}")
+        return conclude(scope, Phase.FAILED, reason, f"{last}{message}")
     remedy = "delete it, or create a VMMigration of your own for this server"
-    announce_block(scope, found, message)
+    announce_block(scope, reason, message)
     forget_verdicts(scope)
-    scope.stalled(found, f"{message}; {remedy}")
+    scope.stalled(reason, f"{message}; {remedy}")
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
@@ -42,7 +45,7 @@ def finalizer_refused(scope: MigrationScope) -> MigrationDecision | None:
         return None
     message = f"Kubernetes refuses our finalizer on this object: {found.message}"
     scope.event_once(EventReason.WRITE_REFUSED, message, warning=True)
-    scope.stalled(WRITE_REFUSED, message)
+    scope.stalled(MigrationReason.WRITE_REFUSED, message)
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from vmferry.cloud.model import NOVA_TYPE, Migration, MigrationStage, ResolvedType
+from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.stuck import left_over
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.arrival import confirm, failed, verify
@@ -70,7 +71,7 @@ def follow(scope: MigrationScope) -> MigrationDecision | None:
             return failed(scope, attempt, record)
         case MigrationStage.UNKNOWN:
             message = f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
-            scope.stalled("FactUnknown", message)
+            scope.stalled(Reason.FACT_UNKNOWN, message)
             return scope.decide(Phase.MIGRATING, requeue_after=ASK_AGAIN)
         case MigrationStage.LEFTOVER:
             found = left_over(record)

@@ -17,17 +17,13 @@ from vmferry.cloud.actions import (
     StartServer,
     StopServer,
 )
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.decision import Event, EventType
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.attempts import NOT_SENT, REFUSED
+from vmferry.reconcilers.migration.attempts import NOT_NOW, NOT_SENT, REFUSED
 from vmferry.reconcilers.migration.failures import refused
 from vmferry.reconcilers.nova_explanation import asked_as
 from vmferry.resources.base import clip
-from vmferry.resources.vmmigration import (
-    VMMigration,
-    VMMigrationStatus,
-)
+from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 
 
 def settle(

@@ -28,6 +28,7 @@ from vmferry.reconcilers.migration.ending import (
 from vmferry.reconcilers.migration.find import attested, finalizer_refused, find_server, without_owner
 from vmferry.reconcilers.migration.follow import follow, note_late_error
 from vmferry.reconcilers.migration.queueing import back_off, kill_switch, paused, queue
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import giving_up, not_off_for_good, shutting_down, starting_again
 from vmferry.reconcilers.migration.start import start
@@ -67,7 +68,7 @@ def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Migra
     scope = MigrationScope(obj, world, now, policy)
     note_late_error(scope)
     if scope.status.completed_at is None:
-        scope.conditions.report_unverified(scope.snapshot)
+        scope.conditions.report_unverified(scope.snapshot, MigrationReason.VERIFY_DISABLED)
     decision = run(STEPS, scope)
     assert decision is not None, "the last step always decides"
     decision = not_off_for_good(scope, decision)

@@ -7,17 +7,14 @@ from datetime import datetime, timedelta
 from vmferry.planning.limits import describe, full, holders, limited
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.stuck import unchanged_since
 from vmferry.reconcilers.backoff import pause_after
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.kill_switch import STOPPED
+from vmferry.reconcilers.migration.attempts import NOT_NOW
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import describe_last_attempt
-from vmferry.resources.vmmigration import (
-    Attempt,
-)
+from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import Phase
 
 #: more than the client ever waits for a cloud that asked to
@@ -29,9 +26,9 @@ def paused(scope: MigrationScope) -> MigrationDecision | None:
         return None
     message = "spec.paused is true: nothing new is started"
     if scope.status.graceful_stop is not None:
-        scope.stalled(Reason.PAUSED, message)
+        scope.stalled(MigrationReason.PAUSED, message)
     else:
-        scope.progressing(Reason.PAUSED, message)
+        scope.progressing(MigrationReason.PAUSED, message)
     return scope.decide(Phase.PENDING, requeue_after=scope.policy.recheck)
 
 
@@ -42,7 +39,7 @@ def kill_switch(scope: MigrationScope) -> MigrationDecision | None:
     if why is None:
         return None
     scope.event_once(EventReason.STOPPED, why)
-    scope.progressing(STOPPED, why)
+    scope.progressing(MigrationReason.STOPPED, why)
     return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
 
 
@@ -57,7 +54,7 @@ def back_off(scope: MigrationScope) -> MigrationDecision | None:
     if scope.now >= due:
         return None
     last = describe_last_attempt(scope)
-    scope.progressing("Retrying", f"{last}; next attempt to {scope.status.target_host}")
+    scope.progressing(MigrationReason.RETRYING, f"{last}; next attempt to {scope.status.target_host}")
     return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
 
 
@@ -67,7 +64,9 @@ def _not_now(scope: MigrationScope, attempt: Attempt) -> MigrationDecision | Non
     due = attempt.retry_at or attempt.ended_at
     if scope.now >= due or due - attempt.ended_at > _LONGEST_PAUSE:
         return None
-    scope.progressing(NOT_NOW, f"{attempt.message}; the request is sent again at {due:%Y-%m-%dT%H:%M:%SZ}")
+    scope.progressing(
+        MigrationReason.NOT_NOW, f"{attempt.message}; the request is sent again at {due:%Y-%m-%dT%H:%M:%SZ}"
+    )
     return scope.decide(Phase.PENDING, requeue_after=due - scope.now)
 
 
@@ -79,7 +78,7 @@ def queue(scope: MigrationScope) -> MigrationDecision | None:
     if why is None:
         return None
     if not waits_in_vain(scope, why, server.host, target):
-        scope.progressing("Queued", f"waits for its turn: {why}")
+        scope.progressing(MigrationReason.QUEUED, f"waits for its turn: {why}")
     return scope.decide(Phase.QUEUED, requeue_after=POLL * 5)
 
 

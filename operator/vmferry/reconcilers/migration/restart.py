@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from vmferry.cloud.actions import (
-    StartServer,
-)
+from vmferry.cloud.actions import StartServer
 from vmferry.reconcilers.event_reasons import EventReason
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
-from vmferry.resources.vmmigration import (
-    GracefulStop,
-)
+from vmferry.resources.vmmigration import GracefulStop
 from vmferry.resources.words import Phase
 
 
@@ -21,7 +18,7 @@ def start_again(scope: MigrationScope) -> MigrationDecision | str | None:
     if stop is None or server is None:
         return None
     asked = stop.start_requested_at
-    scope.progressing("StartingServer", "the server is being started again")
+    scope.progressing(MigrationReason.STARTING_SERVER, "the server is being started again")
     if server.task_state is not None:
         note_waiting(scope, stop)
         if asked is not None and scope.now - asked >= scope.policy.stop_timeout + scope.policy.stuck_after:

@@ -7,8 +7,9 @@ from datetime import timedelta
 from vmferry.cloud.actions import AbortMigration, ForceComplete
 from vmferry.cloud.model import Migration, ResolvedType
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.attempts import DELETED, RUNS_TO_COMPLETION, TIMED_OUT
+from vmferry.reconcilers.migration.attempts import DELETED, TIMED_OUT
 from vmferry.reconcilers.migration.deadline import deadline
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, MigrationScope
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import Attempt, ProgressView
@@ -36,9 +37,9 @@ def in_flight(scope: MigrationScope, attempt: Attempt, record: Migration) -> Mig
         _note_progress(scope)
     where = f"{attempt.source_host} to {attempt.target_host}"
     message = f"{attempt.type} from {where}: Nova's record is {record.status}"
-    reason = "Aborting" if attempt.stop_requested_at else "Migrating"
+    reason = MigrationReason.ABORTING if attempt.stop_requested_at else MigrationReason.MIGRATING
     if scope.deleting and not (live and scope.withdrawn):
-        reason = RUNS_TO_COMPLETION
+        reason = MigrationReason.RUNS_TO_COMPLETION
         why = why_it_goes_on(scope) if live else "it cannot be aborted"
         message += f"; the resource is being deleted, but {why}: it runs to completion"
         _announce_completion(scope, why)
@@ -80,15 +81,15 @@ def _waits_for_nova(scope: MigrationScope, attempt: Attempt, record: Migration) 
         message += (
             f"; nova-compute on {attempt.source_host} runs other live migrations first (max_concurrent_live_migrations)"
         )
-    reason = "Migrating"
+    reason = MigrationReason.MIGRATING
     if scope.deleting:
-        reason = RUNS_TO_COMPLETION
+        reason = MigrationReason.RUNS_TO_COMPLETION
         why = why_it_goes_on(scope) if attempt.type is ResolvedType.LIVE else "it cannot be aborted"
         message += f"; the resource is being deleted, but {why}: it runs to completion"
         _announce_completion(scope, why)
     if scope.now - attempt.started_at >= scope.policy.stuck_after:
         remedy = f"check nova-compute on {attempt.source_host} and nova-conductor; deleting this object aborts it"
-        scope.stalled("WaitingForNova", f"{message}; {remedy}")
+        scope.stalled(MigrationReason.WAITING_FOR_NOVA, f"{message}; {remedy}")
     else:
         scope.progressing(reason, message)
     return scope.decide(Phase.MIGRATING, requeue_after=POLL * 5)
@@ -104,7 +105,9 @@ def _abort_or_force(scope: MigrationScope, attempt: Attempt, record: Migration) 
     what = "forcing completion of" if force else "aborting"
     reason = EventReason.FORCE_COMPLETE_REQUESTED if force else EventReason.ABORT_REQUESTED
     scope.event(reason, f"{what} migration {record.uuid}: {why}")
-    scope.progressing("Aborting" if not force else "Migrating", f"{what} the migration: {why}")
+    scope.progressing(
+        MigrationReason.ABORTING if not force else MigrationReason.MIGRATING, f"{what} the migration: {why}"
+    )
     assert scope.server_id is not None
     action = (ForceComplete if force else AbortMigration)(scope.server_id, record.id)
     return scope.decide(Phase.MIGRATING, action=action, requeue_after=POLL)

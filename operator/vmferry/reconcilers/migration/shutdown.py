@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from enum import StrEnum
 
-from vmferry.cloud.actions import (
-    StopServer,
-)
+from vmferry.cloud.actions import StopServer
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.decision import Decision
-from vmferry.reconcilers.migration.attempts import TIMED_OUT
 from vmferry.reconcilers.migration.ending import conclude
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.restart import note_waiting, operator_was_away, start_again
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import attempts_used
 from vmferry.resources.base import clip, format_duration, format_time
+from vmferry.resources.documented import PassedOn, ReasonWord
 from vmferry.resources.words import Phase
 
 
@@ -43,7 +44,7 @@ def giving_up(scope: MigrationScope) -> MigrationDecision | None:
     stop = scope.status.graceful_stop
     if stop is None or stop.reason is None:
         return None
-    return conclude(scope, Phase.FAILED, stop.reason, stop.message or stop.reason)
+    return conclude(scope, Phase.FAILED, PassedOn(stop.reason), stop.message or stop.reason)
 
 
 def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
@@ -61,7 +62,7 @@ def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
     if waited >= scope.policy.stop_timeout and not away and since >= pause and server.task_state is None:
         scope.status.graceful_stop = None
         return conclude(scope, Phase.FAILED, Reason.STATE_NOT_MIGRATABLE, "the server did not stop in time")
-    scope.progressing("StoppingServer", "the server is being stopped gracefully")
+    scope.progressing(MigrationReason.STOPPING_SERVER, "the server is being stopped gracefully")
     if server.task_state is None and since >= pause:
         if not scope.has_fresh_detail():
             return scope.needs()
@@ -83,10 +84,10 @@ def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
 
 
 #: reasons for which a move waits, and the reason for which it fails if that lasts while its server is off
-_WAITS = {
-    Reason.PAUSED: Reason.CONFLICT,
-    "Queued": TIMED_OUT,
-    "Retrying": Reason.CLOUD_REFUSED,
+_WAITS: Mapping[ReasonWord, StrEnum] = {
+    MigrationReason.PAUSED: Reason.CONFLICT,
+    MigrationReason.QUEUED: MigrationReason.TIMED_OUT,
+    MigrationReason.RETRYING: Reason.CLOUD_REFUSED,
 }
 
 
@@ -94,7 +95,13 @@ def not_off_for_good(scope: MigrationScope, decision: MigrationDecision) -> Migr
     """A server that was stopped for its move waits for it no longer than `stopTimeout`: then it is started again."""
     stop, server, summary = scope.status.graceful_stop, scope.server, scope.summary
     waits = decision.status is scope.status and scope.status.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
-    if not waits or stop is None or stop.stopped_at is None or summary is None or summary.reason == "CloudViewStale":
+    if (
+        not waits
+        or stop is None
+        or stop.stopped_at is None
+        or summary is None
+        or summary.reason == MigrationReason.CLOUD_VIEW_STALE
+    ):
         return decision
     if server is None or server.vm_state != "stopped" or scope.status.open_attempt is not None:
         return decision
@@ -115,4 +122,4 @@ def not_off_for_good(scope: MigrationScope, decision: MigrationDecision) -> Migr
         f"it: {summary.message}",
         2048,
     )
-    return conclude(scope, Phase.FAILED, stop.reason, stop.message)
+    return conclude(scope, Phase.FAILED, PassedOn(stop.reason), stop.message)

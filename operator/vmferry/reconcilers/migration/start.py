@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from vmferry.cloud.actions import (
-    Action,
-    ColdMigrate,
-    Evacuate,
-    LiveMigrate,
-    StopServer,
-)
+from vmferry.cloud.actions import Action, ColdMigrate, Evacuate, LiveMigrate, StopServer
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import host_facts
-from vmferry.reconcilers.conditions import NOT_NOW
 from vmferry.reconcilers.event_reasons import EventReason
-from vmferry.reconcilers.migration.attempts import REQUESTED
+from vmferry.reconcilers.migration.attempts import NOT_NOW, REQUESTED
 from vmferry.reconcilers.migration.os_upgrade_moves import between
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
-from vmferry.resources.vmmigration import (
-    Attempt,
-    GracefulStop,
-    OSCrossing,
-)
+from vmferry.resources.vmmigration import Attempt, GracefulStop, OSCrossing
 from vmferry.resources.words import Phase
 
 
@@ -38,7 +28,7 @@ def start(scope: MigrationScope) -> MigrationDecision:
     if kind is ResolvedType.COLD and server.vm_state == "active":
         scope.status.graceful_stop = GracefulStop(requested_at=scope.now, asked_at=scope.now)
         scope.event(EventReason.STOPPING_SERVER, "stopping the server gracefully before its cold migration")
-        scope.progressing("StoppingServer", "the server is being stopped gracefully")
+        scope.progressing(MigrationReason.STOPPING_SERVER, "the server is being stopped gracefully")
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=POLL)
     records = scope.snapshot.migrations_by_server.get(server.id, ())
     if scope.status.attempts and scope.status.attempts[-1].state == NOT_NOW:
@@ -57,7 +47,7 @@ def start(scope: MigrationScope) -> MigrationDecision:
     scope.status.attempts.append(attempt)
     message = f"attempt {attempt.number}: {kind} from {server.host} to {target}"
     scope.event(EventReason.MIGRATING, message)
-    scope.progressing("Migrating", message)
+    scope.progressing(MigrationReason.MIGRATING, message)
     action: Action
     if kind is ResolvedType.LIVE:
         action = LiveMigrate(server.id, target)

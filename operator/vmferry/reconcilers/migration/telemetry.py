@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from vmferry.reconcilers.conditions import NOT_NOW, STALLED
+from vmferry.reconcilers.conditions import STALLED
 from vmferry.reconcilers.migration.attempts import (
     DELETED,
+    NOT_NOW,
     NOT_SENT,
     REFUSED,
     SERVER_GONE,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from vmferry.cloud.model import Detail, ResolvedType
+from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.migration.attempts import NOT_SENT, SERVER_GONE, end
 from vmferry.reconcilers.migration.deadline import deadline
 from vmferry.reconcilers.migration.failures import failed_in_nova
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.nova_explanation import nova_words
 from vmferry.resources.vmmigration import Attempt
@@ -31,7 +33,7 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
     detail = scope.world.detail
     if attempt.request_id is not None and young and attempt.migration_id is None:
         # right after the 202 the row may be missing; the shared view will show it
-        scope.progressing("Migrating", f"Nova took request {attempt.request_id}")
+        scope.progressing(MigrationReason.MIGRATING, f"Nova took request {attempt.request_id}")
         return scope.decide(Phase.MIGRATING, requeue_after=POLL)
     if detail is None or detail.actions is None:
         return scope.needs(actions=True, events_of=attempt.request_id)
@@ -74,9 +76,9 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
     else:
         message = "it is being looked up whether Nova took the request"
     if scope.now >= deadline(attempt, scope.server, scope):
-        scope.stalled("FactUnknown", f"{message}; see the server's instance actions")
+        scope.stalled(Reason.FACT_UNKNOWN, f"{message}; see the server's instance actions")
     else:
-        scope.progressing("Migrating", message)
+        scope.progressing(MigrationReason.MIGRATING, message)
     return scope.decide(Phase.MIGRATING, requeue_after=POLL if young else POLL * 5)
 
 
