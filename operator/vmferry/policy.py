@@ -38,9 +38,9 @@ _PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-
 
 @dataclass(frozen=True, slots=True, config=SECTION)
 class StoragePool:
-    """Hosts whose ephemeral disks lie on one shared storage."""
+    """Hosts whose ephemeral disks are on one shared storage."""
 
-    name: Annotated[str, Field(min_length=1), doc("What to call it; equal names are one storage.")]
+    name: Annotated[str, Field(min_length=1), doc("Name of the storage; entries with the same name are one storage.")]
     hosts: Hosts = frozenset()
     aggregates: Aggregates = frozenset()
 
@@ -63,7 +63,7 @@ class _OfHosts:
     @model_validator(mode="after")
     def _names_some(self) -> Self:
         if not self.hosts and not self.aggregates:
-            raise ValueError("name the hosts or aggregates that this is about")
+            raise ValueError("name at least one host or aggregate")
         return self
 
 
@@ -76,8 +76,8 @@ class SystemOf(_OfHosts):
         BeforeValidator(_known_system),
         WithJsonSchema({"type": "string"}),
         doc(
-            "Distribution and version, like Ubuntu 22.04. Any text will do; what is not a known step of a distribution "
-            "is only compared for equality."
+            "Distribution and version, like Ubuntu 22.04. Any text is allowed; a text that is not a known version"
+            " of a distribution is only compared for equality."
         ),
     ]
 
@@ -87,7 +87,7 @@ class GuestCPUOf(_OfHosts):
     """Hosts whose guests see one CPU, as Nova's cpu_mode and cpu_models make it."""
 
     mode: Annotated[GuestCPUMode, doc("Nova's cpu_mode.")]
-    model: Annotated[str, doc("With Custom, and only with it: libvirt's name of the model.")] = ""
+    model: Annotated[str, doc("Only with mode Custom: libvirt's name of the model.")] = ""
 
     @property
     def cpu(self) -> GuestCPU:
@@ -102,11 +102,11 @@ class GuestCPUOf(_OfHosts):
 
 @dataclass(frozen=True, slots=True, config=SECTION)
 class Limits:
-    """How many migrations may run at once, everybody's counted."""
+    """How many migrations may run in parallel, whoever started them."""
 
-    per_source: Annotated[Count, doc("Migrations at once away from one host.")] = 2
-    per_target: Annotated[Count, doc("Migrations at once onto one host.")] = 2
-    total: Annotated[Count, doc("Migrations at once in the whole cloud.")] = 10
+    per_source: Annotated[Count, doc("Maximum number of parallel migrations from one host.")] = 2
+    per_target: Annotated[Count, doc("Maximum number of parallel migrations to one host.")] = 2
+    total: Annotated[Count, doc("Maximum number of parallel migrations in the cloud.")] = 10
 
 
 @dataclass(frozen=True, slots=True, config=SECTION)
@@ -114,33 +114,38 @@ class Maintenance:
     """How hosts are drained."""
 
     max_hosts_per_cluster: Annotated[
-        Count, doc("Hosts of one availability zone in maintenance at once; a further one is Queued.")
+        Count,
+        doc(
+            "Maximum number of hosts of one availability zone in maintenance at the same time; further ones are Queued."
+        ),
     ] = 1
     headroom_percent: Annotated[
         int,
         Field(ge=0, le=90),
         doc(
-            "Percent of the memory of the zone's other enabled hosts that must stay free once a host is drained; else "
-            "it is not begun, unless its ignoreHeadroom says so. 0: not asked."
+            "Percentage of the memory of the zone's other enabled hosts that must remain free after a drain. "
+            "Otherwise the drain does not start, unless ignoreHeadroom is set. 0: not checked."
         ),
     ] = 0
-    settle: Annotated[Span, doc("Between the two looks that must both find a host empty.")] = timedelta(seconds=30)
+    settle: Annotated[Span, doc("Time between the two checks that must both find a host empty.")] = timedelta(
+        seconds=30
+    )
     verify_every: Annotated[
         Span,
-        doc("How often a host in maintenance is looked at again; at most 1m20s, for the look renews its Lease."),
+        doc("How often a host in maintenance is rechecked. At most 1m20s, because each check renews the host's Lease."),
     ] = timedelta(seconds=60)
     namespace: Annotated[
         Namespace,
-        doc("Where the VMMigrations of a maintenance are created. Without it the operator's own namespace."),
+        doc("Namespace of the VMMigrations that a maintenance creates. Without it: the operator's namespace."),
     ] = "vmferry-system"
     labels: Annotated[
         dict[str, str],
         doc(
-            "Labels of these VMMigrations, where the rules of a cluster (Kyverno, Gatekeeper, an admission policy) "
-            "demand some. Those below vmferry.dev/ are the operator's own."
+            "Labels of these VMMigrations, if rules of the cluster (Kyverno, Gatekeeper, an admission policy) "
+            "require some. Labels with the prefix vmferry.dev/ are reserved."
         ),
     ] = Field(default_factory=dict, json_schema_extra={"default": {}})
-    annotations: Annotated[dict[str, str], doc("Annotations of these VMMigrations, likewise.")] = Field(
+    annotations: Annotated[dict[str, str], doc("Annotations of these VMMigrations, for the same purpose.")] = Field(
         default_factory=dict, json_schema_extra={"default": {}}
     )
 
@@ -170,24 +175,25 @@ class Maintenance:
 
 @dataclass(frozen=True, slots=True, config=SECTION)
 class Breaker:
-    """When nothing more is started because attempts fail by a common cause."""
+    """Stops new migrations after failures with a common cause."""
 
     attempts: Annotated[
         Count,
         doc(
-            "Failures in a row from one host (servers left in ERROR, or the same failure on different targets) after "
-            "which nothing more starts from it. One more than that, from several hosts, and nothing starts anywhere."
+            "Consecutive failures from one host (servers left in ERROR, or the same error on different targets) "
+            "after which no migration starts from it. If one more than that fails, from several hosts, no "
+            "migration starts in the cloud."
         ),
     ] = 2
     hosts: Annotated[
-        Count, doc("From how many hosts the failures must be before nothing more starts in the whole cloud.")
+        Count, doc("Number of hosts from which failures must come before no migration starts in the cloud.")
     ] = 2
-    window: Annotated[Span, doc("Time within which the failures from several hosts must lie.")] = timedelta(hours=1)
+    window: Annotated[Span, doc("Period in which the failures from several hosts must occur.")] = timedelta(hours=1)
     pause: Annotated[
         Span,
         doc(
-            "Time before one trial move may start, at most 24h; doubled after each trial that fails, up to 24h. A "
-            "trial may leave one more server in ERROR."
+            "Pause before a trial migration, at most 24h; doubled after each trial that fails, up to 24h. A "
+            "failed trial may leave one more server in ERROR."
         ),
     ] = timedelta(minutes=15)
 
@@ -207,89 +213,96 @@ class Policy:
 
     shared_storage: Annotated[
         tuple[StoragePool, ...],
-        doc("Hosts whose ephemeral disks (Nova's instances folder) lie on one shared storage; nobody else tells."),
+        doc(
+            "Hosts whose ephemeral disks (Nova's instances folder) are on one shared storage. No other source "
+            "reports this."
+        ),
     ] = ()
     local_unless_shared: Annotated[
         bool,
         doc(
-            "What holds for hosts in no sharedStorage: true says that their ephemeral disks are local, false that "
-            "nobody knows. Live and Cold copy them either way; Evacuate fails with LocalDisk, or waits with "
-            "FactUnknown."
+            "Hosts that are in no sharedStorage: true means that their ephemeral disks are local, false that this"
+            " is unknown. Live and Cold copy the disks in either case; Evacuate fails with LocalDisk, or is "
+            "blocked with FactUnknown."
         ),
     ] = False
     limits: Annotated[
-        Limits, doc("How many migrations may run at once, whoever started them; what is over them is Queued.")
+        Limits, doc("How many migrations may run in parallel, whoever started them; further ones are Queued.")
     ] = Limits()
     breaker: Annotated[
         Breaker,
-        doc("When nothing more is started because attempts fail by a common cause. Evacuations are never held."),
+        doc("Stops new migrations after failures with a common cause. Evacuations are never delayed."),
     ] = Breaker()
     maintenance: Annotated[Maintenance, doc("How hosts are drained.")] = Maintenance()
     bandwidth: Annotated[
         Count | None,
         doc(
-            "What may be copied at once over one host's management network, in units: a live or cold migration is one, "
-            "and one more for each 100 GiB of local disk. What is heavier than the limit runs alone. Without it "
-            "there is no such limit."
+            "Limit of the copies over one host's management network, in units: a live or cold migration counts "
+            "one, and one more for each 100 GiB of local disk. A migration that exceeds the limit by itself runs "
+            "alone. Without it: no limit."
         ),
     ] = None
     tolerate_unknown: Annotated[
         frozenset[Name],
         AS_LIST,
-        doc("Prerequisites that may pass although nobody tells the facts. Never Storage, SourceHost or TargetHost."),
+        doc("Prerequisites whose Unknown does not block. Never Storage, SourceHost or TargetHost."),
     ] = frozenset()
     max_view_age: Annotated[
-        Span, doc("A view of the cloud that is older decides nothing; the resources say CloudViewStale.")
+        Span,
+        doc(
+            "Maximum age of the view of the cloud. Nothing is decided on an older view; the resources have "
+            "the reason CloudViewStale."
+        ),
     ] = timedelta(seconds=60)
     host_down_for: Annotated[
-        Span, doc("A host counts as failed only after its compute service was silent for this long.")
+        Span, doc("A host counts as failed only if its compute service has not reported for this long.")
     ] = timedelta(seconds=60)
-    timeout_base: Annotated[Span, doc("Deadline of an attempt whose resource names none; see timeoutPerGiB.")] = (
+    timeout_base: Annotated[Span, doc("Deadline of an attempt if the resource sets none; see timeoutPerGiB.")] = (
         timedelta(minutes=10)
     )
     timeout_per_gib: Annotated[
         Span,
         Field(alias="timeoutPerGiB"),
-        doc("What each GiB of memory and local disk to copy adds to timeoutBase."),
+        doc("Added to timeoutBase for each GiB of memory and local disk to copy."),
     ] = timedelta(seconds=60)
     stop_timeout: Annotated[
         Span,
         doc(
-            "How long a graceful stop, and the start after it, may take; then the migration has failed. And how long "
-            "a server that was stopped for its move may wait for it (paused, blocked, kill switch): then it is started "
-            "again, and the migration has failed."
+            "How long a graceful shutdown, and the start after it, may take before the migration fails. Also, how"
+            " long a server that was shut down may wait for its migration (paused, blocked, kill switch) before "
+            "it is started again and the migration fails."
         ),
     ] = timedelta(minutes=5)
     recheck: Annotated[
-        Span, doc("How often what is blocked or paused is looked at again, if no change in the cloud wakes it.")
+        Span,
+        doc("How often a blocked or paused resource is rechecked, unless a change in the cloud triggers it earlier."),
     ] = timedelta(seconds=30)
-    retry_backoff: Annotated[Span, doc("Between a failed attempt and the next, doubled with each one.")] = timedelta(
-        seconds=15
-    )
+    retry_backoff: Annotated[Span, doc("Pause after a failed attempt, doubled with each one.")] = timedelta(seconds=15)
     stuck_after: Annotated[
         Span,
         doc(
-            "What has not changed for this long counts as stuck and is reported with its remedy: a server in one task, "
-            "an open migration record whose server is idle (it then uses up no limit), a drain in which nothing moves, "
-            "a migration past its deadline that Nova does not end."
+            "If nothing has changed for this long, the resource is reported as stuck, with a remedy: a server in "
+            "one task, an open migration record whose server is idle (it then uses up no limit), a drain in which"
+            " no server moves, a migration past its deadline that Nova does not end."
         ),
     ] = timedelta(minutes=30)
     progress_every: Annotated[
         Span,
         doc(
-            "How often the bytes of a running live migration are read and written; less often while more run "
-            "than ten a second allow."
+            "How often the progress of a running live migration is read and written; less often if more than ten "
+            "reads per second would be needed."
         ),
     ] = timedelta(seconds=10)
     record_grace: Annotated[
         Span,
-        doc("How long Nova may take to show the record of a move before its other records are asked for it."),
+        doc("How long the record of a new migration may be missing in Nova before other sources are checked."),
     ] = timedelta(seconds=20)
     ttl_after_finished: Annotated[
         Span | None,
         doc(
-            "Delete finished VMMigrations that do not say themselves how long they stay; those of a HostMaintenance go "
-            "with it, and what was applied (kubectl apply, a pipeline) stays. Without it all stay."
+            "Finished VMMigrations without a ttlAfterFinished of their own are deleted after this time. Those of "
+            "a HostMaintenance are deleted with it, and objects that were applied (kubectl apply, a GitOps tool) "
+            "remain. Without it: all remain."
         ),
     ] = None
     expire_after: Annotated[
@@ -301,12 +314,12 @@ class Policy:
         ),
     ] = timedelta(hours=24)
     operating_systems: Annotated[
-        tuple[SystemOf, ...], doc("Which operating system hosts run, where the cloud does not tell.")
+        tuple[SystemOf, ...], doc("Operating systems of hosts, where the cloud does not report them.")
     ] = ()
     guest_cpu: Annotated[
         tuple[GuestCPUOf, ...],
         Field(alias="guestCPU"),
-        doc("What guests see as their CPU, where it is not the host's own model, Nova's default."),
+        doc("The CPU that guests see, if it is not the host's own model, which is Nova's default."),
     ] = ()
 
     @field_validator("tolerate_unknown")

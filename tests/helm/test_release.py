@@ -151,7 +151,7 @@ NOTES: dict[str, tuple[dict[str, Any], str]] = {
     "that the Pod waits for a Secret": ({}, "create secret generic vmferry-cloud -n vmferry-system --from-file=clouds"),
     "that the Pod waits for your Secret": (
         {"cloud": {"existingSecret": "mine", "name": "lab"}},
-        "waits for the Secret mine with the key clouds.yaml, in which the cloud is called lab",
+        "needs the Secret mine with the key clouds.yaml, which defines the cloud lab",
     ),
     "what a plain Nova does not tell": ({}, "every migration is blocked with FactUnknown"),
     "how everything is stopped": (

@@ -17,7 +17,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     ),
     "a system of nobody": (
         {"operatingSystems": [{"system": "Ubuntu 22.04"}]},
-        "policy.operatingSystems[0]: name the hosts or aggregates",
+        "policy.operatingSystems[0]: name at least one host or aggregate",
     ),
     "a key that does not exist": (
         {"operatingSystems": [{"system": "Ubuntu 22.04", "host": "a"}]},
@@ -37,7 +37,7 @@ ERRORS: dict[str, tuple[Any, str]] = {
     ),
     "a CPU of nobody": (
         {"guestCPU": [{"mode": "HostModel"}]},
-        "policy.guestCPU[0]: name the hosts or aggregates",
+        "policy.guestCPU[0]: name at least one host or aggregate",
     ),
 }
 

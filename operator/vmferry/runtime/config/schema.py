@@ -32,15 +32,16 @@ class Cloud(_Section):
         str | None,
         Field(min_length=1),
         doc(
-            "Which cloud of clouds.yaml; not needed where cloudsFile has one only. Without both, the environment's "
-            "OS_* variables name it."
+            "Name of the cloud in clouds.yaml; may be omitted if cloudsFile contains only one. Without both, the "
+            "environment's OS_* variables define the cloud."
         ),
     ] = None
     clouds_file: Annotated[
         File | None,
         doc(
-            "The clouds.yaml. It alone counts then: no OS_* variable and no clouds.yaml, secure.yaml or "
-            "clouds-public.yaml elsewhere. Without it openstacksdk searches its usual places."
+            "Path of the clouds.yaml. If set, only this file counts: OS_* variables and any clouds.yaml, "
+            "secure.yaml or clouds-public.yaml elsewhere are ignored. Without it, openstacksdk searches its usual"
+            " places."
         ),
     ] = None
 
@@ -48,19 +49,22 @@ class Cloud(_Section):
 class Polling(_Section):
     """How often the parts of the shared view are read, see `cloud.observer.Pace`."""
 
-    poll: Annotated[
-        Span, doc("Servers and migrations, by what changed since; every 2s while something is being migrated.")
-    ] = timedelta(seconds=5)
-    full: Annotated[Span, doc("Servers and migrations, all of them, against what a read of changes does not show.")] = (
+    poll: Annotated[Span, doc("Changes of servers and migrations; every 2s while a migration is running.")] = timedelta(
+        seconds=5
+    )
+    full: Annotated[Span, doc("All servers and migrations, which corrects what a read of changes does not show.")] = (
         timedelta(minutes=5)
     )
     hosts: Annotated[Span, doc("Compute services, hypervisors and aggregates.")] = timedelta(seconds=10)
-    resources: Annotated[Span, doc("Placement: room, traits, sharing providers.")] = timedelta(seconds=20)
+    resources: Annotated[Span, doc("Placement: capacity, traits, sharing providers.")] = timedelta(seconds=20)
     groups: Annotated[Span, doc("Server groups, and the ports of servers in Neutron.")] = timedelta(seconds=20)
-    projects: Annotated[Span, doc("The names of projects, by which servers are found.")] = timedelta(seconds=30)
+    projects: Annotated[Span, doc("The names of projects, which identify servers.")] = timedelta(seconds=30)
     facts: Annotated[
         Span,
-        doc("Private Cloud Director's resource manager, where there is one; that it is silent makes no view stale."),
+        doc(
+            "Private Cloud Director's resource manager, if there is one. If it does not respond, the view does "
+            "not become stale."
+        ),
     ] = timedelta(seconds=20)
 
     _positive = field_validator("*")(positive)
@@ -82,19 +86,19 @@ class LogLevel(StrEnum):
 
 
 class Log(_Section):
-    """What the operator says on stderr."""
+    """What the operator logs to stderr."""
 
-    level: Annotated[LogLevel, doc("The least that is said; debug tells of the libraries, too.")] = LogLevel.INFO
-    format: Annotated[LogFormat, doc("json: an object a line. text: for people.")] = LogFormat.JSON
+    level: Annotated[LogLevel, doc("The lowest level that is logged; debug includes the libraries.")] = LogLevel.INFO
+    format: Annotated[LogFormat, doc("json: one object per line. text: for people.")] = LogFormat.JSON
 
 
 class Health(_Section):
-    """Where /healthz, /readyz and /metrics are served; loopback unless told otherwise."""
+    """Where /healthz, /readyz and /metrics are served; by default on the loopback address."""
 
-    address: Annotated[str, doc("The address to listen on; * is every address, IPv4 and IPv6, as a Pod needs.")] = (
+    address: Annotated[str, doc("Address to listen on; * is every IPv4 and IPv6 address, which a Pod needs.")] = (
         "127.0.0.1"
     )
-    port: Annotated[int, Field(ge=0, le=65535), doc("The port; 0: a free one, which the log tells.")] = 8080
+    port: Annotated[int, Field(ge=0, le=65535), doc("Port to listen on; 0: a free port, which is logged.")] = 8080
 
     @field_validator("address")
     @classmethod
@@ -105,19 +109,23 @@ class Health(_Section):
 
 
 class LeaderElection(_Section):
-    """Which of several operators acts; the spans mean what they do in client-go."""
+    """Which of several operators acts; the durations have the same meaning as in client-go."""
 
-    enabled: Annotated[bool, doc("false: this operator acts without asking; only where it is alone for certain.")] = (
+    enabled: Annotated[bool, doc("false: this operator acts without a Lease; only safe if no other operator runs.")] = (
         True
     )
     name: Annotated[ObjectName, doc("The name of the Lease, in the operator's own namespace.")] = "vmferry"
     lease_duration: Annotated[
-        Span, doc("A standby takes over when the leader was silent for this long; longer than renewDeadline.")
+        Span,
+        doc("A standby takes over if the leader has not renewed the Lease for this long; longer than renewDeadline."),
     ] = timedelta(seconds=15)
     renew_deadline: Annotated[
-        Span, doc("A leader that could not renew for this long stops; longer than 1.2 times retryPeriod.")
+        Span,
+        doc("A leader that cannot renew the Lease for this long stops leading; longer than 1.2 times retryPeriod."),
     ] = timedelta(seconds=10)
-    retry_period: Annotated[Span, doc("Between two tries to lead, or to renew.")] = timedelta(seconds=2)
+    retry_period: Annotated[Span, doc("Time between two attempts to acquire or renew the Lease.")] = timedelta(
+        seconds=2
+    )
 
     _positive = field_validator("lease_duration", "renew_deadline", "retry_period")(positive)
 
@@ -133,47 +141,49 @@ class LeaderElection(_Section):
 class Config(_Section):
     """The whole file."""
 
-    cloud: Annotated[Cloud, doc("Which OpenStack.")] = Cloud()
+    cloud: Annotated[Cloud, doc("The OpenStack cloud.")] = Cloud()
     kubeconfig: Annotated[
         File | None,
-        doc("The kubeconfig. Without it $KUBECONFIG, the Pod's ServiceAccount or the user's own, in this order."),
+        doc(
+            "Path of the kubeconfig. Without it: $KUBECONFIG, the Pod's ServiceAccount, or the user's own "
+            "kubeconfig, in this order."
+        ),
     ] = None
     class_: Annotated[
         ObjectName | None,
         Field(alias="class"),
         doc(
-            "Which objects are this operator's, where several run in one cluster: those with the label "
-            "vmferry.dev/class of this value. Without it those without the label."
+            "If several operators run in one cluster: this one serves the objects whose label vmferry.dev/class "
+            "has this value. Without it: the objects without the label."
         ),
     ] = None
     namespaces: Annotated[
         list[Namespace],
-        doc("Where VMMigrations are looked for; empty: everywhere. Must contain policy.maintenance.namespace."),
+        doc("Namespaces whose VMMigrations are served; empty: all. Must contain policy.maintenance.namespace."),
     ] = []
     namespace: Annotated[
-        Namespace, doc("The operator's own: Leases of hosts, its own one and the kill switch lie in it.")
+        Namespace,
+        doc("The operator's namespace: it contains the Leases of hosts, the leader Lease and the kill switch."),
     ] = Policy().maintenance.namespace
-    policy: Annotated[Policy, doc("The rules by which it is decided.")] = Policy()
+    policy: Annotated[Policy, doc("The rules for decisions.")] = Policy()
     polling: Annotated[
-        Polling, doc("How often the cloud is read; poll, hosts, resources and groups shorter than policy.maxViewAge.")
+        Polling,
+        doc("How often the cloud is read; poll, hosts, resources and groups must be shorter than policy.maxViewAge."),
     ] = Polling()
-    workers: Annotated[int, Field(ge=1, le=64), doc("Objects that are looked at at once.")] = 8
-    resync: Annotated[Span, doc("How often all objects are listed and looked at again.")] = timedelta(minutes=10)
-    grace: Annotated[Span, doc("How long running looks may take to finish once the operator is told to stop.")] = (
-        timedelta(seconds=20)
+    workers: Annotated[int, Field(ge=1, le=64), doc("Number of parallel reconciles.")] = 8
+    resync: Annotated[Span, doc("How often all objects are listed and reconciled again.")] = timedelta(minutes=10)
+    grace: Annotated[Span, doc("How long running reconciles may take to finish when the operator stops.")] = timedelta(
+        seconds=20
     )
-    log: Annotated[Log, doc("What it says on stderr.")] = Log()
+    log: Annotated[Log, doc("What the operator logs to stderr.")] = Log()
     health: Annotated[Health, doc("Where /healthz, /readyz and /metrics are served.")] = Health()
     leader_election: Annotated[LeaderElection, doc("Which of several operators acts.")] = LeaderElection()
     stop_switch: Annotated[
-        ObjectName, doc("The name of the ConfigMap, in the operator's own namespace, that is the kill switch.")
+        ObjectName, doc("Name of the ConfigMap in the operator's namespace that is the kill switch.")
     ] = "vmferry-stop"
     resume_marks: Annotated[
         ObjectName,
-        doc(
-            "The name of the ConfigMap, in the operator's own namespace, whose marks close breakers: see "
-            "policy.breaker."
-        ),
+        doc("Name of the ConfigMap in the operator's namespace that closes breakers: see policy.breaker."),
     ] = "vmferry-resume"
 
     _positive = field_validator("resync")(positive)
