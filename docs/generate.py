@@ -26,7 +26,7 @@ from vmferry.runtime.config import ENVIRONMENT, Config
 REFERENCE = Path(__file__).resolve().parent / "reference"
 _HEAD = "<!-- Generated from {source} by `make reference`; do not edit. -->\n\n"
 
-_SCOPES = {"Namespaced": "It lies in a namespace", "Cluster": "It lies in no namespace"}
+_SCOPES = {"Namespaced": "It is namespaced", "Cluster": "It is cluster-scoped"}
 
 Node = dict[str, Any]
 
@@ -91,19 +91,19 @@ def of_kind(kind: ResourceType[Any]) -> str:
         [
             _HEAD.format(source="operator/vmferry/resources") + f"# {kind.name}",
             "",
-            f"{kind.description} {_SCOPES[kind.scope]}. `kubectl explain {short}.spec` tells the same.",
+            f"{kind.description} {_SCOPES[kind.scope]}. `kubectl explain {short}.spec` shows the same.",
             "",
             "## spec",
             "",
             table(schema["properties"]["spec"], columns=True),
             "",
-            "The API server refuses, besides what types and bounds forbid:",
+            "In addition to types and bounds, the API server enforces these rules:",
             "",
             *(f"- {message}" for message in refused),
             "",
             "## status",
             "",
-            f"Written by the operator alone. What the conditions mean: [conditions](conditions.md#{kind.singular}).",
+            f"Written by the operator only. Meaning of the conditions: [conditions](conditions.md#{kind.singular}).",
             "",
             table(schema["properties"]["status"], columns=False),
             "",
@@ -145,15 +145,15 @@ def configuration() -> str:
             "",
             "One YAML file: `vmferry operator --config FILE`, or `config` in [the chart's",
             "values](../../helm/vmferry/README.md). Every key is optional. An unknown one, or a wrong value,",
-            "stops the operator at its start, and it says which. The file is read once: restart the operator",
-            "after a change (the chart does). A duration is hours, minutes and seconds, like `30m`, `1h30m` or",
+            "stops the operator at its start with an error that names it. The file is read once: restart the",
+            "operator after a change (the chart does). A duration is hours, minutes and seconds: `30m`, `1h30m`,",
             "`90s`.",
             "",
             *(f"| {' | '.join(row)} |" for row in rows),
             "",
             "## Environment",
             "",
-            "These win over the file.",
+            "These take precedence over the file.",
             "",
             "| variable | key |",
             "|---|---|",

@@ -71,7 +71,8 @@ Duration = Annotated[
 #: for one that is done; this one is not: the API server gives it to every new object (R33)
 NOT_SEEN = -1
 ObservedGeneration = Annotated[
-    int | None, Field(ge=NOT_SEEN, description="The generation that was acted on; -1 before the first look.")
+    int | None,
+    Field(ge=NOT_SEEN, description="The generation of the spec that was reconciled; -1 before the first reconcile."),
 ]
 
 Time = Annotated[datetime, PlainSerializer(format_time, return_type=str)]
@@ -160,7 +161,7 @@ class Condition(Model):
     type: Annotated[str, Field(max_length=64, description="What the condition is about.")]
     status: Annotated[str, Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")]
     observed_generation: Annotated[
-        int | None, Field(ge=0, description="The generation of the spec that this was found for.")
+        int | None, Field(ge=0, description="The generation of the spec to which the condition applies.")
     ] = None
     last_transition_time: Annotated[Time, Field(description="When the status last changed.")]
     reason: Annotated[
@@ -168,10 +169,10 @@ class Condition(Model):
         Field(
             max_length=128,
             pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
-            description="Why, as one word for programs.",
+            description="Reason for programs, one word.",
         ),
     ]
-    message: Annotated[str, Field(max_length=2048, description="Why, for people.")]
+    message: Annotated[str, Field(max_length=2048, description="Explanation for people.")]
 
 
 def keyed_by(*fields: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""HostMaintenance: a toggle that drains a host, and gives it back (R25-R30).
+"""HostMaintenance: drains a host and returns it to service (R25-R30).
 
 `crds/hostmaintenances.yaml` is generated from here.
 """
@@ -51,18 +51,18 @@ class MigrationSettings(Model):
             ge=0,
             le=MAX_ATTEMPTS - 1,
             description="Further attempts for a server after a failure, each on another host (on the named one, "
-            "if there is a target). After these it is a blocker, until its last VMMigration is "
-            "deleted.",
+            "if there is a target). When all attempts have failed, the server is a blocker until its "
+            "last VMMigration is deleted.",
         ),
     ] = 2
     priority: Annotated[
         Priority,
-        Field(description="Who goes first when there are more migrations than the operator's limits admit."),
+        Field(description="Order among migrations when the operator's limits are used up."),
     ] = Priority.NORMAL
 
 
 class HostMaintenanceSpec(Model):
-    """What is wanted of the host."""
+    """The desired state of the host."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -84,15 +84,15 @@ class HostMaintenanceSpec(Model):
     host: Annotated[
         HostName,
         Field(
-            description="The host's name, as `openstack compute service list` shows it, or the hypervisor's UUID. "
-            "One host has one HostMaintenance: a second one says Conflict and does nothing."
+            description="The host's name, as `openstack compute service list` shows it, or the hypervisor's UUID."
+            " A host has one HostMaintenance: a second one reports Conflict and does nothing."
         ),
     ]
     enabled: Annotated[
         bool,
         Field(
-            description="The toggle: true drains the host, false gives it back, as deleting the resource does. It "
-            "may be changed at any time, also midway."
+            description="true drains the host; false returns it to service, as deleting the resource does. It can"
+            " be changed at any time, also during a drain."
         ),
     ] = True
     reason: Annotated[
@@ -100,22 +100,22 @@ class HostMaintenanceSpec(Model):
         Field(
             max_length=128,
             pattern=LINES,
-            description="Why, for people. It becomes part of Nova's disabled reason when the host is disabled; a "
-            "change after that does not.",
+            description="Reason for people. It becomes part of Nova's disabled reason when the host is disabled; "
+            "later changes do not.",
         ),
     ] = ""
     target: Annotated[
         TargetRef | None,
         Field(
-            description="The one host that everything moves to, judged like any other and never forced. Without "
-            "it a host is chosen for each server."
+            description="The host that all servers move to; the same prerequisites apply. Without it, the "
+            "operator chooses a host for each server."
         ),
     ] = None
     running: Annotated[
         RunningPolicy,
         Field(
-            description="Servers that are not powered off: LiveMigrate them; ColdMigrate stops, moves and starts "
-            "them; Leave them on the host."
+            description="Servers that are not powered off: LiveMigrate them; ColdMigrate shuts them down, "
+            "migrates and starts them; Leave them on the host."
         ),
     ] = RunningPolicy.LIVE_MIGRATE
     powered_off: Annotated[
@@ -125,8 +125,9 @@ class HostMaintenanceSpec(Model):
     on_blockers: Annotated[
         OnBlockers,
         Field(
-            description="While some servers cannot move: Proceed moves those that can; Refuse leaves the host as "
-            "it is, and starts nothing new if something becomes blocked midway."
+            description="While some servers cannot move: Proceed migrates those that can; Refuse changes nothing "
+            "on the host, and starts no further migration if a server becomes blocked during the "
+            "drain."
         ),
     ] = OnBlockers.PROCEED
     max_parallel: Annotated[
@@ -134,29 +135,30 @@ class HostMaintenanceSpec(Model):
         Field(
             ge=1,
             le=100,
-            description="Servers that this maintenance moves at once, away and back; the operator's limits hold "
-            "besides.",
+            description="Maximum number of parallel migrations of this maintenance, in either direction; the "
+            "operator's limits apply as well.",
         ),
     ] = 2
     preflight_only: Annotated[
-        bool, Field(description="Check the host and write the plan; neither cordon it nor move anything.")
+        bool, Field(description="Only check the host and write the plan; neither disable it nor move servers.")
     ] = False
     return_vms: Annotated[
         bool,
         Field(
             alias="returnVMs",
-            description="On release, bring back the servers that are still where they were moved to and may "
-            "return, one try each. The others stay where they are.",
+            description="On release, migrate servers back if they are still where they were moved to and may "
+            "return, with one attempt each. The others stay where they are.",
         ),
     ] = False
     ignore_headroom: Annotated[
         bool,
         Field(
-            description="Drain even if less memory would stay free on the zone's other hosts than headroomPercent asks."
+            description="Drain even if less memory remains free on the zone's other hosts than headroomPercent "
+            "requires."
         ),
     ] = False
     migration: Annotated[
-        MigrationSettings, Field(description="How each server is moved, for VMMigrations created from now on.")
+        MigrationSettings, Field(description="Settings for VMMigrations that are created from now on.")
     ] = MigrationSettings()
 
 
@@ -164,60 +166,64 @@ class HostBefore(Model):
     """The compute service as it was before this resource touched it (I8)."""
 
     status: Annotated[ServiceStatus, Field(description="Its status in Nova: enabled or disabled.")]
-    disabled_reason: Annotated[
-        str | None, Field(max_length=255, description="Why it was disabled, in Nova's words.")
-    ] = None
+    disabled_reason: Annotated[str | None, Field(max_length=255, description="Nova's disabled reason.")] = None
 
 
 class Cordon(Model):
-    """What we asked Nova for; written before it is asked."""
+    """The operator's request to disable the compute service, written before it is sent."""
 
-    service_id: Annotated[str, Field(alias="serviceID", max_length=64, description="Id of the compute service.")]
+    service_id: Annotated[str, Field(alias="serviceID", max_length=64, description="ID of the compute service.")]
     disabled_reason: Annotated[
-        str, Field(max_length=255, description="The reason that is ours: only with exactly it the cordon is undone.")
+        str,
+        Field(
+            max_length=255,
+            description="The disabled reason that the operator sets. It enables the "
+            "service again only if exactly this reason is set.",
+        ),
     ]
-    requested_at: Annotated[Time, Field(description="When it was last asked for.")]
+    requested_at: Annotated[Time, Field(description="When it was last requested.")]
 
 
 class MaintenanceProgress(Model):
-    """Servers, counted: total is the sum of moved, moving, waiting, blocked and left."""
+    """Number of servers: total is the sum of moved, moving, waiting, blocked and left."""
 
-    total: Annotated[Count, Field(description="Servers that were on the host, or came to it.")] = 0
+    total: Annotated[Count, Field(description="Servers that were on the host, or arrived during the maintenance.")] = 0
     moved: Annotated[Count, Field(description="Servers that have left.")] = 0
     moving: Annotated[Count, Field(description="Servers that are being moved now.")] = 0
-    waiting: Annotated[Count, Field(description="Servers that wait for their turn, planned ones included.")] = 0
+    waiting: Annotated[Count, Field(description="Servers that wait, including planned ones.")] = 0
     blocked: Annotated[Count, Field(description="Servers that cannot move; see blockers.")] = 0
     left: Annotated[Count, Field(description="Servers that stay because the spec says Leave.")] = 0
-    percent: Annotated[int, Field(ge=0, le=100, description="How many have moved, of those that do not stay.")] = 0
+    percent: Annotated[
+        int, Field(ge=0, le=100, description="Percentage of servers that have moved, of those that do not stay.")
+    ] = 0
     estimated_end: Annotated[
         Time | None,
         Field(
-            description="When all that can move will have, by what the moves so far took; absent until some have, and "
-            "once it has passed."
+            description="Estimated time when all servers that can move will have moved, based on the migrations "
+            "so far; absent until some have moved, and once it has passed."
         ),
     ] = None
     limited_by: Annotated[
         str | None,
-        Field(
-            max_length=255, description="The limit that keeps the next planned server from starting, with its value."
-        ),
+        Field(max_length=255, description="The limit that delays the next planned server, with its value."),
     ] = None
     last_change_at: Annotated[
         Time | None,
         Field(
-            description="When the maintenance last went on: a server began to move or left, or a step of it ended. "
-            "Nothing for policy.stuckAfter and nothing under way: Stalled, reason NoProgress."
+            description="When the maintenance last made progress: a server started or finished moving, or a step "
+            "ended. If nothing happens for policy.stuckAfter, the maintenance is Stalled with the "
+            "reason NoProgress."
         ),
     ] = None
 
 
 class Blocker(Model):
-    """A server that cannot move, and what to do about it."""
+    """A server that cannot move, and a remedy."""
 
     server: Annotated[str, Field(max_length=64, description="The server's UUID.")]
     name: Annotated[str, Field(max_length=255, description="The server's name.")]
-    prerequisite: Annotated[str, Field(max_length=64, description="The first prerequisite that is not met.")]
-    reason: Annotated[str, Field(max_length=64, description="Why, as one word for programs.")]
+    prerequisite: Annotated[str, Field(max_length=64, description="The first prerequisite that fails.")]
+    reason: Annotated[str, Field(max_length=64, description="Reason for programs, one word.")]
     message: Annotated[Message, Field(description="What was found and what was expected.")]
     remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
 
@@ -232,46 +238,47 @@ class LeftoverRecord(Model):
 
 
 class Move(Model):
-    """A server and where it goes, or went."""
+    """A server and its target."""
 
     server: Annotated[str, Field(max_length=64, description="The server's UUID.")]
     name: Annotated[str, Field(max_length=255, description="The server's name.")]
-    type: Annotated[str | None, Field(max_length=16, description="How it moves: Live, Cold or Evacuate.")] = None
-    target_host: Annotated[
-        str | None, Field(max_length=255, description="Where it goes, or went; a plan may still change.")
-    ] = None
+    type: Annotated[str | None, Field(max_length=16, description="Type of the migration: Live, Cold or Evacuate.")] = (
+        None
+    )
+    target_host: Annotated[str | None, Field(max_length=255, description="The target; a plan may still change.")] = None
     migration: Annotated[
         str | None, Field(max_length=512, description="The VMMigration that moves it, as namespace/name.")
     ] = None
     state: Annotated[
         MoveState,
         Field(
-            description="Planned: no VMMigration yet. Waiting: for its turn, or for somebody else's action on the "
-            "server. Moving, Moved. Failed: the last try. Returning, Returned: on release."
+            description="Planned: no VMMigration exists yet. Waiting: queued, or waiting for somebody else's "
+            "action on the server. Moving, Moved. Failed: the last attempt failed. Returning, "
+            "Returned: on release."
         ),
     ]
     message: Annotated[str | None, Field(max_length=512, description="Why it waits, or how it failed.")] = None
 
 
 class HostMaintenanceStatus(Model):
-    """What was found and done."""
+    """What the operator observed and did."""
 
     observed_generation: ObservedGeneration = None
     phase: Annotated[
         MaintenancePhase | None,
-        Field(description="A summary for people, which may change its words; programs read conditions."),
+        Field(description="A summary for people; its values may change. Programs should read conditions."),
     ] = None
     conditions: Annotated[
         list[Condition],
         Field(
             max_length=16,
             json_schema_extra=keyed_by("type"),
-            description="PrerequisitesMet, Cordoned, Drained and Ready; Reconciling and Stalled are there only "
+            description="PrerequisitesMet, Cordoned, Drained and Ready; Reconciling and Stalled are present only "
             "while they are True.",
         ),
     ] = []
-    host: Annotated[str | None, Field(max_length=255, description="The host, by Nova's name.")] = None
-    progress: Annotated[MaintenanceProgress | None, Field(description="Servers, counted.")] = None
+    host: Annotated[str | None, Field(max_length=255, description="The host's name in Nova.")] = None
+    progress: Annotated[MaintenanceProgress | None, Field(description="Numbers of servers.")] = None
     blockers: Annotated[
         list[Blocker],
         Field(
@@ -291,29 +298,36 @@ class HostMaintenanceStatus(Model):
     ] = []
     moves: Annotated[
         list[Move],
-        Field(max_length=MAX_MOVES, description="Moving ones first, then failed, waiting, planned and moved ones."),
+        Field(
+            max_length=MAX_MOVES,
+            description="Servers and their targets: moving ones first, then failed, waiting, planned and moved ones.",
+        ),
     ] = []
-    host_before: Annotated[HostBefore | None, Field(description="The host as it was before it was cordoned.")] = None
-    cordon: Annotated[Cordon | None, Field(description="Set while the host is cordoned by this resource.")] = None
+    host_before: Annotated[
+        HostBefore | None, Field(description="The compute service as it was before the operator disabled it.")
+    ] = None
+    cordon: Annotated[
+        Cordon | None, Field(description="Set while this resource keeps the compute service disabled.")
+    ] = None
     cloud: Annotated[
         str | None,
         Field(
             max_length=255,
-            description="Region and address of the cloud that the host was let into maintenance in. Another cloud that "
-            "does not know the host says nothing about it.",
+            description="Region and address of the cloud in which the maintenance began. If another cloud does "
+            "not know the host, nothing follows from that.",
         ),
     ] = None
-    round: Annotated[int, Field(ge=0, description="How often the maintenance was begun.")] = 0
+    round: Annotated[int, Field(ge=0, description="Number of times that the maintenance has begun.")] = 0
     admitted_at: Annotated[
-        Time | None, Field(description="When the host was let into maintenance; unset once it is released.")
+        Time | None, Field(description="When the host was admitted into maintenance; unset once it is released.")
     ] = None
     empty_since: Annotated[
-        Time | None, Field(description="The first of the looks in a row that found the host empty.")
+        Time | None, Field(description="The first of the consecutive checks that found the host empty.")
     ] = None
-    drained_at: Annotated[Time | None, Field(description="Since when it is verified empty.")] = None
-    down_since: Annotated[Time | None, Field(description="Since when its compute service is seen down.")] = None
+    drained_at: Annotated[Time | None, Field(description="When the host was verified empty.")] = None
+    down_since: Annotated[Time | None, Field(description="When its compute service was first seen down.")] = None
     release_started_at: Annotated[Time | None, Field(description="When its release began.")] = None
-    released_at: Annotated[Time | None, Field(description="When it was given back.")] = None
+    released_at: Annotated[Time | None, Field(description="When it was returned to service.")] = None
 
     def condition(self, type_: str) -> Condition | None:
         return next((c for c in self.conditions if c.type == type_), None)
@@ -324,5 +338,7 @@ class HostMaintenance(Resource):
 
     KIND: ClassVar[str] = "HostMaintenance"
 
-    spec: Annotated[HostMaintenanceSpec, Field(description="What is wanted.")]
-    status: Annotated[HostMaintenanceStatus, Field(description="What was found and done.")] = HostMaintenanceStatus()
+    spec: Annotated[HostMaintenanceSpec, Field(description="The desired state.")]
+    status: Annotated[HostMaintenanceStatus, Field(description="What the operator observed and did.")] = (
+        HostMaintenanceStatus()
+    )

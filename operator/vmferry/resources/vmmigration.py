@@ -51,23 +51,24 @@ def rule(expression: str, message: str, field_path: str | None = None) -> dict[s
 AttemptTimeout = Annotated[
     Duration | None,
     Field(
-        description="Deadline of one attempt, longer than 0s; onTimeout says what happens then. Without it: the "
-        "operator's timeoutBase, and its timeoutPerGiB for each GiB of memory and local disk to copy."
+        description="Deadline of one attempt, longer than 0s; onTimeout sets what happens then. Without it: the "
+        "operator's timeoutBase, plus its timeoutPerGiB for each GiB of memory and local disk to "
+        "copy."
     ),
 ]
 AttemptOnTimeout = Annotated[
     OnTimeout,
     Field(
-        description="At the deadline of a live migration: Abort it, or ForceComplete it, which pauses the server "
-        "or, where Nova is configured so, switches to post-copy; one that is not copying yet is "
-        "aborted all the same. A cold migration or an evacuation cannot be stopped: it is watched "
-        "until it has ended."
+        description="What happens at the deadline of a live migration: Abort aborts it; ForceComplete pauses the "
+        "server until it is copied or, if Nova is configured so, switches to post-copy. A migration "
+        "that is not copying yet is aborted in either case. A cold migration or an evacuation cannot "
+        "be aborted: it is followed until it ends."
     ),
 ]
 
 
 class ServerRef(Model):
-    """Which server: by its id, or by its exact name within a project."""
+    """Which server: by its ID, or by its exact name within a project."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -85,7 +86,7 @@ class ServerRef(Model):
         Field(
             pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
             max_length=36,
-            description="The server's UUID, in lower case. Either this, or name and project.",
+            description="The server's UUID, in lower case. Set either this, or name and project.",
         ),
     ] = None
     name: Annotated[
@@ -94,8 +95,8 @@ class ServerRef(Model):
             min_length=1,
             max_length=255,
             pattern=PRINTABLE,
-            description="The server's exact name; needs project. A name that two servers share, or none has, "
-            "blocks the migration with ServerNotFound.",
+            description="The server's exact name; requires project. If no server or two servers have this name, "
+            "the migration is blocked with ServerNotFound.",
         ),
     ] = None
     project: Annotated[
@@ -104,25 +105,25 @@ class ServerRef(Model):
             min_length=1,
             max_length=255,
             pattern=PRINTABLE,
-            description="Name or id of the server's project; needs name.",
+            description="Name or ID of the server's project; requires name.",
         ),
     ] = None
 
 
 class TargetRef(Model):
-    """Where to: restricts the choice, never forces it (R8)."""
+    """Where to: limits the choice to one host, and never forces it (R8)."""
 
     host: Annotated[
         HostName,
         Field(
-            description="The host's name, as `openstack compute service list` shows it, or the hypervisor's UUID. "
-            "One that the cloud does not list blocks with HostNotFound."
+            description="The host's name, as `openstack compute service list` shows it, or the hypervisor's UUID."
+            " If the cloud does not list it, the migration is blocked with HostNotFound."
         ),
     ]
 
 
 class Attestation(Model):
-    """A person's word that a host is dead (I38)."""
+    """A person's confirmation that a host is dead (I38)."""
 
     host: Annotated[
         HostName,
@@ -131,21 +132,26 @@ class Attestation(Model):
             "hypervisor's UUID. The server must be on it."
         ),
     ]
-    by: Annotated[str | None, Field(max_length=255, pattern=PRINTABLE, description="Who made certain of it.")] = None
+    by: Annotated[str | None, Field(max_length=255, pattern=PRINTABLE, description="Who confirmed it.")] = None
     at: Annotated[
         Moment | None,
         Field(
-            description="When. A host that has reported since then is not dead, and ends the request. Without it: when "
-            "this object was created. It must not lie in the future."
+            description="When it was confirmed. If the host has reported since then, it is not dead, and the "
+            "request ends. Without it: when this object was created. It must not be in the future."
         ),
     ] = None
     statement: Annotated[
-        str | None, Field(max_length=1024, pattern=LINES, description="How, like: powered off through its BMC.")
+        str | None,
+        Field(
+            max_length=1024,
+            pattern=LINES,
+            description="How it was confirmed, for example: powered off through its BMC.",
+        ),
     ] = None
 
 
 class VMMigrationSpec(Model):
-    """What is wanted. Immutable once the migration has started, save paused, priority and ttlAfterFinished."""
+    """The desired migration. Immutable once the migration has started, except paused, priority and ttlAfterFinished."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -160,46 +166,49 @@ class VMMigrationSpec(Model):
     )
 
     server: Annotated[
-        ServerRef, Field(description="The server to move: either its id, or its name together with its project.")
+        ServerRef, Field(description="The server to move: either its ID, or its name together with its project.")
     ]
     type: Annotated[
         MigrationType,
         Field(
-            description="Live keeps the server running; Cold needs it powered off; Evacuate rebuilds it from a "
-            "failed host, and asking for it by name attests that the host on which the server is at that moment is "
-            "dead: it ends as Failed when the server is on another host, or when that host's service is up; Auto is "
-            "Evacuate where the host's service is down and somebody has marked it as forced down, Cold where the "
-            "server is powered off, and otherwise Live."
+            description="Live keeps the server running. Cold requires that it is powered off. Evacuate rebuilds "
+            "it from a dead host; requesting it attests that the host on which the server is at that "
+            "moment is dead, and the request fails if the server is on another host or the host's "
+            "service is up. Auto means Evacuate if the host's service is down and somebody has marked"
+            " it as forced down, Cold if the server is powered off, and otherwise Live."
         ),
     ] = MigrationType.AUTO
     target: Annotated[
         TargetRef | None,
         Field(
-            description="The host to move to. It is judged like any other and never forced, and tried once. "
-            "Without it the best eligible host is picked, and another one for each further attempt."
+            description="The host to move to. The same prerequisites apply, and there is only one attempt. "
+            "Without it, the operator picks the best eligible host, and another one for each further "
+            "attempt."
         ),
     ] = None
     attestation: Annotated[
         Attestation | None,
         Field(
-            description="Type Evacuate: which host is dead, and who says so. Without it, it is the host on which the "
-            "operator finds the server when it first reconciles this object."
+            description="Type Evacuate: which host is dead, and who confirmed it. Without it, the host is the one"
+            " on which the operator finds the server when it first reconciles this object."
         ),
     ] = None
     start_before: Annotated[
         Moment | None,
         Field(
-            description="Start no attempt after this time: if none has begun, this object ends as Failed with the "
-            "reason Expired. Without it, the operator's expireAfter counts from its creation."
+            description="No attempt starts after this time: if none has started, the request ends as Failed with "
+            "the reason Expired. Without it, the operator's expireAfter applies, counted from the "
+            "creation."
         ),
     ] = None
     stop_if_running: Annotated[
         bool,
         Field(
-            description="Type Cold: stop a running server gracefully first and start it afterwards, whatever came "
-            "of the move. One that does not stop within the operator's stopTimeout is not moved, and one whose move "
-            "cannot start within that time after it has stopped is started again and not moved. "
-            "Under Auto it does nothing: a running server is moved live."
+            description="Type Cold: first shut a running server down gracefully, and start it again afterwards, "
+            "even if the migration failed. If the server does not stop within the operator's "
+            "stopTimeout, it is not migrated. If its migration cannot start within that time after "
+            "the shutdown, the server is started again and not migrated. With Auto it has no effect: "
+            "a running server is migrated live."
         ),
     ] = False
     timeout: AttemptTimeout = None
@@ -209,46 +218,47 @@ class VMMigrationSpec(Model):
         Field(
             ge=0,
             le=MAX_ATTEMPTS - 1,
-            description="Further attempts after a failure, each on another target, after a pause that doubles. 0: "
-            "one attempt. Not used with a target that is named, after somebody else's abort, or with "
-            "a server left in ERROR.",
+            description="Further attempts after a failure, each on another target, after a pause that doubles. 0:"
+            " one attempt. Not used with a named target, after somebody else aborted the migration, "
+            "or if the server was left in ERROR.",
         ),
     ] = 2
     preflight_only: Annotated[
         bool,
         Field(
-            description="Write prerequisites and eligible targets again and again, move nothing. Set to false, it "
-            "moves."
+            description="Only check: keep prerequisites and eligible targets in the status up to date, and move "
+            "nothing. If set to false later, the migration starts."
         ),
     ] = False
     paused: Annotated[
         bool,
         Field(
-            description="Start nothing new, neither a first nor a further attempt; what runs is seen to its end. It "
-            "still expires, and a server that was stopped for it is started again after the operator's stopTimeout."
+            description="Start neither a first nor a further attempt; a running migration runs to completion. The"
+            " request still expires, and a server that was shut down for it is started again after "
+            "the operator's stopTimeout."
         ),
     ] = False
     priority: Annotated[
         Priority,
         Field(
-            description="Who goes first when there are more requests than the operator's limits admit; among "
-            "equals the older one. It overtakes what waits and stops nothing that runs."
+            description="Order among requests when the operator's limits are used up; among equals, the older one"
+            " goes first. It never stops a running migration."
         ),
     ] = Priority.NORMAL
     os_upgrade: Annotated[
         bool,
         Field(
-            description="This move may cross to a newer operating system, along a path that is known (Ubuntu "
-            "22.04 to 24.04), and to a newer hypervisor: one way, the server never comes back."
+            description="Allow a move to a newer operating system along a known path (Ubuntu 22.04 to 24.04), and"
+            " to a newer hypervisor. It is one way: the server never moves back."
         ),
     ] = False
     ttl_after_finished: Annotated[
         Duration | None,
         Field(
-            description="Delete this object that long after it has finished; 0s: at once. Without it the "
-            "operator's ttlAfterFinished holds, or it stays. It stays in any case where Argo CD, Flux "
-            "or Helm would create it again, and, if it moved its server to a newer operating system, "
-            "as long as the server lives; and while its failure counts for a breaker."
+            description="Delete this object this long after it has finished; 0s: at once. Without it, the "
+            "operator's ttlAfterFinished applies, or it remains. It remains in any case if Argo CD, "
+            "Flux or Helm would create it again, while it is the record of a move to a newer "
+            "operating system, and while its failure counts for a breaker."
         ),
     ] = None
 
@@ -258,24 +268,25 @@ class ServerView(Model):
 
     id: Annotated[str, Field(max_length=64, description="The server's UUID.")]
     name: Annotated[str, Field(max_length=255, description="The server's name.")]
-    state: Annotated[str, Field(max_length=64, description="Nova's status of it, like ACTIVE or SHUTOFF.")]
+    state: Annotated[str, Field(max_length=64, description="Nova's status of the server, like ACTIVE or SHUTOFF.")]
 
 
 class PrerequisiteView(Model):
     """The verdict on one prerequisite."""
 
-    name: Annotated[Name, Field(description="Which prerequisite, by the name that the documentation has.")]
+    name: Annotated[Name, Field(description="Name of the prerequisite.")]
     result: Annotated[
         Result,
         Field(
-            description="Passed; Failed; Unknown: the cloud does not tell, which blocks unless the operator's "
-            "tolerateUnknown names it; NotApplicable: not asked for this kind of migration."
+            description="Passed; Failed; Unknown: a fact is missing, which blocks unless the operator's "
+            "tolerateUnknown names this prerequisite; NotApplicable: not checked for this type of "
+            "migration."
         ),
     ]
     reason: Annotated[
-        str | None, Field(max_length=64, description="Why not, as one word for programs; absent if it passed.")
+        str | None, Field(max_length=64, description="Reason for programs, one word; absent if it passed.")
     ] = None
-    host: Annotated[str | None, Field(max_length=255, description="The host that this was found on.")] = None
+    host: Annotated[str | None, Field(max_length=255, description="The host that this is about.")] = None
     message: Annotated[Message, Field(description="What was found, and what was expected.")]
     remedy: Annotated[str | None, Field(max_length=1024, description="What a person can do about it.")] = None
 
@@ -284,15 +295,15 @@ class EligibleTarget(Model):
     """A host that the server may move to."""
 
     host: Annotated[str, Field(max_length=255, description="The host's name, as Nova's compute service has it.")]
-    rank: Annotated[int, Field(ge=1, description="1 is the best: the one that is taken.")]
-    message: Annotated[Message, Field(description="Why it stands at this rank.")]
+    rank: Annotated[int, Field(ge=1, description="1 is the best host.")]
+    message: Annotated[Message, Field(description="Why it has this rank.")]
 
 
 class IneligibleTargets(Model):
     """Hosts that the server cannot move to, counted by their first reason."""
 
-    reason: Annotated[str, Field(max_length=64, description="The reason that they share.")]
-    hosts: Annotated[int, Field(ge=1, description="How many hosts.")]
+    reason: Annotated[str, Field(max_length=64, description="Their common reason.")]
+    hosts: Annotated[int, Field(ge=1, description="Number of hosts.")]
     example: Annotated[str, Field(max_length=255, description="One of these hosts.")]
     message: Annotated[Message | None, Field(description="What was found on the example.")] = None
 
@@ -300,7 +311,7 @@ class IneligibleTargets(Model):
 class ProgressView(Model):
     """How far the running copy is."""
 
-    percent: Annotated[int, Field(ge=0, le=100, description="Copied, of memory and disks together.")]
+    percent: Annotated[int, Field(ge=0, le=100, description="Percentage copied, of memory and disks together.")]
     total_bytes: Annotated[Bytes, Field(description="Memory and disks to copy.")] = 0
     memory_remaining_bytes: Annotated[Bytes, Field(description="Memory still to copy.")] = 0
     disk_remaining_bytes: Annotated[Bytes, Field(description="Disk still to copy.")] = 0
@@ -315,17 +326,18 @@ class OSCrossing(Model):
 
 
 class AttemptFailure(Model):
-    """What the breaker compares of an attempt that the cloud let fail."""
+    """What the breaker compares of a failed attempt."""
 
     left_in_error: Annotated[
-        bool, Field(description="The server was in ERROR when the end of the attempt was seen.")
+        bool, Field(description="Whether the server was in ERROR when the end of the attempt was seen.")
     ] = False
     cause: Annotated[
         str | None,
         Field(
             max_length=256,
-            description="The cloud's words without names, ids and numbers: equal for failures of one cause. Absent "
-            "where the failure says nothing of other servers, like an abort at the deadline.",
+            description="The cloud's error text without names, IDs and numbers, equal for failures with the same "
+            "cause. Absent if the failure says nothing about other servers, like an abort at the "
+            "deadline.",
         ),
     ] = None
 
@@ -334,10 +346,10 @@ class Attempt(Model):
     """One request for a migration that was, or was about to be, sent to Nova."""
 
     number: Annotated[int, Field(ge=1, le=1000, description="Which attempt this is; 1 is the first.")]
-    type: Annotated[ResolvedType, Field(description="What was asked for: Live, Cold or Evacuate.")]
+    type: Annotated[ResolvedType, Field(description="Type of the request: Live, Cold or Evacuate.")]
     source_host: Annotated[str, Field(max_length=255, description="Where the server was.")]
     target_host: Annotated[
-        str, Field(max_length=255, description="Where it was to go; once Nova has a record, what that says.")
+        str, Field(max_length=255, description="The planned target; once Nova has a record, the target in that record.")
     ]
     state: Annotated[
         str,
@@ -363,37 +375,41 @@ class Attempt(Model):
         str | None,
         Field(
             max_length=64,
-            description="Nova's id of our request, as `openstack server event list` and Nova's logs have it.",
+            description="Nova's ID of the request, as in `openstack server event list` and Nova's logs.",
         ),
     ] = None
-    started_at: Annotated[Time, Field(description="When the intent was written, before Nova was asked.")]
+    started_at: Annotated[
+        Time, Field(description="When the attempt was written to the status, before the request was sent to Nova.")
+    ]
     running_since: Annotated[
         Time | None,
         Field(
-            description="When Nova was first seen working on it. Until then it waits in Nova's own queue, and its "
-            "deadline does not count."
+            description="When Nova was first seen working on the migration. Until then it waits in Nova's own "
+            "queue, and the deadline does not count."
         ),
     ] = None
     ended_at: Annotated[Time | None, Field(description="When the end was seen; absent while it is open.")] = None
     retry_at: Annotated[
-        Time | None, Field(description="NotNow: when the request may be sent again, as the cloud asked for.")
+        Time | None, Field(description="NotNow: when the request may be sent again, as the cloud requested.")
     ] = None
     stop_requested_at: Annotated[
-        Time | None, Field(description="When an abort or a forced completion was last asked for.")
+        Time | None, Field(description="When an abort or a forced completion was last requested.")
     ] = None
-    confirm_requested_at: Annotated[Time | None, Field(description="Cold: when our own resize was last confirmed.")] = (
-        None
-    )
+    confirm_requested_at: Annotated[
+        Time | None, Field(description="Cold: when the operator last confirmed its own resize.")
+    ] = None
     stop_reason: Annotated[str | None, Field(max_length=64, description="Why it was aborted: Deleted or TimedOut.")] = (
         None
     )
     crossing: Annotated[
-        OSCrossing | None, Field(description="Set where source and target run different operating systems.")
+        OSCrossing | None, Field(description="Set if source and target run different operating systems.")
     ] = None
-    message: Annotated[Message | None, Field(description="The cloud's own words, with the request id.")] = None
+    message: Annotated[Message | None, Field(description="The cloud's error text, with the request ID.")] = None
     failure: Annotated[
         AttemptFailure | None,
-        Field(description="Set where the cloud let it fail; several alike from one host open its breaker."),
+        Field(
+            description="Set if the cloud failed the attempt; several similar failures from one host open its breaker."
+        ),
     ] = None
 
     @property
@@ -402,47 +418,53 @@ class Attempt(Model):
 
 
 class GracefulStop(Model):
-    """The stop before a cold migration that the request asked for, and the start owed after it."""
+    """The shutdown before a cold migration, and the start that must follow."""
 
     requested_at: Annotated[
-        Time, Field(description="When the stop was decided; anew if nobody was there to ask for it.")
+        Time, Field(description="When the shutdown was decided; updated if the request could not be sent.")
     ]
     start_requested_at: Annotated[
-        Time | None, Field(description="When the start afterwards was decided; anew if nobody was there to ask for it.")
+        Time | None,
+        Field(description="When the start afterwards was decided; updated if the request could not be sent."),
     ] = None
     asked_at: Annotated[
         Time | None,
-        Field(description="When the stop, or the start, was last asked for, or the cloud last seen to be at it."),
+        Field(description="When the shutdown or the start was last requested, or last seen in progress."),
     ] = None
-    stopped_at: Annotated[Time | None, Field(description="When the server was first seen powered off for it.")] = None
+    stopped_at: Annotated[
+        Time | None, Field(description="When the server was first seen powered off for the migration.")
+    ] = None
     reason: Annotated[
         str | None,
-        Field(max_length=64, description="Set once the move is given up because it could not start in time: why."),
+        Field(
+            max_length=64,
+            description="Set if the migration is given up because it could not start in time: the reason.",
+        ),
     ] = None
-    message: Annotated[Message | None, Field(description="The same, for people.")] = None
+    message: Annotated[Message | None, Field(description="The same as a sentence for people.")] = None
 
 
 class AttestationView(Model):
-    """What an Evacuate attests: one host, and one moment."""
+    """What an Evacuate attests: one host and one moment."""
 
     host: Annotated[str, Field(max_length=255, description="The only host from which this request evacuates.")]
     at: Annotated[Time, Field(description="A host that has reported since then is not dead.")]
 
 
 class VMMigrationStatus(Model):
-    """What was found and done."""
+    """What the operator observed and did."""
 
     observed_generation: ObservedGeneration = None
     phase: Annotated[
-        Phase | None, Field(description="A summary for people, which may change its words; programs read conditions.")
+        Phase | None, Field(description="A summary for people; its values may change. Programs should read conditions.")
     ] = None
     conditions: Annotated[
         list[Condition],
         Field(
             max_length=16,
             json_schema_extra=keyed_by("type"),
-            description="PrerequisitesMet, Succeeded and Ready; TypeResolved says which kind and why; Reconciling "
-            "and Stalled are there only while they are True.",
+            description="PrerequisitesMet, Succeeded and Ready; TypeResolved names the type in force and the "
+            "reason; Reconciling and Stalled are present only while they are True.",
         ),
     ] = []
     type: Annotated[ResolvedType | None, Field(description="The kind in force: Live, Cold or Evacuate.")] = None
@@ -450,14 +472,13 @@ class VMMigrationStatus(Model):
     storage: Annotated[
         StorageClass | None,
         Field(
-            description="What the move has to do with its disks: VolumesOnly, EphemeralShared (nothing is "
-            "copied), or EphemeralLocal (they are copied). Absent: nobody tells whether they are "
-            "shared."
+            description="Where the server's disks are: VolumesOnly, EphemeralShared (nothing is copied), or "
+            "EphemeralLocal (they are copied). Absent: it is unknown whether they are shared."
         ),
     ] = None
     attestation: Annotated[
         AttestationView | None,
-        Field(description="Type Evacuate: the host whose death is attested. It does not follow the server."),
+        Field(description="Type Evacuate: the host that is attested as dead. It does not follow the server."),
     ] = None
     source_host: Annotated[str | None, Field(max_length=255, description="Where it is, or was.")] = None
     target_host: Annotated[str | None, Field(max_length=255, description="Where it goes, or went.")] = None
@@ -466,8 +487,8 @@ class VMMigrationStatus(Model):
         Field(
             max_length=32,
             json_schema_extra=keyed_by("name"),
-            description="Every one with its verdict, for the target that is named or picked; where no host "
-            "is eligible, what all hosts together say.",
+            description="Every prerequisite with its result, for the named or picked target; if no host is "
+            "eligible, what applies to all hosts.",
         ),
     ] = []
     eligible_targets: Annotated[
@@ -475,7 +496,7 @@ class VMMigrationStatus(Model):
         Field(
             max_length=MAX_ELIGIBLE,
             json_schema_extra=keyed_by("host"),
-            description="Hosts that it may go to, the best first.",
+            description="Hosts to which the server may move, the best first.",
         ),
     ] = []
     ineligible_targets: Annotated[
@@ -489,7 +510,10 @@ class VMMigrationStatus(Model):
     progress: Annotated[ProgressView | None, Field(description="How far the running copy is.")] = None
     graceful_stop: Annotated[
         GracefulStop | None,
-        Field(description="Set from the stop for this move until the start after it: the start is owed."),
+        Field(
+            description="Set from the shutdown for this migration until the start after it: the operator must "
+            "start the server again."
+        ),
     ] = None
     attempts: Annotated[
         list[Attempt],
@@ -500,12 +524,13 @@ class VMMigrationStatus(Model):
         ),
     ] = []
     requested_at: Annotated[
-        Time | None, Field(description="From when expireAfter counts: its creation, or the end of preflightOnly.")
+        Time | None,
+        Field(description="When the time of expireAfter starts: at the creation, or at the end of preflightOnly."),
     ] = None
     started_at: Annotated[
         Time | None, Field(description="When the first change was decided; from then on the spec is fixed.")
     ] = None
-    completed_at: Annotated[Time | None, Field(description="When it was over, whatever came of it.")] = None
+    completed_at: Annotated[Time | None, Field(description="When it finished, whatever the outcome.")] = None
 
     @property
     def open_attempt(self) -> Attempt | None:
@@ -565,8 +590,8 @@ class VMMigration(Resource):
 
     KIND: ClassVar[str] = "VMMigration"
 
-    spec: Annotated[VMMigrationSpec, Field(description="What is wanted.")]
-    status: Annotated[VMMigrationStatus, Field(description="What was found and done.")] = VMMigrationStatus()
+    spec: Annotated[VMMigrationSpec, Field(description="The desired state.")]
+    status: Annotated[VMMigrationStatus, Field(description="What the operator observed and did.")] = VMMigrationStatus()
 
     @property
     def key(self) -> str:
