@@ -12,8 +12,9 @@ from testbed.build import NOW, migration
 from vmferry.cloud.model import Detail, Server, Snapshot, index_migrations
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Limits, Policy
-from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.reads import ReadServer
 from vmferry.reconcilers.rows import KINDS, VM_MIGRATION
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.key import Key
 from vmferry.runtime.store import Store
@@ -73,9 +74,9 @@ class _Operator:
         obj, world = self._store.get(key), self._world(key)
         assert isinstance(obj, VMMigration)
         decision = VM_MIGRATION.plan(obj, world, NOW, POLICY)
-        if decision.needs is not None and decision.needs.server_id is not None:
+        if isinstance(decision.needs, ReadServer):
             server = self._view.servers[decision.needs.server_id]
-            decision = VM_MIGRATION.plan(obj, replace(world, detail=Detail(NOW, server)), NOW, POLICY)
+            decision = VM_MIGRATION.plan(obj, world.with_answer(decision.needs, Detail(NOW, server)), NOW, POLICY)
         self._store.hold_move(key, decision.move)
         self._store.remove(key)
         self._store.release_held(key)

@@ -15,10 +15,11 @@ from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
 from vmferry.planning.request import Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.reconcilers.decision import HostLease, World
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision
 from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose, owned_name
+from vmferry.reconcilers.reads import HostLease, ReadHost, TakeHostLease, TryCreate
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MigrationType, Phase
@@ -102,12 +103,13 @@ class Drain:
             "spec": {"host": HOST, "enabled": True, "maxParallel": AT_ONCE},
         }
         self._lease = HostLease(HOST, None)
-        world = World(view, moves=fleet.moves, lease=self._lease)
-        world = replace(world, look=HostLook(HOST, NOW, service, frozenset(view.servers_by_host[HOST])))
+        world = World(view, moves=fleet.moves).with_answer(TakeHostLease(HOST), self._lease)
+        look = HostLook(HOST, NOW, service, frozenset(view.servers_by_host[HOST]))
+        world = world.with_answer(ReadHost(HOST), look)
         begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
-        if begun.needs is not None and begun.needs.trial is not None:
+        if isinstance(begun.needs, TryCreate):
             # Kubernetes would create its first migration
-            world = replace(world, tried=begun.needs.trial.name)
+            world = world.with_answer(begun.needs, begun.needs.new.name)
             begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
         assert isinstance(begun.action, DisableService)
         closed = replace(service, enabled=False, disabled_reason=begun.action.reason)
@@ -125,8 +127,8 @@ class Drain:
         """As the runtime does it: plan, read what is asked for, plan again."""
         decision, world = hostmaintenance.plan(self._obj, self._world, NOW, POLICY), self._world
         if decision.needs is not None:
-            assert decision.needs.lease == HOST
-            decision = hostmaintenance.plan(self._obj, replace(world, lease=self._lease), NOW, POLICY)
+            assert decision.needs == TakeHostLease(HOST)
+            decision = hostmaintenance.plan(self._obj, world.with_answer(TakeHostLease(HOST), self._lease), NOW, POLICY)
         progress = decision.status.progress
         assert decision.needs is None and progress is not None
         assert (progress.total, progress.moving) == (self._leaving, AT_ONCE)

@@ -8,6 +8,7 @@ them, and the next tick starts from what was stored.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -18,7 +19,7 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.leftovers import marked
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.host_claims import claim_of, in_maintenance
 from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
@@ -28,7 +29,19 @@ from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.owned import CreateObject, Deletion, Owner, owner_of
 from vmferry.reconcilers.owned_migrations import OwnedMigration, owned_migration
+from vmferry.reconcilers.reads import (
+    AnyRead,
+    CopyProgress,
+    HostLease,
+    ReadCopyProgress,
+    ReadDeletion,
+    ReadHost,
+    ReadServer,
+    TakeHostLease,
+    TryCreate,
+)
 from vmferry.reconcilers.refused_writes import Refusal
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -265,33 +278,34 @@ class ControlPlane(Mortal):
                 return owner_of(HostMaintenance.read(owner).metadata)
         return None
 
-    def _read(self, key: tuple[str, str], body: Body, world: World, needs: Needs) -> World:
-        more: dict[str, Any] = {}
-        if needs.server_id is not None and needs.detail:
-            more["detail"] = self.cloud.detail(needs.server_id, actions=needs.actions)
-        if needs.progress_of is not None:
-            more |= {"progress": self.cloud.progress(), "progress_read": True}
-        if needs.host is not None:
-            more["look"] = self.cloud.look(needs.host)
-        if needs.deletion:
-            more["deletion"] = Deletion(self._owner(body), self.namespace_terminating)
-        if needs.trial is not None:
-            self._try(body, needs.trial)
-            more |= {"tried": needs.trial.name, "refusals": self._world(key, body).refusals}
-        if needs.lease is not None and self.lease_refused is not None:
-            more["lease"] = HostLease(needs.lease, None, refused=self.lease_refused)
-        elif needs.lease is not None:
-            uid = body["metadata"]["uid"]
-            if self.cloud.now - self._renewed.get(needs.lease, self.cloud.now) > LEASE:
-                self.leases.pop(needs.lease, None)
-            if needs.lease not in self.leases:
-                self._effect(lambda: self._take(needs.lease or "", uid))
-            holder = self.leases[needs.lease]
-            if holder == uid:
-                self._renewed[needs.lease] = self.cloud.now
-            more["lease"] = HostLease(needs.lease, None if holder == uid else holder)
-        fields = {name: getattr(world, name) for name in World.__dataclass_fields__}
-        return World(**fields | more)
+    def _read(self, key: tuple[str, str], body: Body, world: World, read: AnyRead) -> World:
+        match read:
+            case ReadServer():
+                return world.with_answer(read, self.cloud.detail(read.server_id, actions=read.actions))
+            case ReadCopyProgress():
+                return world.with_answer(read, CopyProgress(self.cloud.progress()))
+            case ReadHost():
+                return world.with_answer(read, self.cloud.look(read.host))
+            case ReadDeletion():
+                return world.with_answer(read, Deletion(self._owner(body), self.namespace_terminating))
+            case TryCreate():
+                self._try(body, read.new)
+                tried = replace(world, refusals=self._world(key, body).refusals)
+                return tried.with_answer(read, read.new.name)
+            case TakeHostLease():
+                return world.with_answer(read, self._lease(read.host, body["metadata"]["uid"]))
+
+    def _lease(self, host: str, uid: str) -> HostLease:
+        if self.lease_refused is not None:
+            return HostLease(host, None, refused=self.lease_refused)
+        if self.cloud.now - self._renewed.get(host, self.cloud.now) > LEASE:
+            self.leases.pop(host, None)
+        if host not in self.leases:
+            self._effect(lambda: self._take(host, uid))
+        holder = self.leases[host]
+        if holder == uid:
+            self._renewed[host] = self.cloud.now
+        return HostLease(host, None if holder == uid else holder)
 
     def _refuse(self, owner: Body, new: CreateObject[Any]) -> bool:
         """Whether Kubernetes does not create it; what it said is remembered as the runtime does."""

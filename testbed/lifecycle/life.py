@@ -12,10 +12,12 @@ from typing import Any
 
 from testbed.lifecycle.little_cloud import SERVER, START, LittleCloud
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.migration.outcome import settle
 from vmferry.reconcilers.migration.plan import plan
 from vmferry.reconcilers.owned import Deletion
+from vmferry.reconcilers.reads import CopyProgress, ReadCopyProgress, ReadDeletion, ReadServer
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 
@@ -92,18 +94,15 @@ class Life(Mortal):
             if decision.needs is None:
                 return decision
             needs = decision.needs
-            world = World(
-                snapshot=world.snapshot,
-                detail=self.cloud.detail(needs.server_id or SERVER, actions=needs.actions)
-                if needs.detail
-                else world.detail,
-                progress=self.cloud.progress() if needs.progress_of else world.progress,
-                progress_read=world.progress_read or needs.progress_of is not None,
-                moves=world.moves,
-                os_upgrades=world.os_upgrades,
-                owner=world.owner,
-                deletion=self.deletion if needs.deletion else world.deletion,
-            )
+            match needs:
+                case ReadServer():
+                    world = world.with_answer(needs, self.cloud.detail(needs.server_id, actions=needs.actions))
+                case ReadCopyProgress():
+                    world = world.with_answer(needs, CopyProgress(self.cloud.progress()))
+                case ReadDeletion():
+                    world = world.with_answer(needs, self.deletion)
+                case _:
+                    raise AssertionError(f"no migration reads this: {needs}")
         raise AssertionError(f"the reconciler never has enough: {decision.needs}")
 
     def one_pass(self) -> Decision[VMMigrationStatus]:

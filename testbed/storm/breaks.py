@@ -32,7 +32,6 @@ from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.check import Finding, Question, passed
 from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers import rows
-from vmferry.reconcilers.decision import HostLease
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.maintenance import cordon, drain, emptiness, idle, release, take_survey, uncordon
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
@@ -55,6 +54,7 @@ from vmferry.reconcilers.migration import (
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import MigrationScope
+from vmferry.reconcilers.reads import HostLease
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.words import Phase
 from vmferry.runtime import reconcile

@@ -20,8 +20,9 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
 from vmferry.prerequisites.enums import NEVER_TOLERATED, Name
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.plan import plan
+from vmferry.reconcilers.reads import ReadServer
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import Metadata
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
 from vmferry.resources.words import MigrationType
@@ -64,7 +65,12 @@ def test_preflight_and_operator_agree(fleet: Question, request: Request) -> None
             preflight_only=verdict.answer is not Answer.WAITS,
         )
         detail = Detail(NOW, asked, view.migrations_by_server.get(asked.id, ()))
-        decision = plan(VMMigration(metadata=Metadata(name="move"), spec=spec), World(view, detail), NOW, policy)
+        decision = plan(
+            VMMigration(metadata=Metadata(name="move"), spec=spec),
+            World(view).with_answer(ReadServer("s"), detail),
+            NOW,
+            policy,
+        )
         said, operator = verdict.status, decision.status
         for field in ("type", "server", "storage", "source_host", "prerequisites"):
             assert getattr(said, field) == getattr(operator, field), field

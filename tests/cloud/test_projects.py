@@ -20,7 +20,7 @@ from vmferry.cli.select import Selection, select
 from vmferry.cloud.model import Part
 from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.observer import Observer, Pace
-from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.world import World
 
 ALL = {f"p{number}": f"name-{number}" for number in range(5)}
 PAGE = 2

@@ -45,10 +45,10 @@ from tests.reconcilers.test_waits import (
 )
 from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.owned import Deletion
 from vmferry.reconcilers.owned_migrations import Purpose, labels
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION
 
 Body = dict[str, Any]

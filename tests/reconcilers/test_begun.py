@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -14,7 +13,8 @@ from vmferry.cloud.actions import ColdMigrate
 from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.reads import ReadServer
+from vmferry.reconcilers.world import World
 
 
 @pytest.mark.parametrize("policy", [Policy(bandwidth=1), Policy(limits=Limits(1, 1, 1))], ids=["bandwidth", "limits"])
@@ -24,7 +24,7 @@ def test_I24_whose_server_was_stopped_for_its_move_waits_for_nobody_who_waits_fo
     life.one_pass()
     life.cloud.pass_time(timedelta(seconds=20))
     world = World(life.cloud.snapshot(), earlier=before_it(life.cloud.now, "cmp1"))
-    decision = life.look(replace(world, detail=life.cloud.detail(SERVER)))
+    decision = life.look(world.with_answer(ReadServer(SERVER), life.cloud.detail(SERVER)))
     assert decision.action == ColdMigrate(SERVER, "cmp2")
 
 
@@ -51,6 +51,6 @@ def test_I24_of_two_servers_that_were_stopped_for_their_moves_the_first_goes_fir
         "another", ResolvedType.COLD, "cmp1", "cmp3", {}, stop.requested_at + timedelta(seconds=seconds), None, stopped
     )
     life.cloud.pass_time(timedelta(seconds=20))
-    world = World(life.cloud.snapshot(), moves=(other,), detail=life.cloud.detail(SERVER))
+    world = World(life.cloud.snapshot(), moves=(other,)).with_answer(ReadServer(SERVER), life.cloud.detail(SERVER))
     decision = life.look(world)
     assert (decision.status.phase, decision.action is None) == (("Queued", True) if waits else ("Migrating", False))

@@ -14,8 +14,8 @@ from vmferry.cloud.model import OperatingSystem
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import OSUpgradeMove
 from vmferry.prerequisites.enums import NEVER_TOLERATED, Name
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of, furthest
+from vmferry.reconcilers.world import World
 from vmferry.resources.words import Phase
 
 JAMMY, NOBLE = OperatingSystem("Ubuntu", "22.04"), OperatingSystem("Ubuntu", "24.04")

@@ -16,9 +16,10 @@ from vmferry.cloud.model import InstanceAction, Migration, Part, ResolvedType, S
 from vmferry.policy import Limits, Policy, StoragePool
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.enums import Name
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.deadline import default_timeout
 from vmferry.reconcilers.migration.scope import MigrationScope
+from vmferry.reconcilers.reads import ReadServer
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import format_time
 from vmferry.resources.words import StorageClass
 
@@ -321,7 +322,7 @@ def test_I24_behind_others_that_go_to_the_best_host(sentence: str) -> None:
     source, spec, target = WAYS[sentence]
     life = Life(cloud(), spec)
     world = World(life.cloud.snapshot(), earlier=before_it(life.cloud.now, source))
-    world = replace(world, detail=life.cloud.detail(SERVER))
+    world = world.with_answer(ReadServer(SERVER), life.cloud.detail(SERVER))
     decision = life.look(world)
     met = decision.status.condition("PrerequisitesMet")
     assert met is not None and met.status == "True"
@@ -503,7 +504,7 @@ def test_an_ERROR_after_the_copy_is_said_and_not_tried_again() -> None:
 def test_the_decision_is_pure() -> None:
     life = Life(cloud())
     before = life.obj.to_json()
-    world = World(life.cloud.snapshot(), detail=life.cloud.detail(SERVER))
+    world = World(life.cloud.snapshot()).with_answer(ReadServer(SERVER), life.cloud.detail(SERVER))
     first, second = life.look(world), life.look(world)
     assert first == second
     assert life.obj.to_json() == before

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -48,13 +47,26 @@ from vmferry.cloud.model import (
     Snapshot,
 )
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, HostLease, Needs, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import outcome as migration_outcome
 from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.owned import Deletion
 from vmferry.reconcilers.owned_migrations import MAINTENANCE, PURPOSE, ROUND, TRY, OwnedMigration, owned_migration
+from vmferry.reconcilers.reads import (
+    AnyRead,
+    CopyProgress,
+    HostLease,
+    ReadCopyProgress,
+    ReadDeletion,
+    ReadHost,
+    ReadServer,
+    TakeHostLease,
+    TryCreate,
+)
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
@@ -296,40 +308,36 @@ def actions(draw: st.DrawFn) -> tuple[InstanceAction, ...]:
     )
 
 
-def read(draw: Any, world: World, needs: Needs) -> World:
+def read(draw: Any, world: World, needs: AnyRead) -> World:
     """What is read afresh may be another cloud than the shared view's: things go on meanwhile."""
     view = world.snapshot
-    if needs.detail and needs.server_id is not None:
-        seen = view.servers.get(needs.server_id)
-        if not draw(USUALLY):
-            seen = draw(st.none() | servers(needs.server_id))
-        history = view.migrations_by_server.get(needs.server_id, ())
-        world = replace(world, detail=Detail(NOW, seen, history, draw(actions()) if needs.actions else None))
-    if needs.progress_of is not None:
-        size = st.sampled_from([0, -1, 1, 2**62, 2**70])
-        world = replace(
-            world, progress=draw(st.none() | st.builds(Progress, size, size, size, size)), progress_read=True
-        )
-    if needs.host is not None:
-        found = view.hosts.get(needs.host)
-        of = found.service if found and draw(USUALLY) else draw(st.sampled_from([None, service(needs.host)]))
-        ids = st.frozensets(st.sampled_from(ALL_IDS), max_size=2)
-        here = frozenset(view.servers_by_host.get(needs.host, ()))
-        world = replace(
-            world,
-            look=HostLook(
-                needs.host,
-                NOW,
-                of,
-                here if draw(USUALLY) else draw(ids),
-                draw(st.none() | ids),
-                draw(st.none() | ids),
-                tuple(m for m in view.migrations.values() if m.open and needs.host in (m.source_host, m.target_host)),
-            ),
-        )
-    if needs.lease is not None:
-        world = replace(world, lease=HostLease(needs.lease, draw(st.sampled_from([None, None, None, "{{other}}"]))))
-    return world
+    match needs:
+        case ReadServer():
+            seen = view.servers.get(needs.server_id)
+            if not draw(USUALLY):
+                seen = draw(st.none() | servers(needs.server_id))
+            history = view.migrations_by_server.get(needs.server_id, ())
+            return world.with_answer(needs, Detail(NOW, seen, history, draw(actions()) if needs.actions else None))
+        case ReadCopyProgress():
+            size = st.sampled_from([0, -1, 1, 2**62, 2**70])
+            progress = draw(st.none() | st.builds(Progress, size, size, size, size))
+            return world.with_answer(needs, CopyProgress(progress))
+        case ReadHost():
+            found, name = view.hosts.get(needs.host), needs.host
+            of = found.service if found and draw(USUALLY) else draw(st.sampled_from([None, service(name)]))
+            ids = st.frozensets(st.sampled_from(ALL_IDS), max_size=2)
+            here = frozenset(view.servers_by_host.get(name, ()))
+            moving = tuple(m for m in view.migrations.values() if m.open and name in (m.source_host, m.target_host))
+            on_it = here if draw(USUALLY) else draw(ids)
+            look = HostLook(name, NOW, of, on_it, draw(st.none() | ids), draw(st.none() | ids), moving)
+            return world.with_answer(needs, look)
+        case TakeHostLease():
+            holder = draw(st.sampled_from([None, None, None, "{{other}}"]))
+            return world.with_answer(needs, HostLease(needs.host, holder))
+        case TryCreate():
+            return world.with_answer(needs, needs.new.name)
+        case ReadDeletion():
+            return world.with_answer(needs, Deletion())
 
 
 OUTCOMES: st.SearchStrategy[Outcome] = st.one_of(
@@ -468,7 +476,8 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     assert isinstance(action, DisableService | EnableService)
     word = obj.status.host if obj.status.admitted_at and obj.status.host else obj.spec.host
     assert view.hosts[action.host].answers_to(word), "another host than the object's"
-    of = {view.hosts[action.host].service.id, world.look.service.id if world.look and world.look.service else None}
+    look = world.answer(ReadHost)
+    of = {view.hosts[action.host].service.id, look.service.id if look and look.service else None}
     assert action.service_id in of, "another service than its host's"
     if isinstance(action, DisableService):
         assert len(action.reason) <= 255 and action.reason.isprintable()

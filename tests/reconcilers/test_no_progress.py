@@ -17,10 +17,10 @@ from vmferry.cloud.model import Migration, MigrationStage
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.backoff import LONGEST, pause_after
 from vmferry.reconcilers.conditions import unread
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import plan as vmmigration
+from vmferry.reconcilers.world import World
 from vmferry.resources.hostmaintenance import HostMaintenanceStatus
 from vmferry.resources.vmmigration import VMMigration
 

@@ -16,7 +16,6 @@ from testbed.lifecycle.life import Life
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import AbortMigration
 from vmferry.policy import Maintenance
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.owned import CLASS, Deletion, Owner
 from vmferry.reconcilers.owned_migrations import (
     MAINTENANCE,
@@ -32,6 +31,8 @@ from vmferry.reconcilers.owned_migrations import (
     owned_name,
     ownership,
 )
+from vmferry.reconcilers.reads import ReadDeletion
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION, format_time
 from vmferry.resources.vmmigration import VMMigration
 
@@ -98,8 +99,7 @@ def test_I41_who_deletes_is_read_before_anything_is_aborted() -> None:
     from vmferry.reconcilers.migration.plan import plan
 
     decision = plan(life.obj, World(life.cloud.snapshot(), owner=OWNER), life.cloud.now, life.policy)
-    assert decision.needs is not None
-    assert decision.needs.deletion
+    assert decision.needs == ReadDeletion()
 
 
 @pytest.mark.parametrize("propagation", ["Background", "Foreground", "Orphan"])

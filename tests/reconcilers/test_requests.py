@@ -15,7 +15,7 @@ from testbed.lifecycle.little_cloud import SERVER, START, LittleCloud
 from vmferry.cloud.actions import Evacuate, LiveMigrate
 from vmferry.cloud.model import Fact, InstanceAction, Part
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import format_time
 
 POLICY = Policy(host_down_for=timedelta(seconds=30))

@@ -27,10 +27,11 @@ from vmferry.cloud.actions import (
     StartServer,
     StopServer,
 )
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop, parse
 from vmferry.reconcilers.migration.outcome import settle
+from vmferry.reconcilers.reads import ReadServer
 from vmferry.reconcilers.rows import VM_MIGRATION
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration
 
 ALL = parse({"stop": "true"}, "ConfigMap home/vmferry-stop")
@@ -123,7 +124,7 @@ def test_a_stop_of_a_server_that_got_lost_is_not_asked_for_again_and_nothing_is_
     life.body["status"] = decision.status.to_json()
     life.cloud.pass_time(timedelta(minutes=1))
     detail = life.cloud.detail(SERVER, actions=False)
-    decision = life.look(World(life.cloud.snapshot(), detail=detail, stopped=ALL))
+    decision = life.look(World(life.cloud.snapshot(), stopped=ALL).with_answer(ReadServer(SERVER), detail))
     assert (decision.action, decision.status.phase) == (None, "Queued")
     assert decision.status.graceful_stop is None
 

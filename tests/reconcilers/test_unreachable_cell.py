@@ -9,7 +9,7 @@ from testbed.lifecycle.drains import Drain, a_cloud, add, where
 from testbed.lifecycle.life import Life
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.model import ServerGroup
-from vmferry.reconcilers.decision import World
+from vmferry.reconcilers.world import World
 from vmferry.resources.words import MaintenancePhase, Phase
 
 

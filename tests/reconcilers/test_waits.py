@@ -19,8 +19,8 @@ from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Migration, Part, Server, ServerGroup, Snapshot
 from vmferry.policy import Limits
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.world import World
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "waiting.md").read_text(encoding="utf-8")
 MIGRATION, MAINTENANCE = "VMMigration", "HostMaintenance"

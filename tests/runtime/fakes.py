@@ -12,9 +12,11 @@ from vmferry.cloud.actions import Accepted, Action, DisableService, LiveMigrate,
 from vmferry.cloud.model import Detail, HostLook, Part, Progress, ResolvedType, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
-from vmferry.reconcilers.decision import Decision, Event, Needs, World
+from vmferry.reconcilers.decision import Decision, Event
 from vmferry.reconcilers.owned import CreateObject
 from vmferry.reconcilers.owned_migrations import Purpose, labels
+from vmferry.reconcilers.reads import ReadHost, ReadServer, TakeHostLease
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.catalog import ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
@@ -271,8 +273,8 @@ class SmallPlan:
         status = obj.status.model_copy(deep=True)
         if status.completed_at is not None:
             return Decision(status)
-        if world.detail is None:
-            return Decision(status, needs=Needs(SERVER))
+        if world.answer(ReadServer) is None:
+            return Decision(status, needs=ReadServer(SERVER))
         attempt = status.open_attempt
         if attempt is None:
             status.server = ServerView(id=SERVER, name="web", state="ACTIVE")
@@ -347,9 +349,12 @@ class SmallMaintenance:
         self.worlds.append(world)
         if status.admitted_at is None and not obj.spec.enabled:
             return Decision(status)
-        if world.lease is None:
-            return Decision(status, needs=Needs(detail=False, host="host-a", lease="host-a"))
-        if world.lease.holder is not None:
+        if world.answer(ReadHost) is None:
+            return Decision(status, needs=ReadHost("host-a"))
+        lease = world.answer(TakeHostLease)
+        if lease is None:
+            return Decision(status, needs=TakeHostLease("host-a"))
+        if lease.holder is not None:
             status.phase = MaintenancePhase.BLOCKED
             return Decision(status, requeue_after=timedelta(seconds=5))
         if not obj.spec.enabled:

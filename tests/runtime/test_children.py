@@ -12,7 +12,9 @@ from testbed.build import host
 from tests.runtime.fakes import HOST, KEY, NOW, CrashError, child
 from tests.runtime.workbench import Bench
 from vmferry.cloud.actions import DisableService
-from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.reads import ReadHost, TakeHostLease
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import reconcile
 from vmferry.runtime.key import Key
@@ -248,9 +250,9 @@ async def test_I32_without_the_lease_nothing_is_touched() -> None:
     }
     await looks(bench)
     assert bench.record.steps == ["status Blocked"]
-    assert bench.maintenance.worlds[-1].lease is not None
-    assert bench.maintenance.worlds[-1].lease.holder == "somebody"
-    assert bench.maintenance.worlds[-1].look is not None
+    lease = bench.maintenance.worlds[-1].answer(TakeHostLease)
+    assert lease is not None and lease.holder == "somebody"
+    assert bench.maintenance.worlds[-1].answer(ReadHost) is not None
 
 
 async def test_I18_what_any_maintenance_claims_reaches_every_plan() -> None:

@@ -16,7 +16,9 @@ from tests.runtime.workbench import Bench
 from vmferry.cloud.actions import ConfirmResize
 from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, Event, Needs, World
+from vmferry.reconcilers.decision import Decision, Event
+from vmferry.reconcilers.reads import AnyRead, ReadServer
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import FINALIZER, ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 from vmferry.runtime import logs, reconcile
@@ -156,8 +158,8 @@ async def test_two_looks_never_plan_for_the_same_room() -> None:
     seen: dict[str, int] = {}
 
     def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
-        if world.detail is None:
-            return Decision(obj.status, needs=Needs(SERVER))
+        if world.answer(ReadServer) is None:
+            return Decision(obj.status, needs=ReadServer(SERVER))
         seen[obj.metadata.name] = len(world.moves)
         if world.moves:
             return Decision(obj.status, requeue_after=timedelta(seconds=1))
@@ -311,14 +313,14 @@ async def test_an_unreadable_object_is_told_once_for_each_version(caplog: pytest
     assert body["metadata"]["uid"] == bench.kube.events[0]["regarding"]["uid"]
 
 
-ASKING: dict[str, tuple[Callable[[int], Needs], int]] = {
-    "the same question again": (lambda _: Needs(SERVER), 1),
-    "ever new questions": (lambda number: Needs(SERVER, events_of=f"req-{number}"), reconcile.MAX_READS),
+ASKING: dict[str, tuple[Callable[[int], AnyRead], int]] = {
+    "the same question again": (lambda _: ReadServer(SERVER), 1),
+    "ever new questions": (lambda number: ReadServer(SERVER, events_of=f"req-{number}"), reconcile.MAX_READS),
 }
 
 
 @pytest.mark.parametrize(("question", "reads"), ASKING.values(), ids=ASKING.keys())
-async def test_a_plan_that_only_asks_is_put_off(question: Callable[[int], Needs], reads: int) -> None:
+async def test_a_plan_that_only_asks_is_put_off(question: Callable[[int], AnyRead], reads: int) -> None:
     bench = Bench(lambda obj, *_: Decision(obj.status, needs=question(bench.cloud.reads)))
     bench.kube.add()
     bench.see()

@@ -9,10 +9,12 @@ import pytest
 
 from tests.runtime.workbench import Bench
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, Event, Needs, World
+from vmferry.reconcilers.decision import Decision, Event
 from vmferry.reconcilers.kind import Kind
-from vmferry.reconcilers.owned import CreateObject, Deletion, Owned
+from vmferry.reconcilers.owned import CreateObject, Owned
+from vmferry.reconcilers.reads import ReadDeletion
 from vmferry.reconcilers.telemetry import Telemetry
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION, Model, Resource
 from vmferry.resources.catalog import ResourceType
 from vmferry.runtime.key import Key
@@ -95,8 +97,8 @@ class Planning:
 
     def step(self, obj: Step, world: World, now: datetime, policy: Policy) -> Decision[Status]:
         self.worlds.append(world)
-        if obj.metadata.deletion_timestamp is not None and world.deletion is None:
-            return Decision(obj.status, needs=Needs(detail=False, deletion=True))
+        if obj.metadata.deletion_timestamp is not None and world.answer(ReadDeletion) is None:
+            return Decision(obj.status, needs=ReadDeletion())
         return Decision(Status(phase="Done"), finalizer=obj.metadata.deletion_timestamp is None)
 
 
@@ -205,6 +207,6 @@ async def test_who_deletes_an_owned_object_is_read(site: Site) -> None:
     await site.reconcile(site.key("noble-a"))
     site.bench.kube.change(site.key("noble-a"), deletionTimestamp="2026-01-01T12:00:00Z")
     world = await site.reconcile(site.key("noble-a"))
-    assert isinstance(world.deletion, Deletion)
-    assert world.deletion.owner is not None and world.deletion.owner.name == "noble"
-    assert not world.deletion.owner.deleting
+    deletion = world.answer(ReadDeletion)
+    assert deletion is not None and deletion.owner is not None
+    assert (deletion.owner.name, deletion.owner.deleting) == ("noble", False)

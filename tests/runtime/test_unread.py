@@ -9,10 +9,12 @@ import pytest
 
 from tests.runtime.fakes import KEY
 from tests.runtime.workbench import Bench
-from vmferry.cloud.model import Detail
+from vmferry.cloud.model import Detail, Progress
 from vmferry.cloud.nova import CloudError
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, Needs, World
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.reads import ReadCopyProgress, ReadServer
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
 
@@ -23,7 +25,7 @@ def reports(obj: VMMigration, world: World, now: datetime, policy: Policy) -> De
     if world.unread is not None and status.phase is None:
         status.phase, status.source_host = Phase.PENDING, world.unread
         return Decision(status)
-    return Decision(status, needs=Needs("s-1"))
+    return Decision(status, needs=ReadServer("s-1"))
 
 
 class Broken(Bench):
@@ -51,3 +53,20 @@ async def test_an_object_that_reported_before_is_tried_again() -> None:
     with pytest.raises(CloudError):
         await bench.look()
     assert bench.status(KEY) == {"phase": "Pending"}
+
+
+async def test_nothing_waits_for_the_progress_of_a_copy() -> None:
+    def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> Decision[VMMigrationStatus]:
+        if world.answer(ReadCopyProgress) is None:
+            return Decision(obj.status, needs=ReadCopyProgress("s-1", 7))
+        return Decision(obj.status.model_copy(update={"phase": Phase.MIGRATING}))
+
+    async def progress(server_id: str, migration_id: int) -> Progress | None:
+        raise CloudError("GET /servers/s-1/migrations/7: no route")
+
+    bench = Bench(plan=plan)
+    bench.cloud.progress = progress  # type: ignore[method-assign]
+    bench.kube.add(status={"phase": "Pending"})
+    bench.see()
+    await bench.look()
+    assert bench.status(KEY)["phase"] == "Migrating"

@@ -9,10 +9,11 @@ from typing import Any
 
 from tests.runtime.fakes import KEY, NOW, FakeCloud, FakeKube, Record, SmallMaintenance, SmallPlan, settle
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.kill_switch import Stop
 from vmferry.reconcilers.kind import Kinds
 from vmferry.reconcilers.rows import HOST_MAINTENANCE, VM_MIGRATION
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases

@@ -13,10 +13,11 @@ from vmferry.planning.breaker import EndedAttempt
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
 from vmferry.prerequisites.moves import QueuePosition
-from vmferry.reconcilers.decision import Decision, Event, World
+from vmferry.reconcilers.decision import Decision, Event
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.owned import Owned
 from vmferry.reconcilers.telemetry import Telemetry
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import Model, Resource
 from vmferry.resources.catalog import ResourceType
 

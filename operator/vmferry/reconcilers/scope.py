@@ -10,7 +10,8 @@ from typing import Generic, Protocol, Self, TypeVar
 from vmferry.policy import Policy
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.conditions import Conditions
-from vmferry.reconcilers.decision import Event, EventType, World
+from vmferry.reconcilers.decision import Event, EventType
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import Condition, Metadata, clip
 from vmferry.resources.documented import ReasonWord
 

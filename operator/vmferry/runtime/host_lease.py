@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from vmferry.reconcilers.decision import HostLease
+from vmferry.reconcilers.reads import HostLease
 from vmferry.resources.base import GROUP
 from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
 from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written

@@ -21,16 +21,27 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from vmferry.cloud.actions import Action, Outcome
-from vmferry.cloud.model import Detail, HostLook, Progress
 from vmferry.cloud.nova import CloudError
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, Event, EventType, HostLease, Needs, World
+from vmferry.reconcilers.decision import Decision, Event, EventType
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import breaker_kind
 from vmferry.reconcilers.kind import Kind, Kinds
 from vmferry.reconcilers.owned import Deletion, owner_of, owner_reference
+from vmferry.reconcilers.reads import (
+    AnyRead,
+    CopyProgress,
+    HostLease,
+    ReadCopyProgress,
+    ReadDeletion,
+    ReadHost,
+    ReadServer,
+    TakeHostLease,
+    TryCreate,
+)
 from vmferry.reconcilers.refused_writes import FINALIZER
+from vmferry.reconcilers.world import World
 from vmferry.redaction import redact
 from vmferry.resources.base import API_VERSION, Metadata, Model, Resource, clip
 from vmferry.runtime import metrics
@@ -268,13 +279,7 @@ class Reconciler:
         From the last plan to `hold_claim` nothing is awaited, so no two looks plan for the same room or the same place.
         """
         kind = self.kinds[key.kind]
-        detail: Detail | None = None
-        progress: Progress | None = None
-        look: HostLook | None = None
-        lease: HostLease | None = None
-        deletion: Deletion | None = None
-        tried: str | None = None
-        asked: list[Needs] = []
+        answers: list[tuple[AnyRead, Any]] = []
         unread: CloudError | None = None
         while True:
             obj = self.store.get(key)
@@ -285,9 +290,6 @@ class Reconciler:
             world = World(
                 snapshot,
                 unread=str(unread) if unread is not None else None,
-                detail=detail,
-                progress=progress,
-                progress_read=any(needs.progress_of is not None for needs in asked),
                 moves=self.store.moves_except(key, snapshot),
                 earlier=self.store.earlier_than(key, snapshot),
                 os_upgrades=self.store.os_upgrades(),
@@ -297,11 +299,8 @@ class Reconciler:
                 claims=self.store.claims_except(key),
                 owned=self.store.owned_by(obj.metadata.uid),
                 owner=self.store.owner(obj) if kind.owned is not None else None,
-                deletion=deletion,
                 refusals=self._refusals.of(key),
-                tried=tried,
-                look=look,
-                lease=lease,
+                answers=tuple(answers),
                 stopped=self.switch.seen,
                 assess_hosts=self._host_assessments.assess_hosts,
             )
@@ -314,30 +313,36 @@ class Reconciler:
                 return obj, decision
             if unread is not None:
                 raise unread
-            if needs in asked or len(asked) == MAX_READS:
+            if len(answers) == MAX_READS or any(needs == read for read, _ in answers):
                 logger.info("not decided, looking again later; still asked for: %s", needs)
                 pause = decision.requeue_after or self.policy.recheck
                 self.queue.add_after(key, pause.total_seconds(), Lane.ROUTINE)
                 self.waker.note(key, decision.watches, waits=False, host=decision.watches_host)
                 return None
-            asked.append(needs)
             try:
-                if needs.detail and needs.server_id is not None:
-                    detail = await self.cloud.detail(needs.server_id, needs.events_of, with_actions=needs.actions)
-                if needs.host is not None:
-                    look = await self.cloud.host_look(needs.host)
-                if needs.lease is not None:
-                    lease = await self._take_lease(needs.lease, _holder(key, obj))
-                if needs.deletion:
-                    deletion = await self._who_deletes(key, obj)
-                if needs.trial is not None:
-                    await self._owned_writer().try_create(obj, needs.trial, self.now())
-                    tried = needs.trial.name
-                if needs.progress_of is not None and needs.server_id is not None:
-                    progress = await self.cloud.progress(needs.server_id, needs.progress_of)
+                answers.append((needs, await self._read(key, obj, needs)))
             except CloudError as error:
                 # an object that reports nothing yet reports this; all others are tried again
                 unread = error
+                if isinstance(needs, ReadCopyProgress):  # nothing waits for it
+                    answers.append((needs, CopyProgress(None)))
+
+    async def _read(self, key: Key, obj: Resource, read: AnyRead) -> Any:
+        """The answer, of the type that the read names. Raises CloudError and KubeError."""
+        match read:
+            case ReadServer():
+                return await self.cloud.detail(read.server_id, read.events_of, with_actions=read.actions)
+            case ReadCopyProgress():
+                return CopyProgress(await self.cloud.progress(read.server_id, read.migration_id))
+            case ReadHost():
+                return await self.cloud.host_look(read.host)
+            case TakeHostLease():
+                return await self._take_lease(read.host, _holder(key, obj))
+            case ReadDeletion():
+                return await self._who_deletes(key, obj)
+            case TryCreate():
+                await self._owned_writer().try_create(obj, read.new, self.now())
+                return read.new.name
 
     async def _act(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, term: int

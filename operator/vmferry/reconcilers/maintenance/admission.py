@@ -14,6 +14,7 @@ from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, DRAINING, M
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.take_survey import take_survey
 from vmferry.reconcilers.owned_migrations import Purpose
+from vmferry.reconcilers.reads import ReadHost
 from vmferry.resources.words import MaintenancePhase
 
 
@@ -104,7 +105,7 @@ def admit(scope: MaintenanceScope, survey: Survey) -> Survey | MaintenanceDecisi
     if scope.admitted and status.release_started_at is None:
         return survey
     if scope.look is None:
-        return scope.needs(host=survey.host.name)
+        return scope.needs(ReadHost(survey.host.name))
     again = scope.admitted
     status.admitted_at = status.admitted_at or scope.now
     status.cloud = scope.snapshot.cloud_id or status.cloud

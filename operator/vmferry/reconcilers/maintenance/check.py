@@ -10,18 +10,24 @@ from vmferry.reconcilers.maintenance.report import write_survey
 from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.maintenance.take_survey import take_survey
+from vmferry.reconcilers.reads import TakeHostLease, TryCreate
 from vmferry.resources.words import MaintenancePhase
 
 
 def check(scope: MaintenanceScope) -> Survey | MaintenanceDecision:
     """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
     assert scope.host is not None
-    if scope.wanted and scope.admitted and scope.world.lease is None and (decision := lease(scope)) is not None:
+    if (
+        scope.wanted
+        and scope.admitted
+        and scope.world.answer(TakeHostLease) is None
+        and (decision := lease(scope)) is not None
+    ):
         # every way from here asks for it: sooner, for the plan, which is costly, is then made once
         return decision
     survey = take_survey(scope, scope.host)
-    if survey.retry is not None and scope.world.tried is None:
-        return scope.needs(trial=survey.retry)
+    if survey.retry is not None and scope.world.answer(TryCreate) is None:
+        return scope.needs(TryCreate(survey.retry))
     write_survey(scope, survey)
     _report_service_state(scope, scope.host)
     return survey

@@ -10,6 +10,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.reads import ReadHost
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import Cordon, HostBefore
 from vmferry.resources.words import MaintenancePhase, ServiceStatus
@@ -24,7 +25,7 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
         scope.conditions.set(CORDONED, True, reason, f"the compute service is disabled{why}")
         return None
     if scope.look is None:
-        return scope.needs(host=survey.host.name)
+        return scope.needs(ReadHost(survey.host.name))
     if service is None:
         message = f"Nova lists no compute service on {survey.host.name}"
         scope.conditions.set(CORDONED, None, Reason.HOST_NOT_FOUND, message)

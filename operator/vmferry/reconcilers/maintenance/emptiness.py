@@ -7,6 +7,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import DRAINED, SOON, MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
+from vmferry.reconcilers.reads import ReadHost
 from vmferry.resources.words import MaintenancePhase
 
 
@@ -14,7 +15,7 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
     """Empty is what two clean looks some time apart have seen, and what is looked at again as long as it lasts."""
     status = scope.status
     if scope.look is None:
-        return scope.needs(host=survey.host.name)
+        return scope.needs(ReadHost(survey.host.name))
     rest = still_there(scope, survey, scope.look)
     if rest is not None:
         if status.drained_at is not None:

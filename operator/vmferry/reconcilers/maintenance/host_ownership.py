@@ -7,6 +7,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.maintenance.refused_writes import report
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.reads import TakeHostLease
 from vmferry.resources.words import MaintenancePhase
 
 
@@ -35,13 +36,14 @@ def _competitors(scope: MaintenanceScope) -> list[Claim]:
 def lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """One actor a host (I32): without its Lease nothing is touched, neither for the drain nor for the release."""
     host = scope.status.host or scope.spec.host
-    if scope.world.lease is None:
-        return scope.needs(lease=host)
-    if scope.world.lease.refused is not None:
-        report(scope, f"the Lease of {host}", scope.world.lease.refused)
+    lease = scope.world.answer(TakeHostLease)
+    if lease is None:
+        return scope.needs(TakeHostLease(host))
+    if lease.refused is not None:
+        report(scope, f"the Lease of {host}", lease.refused)
         phase = scope.status.phase if scope.admitted else None
         return scope.decide(phase or MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
-    holder = scope.world.lease.holder
+    holder = lease.holder
     if holder is None:
         return None
     return _in_conflict(scope, f"{holder} has the Lease of {host}: nothing is done until it gives it back")

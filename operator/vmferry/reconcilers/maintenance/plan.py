@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import Decision, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.maintenance.admission import admit, blocked, budget, kill_switch, writable
 from vmferry.reconcilers.maintenance.check import check, preflight_only
 from vmferry.reconcilers.maintenance.cloud_view import stale_view, unread
@@ -26,6 +26,7 @@ from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.steps import run
+from vmferry.reconcilers.world import World
 from vmferry.resources.hostmaintenance import HostMaintenance
 
 #: before the servers of the host are known

@@ -8,6 +8,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceDecision, MaintenanceScope
 from vmferry.reconcilers.owned import CreateObject
+from vmferry.reconcilers.reads import TryCreate
 from vmferry.reconcilers.refused_writes import FINALIZER, Refusal
 from vmferry.resources.vmmigration import VMMigrationSpec
 
@@ -25,8 +26,8 @@ def refused_create(
         return known
     ready = scope.obj.status.condition(c.READY)
     reported = ready is not None and ready.reason == MaintenanceReason.WRITE_REFUSED
-    if scope.world.tried is None and (before or known is not None or reported):
-        return scope.needs(trial=sample)
+    if scope.world.answer(TryCreate) is None and (before or known is not None or reported):
+        return scope.needs(TryCreate(sample))
     return None
 
 

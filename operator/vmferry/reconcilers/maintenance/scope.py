@@ -14,13 +14,15 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import set_right
-from vmferry.reconcilers.decision import Decision, Needs, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim, claim_of
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.owned import CLASS, CreateObject
 from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose, labels, made_by, owned_name
+from vmferry.reconcilers.reads import AnyRead, ReadHost
 from vmferry.reconcilers.scope import Scope
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import Condition, clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
@@ -60,7 +62,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         self.host: Host | None = self.snapshot.find_host(name)
         #: why nothing may be concluded of the host, None: its records agree, or there is no such host
         self.doubt: DoubtfulHost | None = None if self.host else self.snapshot.find_doubt(name)
-        look = world.look
+        look = world.answer(ReadHost)
         self.look = look if look is not None and now - look.read_at <= FRESH else None
         self._sort_children()
 
@@ -232,12 +234,11 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
 
     # ---- ending the pass
 
-    def needs(
-        self, *, host: str | None = None, lease: str | None = None, trial: CreateObject[VMMigrationSpec] | None = None
-    ) -> MaintenanceDecision:
+    def needs(self, read: AnyRead) -> MaintenanceDecision:
+        """Read this and plan again."""
         return Decision(
             self.obj.status,
-            needs=Needs(detail=False, host=host, lease=lease, trial=trial),
+            needs=read,
             requeue_after=SOON,
             finalizer=self.obj.status.admitted_at is not None,
             watches_host=self.host.name if self.host else None,

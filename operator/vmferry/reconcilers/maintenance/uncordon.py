@@ -10,6 +10,7 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.reads import ReadHost
 from vmferry.resources.words import MaintenancePhase, ServiceStatus
 
 
@@ -35,7 +36,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     name = scope.host.name if scope.host is not None else scope.status.host or scope.spec.host
     if scope.look is None:
-        return scope.needs(host=name)
+        return scope.needs(ReadHost(name))
     service = scope.look.service
     if service is None and (elsewhere := _in_another_cloud(scope)) is not None:
         message = (

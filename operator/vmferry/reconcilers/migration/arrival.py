@@ -11,6 +11,7 @@ from vmferry.reconcilers.migration.failures import failed_in_nova
 from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.nova_explanation import nova_words
+from vmferry.reconcilers.reads import ReadServer
 from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import Phase
 
@@ -61,7 +62,7 @@ def verify(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migrat
     patience = max(deadline(attempt, server, scope), attempt.started_at + scope.policy.timeout_base)
     # the shared view shows the arrival within a poll or two; only then is the server asked for by itself
     waited = scope.status.phase is Phase.VERIFYING and scope.now - attempt.started_at >= POLL * 5
-    detail = scope.world.detail
+    detail = scope.world.answer(ReadServer)
     if waited and (detail is None or detail.actions is None or not scope.has_fresh_detail()):
         return scope.needs(actions=True)
     if scope.has_fresh_detail() and server is None:
@@ -92,7 +93,7 @@ def _others_came_after(scope: MigrationScope, record: Migration, server: Server,
 
 
 def failed(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
-    detail = scope.world.detail
+    detail = scope.world.answer(ReadServer)
     if detail is None or detail.actions is None:
         return scope.needs(actions=True, events_of=attempt.request_id)
     server = detail.server

@@ -15,6 +15,7 @@ from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import TOLERANCE, is_ahead
 from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
+from vmferry.reconcilers.reads import ReadServer
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
 from vmferry.resources.words import MigrationType, Phase
@@ -111,7 +112,7 @@ def _seen_too_late(scope: MigrationScope, host: str) -> MigrationDecision | str 
     created = scope.obj.metadata.creation_timestamp
     if created is None or scope.now - created <= _AT_ONCE:
         return None
-    detail = scope.world.detail
+    detail = scope.world.answer(ReadServer)
     if detail is None or detail.actions is None or not scope.has_fresh_detail():
         return scope.needs(actions=True)
     if not _may_have_moved(detail, created - TOLERANCE):

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from vmferry.policy import Policy
-from vmferry.reconcilers.decision import World
 from vmferry.reconcilers.migration.breakers import held_by_breaker
 from vmferry.reconcilers.migration.check import check, preflight_only
 from vmferry.reconcilers.migration.cloud_view import stale_view, unread
@@ -33,6 +32,7 @@ from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScop
 from vmferry.reconcilers.migration.shutdown import giving_up, not_off_for_good, shutting_down, starting_again
 from vmferry.reconcilers.migration.start import start
 from vmferry.reconcilers.steps import run
+from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration
 
 STEPS: tuple[Callable[[MigrationScope], MigrationDecision | None], ...] = (

@@ -11,6 +11,7 @@ from vmferry.reconcilers.migration.attempts import DELETED, TIMED_OUT
 from vmferry.reconcilers.migration.deadline import deadline
 from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import ASK_AGAIN, POLL, MigrationDecision, MigrationScope
+from vmferry.reconcilers.reads import ReadCopyProgress, ReadDeletion
 from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import Attempt, ProgressView
 from vmferry.resources.words import OnTimeout, Phase
@@ -32,7 +33,7 @@ def in_flight(scope: MigrationScope, attempt: Attempt, record: Migration) -> Mig
         if asked is None or scope.now - asked >= ASK_AGAIN:
             return _abort_or_force(scope, attempt, record)
     if live and record.status.startswith("running") and _progress_is_old(scope):
-        if not scope.world.progress_read:
+        if scope.world.answer(ReadCopyProgress) is None:
             return scope.needs_progress(record.id)
         _note_progress(scope)
     where = f"{attempt.source_host} to {attempt.target_host}"
@@ -59,7 +60,7 @@ def in_flight(scope: MigrationScope, attempt: Attempt, record: Migration) -> Mig
 
 def why_it_goes_on(scope: MigrationScope) -> str:
     """Why the deletion of this resource is no wish to cancel it."""
-    deletion = scope.world.deletion
+    deletion = scope.world.answer(ReadDeletion)
     if deletion is not None and deletion.namespace_terminating:
         return f"only because its namespace {scope.obj.metadata.namespace} is being deleted"
     if deletion is None or deletion.owner is None:
@@ -125,7 +126,8 @@ def _progress_pace(scope: MigrationScope) -> timedelta:
 
 
 def _note_progress(scope: MigrationScope) -> None:
-    read = scope.world.progress
+    answer = scope.world.answer(ReadCopyProgress)
+    read = answer.progress if answer is not None else None
     if read is None:
         return
     scope.status.progress = ProgressView(

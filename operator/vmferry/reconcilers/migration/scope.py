@@ -14,10 +14,12 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.reconcilers.clock_skew import set_right
 from vmferry.reconcilers.conditions import SUCCEEDED
-from vmferry.reconcilers.decision import Decision, Needs, World
+from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.owned_migrations import Ownership, is_cancellation, ownership
+from vmferry.reconcilers.reads import AnyRead, ReadCopyProgress, ReadDeletion, ReadServer
 from vmferry.reconcilers.scope import Scope, State
+from vmferry.reconcilers.world import World
 from vmferry.resources.base import NOT_SEEN, clip
 from vmferry.resources.vmmigration import ServerView, VMMigration, VMMigrationStatus
 from vmferry.resources.words import Phase
@@ -41,8 +43,9 @@ class MigrationScope(Scope[VMMigrationStatus]):
         #: servers that the reference may mean; more than one is refused, none may be an unknown server
         self.candidates: list[Server] = []
         self.server_id: str | None = self._resolve(world.snapshot)
-        if world.detail is not None and self.server_id is not None:
-            self.snapshot = overlay(world.snapshot, world.detail, self.server_id)
+        detail = world.answer(ReadServer)
+        if detail is not None and self.server_id is not None:
+            self.snapshot = overlay(world.snapshot, detail, self.server_id)
 
     def _set_times_right(self) -> None:
         status, now = self.status, self.now
@@ -75,12 +78,12 @@ class MigrationScope(Scope[VMMigrationStatus]):
     @property
     def wish_is_unread(self) -> bool:
         """Whether it is deleted and nobody has read yet by whom, which decides what becomes of a running migration."""
-        return self.deleting and self.world.deletion is None
+        return self.deleting and self.world.answer(ReadDeletion) is None
 
     @property
     def withdrawn(self) -> bool:
         """Somebody has deleted it to cancel it (I41); not so where another deletion takes it along."""
-        deletion = self.world.deletion
+        deletion = self.world.answer(ReadDeletion)
         return self.deleting and deletion is not None and is_cancellation(self.obj, deletion)
 
     @property
@@ -110,7 +113,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
         return self.snapshot.find_doubt(server.host) if server and server.host else None
 
     def has_fresh_detail(self) -> bool:
-        detail = self.world.detail
+        detail = self.world.answer(ReadServer)
         return detail is not None and self.now - detail.read_at <= FRESH
 
     def breaker_hold(self, server: Server) -> Hold | None:
@@ -156,31 +159,22 @@ class MigrationScope(Scope[VMMigrationStatus]):
         super().summarise()
 
     def needs(self, *, actions: bool = False, events_of: str | None = None) -> MigrationDecision:
-        """End the pass: read the server fresh and look again."""
+        """Read the server fresh and plan again."""
         assert self.server_id is not None
-        return Decision(
-            self.obj.status,
-            needs=Needs(self.server_id, actions=actions, events_of=events_of),
-            requeue_after=timedelta(seconds=5),
-            finalizer=self.owes,
-            watches=self.server_id,
-        )
+        return self._needs(ReadServer(self.server_id, actions=actions, events_of=events_of))
 
     def needs_deletion(self) -> MigrationDecision:
-        """End the pass: read who deletes the object and look again."""
-        return Decision(
-            self.obj.status,
-            needs=Needs(detail=False, deletion=True),
-            requeue_after=timedelta(seconds=5),
-            finalizer=self.owes,
-            watches=self.server_id,
-        )
+        """Read who deletes the object and plan again."""
+        return self._needs(ReadDeletion())
 
     def needs_progress(self, migration_id: int) -> MigrationDecision:
         assert self.server_id is not None
+        return self._needs(ReadCopyProgress(self.server_id, migration_id))
+
+    def _needs(self, read: AnyRead) -> MigrationDecision:
         return Decision(
             self.obj.status,
-            needs=Needs(self.server_id, detail=False, progress_of=migration_id),
+            needs=read,
             requeue_after=timedelta(seconds=5),
             finalizer=self.owes,
             watches=self.server_id,

@@ -12,6 +12,7 @@ from vmferry.reconcilers.migration.failures import failed_in_nova
 from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.nova_explanation import nova_words
+from vmferry.reconcilers.reads import ReadServer
 from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import Phase
 
@@ -30,7 +31,7 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
     """Nova shows no record of the attempt: unknown, neither failure nor success (I4)."""
     age = scope.now - attempt.started_at
     young = age < scope.policy.record_grace
-    detail = scope.world.detail
+    detail = scope.world.answer(ReadServer)
     if attempt.request_id is not None and young and attempt.migration_id is None:
         # right after the 202 the row may be missing; the shared view will show it
         scope.progressing(MigrationReason.MIGRATING, f"Nova took request {attempt.request_id}")
