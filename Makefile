@@ -79,7 +79,7 @@ image: setup ## build the Dockerfile without Docker, run the image as the chart 
 	@$(PY) -u -m testbed.image
 
 .PHONY: node
-node: setup ## the chart on a real node: probes, helm test, drains while the operator's Pod goes, uninstall; needs root
+node: setup ## the chart on a real node, from installation to uninstallation; needs root and some 10 minutes
 	@$(PY) -u -m testbed.node
 
 .PHONY: audit

@@ -5,17 +5,14 @@ python -m testbed.image         # make image
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.debian import InstallError
-from testbed.sandbox import enter, folder, group, quiet
+from testbed.sandbox import enter, folder, group, lock, quiet
 from vmferry import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,14 +50,6 @@ def podman(*arguments: str | Path) -> str:
     return quiet("podman", *options, "--runtime=runc", "--events-backend=none", *arguments)
 
 
-@contextmanager
-def lock() -> Iterator[None]:
-    """One build at a time."""
-    with (folder() / "image.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def _base(name: str) -> str:
     """The name of the base, made if it is not there."""
     options = (*BASES[name], f"--customize-hook={_HOOK}")
@@ -75,14 +64,19 @@ def _base(name: str) -> str:
     return tag
 
 
+def _remove_containers() -> None:
+    """What builds and runs that were killed have left in the storage."""
+    for name in podman("ps", "--all", "--external", "--quiet").split():
+        podman("rm", "--force", name)
+
+
 def build() -> tuple[float, float]:
     """Build the image; returns the seconds that the Dockerfile took, and the image's size in MB. InstallError."""
-    with lock():
-        bases = [f"--build-arg={'BASE' if name == 'base' else 'BUILDER'}={_base(name)}" for name in BASES]
-        mounts = [f"--volume={path}:{path}:ro" for path in _FROM_HERE if Path(path).exists()]
-        began = time.monotonic()
-        podman("build", "--isolation=chroot", "--network=host", *bases, *mounts, f"--tag={image()}", ROOT)
-        seconds = time.monotonic() - began
+    bases = [f"--build-arg={'BASE' if name == 'base' else 'BUILDER'}={_base(name)}" for name in BASES]
+    mounts = [f"--volume={path}:{path}:ro" for path in _FROM_HERE if Path(path).exists()]
+    began = time.monotonic()
+    podman("build", "--isolation=chroot", "--network=host", *bases, *mounts, f"--tag={image()}", ROOT)
+    seconds = time.monotonic() - began
     (found,) = json.loads(podman("image", "inspect", image()))
     return seconds, found["Size"] / 1e6
 
@@ -95,24 +89,32 @@ def start(user: str, *arguments: str) -> str:
     )
 
 
+def _build_and_try() -> None:
+    seconds, size = build()
+    print(f"image: {image()}: {size:.0f} MB, built in {seconds:.0f} s", flush=True)
+    for user in ("65532:65532", "1000660000:0"):
+        version = start(user, "version")
+        print(f"image: as {user}: vmferry {version}", flush=True)
+        if version != __version__:
+            raise InstallError(f"vmferry {__version__} was expected")
+        try:
+            start(user, "operator", "--config", "/dev/null")
+        except InstallError as error:
+            if "no way to Kubernetes" not in str(error):
+                raise
+            print("image: the operator starts, and reports that there is no Kubernetes here", flush=True)
+        else:
+            raise InstallError("the operator ends without an error although there is no Kubernetes")
+    if size > LARGEST_MB:
+        raise InstallError(f"it has {size:.0f} MB, more than {LARGEST_MB}")
+
+
 def main() -> int:
     try:
         enter("testbed.image", sys.argv[1:], network=False)
-        seconds, size = build()
-        print(f"image: {image()}: {size:.0f} MB, built in {seconds:.0f} s", flush=True)
-        for user in ("65532:65532", "1000660000:0"):
-            said = start(user, "version")
-            print(f"image: as {user}: vmferry {said}", flush=True)
-            if said != __version__:
-                raise InstallError(f"vmferry {__version__} was expected")
-            try:
-                start(user, "operator", "--config", "/dev/null")
-            except InstallError as error:
-                if "no way to Kubernetes" not in str(error):
-                    raise
-                print("image: the operator starts, and says that there is no Kubernetes here", flush=True)
-        if size > LARGEST_MB:
-            raise InstallError(f"it has {size:.0f} MB, more than {LARGEST_MB}")
+        with lock("image"):
+            _remove_containers()
+            _build_and_try()
     except InstallError as error:
         print(f"image: {error}", file=sys.stderr)
         return 1

@@ -1,9 +1,10 @@
-"""A Linux of our own for what needs one: container tools from Debian's packages, and namespaces that leave nothing.
+"""A Linux of its own for what needs one: programs from Debian's packages, and namespaces that leave nothing behind.
 
-`enter` starts the calling program again inside: in namespaces of mounts and processes, and if asked for also of the
-network, with the packages laid over /usr and /etc, as if they were installed. The first process inside ends with the
-one that has started it, and all others with that one, however it ends: mounts, interfaces and processes vanish with
-them. What the kernel keeps, control groups, is removed by who comes next. Only root can do it.
+`enter` starts the calling program again inside: in namespaces of mounts and processes, and on request also of the
+network, with the packages laid over /usr and /etc as if they were installed. The first process inside is killed with
+the one that started it, and all others with that one, however it ends: mounts, interfaces and processes vanish with
+their namespaces. The process outside removes what the kernel keeps (control groups) and reports by name whatever is
+left. If it was killed itself, the next one does. Only root can do all this.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from testbed.debian import InstallError, run, unpack
-from testbed.processes import cache_dir
+import psutil
 
-PACKAGES = (
+from testbed.debian import InstallError, run, unpack
+from testbed.processes import cache_dir, run_root
+
+#: what images and a node need
+CONTAINER_TOOLS = (
     "podman",
     "mmdebstrap",
     "containerd",
@@ -34,10 +40,14 @@ PACKAGES = (
     "socat",
     "iproute2",
 )
-#: set inside
+#: the environment variable, set inside, that names the run's folder
 INSIDE = "VMFERRY_SANDBOX"
 #: below each controller of /sys/fs/cgroup, all that is started inside
 GROUP = "vmferry-testbed"
+#: folders to which programs inside write, some although their configuration names others; inside, they write to memory
+_COVERED = ("/etc", "/opt", "/run", "/var/lib", "/var/log")
+#: seconds that the kernel may take to end a namespace
+_GRACE = 10.0
 _IPTABLES = [f"ip{six}tables{what}" for six in ("", "6") for what in ("", "-save", "-restore")]
 
 
@@ -48,24 +58,33 @@ def folder() -> Path:
     return found
 
 
-def install() -> Path:
-    """The folder with the unpacked packages; InstallError where that cannot be."""
-    stamp = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
+@contextmanager
+def lock(name: str) -> Iterator[None]:
+    """Held by one process at a time; released by its end, however it ends."""
+    with (folder() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def install(names: Sequence[str] = CONTAINER_TOOLS) -> Path:
+    """The folder with the unpacked packages; InstallError if they cannot be fetched."""
+    stamp = hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
     packages = folder() / f"debian-{stamp}"
-    with (folder() / "install.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock("install"):
         if not (packages / ".ready").exists():
-            print(f"containers: {', '.join(PACKAGES)} from Debian's packages into {packages} (200 MB)", flush=True)
-            unpack(PACKAGES, packages)
+            print(f"sandbox: unpacking {', '.join(names)} from Debian's packages into {packages}", flush=True)
+            unpack(names, packages)
             # what Debian's /bin, /sbin and /lib link to
             for name in ("bin", "sbin", "lib"):
                 if (packages / name).is_dir():
                     shutil.copytree(packages / name, packages / "usr" / name, symlinks=True, dirs_exist_ok=True)
                     shutil.rmtree(packages / name)
             # what update-alternatives would do
-            for name in _IPTABLES:
-                (packages / "usr/sbin" / name).unlink(missing_ok=True)
-                (packages / "usr/sbin" / name).symlink_to("xtables-nft-multi")
+            if (packages / "usr/sbin/xtables-nft-multi").exists():
+                for name in _IPTABLES:
+                    (packages / "usr/sbin" / name).unlink(missing_ok=True)
+                    (packages / "usr/sbin" / name).symlink_to("xtables-nft-multi")
+            (packages / "etc").mkdir(exist_ok=True)
             (packages / ".ready").touch()
     return packages
 
@@ -75,59 +94,147 @@ def inside() -> bool:
     return INSIDE in os.environ
 
 
-def enter(module: str, arguments: Sequence[str], *, network: bool) -> None:
-    """Go on inside, as `python -m module arguments`; returns only when it is inside already. Raises InstallError."""
-    if os.environ.pop(INSIDE, None) is None:
+def enter(module: str, arguments: Sequence[str], *, network: bool, packages: Sequence[str] = CONTAINER_TOOLS) -> None:
+    """Go on inside, as `python -m module arguments`, and return only there.
+
+    Outside it exits with the status of that program, or with 1 when something is left of it. Raises InstallError.
+    """
+    if not inside():
         if os.geteuid() != 0 or sys.platform != "linux":
             raise InstallError("this needs Linux, and root: it makes namespaces and mounts")
-        install()
-        command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        command += ["--net"] if network else []
-        environment = {**os.environ, INSIDE: str(os.getpid())}
-        os.execvpe(command[0], [*command, sys.executable, "-u", "-m", module, *arguments], environment)
-    _lay_out(install())
+        install(packages)
+        command = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"]
+        command += ["--mount-proc", *(["--net"] if network else [])]
+        sys.exit(_supervise([*command, sys.executable, "-u", "-m", module, *arguments]))
+    here = Path(os.environ[INSIDE])
+    links = [Path("/proc/self/ns", name).readlink() for name in ("mnt", "pid", *(["net"] if network else []))]
+    (here / "namespaces").write_text(" ".join(map(str, links)))
+    _lay_out(install(packages))
     if network:
         run("ip", "link", "set", "lo", "up")
 
 
-def _lay_out(packages: Path) -> None:
-    scratch = folder() / "scratch"
-    scratch.mkdir(exist_ok=True)
-    run("mount", "--make-rprivate", "/")
-    run("mount", "-t", "tmpfs", "none", scratch)
-    for name in ("up", "work"):
-        (scratch / name).mkdir()
-    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={packages}/usr:/usr", "/usr")
-    upper = f"upperdir={scratch}/up,workdir={scratch}/work"
-    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={packages}/etc:/etc,{upper}", "/etc")
-    run("ldconfig", "-C", scratch / "ld.so.cache")
-    run("mount", "--bind", scratch / "ld.so.cache", "/etc/ld.so.cache")
-    remove_groups()
+def _supervise(command: Sequence[str]) -> int:
+    """Run the command, in the run's folder and under its name, and return its status once nothing is left of it."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    runs = folder() / "runs"
+    here = runs / str(os.getpid())
+    with contextlib.ExitStack() as stack:
+        with lock("runs"):
+            _clear(runs)
+            (here / "tmp").mkdir(parents=True)
+            held = stack.enter_context((here / "lock").open("w"))
+            fcntl.flock(held, fcntl.LOCK_EX)
+        environment = {**os.environ, INSIDE: str(here), "TMPDIR": str(here / "tmp")}
+        # in a session of its own: Ctrl-C reaches this process only, which ends all others
+        program = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            status = program.wait()
+        except SystemExit as ended:
+            status = int(ended.code or 1)
+        program.kill()
+        program.wait()
+        left = _remove(here)
+        for name in left:
+            print(f"sandbox: left behind: {name}", file=sys.stderr)
+    return 1 if left else status
+
+
+def _clear(runs: Path) -> None:
+    """Remove what runs before this one left: those whose supervising process was killed."""
+    for here in runs.glob("*"):
+        with (here / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            for process in processes(here):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if left := _remove(here):
+                raise InstallError(f"an earlier run left {', '.join(left)}: end that first")
+
+
+def _remove(here: Path) -> list[str]:
+    """Remove the run's control groups and its folder as soon as all processes have ended; returns what is left."""
+    deadline = time.monotonic() + _GRACE
+    while True:
+        for path in groups(here):
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        left = leftovers(here)
+        if not left:
+            shutil.rmtree(here)
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.1)
+
+
+def leftovers(here: Path) -> list[str]:
+    """What there is of a run outside, by name. `here` is its folder."""
+    own = _namespaces(here)
+    ours = (str(folder()), str(run_root()))
+    found = [f"process {process.pid} ({process.name()})" for process in processes(here)]
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        _, _, _, root, point, *_ = line.split()
+        if root in own or point.startswith(ours):
+            found.append(f"mount {point}")
+    return [*found, *(f"control group {path}" for path in groups(here))]
+
+
+def processes(here: Path) -> list[psutil.Process]:
+    """Those of a run that live: by their environment, their namespaces or their control groups."""
+    own = _namespaces(here)
+    members = {pid for path in groups(here) for pid in (path / "cgroup.procs").read_text().split()}
+
+    def belongs(process: psutil.Process) -> bool:
+        try:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            links = {os.readlink(path) for path in Path(f"/proc/{process.pid}/ns").iterdir()}  # noqa: PTH115
+            return str(process.pid) in members or bool(own & links) or process.environ().get(INSIDE) == str(here)
+        except (psutil.Error, OSError):
+            return False  # it has ended meanwhile
+
+    return [process for process in psutil.process_iter() if belongs(process)]
+
+
+def _namespaces(here: Path) -> set[str]:
+    path = here / "namespaces"
+    return set(path.read_text().split()) if path.exists() else set()
+
+
+def groups(here: Path) -> list[Path]:
+    """The control groups of a run, in every hierarchy, children first."""
+    hierarchies = Path("/sys/fs/cgroup")
+    roots = [*hierarchies.glob(f"{GROUP}/{here.name}"), *hierarchies.glob(f"*/{GROUP}/{here.name}")]
+    below = [path for root in roots for path in root.rglob("*") if path.is_dir()]
+    return sorted([*roots, *below], reverse=True)
 
 
 def group() -> str:
     """The control group, below each controller's root, of all that is started inside."""
-    return f"/{GROUP}/{Path('/proc/self/ns/pid').readlink().name.strip('pid:[]')}"
+    return f"/{GROUP}/{Path(os.environ[INSIDE]).name}"
 
 
-def end_all() -> None:
-    """Kill whatever else runs inside, containers and those who hold them, and remove their control groups."""
-    if os.getpid() != 1:
-        raise RuntimeError("this is not the first process of a namespace")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, signal.SIGKILL)  # from inside nobody else can be seen
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.wait()
-    remove_groups()
-
-
-def remove_groups() -> None:
-    """Those of a run before this one; one that something is in stays."""
-    for root in Path("/sys/fs/cgroup").glob(f"*/{GROUP}"):
-        for path in sorted((path for path in root.rglob("*") if path.is_dir()), reverse=True):
-            with contextlib.suppress(OSError):
-                path.rmdir()
+def _lay_out(packages: Path) -> None:
+    """Lay the packages over the machine's folders, and keep what is written out of them."""
+    if any(folder().is_relative_to(path) for path in _COVERED):
+        raise InstallError(f"the cache folder {folder()} is hidden inside: set XDG_CACHE_HOME to another place")
+    scratch = folder() / "scratch"
+    scratch.mkdir(exist_ok=True)
+    run("mount", "-t", "tmpfs", "none", scratch)
+    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={packages}/usr:/usr", "/usr")
+    for path in _COVERED:
+        above = scratch / path.strip("/").replace("/", "-")
+        for name in ("up", "work"):
+            (above / name).mkdir(parents=True)
+        below = f"{packages}/etc:/etc" if path == "/etc" else path
+        layers = f"lowerdir={below},upperdir={above}/up,workdir={above}/work"
+        run("mount", "-t", "overlay", "overlay", "-o", layers, path)
+    run("ldconfig", "-C", scratch / "ld.so.cache")
+    run("mount", "--bind", scratch / "ld.so.cache", "/etc/ld.so.cache")
 
 
 def quiet(*argv: str | Path) -> str:

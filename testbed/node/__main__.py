@@ -22,9 +22,10 @@ from testbed.debian import InstallError
 from testbed.demo import Demo
 from testbed.image import image
 from testbed.kubernetes.install import install
-from testbed.node.node import ADDRESS, MODULE, Node
+from testbed.node import node as programs
+from testbed.node.node import ADDRESS, Node
 from testbed.processes import Supervisor, run_root, wait_for
-from testbed.sandbox import end_all, enter, group, inside, quiet
+from testbed.sandbox import enter, group, inside, lock, quiet
 from testbed.shown import DemoError
 from testbed.simulator import SimulatedCloud
 from testbed.tenant import Tenant
@@ -254,22 +255,22 @@ def tell(run_dir: Path) -> None:
         story.say("the demo's story, with the operator as a Pod")
     finally:
         supervisor.stop_all()
-        end_all()
 
 
 def main() -> int:
     try:
         if not inside():
             # what has to be fetched is fetched outside, where there is a network
-            MODULE.install()
+            programs.install()
             install()
             if subprocess.run([sys.executable, "-u", "-m", "testbed.image"]).returncode != 0:
                 raise InstallError("there is no image")
         enter("testbed.node", sys.argv[1:], network=True)
-        run_dir = run_root() / "node"
-        shutil.rmtree(run_dir, ignore_errors=True)
-        run_dir.mkdir(mode=0o700)
-        tell(run_dir)
+        with lock("node"):
+            run_dir = run_root() / "node"
+            shutil.rmtree(run_dir, ignore_errors=True)
+            run_dir.mkdir(mode=0o700)
+            tell(run_dir)
     except (InstallError, TimeoutError, DemoError) as error:
         print(f"node: {error}", file=sys.stderr)
         return 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,6 +44,19 @@ MODULE = Module(
     },
     links=PROGRAMS,
 )
+COREDNS = Module(
+    name="coredns",
+    source=HERE / "coredns",
+    programs="coredns",
+    packages=(".",),
+    patience="1 to 8 minutes",
+)
+
+
+def install() -> Path:
+    """The folder with all programs of a node, built first if they are not there."""
+    COREDNS.install()
+    return MODULE.install()
 
 
 class Node:
@@ -54,7 +67,9 @@ class Node:
         self.run_dir = run_dir
         self._interface()
         self.cluster = Cluster.start(supervisor, run_dir / "kubernetes", crds, node_address=ADDRESS)
-        self.programs = MODULE.install()
+        self.programs = install()
+        # images and volumes: removed with the sandbox
+        self.data = Path(tempfile.mkdtemp())
 
     def start(self) -> None:
         """Until the node is ready, with the operator's image on it."""
@@ -72,7 +87,7 @@ class Node:
                 self.programs / "kubelet",
                 kubeconfig,
                 f"--config={run / 'kubelet.yaml'}",
-                f"--root-dir={run / 'kubelet'}",
+                f"--root-dir={self.data / 'kubelet'}",
                 f"--cert-dir={run / 'kubelet-pki'}",
                 f"--node-ip={ADDRESS}",
                 f"--hostname-override={NAME}",
@@ -84,7 +99,9 @@ class Node:
             "kube-scheduler",
             [self.programs / "kube-scheduler", kubeconfig, "--leader-elect=false", "--secure-port=0", "--v=1"],
         )
-        self.supervisor.start("dns", [sys.executable, "-m", "testbed.node.dns", DNS, self.cluster.kubeconfig])
+        services = f"kubernetes cluster.local {{\nkubeconfig {self.cluster.kubeconfig}\n}}"
+        (run / "Corefile").write_text(f".:53 {{\nbind {DNS}\nerrors\n{services}\n}}\n")
+        self.supervisor.start("coredns", [self.programs / "coredns", "-conf", run / "Corefile"])
         wait_for(self._is_ready, 180, "the node to be ready", lambda: self.supervisor.check("kubelet", "containerd"))
 
     def _is_ready(self) -> bool:
@@ -133,7 +150,7 @@ class Node:
         (run / "cni" / "10-pods.conflist").write_text(json.dumps(network))
         (run / "containerd.toml").write_text(
             f"""version = 2
-root = "{run}/containerd/root"
+root = "{self.data}/containerd"
 state = "/run/containerd"
 [grpc]
   address = "/run/containerd.sock"
@@ -152,13 +169,13 @@ state = "/run/containerd"
         wait_for(socket.exists, 60, "containerd", lambda: self.supervisor.check("containerd"))
 
     def _images(self) -> None:
-        pause = self.run_dir / "pause"
+        pause = self.data / "pause"
         pause.mkdir()
         shutil.copy(self.programs / "pause", pause)
-        quiet("tar", "-C", pause, "-cf", self.run_dir / "pause.tar", "pause")
-        podman("import", '--change=ENTRYPOINT ["/pause"]', self.run_dir / "pause.tar", PAUSE)
+        quiet("tar", "-C", pause, "-cf", self.data / "pause.tar", "pause")
+        podman("import", '--change=ENTRYPOINT ["/pause"]', self.data / "pause.tar", PAUSE)
         for name in (PAUSE, image()):
-            archive = self.run_dir / "image.tar"
+            archive = self.data / "image.tar"
             podman("save", "--format=docker-archive", f"--output={archive}", name)
             quiet("ctr", "--address=/run/containerd.sock", "-n", "k8s.io", "images", "import", archive)
             archive.unlink()
@@ -185,7 +202,7 @@ state = "/run/containerd"
             "clusterDNS": [DNS],
             "clusterDomain": "cluster.local",
             "resolvConf": "",
-            "volumePluginDir": str(self.run_dir / "plugins"),
+            "volumePluginDir": str(self.data / "plugins"),
         }
 
     def _proxy(self) -> dict[str, object]:
