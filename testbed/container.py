@@ -84,7 +84,7 @@ class Container:
     spec: Mapping[str, Any]
     #: the objects of the release that volumes name: (kind, name)
     objects: Mapping[tuple[str, str], Mapping[str, Any]]
-    #: instead of runAsUser, for a Pod that leaves it to the cluster, as on OpenShift
+    #: of the cluster's choice, for a Pod without runAsUser, as on OpenShift
     user: int | None = None
     #: more names for loopback
     names: tuple[str, ...] = ()
@@ -105,6 +105,8 @@ class Container:
     def _process(self) -> str:
         pod, own = self.spec.get("securityContext", {}), self._container.get("securityContext", {})
         context = {**pod, **own}
+        if self.user is not None and "runAsUser" in context:
+            raise ValueError("the cluster chooses no user where the Pod names one")
         user = self.user if self.user is not None else context["runAsUser"]
         group = context.get("runAsGroup", 0)
         privileges = [f"--reuid={user}", f"--regid={group}", "--clear-groups"]

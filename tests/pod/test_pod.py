@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,8 +33,12 @@ from tests.helm.chart import NAMESPACE, Objects, one, render
 from tests.helm.switches import COMBINATIONS, values_of
 from vmferry.resources.vmmigration import FINALIZER
 
-#: the chart's own user, and one that OpenShift might choose: nobody in /etc/passwd has either
+#: the chart's own user, and one that OpenShift might choose: neither has an entry in /etc/passwd
 USERS = {"the chart's user": None, "a user of OpenShift's": 1000660000}
+#: the chart's values on OpenShift
+NO_IDS = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+#: the kinds of objects that make Pods, and how often the chart has them
+PODS = {"Deployment": 1, "Pod": 1, "Job": 1}
 SERVER = "web-1"
 
 
@@ -46,6 +51,8 @@ class Site:
     supervisor: Supervisor
     folder: Path
     objects: Objects
+    #: the same for a cluster that chooses user and group
+    without_ids: Objects
     port: int
     server: str = ""
     made: int = field(default=0)
@@ -54,6 +61,11 @@ class Site:
         objects = {(found["kind"], found["metadata"]["name"]): found for found in self.objects}
         service = f"vmferry.{NAMESPACE}.svc"
         return Container(self.cluster, NAMESPACE, spec, objects, user=user, names=(service,))
+
+    def pod(self, kind: str, user: int | None) -> dict[str, Any]:
+        """The spec of the only Pod that an object of this kind makes."""
+        spec = one(self.objects if user is None else self.without_ids, kind)["spec"]
+        return dict(spec if kind == "Pod" else spec["template"]["spec"])
 
     def new_folder(self) -> Path:
         self.made += 1
@@ -101,13 +113,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             # tests share one machine, so one port; a Pod has an address of its own
             "env": [{"name": "VMFERRY_HEALTH_PORT", "value": str(port)}],
         }
-        objects = render(tmp_path_factory.mktemp("helm"), values)
+        home = tmp_path_factory.mktemp("helm")
+        objects, without_ids = render(home, values), render(home, values | NO_IDS)
         cluster.kubectl_run("create", "namespace", NAMESPACE)
         cluster.kubectl_run("create", "namespace", "migrations")
         plain = [found for found in objects if "helm.sh/hook" not in found["metadata"].get("annotations", {})]
         cluster.kubectl_run("apply", "--filename", "-", input=yaml.safe_dump_all(plain))
         server = Tenant(cloud.clouds_yaml).boot(SERVER, "cmp1")
-        yield Site(cluster, cloud, supervisor, run_dir, objects, port, server)
+        yield Site(cluster, cloud, supervisor, run_dir, objects, without_ids, port, server)
     finally:
         supervisor.stop_all()
         shutil.rmtree(run_dir)
@@ -132,7 +145,7 @@ def phase(site: Site, what: str) -> str:
 @pytest.mark.simulator
 @pytest.mark.parametrize("user", USERS.values(), ids=USERS.keys())
 def test_it_migrates_a_server_as_the_chart_starts_it(user: int | None, site: Site) -> None:
-    spec = one(site.objects, "Deployment")["spec"]["template"]["spec"]
+    spec = site.pod("Deployment", user)
     operator = site.operator()
     site.supervisor.start("operator", site.container(spec, user).command(site.new_folder()))
     try:
@@ -146,7 +159,7 @@ def test_it_migrates_a_server_as_the_chart_starts_it(user: int | None, site: Sit
         name = migrate(site, f"as-{user or 65532}")
         wait_for(lambda: phase(site, name) == "Succeeded", 240, "the move", lambda: site.supervisor.check("operator"))
         # what `helm test` runs
-        test = one(site.objects, "Pod")["spec"]
+        test = site.pod("Pod", user)
         command = [part.replace(":8080/", f":{site.port}/") for part in test["containers"][0]["command"]]
         test = {**test, "containers": [{**test["containers"][0], "command": command}]}
         done = site.run(test, user)
@@ -171,7 +184,7 @@ def _children(pid: int) -> list[int]:
 @pytest.mark.parametrize("user", USERS.values(), ids=USERS.keys())
 def test_the_job_before_an_uninstall_judges_as_the_chart_starts_it(user: int | None, site: Site) -> None:
     """No operator runs: what is waiting stays."""
-    spec = one(site.objects, "Job")["spec"]["template"]["spec"]
+    spec = site.pod("Job", user)
     done = site.run(spec, user)
     assert (done.returncode, done.stdout) == (0, "nothing is in flight and no host is held: the operator may go\n")
     name = migrate(site, "waiting")
@@ -196,11 +209,13 @@ def test_the_job_before_an_uninstall_judges_as_the_chart_starts_it(user: int | N
 
 @pytest.mark.kubernetes
 @pytest.mark.simulator
-def test_the_world_is_like_a_pods(site: Site) -> None:
+@pytest.mark.parametrize("user", USERS.values(), ids=USERS.keys())
+@pytest.mark.parametrize("kind", PODS)
+def test_the_world_is_like_a_pods(kind: str, user: int | None, site: Site) -> None:
     """Otherwise the tests above would show nothing."""
     script = """
 import getpass, json, os, pathlib
-found = {"uid": os.getuid(), "environment": sorted(set(os.environ) - {"LC_CTYPE"})}
+found = {"ids": [os.getuid(), os.getgid(), os.getgroups()], "environment": sorted(set(os.environ) - {"LC_CTYPE"})}
 for name, path in (("root", "/x"), ("tmp", "/tmp/x"), ("secret", "/etc/vmferry/cloud/x"), ("code", "/opt/vmferry/x")):
     try:
         pathlib.Path(path).write_text("x")
@@ -216,18 +231,19 @@ found["capabilities"] = {line.split()[1] for line in lines if line.startswith("C
 found["no_new_privileges"] = "NoNewPrivs:\\t1" in lines
 print(json.dumps(found))
 """
-    spec = one(site.objects, "Deployment")["spec"]["template"]["spec"]
+    spec = site.pod(kind, user)
     (container,) = spec["containers"]
-    done = site.run({**spec, "containers": [{**container, "command": ["python", "-c", script], "args": []}]}, None)
+    done = site.run({**spec, "containers": [{**container, "command": ["python", "-c", script], "args": []}]}, user)
     assert done.returncode == 0, done.stderr
     environment, _, _ = image_configuration()
     assert json.loads(done.stdout) == {
-        "uid": 65532,
+        "ids": [65532, 65532, []] if user is None else [user, 0, []],
         "environment": sorted(
-            [*environment, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "POD_NAMESPACE", "VMFERRY_HEALTH_PORT"]
+            [*environment, "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"]
+            + [variable["name"] for variable in container.get("env", ())]
         ),
         "root": False,
-        "tmp": True,
+        "tmp": kind == "Deployment",
         "secret": False,
         "code": False,
         "name": None,
@@ -236,14 +252,28 @@ print(json.dumps(found))
     }
 
 
+def pods(objects: Objects) -> list[tuple[str, dict[str, Any]]]:
+    """Kind and Pod spec of everything that makes Pods, whatever its kind."""
+    specs = [(found["kind"], found.get("spec", {})) for found in objects]
+    specs = [(kind, spec["template"]["spec"] if "template" in spec else spec) for kind, spec in specs]
+    return [(kind, spec) for kind, spec in specs if "containers" in spec]
+
+
 @pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda c: ",".join(c.values()))
-def test_every_pod_is_locked_down(combination: dict[str, str], tmp_path: Path) -> None:
-    for found in render(tmp_path, values_of(combination)):
-        pod = found["spec"] if found["kind"] == "Pod" else found.get("spec", {}).get("template", {}).get("spec")
-        if pod is None:
-            continue
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+@pytest.mark.parametrize("user", USERS.values(), ids=USERS.keys())
+def test_every_pod_is_locked_down(user: int | None, combination: dict[str, str], tmp_path: Path) -> None:
+    values = values_of(combination) | ({} if user is None else NO_IDS)
+    found = pods(render(tmp_path, values))
+    expected = PODS if values.get("uninstallCheck", {}).get("enabled", True) else {**PODS, "Job": 0}
+    assert Counter(kind for kind, _ in found) == Counter(expected)
+    ids = {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532} if user is None else {}
+    for kind, pod in found:
+        locked = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert pod["securityContext"] == {**locked, **ids}
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers", "ephemeralContainers"} & pod.keys()
+        assert {next(iter(volume.keys() - {"name"})) for volume in pod.get("volumes", ())} <= (
+            {"configMap", "secret", "emptyDir"} if kind == "Deployment" else set()
+        )
         (container,) = pod["containers"]
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
