@@ -46,34 +46,34 @@ NO_ANSWER = "none"
 
 MIGRATIONS_FINISHED = Counter(
     "vmferry_migrations_finished_total",
-    "VMMigrations that this operator has written the end of, by how they ended",
+    "Finished VMMigrations, by outcome; counted by the operator that writes the end",
     ["type", "outcome"],
 )
 MIGRATION_SECONDS = Histogram(
     "vmferry_migration_duration_seconds",
-    "From the first change that was decided to the end of a VMMigration, with all its attempts",
+    "Time from the first decided change to the end of a VMMigration, including all its attempts",
     ["type", "outcome"],
     buckets=LONG,
 )
 MIGRATION_WAIT = Histogram(
     "vmferry_migration_wait_seconds",
-    "From the creation of a VMMigration to the first change that was decided",
+    "Time from the creation of a VMMigration to the first decided change",
     ["type"],
     buckets=LONG,
 )
 ATTEMPTS = Counter(
     "vmferry_migration_attempts_total",
-    "Attempts, which are requests for a migration, that this operator has written the end of",
+    "Finished attempts (requests for a migration), by result; counted by the operator that writes the end",
     ["type", "result"],
 )
 COPIED = Counter(
     "vmferry_migration_copied_bytes_total",
-    "Memory and disks that live migrations have copied, as far as Nova tells",
+    "Memory and disks that live migrations have copied, as far as Nova reports it",
     ["type"],
 )
 DRAINS = Histogram(
     "vmferry_drain_duration_seconds",
-    "From the moment that a host was let into maintenance until it was verified empty",
+    "Time from the admission of a host into maintenance until it was verified empty",
     buckets=LONG,
 )
 
@@ -81,36 +81,36 @@ DRAINS = Histogram(
 
 ACTIONS = Counter(
     "vmferry_cloud_actions_total",
-    "Requests to the cloud that change something, by what came of them",
+    "Requests that change something in the cloud, by outcome",
     ["action", "outcome"],
 )
 CLOUD_REQUESTS = Counter(
     "vmferry_cloud_requests_total",
-    f"HTTP requests to the cloud, by their status code; {NO_ANSWER}: no answer came",
+    f"HTTP requests to the cloud, by their status code; {NO_ANSWER}: no response",
     ["service", "operation", "code"],
 )
 CLOUD_SECONDS = Histogram(
     "vmferry_cloud_request_duration_seconds",
-    "How long an HTTP request to the cloud took, whatever came of it",
+    "Duration of HTTP requests to the cloud, whatever their result",
     ["service", "operation"],
     buckets=REQUEST,
 )
 
 CLOUD_UNVERIFIED = Gauge(
     "vmferry_cloud_tls_unverified",
-    "1 while clouds.yaml has verify: false, so that anybody between can read the password and answer for the cloud",
+    "1 while clouds.yaml has verify: false: an attacker in the network could read the password and forge responses",
 )
 
 # ---- Kubernetes
 
 KUBERNETES_REQUESTS = Counter(
     "vmferry_kubernetes_requests_total",
-    f"Requests to the Kubernetes API, by their status code; {NO_ANSWER}: no answer came",
+    f"Requests to the Kubernetes API, by their status code; {NO_ANSWER}: no response",
     ["verb", "resource", "code"],
 )
 KUBERNETES_SECONDS = Histogram(
     "vmferry_kubernetes_request_duration_seconds",
-    "How long a request to the Kubernetes API took, whatever came of it",
+    "Duration of requests to the Kubernetes API, whatever their result",
     ["verb", "resource"],
     buckets=REQUEST,
 )
@@ -121,29 +121,25 @@ REFUSED_WRITES = Counter(
 )
 SET_BACK = Counter(
     "vmferry_kubernetes_set_back_total",
-    "How often the Kubernetes API was found to have been set back in time, and everything was read anew",
+    "How often the Kubernetes API was found to be set back in time; the operator then reads everything again",
 )
-WATCHED = Counter("vmferry_watch_events_total", "What the watches of Kubernetes have shown", ["kind"])
+WATCHED = Counter("vmferry_watch_events_total", "Events that the watches of Kubernetes have delivered", ["kind"])
 EVENTS = Counter(
     "vmferry_events_total",
-    "Kubernetes Events, by what came of them: Told, Repeated (within ten minutes), Dropped (too many), Lost",
+    "Kubernetes Events, by result: Told (sent), Repeated (within ten minutes), Dropped (too many), Lost",
     ["reason", "result"],
 )
 
 # ---- the operator's own work
 
-PASSES = Counter("vmferry_passes_total", "Looks at an object, by how they ended: done or failed", ["kind", "result"])
-PASS_SECONDS = Histogram(
-    "vmferry_pass_duration_seconds", "How long one look at an object took", ["kind"], buckets=SHORT
-)
-WRITES = Counter("vmferry_status_writes_total", "Status writes", ["kind"])
-QUEUE_WAIT = Histogram(
-    "vmferry_queue_wait_seconds", "How long an object that is due waited for a worker", buckets=SHORT
-)
-TERMS = Counter("vmferry_leader_transitions_total", "How often this operator has begun to lead")
+PASSES = Counter("vmferry_passes_total", "Reconciles, by result: done or failed", ["kind", "result"])
+PASS_SECONDS = Histogram("vmferry_pass_duration_seconds", "Duration of a reconcile", ["kind"], buckets=SHORT)
+WRITES = Counter("vmferry_status_writes_total", "Writes of a status", ["kind"])
+QUEUE_WAIT = Histogram("vmferry_queue_wait_seconds", "Time that an object waits for a worker", buckets=SHORT)
+TERMS = Counter("vmferry_leader_transitions_total", "How often this operator has become the leader")
 LEADER = Gauge("vmferry_leader", "1 while this operator leads")
-STOPPED = Gauge("vmferry_stopped", "1 while the kill switch keeps new moves from beginning, everywhere or in some zone")
-BUILD = Info("vmferry_build", "Always 1; which version this is")
+STOPPED = Gauge("vmferry_stopped", "1 while the kill switch prevents new migrations, everywhere or in some zones")
+BUILD = Info("vmferry_build", "Always 1; the label is the version")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -157,7 +153,7 @@ class Scraped:
 
 MIGRATIONS = Scraped(
     "vmferry_migrations",
-    "VMMigrations that are there, by phase; the finished ones too, until they are deleted",
+    "Existing VMMigrations, by phase; finished ones count until they are deleted",
     ("type", "phase"),
 )
 PAST_DEADLINE = Scraped(
@@ -166,51 +162,53 @@ PAST_DEADLINE = Scraped(
     ("type",),
 )
 REMAINING = Scraped(
-    "vmferry_migration_remaining_bytes", "What running live migrations still have to copy, as last written", ("part",)
+    "vmferry_migration_remaining_bytes",
+    "Bytes that running live migrations still have to copy, as last written to the statuses",
+    ("part",),
 )
-MAINTENANCES = Scraped("vmferry_maintenances", "HostMaintenances that are there, by phase", ("phase",))
+MAINTENANCES = Scraped("vmferry_maintenances", "Existing HostMaintenances, by phase", ("phase",))
 MAINTENANCE_SERVERS = Scraped(
     "vmferry_maintenance_servers",
-    "Servers of all HostMaintenances that are not released: moved, moving, waiting, blocked, left (they stay by wish)",
+    "Servers of HostMaintenances that are not released: moved, moving, waiting, blocked, left (excluded by the spec)",
     ("state",),
 )
 BLOCKERS = Scraped(
     "vmferry_maintenance_blockers",
-    "Servers that keep a host from being empty, by reason; each HostMaintenance names its first 50",
+    "Servers that keep a host from becoming empty, by reason; each HostMaintenance lists its first 50",
     ("reason",),
 )
 BLOCKED = Scraped(
     "vmferry_blocked",
-    "Unfinished objects that wait for somebody to change something, by the reason of their condition Ready",
+    "Unfinished objects that need a person to change something, by the reason of their condition Ready",
     ("kind", "reason"),
 )
 OPEN_BREAKERS = Scraped(
     "vmferry_open_breakers",
-    "Breakers that keep moves from being started after failures with a common cause: of a host, or of the cloud",
+    "Open breakers, of a host or of the cloud: no migrations start after failures with a common cause",
     ("scope",),
 )
 OBJECTS = Scraped("vmferry_objects", "Objects that this operator knows", ("kind",))
-UNREADABLE = Scraped("vmferry_unreadable_objects", "Objects that are not what their schema says", ("kind",))
+UNREADABLE = Scraped("vmferry_unreadable_objects", "Objects that do not match their schema", ("kind",))
 
 HOSTS = Scraped(
     "vmferry_hosts",
-    "Compute hosts in the view of the cloud; the first that holds of: unknown (several "
-    "records of one name), down, in_maintenance (ours), disabled, up",
+    "Compute hosts in the view of the cloud, by the first state that applies: unknown (several records with one "
+    "name), down, in_maintenance (of vmferry), disabled, up",
     ("state",),
 )
 SERVERS = Scraped("vmferry_cloud_servers", "Servers in the view of the cloud")
-OPEN_MIGRATIONS = Scraped("vmferry_cloud_open_migrations", "Migrations that are under way in the cloud, anybody's")
+OPEN_MIGRATIONS = Scraped("vmferry_cloud_open_migrations", "Open migrations in the cloud, whoever started them")
 VIEW = Scraped(
     "vmferry_cloud_view_timestamp_seconds",
-    "When that part of the view of the cloud was last read, in Unix time; 0: never",
+    "When this part of the view of the cloud was last read, in Unix time; 0: never",
     ("part",),
 )
 
-QUEUE = Scraped("vmferry_queue_length", "Objects that are due and wait for a worker")
-PROCESSING = Scraped("vmferry_queue_processing", "Objects that a worker looks at now")
-SCHEDULED = Scraped("vmferry_queue_scheduled", "Objects that are due later")
-FAILING = Scraped("vmferry_queue_failing", "Objects whose last look failed")
-READY = Scraped("vmferry_ready", "1 while /readyz is satisfied with this, 0 while it is not", ("check",))
+QUEUE = Scraped("vmferry_queue_length", "Objects that wait for a worker")
+PROCESSING = Scraped("vmferry_queue_processing", "Objects that are being reconciled")
+SCHEDULED = Scraped("vmferry_queue_scheduled", "Objects that are scheduled for a later reconcile")
+FAILING = Scraped("vmferry_queue_failing", "Objects whose last reconcile failed")
+READY = Scraped("vmferry_ready", "1 while this check of /readyz passes, otherwise 0", ("check",))
 
 
 def counted() -> Iterator[MetricWrapperBase]:
