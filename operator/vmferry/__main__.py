@@ -42,12 +42,12 @@ def version() -> None:
 def uninstall_check(kubeconfig: Path | None, namespaces: tuple[str, ...], class_: str | None) -> None:
     """Say whether the operator may go: exit status 0 if it owes nothing, 1 if it does, 2 if that cannot be told."""
     from vmferry.cli import uninstall_check
-    from vmferry.cli.ferry.kube import FerryError
     from vmferry.cli.ferry.kube_client import connect
+    from vmferry.runtime.kube_api import KubeError
 
     try:
         found = uninstall_check.unfinished(connect(str(kubeconfig) if kubeconfig else None, None), namespaces, class_)
-    except FerryError as error:
+    except KubeError as error:
         click.echo(f"cannot tell: {error}", err=True)
         sys.exit(2)
     click.echo("\n".join(uninstall_check.report(found)))
@@ -68,7 +68,8 @@ def operator(path: Path, kubeconfig: Path | None) -> None:
     if kubeconfig is not None:
         chosen = chosen.model_copy(update={"kubeconfig": kubeconfig})
     logs.set_up(chosen.log)
-    from vmferry.runtime.operator import KubeError, run
+    from vmferry.runtime.kube_api import KubeError
+    from vmferry.runtime.operator import run
 
     try:
         code = asyncio.run(run(chosen))

@@ -15,7 +15,7 @@ from testbed.kubernetes.structural import schema, violations
 from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.base import API_VERSION
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.store import Body, key_of
 
 SCHEMAS = {name: schema(kind.type.plural) for name, kind in KINDS.items()}

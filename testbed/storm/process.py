@@ -25,7 +25,8 @@ from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import operator
 from vmferry.runtime.config import Config
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import WRITES_PATIENCE, AlreadyExistsError, ConflictError, InvalidError, KubeError
+from vmferry.runtime.kube import WRITES_PATIENCE
+from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, InvalidError, KubeError
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, key_of

@@ -27,7 +27,7 @@ from testbed.storm.process import PROCESS, Process
 from testbed.storm.rules import Judge, is_open
 from testbed.storm.virtual import Loop, moment, patched
 from vmferry.resources.base import format_time
-from vmferry.runtime.kube import ConflictError
+from vmferry.runtime.kube_api import ConflictError
 from vmferry.runtime.store import Body
 from vmferry.simulator import fleet
 

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from vmferry.__main__ import main
 from vmferry.cli import uninstall_check
 from vmferry.cli.ferry import kube_client
-from vmferry.cli.ferry.kube import Body, Kind, NoConnectionError, NotInstalledError
+from vmferry.cli.ferry.kube import Kind
 from vmferry.resources.hostmaintenance import FINALIZER as MAINTENANCE_FINALIZER
 from vmferry.resources.vmmigration import FINALIZER
+from vmferry.runtime.kube_api import Body, NoConnectionError, NotInstalledError
 
 
 def maintenance(name: str, phase: str | None, *finalizers: str) -> Body:

@@ -31,7 +31,7 @@ from vmferry.resources.vmmigration import (
 )
 from vmferry.resources.words import MaintenancePhase, MigrationType, Phase
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from vmferry.runtime.store import Body
 
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -18,7 +18,7 @@ from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import reconcile
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import InvalidError, KubeError
+from vmferry.runtime.kube_api import InvalidError, KubeError
 from vmferry.runtime.store import Body
 
 LEASE = "lease vmferry-host-host-a"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.runtime.fakes import NOW, FakeKube, Record
 from vmferry.runtime.elector import Elector, clock, identity
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.store import Body
 
 DURATION, DEADLINE, RETRY = 15, 10, 2

@@ -10,7 +10,7 @@ import pytest
 
 from tests.runtime.fakes import NOW, FakeKube, Record
 from vmferry.runtime.host_lease import DURATION, HOST, HostLeases, lease_name
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.store import Body
 
 NAME = "vmferry-host-a"

@@ -13,7 +13,8 @@ from vmferry.runtime import metrics
 from vmferry.runtime.access import Access, Keeper
 from vmferry.runtime.connection import Connection
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import Kube, KubeError
+from vmferry.runtime.kube import Kube
+from vmferry.runtime.kube_api import KubeError
 
 
 class Calls:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from vmferry.cli.ferry.kube import FerryError
 from vmferry.cli.ferry.kube_client import connect
-from vmferry.runtime.kube import Kube, KubeError
+from vmferry.runtime.kube import Kube
+from vmferry.runtime.kube_api import KubeError
 
 SECRET = "hunter2-is-secret"
 _CONTEXT = "current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
@@ -39,7 +39,7 @@ FILES: dict[str, bytes] = {
 def test_what_is_no_kubeconfig_is_told_so(sentence: str, tmp_path: Path) -> None:
     path = tmp_path / "kubeconfig"
     path.write_bytes(FILES[sentence])
-    with pytest.raises(FerryError) as of_plug_in:
+    with pytest.raises(KubeError) as of_plug_in:
         connect(str(path), "a")
     with pytest.raises(KubeError) as of_operator:
         asyncio.run(Kube.connect(path))

@@ -30,7 +30,8 @@ from vmferry.runtime.config import Config, Health
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.host_lease import DURATION, HostLeases, lease_name
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import AlreadyExistsError, ConflictError, InvalidError, Kube, NotFoundError
+from vmferry.runtime.kube import Kube
+from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from vmferry.runtime.operator import Operator
 from vmferry.runtime.owned import body_of
 

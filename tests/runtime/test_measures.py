@@ -26,7 +26,7 @@ from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 

@@ -15,7 +15,7 @@ from vmferry.resources.catalog import CATALOG
 from vmferry.resources.crd import object_schema
 from vmferry.runtime import definitions, trouble
 from vmferry.runtime.definitions import Definitions, lacking
-from vmferry.runtime.kube import ConflictError, KubeError
+from vmferry.runtime.kube_api import ConflictError, KubeError
 from vmferry.runtime.streaks import Streaks
 
 

@@ -23,7 +23,7 @@ from vmferry.resources.vmmigration import FINALIZER, ServerView, VMMigration, VM
 from vmferry.resources.words import Phase
 from vmferry.runtime import logs, reconcile
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import InvalidError, KubeError
+from vmferry.runtime.kube_api import InvalidError, KubeError
 
 #: the side effects of a move that nothing disturbs
 UNDISTURBED = [

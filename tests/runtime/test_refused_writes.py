@@ -8,7 +8,7 @@ from testbed.lifecycle.little_cloud import LittleCloud
 from tests.runtime.fakes import KEY, SERVER
 from tests.runtime.workbench import Bench
 from vmferry.reconcilers.migration.plan import plan
-from vmferry.runtime.kube import REFUSALS, ConflictError, InvalidError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import REFUSALS, ConflictError, InvalidError, KubeError, NotFoundError
 
 
 def failed(code: int | None, words: str = "no") -> KubeError:

@@ -9,7 +9,7 @@ import pytest
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from tests.runtime.fakes import FakeKube, Record
 from vmferry.cloud.actions import LiveMigrate, StartServer
-from vmferry.runtime.kube import KubeError, NotFoundError
+from vmferry.runtime.kube_api import KubeError, NotFoundError
 from vmferry.runtime.stop_switch import StopSwitch
 
 THROWN = "new moves are stopped by ConfigMap home/vmferry-stop"

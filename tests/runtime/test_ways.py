@@ -22,11 +22,11 @@ from testbed.kubernetes.cluster import Cluster
 from testbed.processes import free_port
 from tests.runtime.fakes import FakeCloud, Record
 from tests.runtime.test_kubernetes import create, running, until
-from vmferry.cli.ferry.kube import FerryError
 from vmferry.cli.ferry.kube_client import connect
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime import definitions, kube, operator, watch
 from vmferry.runtime.kube import Kube
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.operator import Operator
 
 pytestmark = pytest.mark.kubernetes
@@ -187,9 +187,9 @@ async def test_a_socks_proxy_without_what_it_needs_is_one_sentence(
     account: Path, namespace: str, tmp_path: Path
 ) -> None:
     there = changed(account, tmp_path / "kubeconfig", {"proxy-url": "socks5://127.0.0.1:1"})
-    with pytest.raises(FerryError, match=r"pip install 'vmferry\[socks\]'"):
+    with pytest.raises(KubeError, match=r"pip install 'vmferry\[socks\]'"):
         connect(str(there), None)
-    with pytest.raises(kube.KubeError, match=r"pip install 'vmferry\[socks\]'"):
+    with pytest.raises(KubeError, match=r"pip install 'vmferry\[socks\]'"):
         await Kube.connect(there)
 
 

@@ -11,7 +11,7 @@ from tests.runtime.fakes import KEY
 from vmferry.cloud.nova import CloudError
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.workers import Look, work
 

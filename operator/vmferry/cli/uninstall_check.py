@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vmferry.cli.ferry.kube import Body, Kube, NotInstalledError, full_name
+from vmferry.cli.ferry.kube import Kube, full_name
 from vmferry.cli.terminal import plain
 from vmferry.reconcilers.owned import CLASS
 from vmferry.resources.catalog import CATALOG, ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kube_api import Body, NotInstalledError
 
 #: of a long list
 _NAMED = 20

@@ -15,7 +15,7 @@ from typing import Any
 from vmferry.resources.base import GROUP, VERSION
 from vmferry.resources.catalog import CATALOG
 from vmferry.resources.crd import object_schema
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 
 #: the document of our group
 PATH = f"/openapi/v3/apis/{GROUP}/{VERSION}"

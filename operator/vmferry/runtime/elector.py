@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 
 from vmferry.runtime import metrics
 from vmferry.runtime.config import JITTER
-from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import ConflictError, KubeError, NotFoundError
 from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written
 from vmferry.runtime.store import Body
 

@@ -16,7 +16,7 @@ from vmferry.redaction import redact
 from vmferry.resources.base import clip
 from vmferry.runtime import metrics
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import ConflictError, KubeError
+from vmferry.runtime.kube_api import ConflictError, KubeError
 
 CONTROLLER = "vmferry.dev/operator"
 NOTE_LENGTH = 1024

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from vmferry.resources.catalog import ResourceType
 from vmferry.runtime.events import EventSink
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.lease_record import LeaseClient
 from vmferry.runtime.owned import Writer as ChildWriter
 from vmferry.runtime.store import Body

@@ -19,7 +19,7 @@ from hashlib import sha256
 
 from vmferry.reconcilers.reads import HostLease
 from vmferry.resources.base import GROUP
-from vmferry.runtime.kube import ConflictError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import ConflictError, KubeError, NotFoundError
 from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written
 from vmferry.runtime.store import Body
 

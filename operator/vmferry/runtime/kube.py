@@ -21,14 +21,23 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration, CustomObjectsApi
 from kubernetes.aio.client.exceptions import ApiException
 
-from vmferry.resources.base import API_VERSION, GROUP, VERSION
+from vmferry.resources.base import API_VERSION
 from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import metrics, trouble
 from vmferry.runtime.access import AccessError, Keeper, load
 from vmferry.runtime.connection import Connection
 from vmferry.runtime.key import Key
+from vmferry.runtime.kube_api import (
+    Body,
+    KubeError,
+    NoConnectionError,
+    NotFoundError,
+    error_type,
+    object_call,
+    precondition,
+    status_object,
+)
 from vmferry.runtime.measures import kubernetes_call
-from vmferry.runtime.store import Body
 from vmferry.runtime.streaks import Streaks
 
 #: seconds for one call, and for one page of a list
@@ -39,60 +48,8 @@ FIELD_MANAGER = "vmferry"
 #: seconds that writes may be refused before it counts, and after which it is forgotten when nobody tries any more
 WRITES_PATIENCE = 60.0
 WRITES_SILENCE = 600.0
-#: statuses that a repetition alone does not change; 401 is cured by a new token, 409 and 429 by time
-REFUSALS = frozenset({400, 403, 404, 405, 413, 422})
 #: group and version of Leases
 COORDINATION = ("coordination.k8s.io", "v1")
-
-
-class KubeError(Exception):
-    """A call failed; the message says which and why, in the server's words.
-
-    `trouble` says it in words of ours, for those who may not see what the server answers.
-    """
-
-    def __init__(self, message: str, trouble: str | None = None) -> None:
-        super().__init__(message)
-        self._trouble = trouble
-
-    @property
-    def trouble(self) -> str:
-        """Of an error that was raised from another one: that one's."""
-        if self._trouble is None and isinstance(self.__cause__, KubeError):
-            return self.__cause__.trouble
-        return self._trouble or "an answer that is not understood, see the log"
-
-    #: the HTTP status that the server answered with; None: it gave no answer
-    code: int | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the server refuses the request, so that the same request is refused again until somebody changes
-        something: the content, a policy, a webhook, a quota, rights, the namespace."""
-        # so the API server reports a webhook that does not answer
-        return self.code in REFUSALS or (self.code == HTTPStatus.INTERNAL_SERVER_ERROR and "webhook" in str(self))
-
-
-class ConflictError(KubeError):
-    """The object has changed meanwhile (409)."""
-
-    code = 409
-
-
-class AlreadyExistsError(ConflictError):
-    """There is an object of that name (409)."""
-
-
-class NotFoundError(KubeError):
-    """The object is gone, or its kind is not installed (404)."""
-
-    code = 404
-
-
-class InvalidError(KubeError):
-    """The server refuses the content (422): a repetition would not help."""
-
-    code = 422
 
 
 class Kube:
@@ -220,7 +177,7 @@ class Kube:
 
         Returns the object while its finalizers keep it, None when it is gone.
         """
-        options = {"preconditions": _this(uid, version), "propagationPolicy": "Background"}
+        options = {"preconditions": precondition(uid, version), "propagationPolicy": "Background"}
         async with self._api_call(f"delete {key}", "delete", kind.plural):
             answer = await self._call("delete", kind, key.namespace, key.name, body=options)
         return answer if answer.get("kind") == kind.name else None
@@ -228,12 +185,8 @@ class Kube:
     async def _call(
         self, verb: str, kind: ResourceType[Any], namespace: str | None, *rest: Any, part: str = "", **options: Any
     ) -> Body:
-        """One call of CustomObjectsApi, which has each twice: for what lies in a namespace, and for what does not."""
-        inside = kind.namespaced and namespace is not None
-        call = getattr(self._objects, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object{part}")
-        place = (namespace,) if inside else ()
         options.setdefault("_request_timeout", CALL_SECONDS)
-        return _body(await call(GROUP, VERSION, *place, kind.plural, *rest, **options))
+        return _body(await object_call(self._objects, verb, kind, namespace, part)(*rest, **options))
 
     async def get_lease(self, namespace: str, name: str) -> Body:
         async with self._api_call(f"get the Lease {name}", "get", "leases"):
@@ -262,7 +215,7 @@ class Kube:
 
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         """Delete the Lease, if it is this one and still at that resourceVersion."""
-        options: Any = {"preconditions": _this(uid, version)}
+        options: Any = {"preconditions": precondition(uid, version)}
         async with self._api_call(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
                 *COORDINATION, namespace, "leases", name, body=options, _request_timeout=CALL_SECONDS
@@ -312,20 +265,16 @@ class Kube:
             yield
             code = 200
         except ApiException as error:
-            code = error.status
-            answer = _status(error)
-            wrong = (
-                AlreadyExistsError if answer.get("reason") == "AlreadyExists" else _ERRORS.get(error.status, KubeError)
-            )
-            words = str(answer.get("message", error.reason))[:1000]
-            failed = wrong(f"cannot {what}: {error.status} {words}", trouble.of_status(error.status))
-            failed.code = error.status
-            if failed.refused and _writes(verb, error.status):
+            code = int(error.status)
+            status = status_object(error.body)
+            words = str(status.get("message", error.reason))[:1000]
+            failed = error_type(code, status)(f"cannot {what}: {code} {words}", trouble.of_status(code), code)
+            if failed.refused and _writes(verb, code):
                 # a dry run shows what the same write would meet
                 metrics.REFUSED_WRITES.labels("create" if verb == "try" else verb, resource).inc()
             raise failed from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise KubeError(
+            raise NoConnectionError(
                 f"cannot {what}: {type(error).__name__} {error}".rstrip(), trouble.of_error(error)
             ) from error
         finally:
@@ -353,23 +302,6 @@ _REFUSED = (
 def _writes(verb: str, code: int) -> bool:
     """Whether a refusal concerns a write; an object that is gone refuses nothing, a namespace that is missing does."""
     return verb not in ("get", "list") and (code != HTTPStatus.NOT_FOUND or verb in ("create", "try"))
-
-
-_ERRORS: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
-
-
-def _this(uid: str, version: str | None) -> dict[str, str]:
-    """A precondition: the object is this one and, where a resourceVersion is given, still as it was then."""
-    return {"uid": uid, **({"resourceVersion": version} if version else {})}
-
-
-def _status(error: ApiException) -> Body:
-    """The Status object that the server answers with; empty when it is none."""
-    try:
-        status = json.loads(error.body or "")
-    except (TypeError, ValueError):
-        return {}
-    return status if isinstance(status, dict) else {}
 
 
 def _body(answer: object) -> Body:

@@ -33,7 +33,8 @@ from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import WRITES_SILENCE, Kube, KubeError
+from vmferry.runtime.kube import WRITES_SILENCE, Kube
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.measures import cloud_call, cloud_login
 from vmferry.runtime.pauses import Pauses
 from vmferry.runtime.probe_server import HealthServer

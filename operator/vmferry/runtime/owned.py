@@ -17,7 +17,7 @@ from vmferry.reconcilers.owned import CreateObject, Owned
 from vmferry.resources.base import API_VERSION, Resource
 from vmferry.resources.catalog import ResourceType
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import AlreadyExistsError, ConflictError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, KubeError, NotFoundError
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.refusals import Refusals
 from vmferry.runtime.store import Body, Store

@@ -49,7 +49,7 @@ from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import ConflictError, InvalidError, KubeError, NotFoundError
+from vmferry.runtime.kube_api import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.owned import OwnedWriter
 from vmferry.runtime.queue import Lane, WorkQueue

@@ -11,7 +11,7 @@ from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.redaction import redact
 from vmferry.resources.base import clip
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 
 #: of the server's words
 LENGTH = 512

@@ -17,7 +17,7 @@ from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.store import Body, Store, key_of, version_of
 

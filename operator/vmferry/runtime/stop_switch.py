@@ -17,7 +17,7 @@ from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Snapshot
 from vmferry.reconcilers.kill_switch import STARTS, Stop, parse
 from vmferry.runtime import metrics
-from vmferry.runtime.kube import KubeError, NotFoundError
+from vmferry.runtime.kube_api import KubeError, NotFoundError
 
 #: seconds between two polls
 PAUSE = 5.0

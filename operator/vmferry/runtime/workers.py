@@ -10,7 +10,7 @@ from vmferry.cloud.nova import CloudError
 from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import KubeError
+from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.queue import QueueClosedError, WorkQueue
 from vmferry.runtime.streaks import Streaks

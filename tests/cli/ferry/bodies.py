@@ -12,9 +12,10 @@ from typing import Any
 from testbed.build import NOW, ident
 from vmferry.cli.ferry.arguments import parser
 from vmferry.cli.ferry.commands import Ferry, Surroundings
-from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, ChangedError, FerryError, Kind, Kube, NotFoundError
+from vmferry.cli.ferry.kube import FIELD_MANAGER, FerryError, Kind, Kube, exit_status
 from vmferry.cli.verdict import ExitStatus
 from vmferry.resources.base import API_VERSION
+from vmferry.runtime.kube_api import Body, ChangedError, KubeError, NotFoundError
 
 WEB = ident("web-1")
 NAMESPACE = "migrations"
@@ -110,16 +111,16 @@ class FakeKube:
         #: what was written: (verb, body or name, dry_run)
         self.written: list[tuple[str, Any, bool]] = []
         #: what happens at the next looks: a status, an error, or None for nothing
-        self.script: list[Body | FerryError | None] = []
+        self.script: list[Body | KubeError | None] = []
         #: what the operator writes right before a deletion that names a resourceVersion
         self.changes: list[Body] = []
-        self.error: FerryError | None = None
+        self.error: KubeError | None = None
 
     def get(self, kind: Kind, namespace: str, name: str) -> Body:
         self._fail()
         key = (kind.KIND, namespace if kind.KIND == "VMMigration" else "", name)
         step = self.script.pop(0) if self.script else None
-        if isinstance(step, FerryError):
+        if isinstance(step, KubeError):
             raise step
         if key not in self.bodies:
             raise NotFoundError(f"cannot get {name}: there is none")
@@ -241,8 +242,8 @@ class Run:
         self.error = ""
         try:
             self.status = int(self.ferry.run())
-        except FerryError as error:
-            self.error, self.status = str(error), int(error.status)
+        except (FerryError, KubeError) as error:
+            self.error, self.status = str(error), int(exit_status(error))
         except KeyboardInterrupt:
             self.error, self.status = self.ferry.left_behind, int(ExitStatus.INTERRUPTED)
         self.said = self.out.getvalue()

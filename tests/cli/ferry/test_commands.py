@@ -33,11 +33,11 @@ from tests.cli.ferry.bodies import (
 )
 from vmferry.cli.ferry import completion
 from vmferry.cli.ferry.arguments import parser
-from vmferry.cli.ferry.kube import FerryError, NoConnectionError, NotInstalledError
 from vmferry.cli.ferry.main import main
 from vmferry.cli.verdict import ExitStatus
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kube_api import KubeError, NoConnectionError, NotInstalledError
 
 ROOT = Path(__file__).resolve().parents[3]
 MOVED = {"phase": "Succeeded", "conditions": ready("MigrationSucceeded", "Live from cmp1 to cmp2 is complete")}
@@ -518,7 +518,7 @@ def test_the_users_cluster_is_asked() -> None:
 
 def test_a_refusal_of_the_cluster_is_no_doubt() -> None:
     kube = FakeKube()
-    kube.error = FerryError("refused", ExitStatus.BLOCKED)
+    kube.error = KubeError("refused", code=422)
     assert Run("live a/b", kube).status == 1
 
 

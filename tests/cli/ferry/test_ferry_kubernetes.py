@@ -24,8 +24,9 @@ from testbed.build import ident
 from testbed.kubernetes.cluster import Cluster
 from tests.cli.ferry.bodies import ready, stalled, under_way
 from vmferry.cli.ferry import kube_client
-from vmferry.cli.ferry.kube import NotInstalledError
 from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.runtime import kube_api
+from vmferry.runtime.kube_api import NotInstalledError
 
 pytestmark = pytest.mark.kubernetes
 
@@ -395,7 +396,7 @@ def test_its_errors_are_sentences(space: Space, tmp_path: Path) -> None:
 
 
 def test_a_cluster_without_the_definitions(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kube_client, "VERSION", "v9")  # as foreign to this server as ours is to one without vmferry
+    monkeypatch.setattr(kube_api, "VERSION", "v9")  # as foreign to this server as ours is to one without vmferry
     kube = kube_client.connect(str(cluster.kubeconfig), None)
     with pytest.raises(NotInstalledError, match=r"vmferry is not installed in this cluster: .* HostMaintenance"):
         kube.list(HostMaintenance, None)

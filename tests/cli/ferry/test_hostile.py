@@ -20,7 +20,7 @@ from tests.examples import examples
 from vmferry.cli.ferry import main as process
 from vmferry.cli.ferry.arguments import parser
 from vmferry.cli.ferry.completion import candidates
-from vmferry.cli.ferry.kube import Body, FerryError, refusal
+from vmferry.cli.ferry.kube import FerryError, refusal
 from vmferry.cli.ferry.outcome import read
 from vmferry.cli.ferry.output import Output, printed
 from vmferry.cli.ferry.views import overview, page
@@ -29,6 +29,7 @@ from vmferry.cli.plain_errors import LONGEST
 from vmferry.cli.terminal import Paint
 from vmferry.cli.uninstall_check import report
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kube_api import Body
 
 #: what the plug-in itself writes: colours, and the way back to a frame's first line
 OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[[0-9]+F\x1b\[J")

@@ -22,7 +22,7 @@ from tests.cli.ferry.bodies import (
     under_way,
     vmm,
 )
-from vmferry.cli.ferry.kube import FerryError, NoConnectionError, NotFoundError, NotInstalledError, refusal
+from vmferry.cli.ferry.kube import FerryError, exit_status, refusal
 from vmferry.cli.ferry.outcome import Standing, outcome, read
 from vmferry.cli.ferry.screen import Screen, fit
 from vmferry.cli.ferry.views import VIEWS, frame, overview, page
@@ -34,6 +34,15 @@ from vmferry.prerequisites.enums import Name
 from vmferry.resources.base import format_time
 from vmferry.resources.catalog import CATALOG
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kube_api import (
+    AlreadyExistsError,
+    ConflictError,
+    InvalidError,
+    KubeError,
+    NoConnectionError,
+    NotFoundError,
+    NotInstalledError,
+)
 
 PLAIN = Paint(False)
 OK, BLOCKED, CANNOT_TELL = ExitStatus.ALL_OK, ExitStatus.BLOCKED, ExitStatus.CANNOT_TELL
@@ -336,46 +345,46 @@ def status(reason: str, message: str, **details: Any) -> str:
 
 
 CONFLICT = {"reason": "FieldManagerConflict", "message": 'conflict with "argocd"', "field": ".spec.enabled"}
-ANSWERS: dict[str, tuple[int, str | bytes | None, type[FerryError], ExitStatus, str]] = {
+ANSWERS: dict[str, tuple[int, str | bytes | None, type[KubeError], ExitStatus, str]] = {
     "no such kind": (404, b"404 page not found\n", NotInstalledError, CANNOT_TELL, "vmferry is not installed in this"),
     "no such object": (404, status("NotFound", "x", name="a", kind="k"), NotFoundError, CANNOT_TELL, "there is none"),
     "no such namespace": (
         404,
         status("NotFound", 'namespaces "b" not found', name="b", kind="namespaces"),
-        FerryError,
+        KubeError,
         CANNOT_TELL,
         "the namespace b does not exist",
     ),
     "forbidden": (
         403,
         status("Forbidden", 'User "me" cannot'),
-        FerryError,
+        KubeError,
         CANNOT_TELL,
         'not allowed to get.*"me" can',
     ),
-    "not logged in": (401, status("Unauthorized", "Unauthorized"), FerryError, CANNOT_TELL, "does not accept"),
-    "refused by a rule": (422, status("Invalid", "it has started"), FerryError, BLOCKED, "it has started"),
-    "refused by a webhook": (400, status("BadRequest", "no, says policy"), FerryError, BLOCKED, "no, says policy"),
-    "taken": (409, status("AlreadyExists", "x"), FerryError, BLOCKED, "choose another --name"),
+    "not logged in": (401, status("Unauthorized", "Unauthorized"), KubeError, CANNOT_TELL, "does not accept"),
+    "refused by a rule": (422, status("Invalid", "it has started"), InvalidError, BLOCKED, "it has started"),
+    "refused by a webhook": (400, status("BadRequest", "no, says policy"), KubeError, BLOCKED, "no, says policy"),
+    "taken": (409, status("AlreadyExists", "x"), AlreadyExistsError, BLOCKED, "choose another --name"),
     "somebody else's field": (
         409,
         status("Conflict", "x", causes=[CONFLICT]),
-        FerryError,
+        ConflictError,
         BLOCKED,
         r"\.spec\.enabled belongs to argocd; .* --force-conflicts",
     ),
-    "changed meanwhile": (409, status("Conflict", "it was changed"), FerryError, BLOCKED, "it was changed"),
+    "changed meanwhile": (409, status("Conflict", "it was changed"), ConflictError, BLOCKED, "it was changed"),
     "overloaded": (503, b"<html>\x1b[2J", NoConnectionError, CANNOT_TELL, "cannot answer now .503"),
-    "something else": (418, None, FerryError, CANNOT_TELL, "418 no reason was given"),
+    "something else": (418, None, KubeError, CANNOT_TELL, "418 no reason was given"),
 }
 
 
 @pytest.mark.parametrize("sentence", ANSWERS)
 def test_an_answer_of_the_server_is_one_sentence(sentence: str) -> None:
-    code, answer, kind, exit_status, words = ANSWERS[sentence]
+    code, answer, kind, expected, words = ANSWERS[sentence]
     error = refusal("get VMMigration a/b", code, answer)
-    assert (type(error), error.status) == (kind, exit_status)
-    with pytest.raises(FerryError, match=words):
+    assert (type(error), exit_status(error)) == (kind, expected)
+    with pytest.raises(KubeError, match=words):
         raise error
     assert str(error).isprintable()
 

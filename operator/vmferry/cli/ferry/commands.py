@@ -12,7 +12,7 @@ from typing import TextIO
 
 from vmferry.cli.ferry import completion, manifests
 from vmferry.cli.ferry.arguments import MOVES, VERDICT_SECONDS
-from vmferry.cli.ferry.kube import Body, ChangedError, FerryError, Kind, Kube, NotFoundError, full_name
+from vmferry.cli.ferry.kube import FerryError, Kind, Kube, full_name
 from vmferry.cli.ferry.outcome import Object, Standing, outcome, read
 from vmferry.cli.ferry.output import Output, printed, short
 from vmferry.cli.ferry.screen import Screen, columns_of
@@ -27,6 +27,7 @@ from vmferry.resources.base import format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MigrationType, Priority
+from vmferry.runtime.kube_api import Body, ChangedError, KubeError, NotFoundError
 
 _APPLIED = "serverside-applied"
 
@@ -59,7 +60,7 @@ class Ferry:
         self.left_behind = ""
 
     def run(self) -> ExitStatus:
-        """Raises FerryError; KeyboardInterrupt passes."""
+        """Raises FerryError and KubeError; KeyboardInterrupt passes."""
         command: str = self._args.command
         if command in MOVES:
             return self.move(MOVES[command][0])
@@ -210,7 +211,7 @@ class Ferry:
             return self._print_manifest(manifests.resume_mark(args.host, now, args.operator_namespace))
         existing = None
         if args.host is not None:
-            with suppress(FerryError):  # whoever may not list them names the host itself
+            with suppress(FerryError, KubeError):  # whoever may not list them names the host itself
                 listed = self._list(HostMaintenance, None)
                 existing = manifests.find_named(args.host, listed)
                 existing = existing or manifests.find_maintenance(args.host, listed, self._class)
@@ -293,7 +294,7 @@ class Ferry:
                 self.kube.delete(VMMigration, metadata["namespace"], metadata["name"], metadata["uid"])
             except NotFoundError:
                 pass  # somebody was quicker
-            except FerryError as error:
+            except KubeError as error:
                 self._note(f"{full_name(VMMigration.KIND, metadata)} could not be deleted: {error}")
 
     def _apply(self, body: Body) -> Body:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, Protocol
+from typing import Protocol
 
 from vmferry.cli.terminal import plain
 from vmferry.cli.verdict import ExitStatus
 from vmferry.resources.base import API_VERSION, Resource
 from vmferry.resources.catalog import CATALOG
+from vmferry.runtime.kube_api import (
+    AlreadyExistsError,
+    Body,
+    ChangedError,
+    KubeError,
+    NoConnectionError,
+    NotInstalledError,
+    error_type,
+    status_object,
+)
 
-Body = dict[str, Any]
 Kind = type[Resource]
 
 FIELD_MANAGER = "kubectl-ferry"
@@ -26,24 +34,15 @@ class FerryError(Exception):
         self.status = status
 
 
-class NotFoundError(FerryError):
-    """There is no object of that name."""
-
-
-class NotInstalledError(FerryError):
-    """The cluster does not know the kind."""
-
-
-class NoConnectionError(FerryError):
-    """No answer, or none that counts: it may work a moment later."""
-
-
-class ChangedError(FerryError):
-    """The object is not of the resourceVersion that was named."""
+def exit_status(error: FerryError | KubeError) -> ExitStatus:
+    """Of a failed call: blocked where the cluster's rules refuse the content."""
+    if isinstance(error, FerryError):
+        return error.status
+    return ExitStatus.BLOCKED if error.code in (400, 409, 422) else ExitStatus.CANNOT_TELL
 
 
 class Kube(Protocol):
-    """The Kubernetes API; bodies are its JSON. Every method raises FerryError."""
+    """The Kubernetes API; bodies are its JSON. Every method raises KubeError."""
 
     @property
     def namespace(self) -> str:
@@ -76,46 +75,47 @@ def full_name(kind: str, metadata: Body) -> str:
     return f"{kind} {namespace}/{metadata['name']}" if namespace else f"{kind} {metadata['name']}"
 
 
-def refusal(what: str, code: int, answer: str | bytes | None) -> FerryError:
+def refusal(what: str, code: int, answer: str | bytes | None) -> KubeError:
     """What the server's answer to `what` (an infinitive: `get VMMigration a/b`) means; its own words are kept."""
-    status = _status(answer)
+    status = status_object(answer)
     details = status["details"] if isinstance(status.get("details"), dict) else {}
     listed = details.get("causes")
     causes = [cause for cause in (listed if isinstance(listed, list) else []) if isinstance(cause, dict)]
     words = str(status.get("message") or "no reason was given")[:_WORDS].rstrip(".")
+    wrong, sentence = error_type(code, status), f"cannot {what}: {words}"
     match code:
         case 404 if details.get("kind") == "namespaces" or words.startswith("namespaces "):
-            return FerryError(f"the namespace {details.get('name')} does not exist: create it, or name another with -n")
+            wrong = KubeError
+            sentence = f"the namespace {details.get('name')} does not exist: create it, or name another with -n"
         case 404 if details.get("name"):
-            return NotFoundError(f"cannot {what}: there is none")
+            sentence = f"cannot {what}: there is none"
         case 404:
             kind = next((name for name in CATALOG if name in what), "that was asked for")
-            return NotInstalledError(
-                f"vmferry is not installed in this cluster: it does not know the kind {kind} of {API_VERSION} "
-                "(`kubectl apply -f crds/` installs it)"
+            wrong, sentence = (
+                NotInstalledError,
+                (
+                    f"vmferry is not installed in this cluster: it does not know the kind {kind} of {API_VERSION} "
+                    "(`kubectl apply -f crds/` installs it)"
+                ),
             )
         case 401:
-            return FerryError(f"cannot {what}: the cluster does not accept these credentials ({words})")
+            sentence = f"cannot {what}: the cluster does not accept these credentials ({words})"
         case 403:
-            return FerryError(f"not allowed to {what}: {words}")
-        case 409 if status.get("reason") == "AlreadyExists":
-            return FerryError(f"cannot {what}: there is one of that name already; choose another --name", _REFUSED)
+            sentence = f"not allowed to {what}: {words}"
+        case 409 if wrong is AlreadyExistsError:
+            sentence = f"cannot {what}: there is one of that name already; choose another --name"
         case 409 if any(cause.get("reason") == "FieldManagerConflict" for cause in causes):
-            return FerryError(
-                f"cannot {what}: {_owners(causes)}; change it there, or take it over with --force-conflicts",
-                _REFUSED,
-            )
+            sentence = f"cannot {what}: {_owners(causes)}; change it there, or take it over with --force-conflicts"
         case 409 if "the ResourceVersion in the precondition" in words:
-            return ChangedError(f"cannot {what}: {words}", _REFUSED)
+            wrong = ChangedError
         case 400 | 409 | 422:
-            return FerryError(f"cannot {what}: {words}", _REFUSED)
+            pass
         case 429 | 500 | 502 | 503 | 504:
-            return NoConnectionError(f"cannot {what}: the cluster cannot answer now ({code}: {words})")
+            wrong = NoConnectionError
+            sentence = f"cannot {what}: the cluster cannot answer now ({code}: {words})"
         case _:
-            return FerryError(f"cannot {what}: {code} {words}")
-
-
-_REFUSED = ExitStatus.BLOCKED
+            sentence = f"cannot {what}: {code} {words}"
+    return wrong(plain(sentence), code=code)
 
 
 def _owners(causes: list[Body]) -> str:
@@ -125,12 +125,3 @@ def _owners(causes: list[Body]) -> str:
         manager = str(cause.get("message", "")).removeprefix("conflict with ").split(" using ")[0].strip('"')
         owned.append(f"{cause.get('field')} belongs to {manager}")
     return ", ".join(owned)
-
-
-def _status(answer: str | bytes | None) -> Body:
-    """The Status object that the server answers with; empty when it is none."""
-    try:
-        status = json.loads(answer or "")
-    except ValueError:
-        return {}
-    return status if isinstance(status, dict) else {}

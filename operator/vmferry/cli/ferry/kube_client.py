@@ -10,20 +10,11 @@ import urllib3.exceptions
 from kubernetes import client
 from kubernetes.client.exceptions import ApiException
 
-from vmferry.cli.ferry.kube import (
-    FIELD_MANAGER,
-    Body,
-    FerryError,
-    Kind,
-    NoConnectionError,
-    NotFoundError,
-    full_name,
-    namespaced,
-    refusal,
-)
-from vmferry.resources.base import GROUP, VERSION
+from vmferry.cli.ferry.kube import FIELD_MANAGER, Kind, full_name, namespaced, refusal
+from vmferry.cli.terminal import plain
 from vmferry.resources.catalog import CATALOG
 from vmferry.runtime.access import AccessError, Keeper, load
+from vmferry.runtime.kube_api import Body, KubeError, NoConnectionError, NotFoundError, object_call, precondition
 from vmferry.runtime.socks import SYNCHRONOUS, require
 
 #: seconds for one call
@@ -93,16 +84,11 @@ class KubeClient:
 
     def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
         metadata = {"namespace": namespace, "name": name} if namespaced(kind) else {"name": name}
-        only = {"uid": uid, **({"resourceVersion": version} if version else {})}
-        options = {"preconditions": only, "propagationPolicy": "Background"}
+        options = {"preconditions": precondition(uid, version), "propagationPolicy": "Background"}
         self._call("delete", f"delete {full_name(kind.KIND, metadata)}", kind, namespace, name, body=options)
 
     def _call(self, verb: str, what: str, kind: Kind, namespace: str | None, *rest: Any, **options: Any) -> Body:
-        """One call of CustomObjectsApi, which has each twice: for what lies in a namespace, and for what does not."""
-        inside = namespaced(kind) and namespace is not None
-        call = getattr(self._objects, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object")
-        place = (namespace,) if inside else ()
-        return self._send(what, call, GROUP, VERSION, *place, CATALOG[kind.KIND].plural, *rest, **options)
+        return self._send(what, object_call(self._objects, verb, CATALOG[kind.KIND], namespace), *rest, **options)
 
     def _send(self, what: str, call: Callable[..., Any], *args: Any, **options: Any) -> Body:
         # not preloaded: the client knows no 201 of a patch, and would drop the object that an apply has created
@@ -116,20 +102,20 @@ class KubeClient:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise NoConnectionError(f"cannot {what}: no connection to {self._server}: {_cause(error)}") from error
         except ValueError as error:
-            raise FerryError(f"cannot {what}: {self._server} does not answer as Kubernetes does") from error
+            raise KubeError(f"cannot {what}: {self._server} does not answer as Kubernetes does") from error
         assert isinstance(answer, dict)
         return answer
 
 
 def connect(kubeconfig: str | None, context: str | None) -> KubeClient:
-    """By --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises FerryError."""
+    """By --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises KubeError."""
     try:
         # the context that is current now is used to the end
         keeper = Keeper(lambda known: load(kubeconfig, known or context, prefer_pod=False))
         require(keeper.access, SYNCHRONOUS)
         return KubeClient(_configuration(keeper), keeper.access.namespace)
     except (AccessError, OSError, ValueError) as error:  # certificates that are none
-        raise FerryError(str(error)) from error
+        raise KubeError(plain(str(error))) from error
 
 
 def _configuration(keeper: Keeper) -> Any:

@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from vmferry.cli.ferry import completion
 from vmferry.cli.ferry.arguments import PROGRAM, parser
 from vmferry.cli.ferry.commands import Ferry, Surroundings
-from vmferry.cli.ferry.kube import FerryError, Kube
+from vmferry.cli.ferry.kube import FerryError, Kube, exit_status
 from vmferry.cli.terminal import plain
 from vmferry.cli.verdict import ExitStatus
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kube_api import KubeError
 
 
 def main() -> None:
@@ -47,9 +48,9 @@ def _run(words: list[str]) -> int:
         status = ferry.run()
         sys.stdout.flush()
         return int(status)
-    except FerryError as error:
-        sys.stderr.write(f"Error: {error}\n")
-        return int(error.status)
+    except (FerryError, KubeError) as error:
+        sys.stderr.write(f"Error: {plain(str(error))}\n")
+        return int(exit_status(error))
     except KeyboardInterrupt:
         left = f": {ferry.left_behind}" if ferry is not None and ferry.left_behind else ""
         sys.stderr.write(f"\ninterrupted{left}\n")

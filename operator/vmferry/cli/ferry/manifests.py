@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vmferry.cli.ferry.kube import FIELD_MANAGER, Body, FerryError, Kind
+from vmferry.cli.ferry.kube import FIELD_MANAGER, FerryError, Kind
 from vmferry.cli.select import is_id
 from vmferry.planning.breaker import CLOUD
 from vmferry.reconcilers.owned import CLASS
@@ -19,6 +19,7 @@ from vmferry.resources.base import API_VERSION, format_duration, format_time
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.resources.words import MigrationType, Priority
+from vmferry.runtime.kube_api import Body
 
 #: the operator's `resumeMarks`
 RESUME_MARKS = "vmferry-resume"

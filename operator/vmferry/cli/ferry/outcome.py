@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pydantic import ValidationError
 
-from vmferry.cli.ferry.kube import Body, FerryError
+from vmferry.cli.ferry.kube import FerryError
 from vmferry.cli.ferry.views import view_of
 from vmferry.cli.verdict import ExitStatus
 from vmferry.prerequisites.enums import Reason
@@ -16,6 +16,7 @@ from vmferry.resources.base import Condition
 from vmferry.resources.catalog import CATALOG
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
+from vmferry.runtime.kube_api import Body
 
 Object = VMMigration | HostMaintenance
 #: nothing can be judged of what is not there, as in preflight

@@ -8,9 +8,9 @@ from enum import StrEnum
 
 import yaml
 
-from vmferry.cli.ferry.kube import Body
 from vmferry.cli.terminal import plain
 from vmferry.resources.base import GROUP
+from vmferry.runtime.kube_api import Body
 
 
 class Output(StrEnum):

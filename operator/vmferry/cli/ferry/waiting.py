@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from vmferry.cli.ferry.kube import Body, FerryError, NoConnectionError, NotFoundError
+from vmferry.cli.ferry.kube import FerryError
 from vmferry.cli.ferry.outcome import Object, Standing, outcome, read
 from vmferry.cli.ferry.screen import Screen
 from vmferry.cli.ferry.views import frame
 from vmferry.cli.ferry.views.page import title, withdrawal
 from vmferry.cli.verdict import ExitStatus
+from vmferry.runtime.kube_api import Body, NoConnectionError, NotFoundError
 
 #: seconds between two looks
 _LOOK = 1.0
