@@ -10,7 +10,7 @@ from testbed.build import SKYLAKE, dead_host, facts, host, question, server, sna
 from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
 from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, Host, HostFacts, ResolvedType
 from vmferry.policy import GuestCPUOf, Policy
-from vmferry.prerequisites import cpu_model
+from vmferry.prerequisites import cpu_model, host_facts
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name, Reason, Result
 
@@ -19,9 +19,11 @@ IVY = CPU("Intel", "x86_64", "IvyBridge-IBRS", frozenset({"fpu", "sse2", "avx"})
 MILAN = CPU("AMD", "x86_64", "EPYC-Milan", SKYLAKE.features)
 ARM = CPU("Intel", "aarch64", "", frozenset())
 MANY = CPU("Intel", "x86_64", "Icelake", SKYLAKE.features | {f"f{n:02}" for n in range(20)})
+EIGHT = CPU("Intel", "x86_64", "Icelake", SKYLAKE.features | {f"f{n:02}" for n in range(8)})
 #: of hosts whose libvirt does not expand the model: only what is beyond it
 SHORT = CPU("Intel", "x86_64", "Skylake-Server", frozenset({"pku", "md-clear"}))
 SHORTER = CPU("Intel", "x86_64", "Skylake-Server", frozenset({"pku"}))
+SKYLAKE_WHOLE = CPU("Intel", "x86_64", "Skylake-Server", frozenset({"fpu", "pku", "md-clear"}))
 SHORT_IVY = CPU("Intel", "x86_64", "IvyBridge", frozenset({"md-clear"}))
 BARE = CPU("Intel", "x86_64", "Skylake-Server")
 
@@ -80,6 +82,15 @@ CASES: dict[str, Case] = {
     ),
     "the features that are named are bounded": fails(
         ask(MANY, SKYLAKE), Reason.CPU_INCOMPATIBLE, ("f00, f01", "and 12 more"), (), "host-b"
+    ),
+    "as many features as are named are no more than that": fails(
+        ask(EIGHT, SKYLAKE), Reason.CPU_INCOMPATIBLE, ("f00, f01, f02, f03, f04, f05, f06, f07",), (), "host-b"
+    ),
+    "the same model, all features of one and only those beyond it of the other": cannot_tell(
+        ask(SKYLAKE_WHOLE, SHORT), ("does not decide",), ("guestCPU",), "host-b"
+    ),
+    "the same model, only the features beyond it of one and all of the other": cannot_tell(
+        ask(SHORT, SKYLAKE_WHOLE), ("does not decide",), ("guestCPU",), "host-b"
     ),
     "the same model with less is poorer too": fails(
         ask(SHORT, SHORTER), Reason.CPU_INCOMPATIBLE, ("md-clear",), (), "host-b"
@@ -194,3 +205,14 @@ def test_a_makers_name_of_the_model_contradicts_nothing() -> None:
 def test_a_dead_hosts_cpu_is_still_known() -> None:
     hosts = [dead_host("host-a"), host("host-b")]
     assert cpu_model.check(question(server(), EVACUATE, snapshot(hosts=hosts))).result is Result.PASSED
+
+
+def test_exactly_as_many_features_as_are_named_leave_none_out() -> None:
+    assert " more" not in cpu_model.check(ask(EIGHT, SKYLAKE)).message.split("offers:")[1]
+
+
+def test_without_a_model_the_features_of_the_first_source_count() -> None:
+    """Each source has names of its own for features: they are never mixed."""
+    first, second = (CPU("Intel", "x86_64", "", frozenset({one})) for one in ("sse2", "avx"))
+    told = HostFacts(cpu=(Fact(first, "Nova"), Fact(second, "resource manager")))
+    assert host_facts.cpu(host("host-a", facts=told)).value == first

@@ -181,3 +181,27 @@ def test_R21_a_wish_reads_as_in_Novas_filter(wish: str, good: str, bad: str) -> 
 @pytest.mark.parametrize("wish", ["<or>", "<all-in>", "s==", ">=", "<in>", ">= many"])
 def test_a_wish_that_says_nothing_is_not_met(wish: str) -> None:
     assert not meets("1", wish)
+
+
+#: sentence: a property's value, a flavor's wish, whether it is met
+MEETS: dict[str, tuple[str, str, bool]] = {
+    "of two texts Nova compares the first": ("a", "s== a b", True),
+    "and not the second": ("b", "s== a b", False),
+    "of two numbers Nova compares the first": ("5", ">= 4 9", True),
+    "and not the second number": ("5", ">= 9 4", False),
+    "an operator without an operand is not met": ("5", ">=", False),
+    "a text that is no number is not met": ("many", ">= 4", False),
+    "any of the alternatives": ("b", "<or> a <or> b", True),
+    "the word between the alternatives is none of them": ("<or>", "<or> a <or> b", False),
+    "all of them": ("sse avx", "<all-in> sse avx", True),
+    "not all of them": ("sse", "<all-in> sse avx", False),
+    "all of none": ("sse", "<all-in>", False),
+    "without an operator the same text": ("true", "true", True),
+    "the empty text is the empty text": ("", "", True),
+}
+
+
+@pytest.mark.parametrize("sentence", MEETS)
+def test_R21_a_value_meets_a_wish_as_in_nova(sentence: str) -> None:
+    value, wish, met = MEETS[sentence]
+    assert meets(value, wish) is met

@@ -130,3 +130,9 @@ def test_a_server_on_no_host_is_spoken_of_without_one() -> None:
     asked = server(vm_state="shelved_offloaded", host=None)
     finding = power_state.check(question(asked, EVACUATE, snapshot([asked]), target=None))
     assert "unshelve" in (finding.remedy or "") and "None" not in (finding.remedy or "")
+
+
+def test_R20_a_fault_that_is_over_is_not_shown() -> None:
+    """Nova keeps the last fault of a server after it was repaired."""
+    asked = question(server(vm_state="suspended", fault="No space left on device"), LIVE, target=None)
+    assert "No space left" not in power_state.check(asked).message
