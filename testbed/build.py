@@ -24,8 +24,6 @@ from vmferry.cloud.model import (
     Service,
     Snapshot,
     index_groups,
-    index_migrations,
-    index_servers,
 )
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove, Question
@@ -234,5 +232,30 @@ def question(
         "now": NOW,
         "group": view.group_of(asked.id),
         "ports": view.ports_of(asked.id),
+        "stop_if_running": False,
+        "attested": None,
+        "os_upgrade": False,
+        "broken": None,
+        "moves": (),
+        "earlier": (),
+        "in_maintenance": frozenset(),
+        "os_upgrades": {},
     }
     return Question(server=asked, type=kind, snapshot=view, **{**facts, **over})
+
+
+def index_servers(servers: Mapping[str, Server]) -> dict[str, tuple[str, ...]]:
+    """Server ids by host, for `Snapshot.servers_by_host`."""
+    by_host: dict[str, list[str]] = {}
+    for server in servers.values():
+        if server.host:
+            by_host.setdefault(server.host, []).append(server.id)
+    return {host: tuple(ids) for host, ids in by_host.items()}
+
+
+def index_migrations(migrations: Mapping[str, Migration]) -> dict[str, tuple[Migration, ...]]:
+    """Migrations by server, newest first, for `Snapshot.migrations_by_server`."""
+    by_server: dict[str, list[Migration]] = {}
+    for migration in sorted(migrations.values(), key=lambda m: m.id, reverse=True):
+        by_server.setdefault(migration.server_id, []).append(migration)
+    return {server: tuple(found) for server, found in by_server.items()}

@@ -19,6 +19,7 @@ from testbed.tenant import MICROVERSION, Tenant
 from vmferry.cloud.actions import Accepted, ColdMigrate, Evacuate, LiveMigrate, Move, NotNow, Refused, Unanswered
 from vmferry.cloud.actions import Outcome as Answer
 from vmferry.cloud.model import Detail, InstanceAction, Migration, MigrationStage, ResolvedType, Server, overlay
+from vmferry.planning.request import NO_OTHERS
 from vmferry.planning.request import Request as Ask
 from vmferry.planning.targets import Assessment, assess, judge
 from vmferry.policy import Policy
@@ -127,7 +128,7 @@ async def judged(view: View, request: Request) -> Verdict:
         attested=detail.server.host,
     )
     now = datetime.now(UTC)
-    question = asked.question(detail.server, request.kind, snapshot, request.policy, now)
+    question = asked.question(detail.server, request.kind, snapshot, request.policy, now, NO_OTHERS)
     return Verdict(question, assess(question, request.target), detail)
 
 

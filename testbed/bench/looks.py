@@ -8,8 +8,8 @@ from typing import Any
 
 from testbed.bench.clock import best, note
 from testbed.bench.fleet import big_fleet
-from testbed.build import NOW, migration
-from vmferry.cloud.model import Detail, Server, Snapshot, index_migrations
+from testbed.build import NOW, index_migrations, migration
+from vmferry.cloud.model import Detail, Server, Snapshot
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.reads import ReadServer

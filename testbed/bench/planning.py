@@ -8,11 +8,11 @@ from typing import Any
 
 from testbed.bench.clock import best, note
 from testbed.bench.fleet import FLAVORS, IMAGES, big_fleet
-from testbed.build import NOW, move, server
+from testbed.build import NOW, index_servers, move, server
 from vmferry.cloud.actions import DisableService
-from vmferry.cloud.model import HostLook, ResolvedType, Snapshot, index_servers
+from vmferry.cloud.model import HostLook, ResolvedType, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
-from vmferry.planning.request import Request
+from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
@@ -61,9 +61,8 @@ class Crowded:
     moves: tuple[PlannedMove, ...]
 
     def plan(self) -> DrainPlan:
-        return plan_drain(
-            self.leaving, self.view, POLICY, NOW, moves=self.moves, in_maintenance=frozenset(), os_upgrades={}
-        )
+        others = replace(NO_OTHERS, moves=self.moves)
+        return plan_drain(self.leaving, self.view, POLICY, NOW, others, ignore_headroom=False)
 
 
 def crowded(hosts: int, leaving: int) -> Crowded:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from testbed.build import STATUS
+from testbed.build import STATUS, index_migrations, index_servers
 from vmferry.cloud.actions import (
     AbortMigration,
     Accepted,
@@ -49,8 +49,6 @@ from vmferry.cloud.model import (
     ServerGroup,
     Service,
     Snapshot,
-    index_migrations,
-    index_servers,
 )
 from vmferry.policy import Policy
 

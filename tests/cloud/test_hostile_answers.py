@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.build import index_migrations, index_servers
 from testbed.storm.cloud import Answer, Client, Site, Weather, Wire, connected
 from testbed.storm.draw import draw_fleet
 from tests.examples import examples
-from vmferry.cloud.model import Service, index_groups, index_migrations, index_servers
+from vmferry.cloud.model import Service, index_groups
 from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.nova.parse import join_hosts
 from vmferry.cloud.nova.well_typed import check

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from random import Random
 
-from testbed.build import migration, server
+from testbed.build import index_migrations, index_servers, migration, server
+from vmferry.cloud.indexes import reindex_migrations, reindex_servers
 from vmferry.cloud.model import (
     Migration,
     Server,
-    index_migrations,
-    index_servers,
-    reindex_migrations,
-    reindex_servers,
 )
 
 HOSTS = ("a", "b", "c", None)

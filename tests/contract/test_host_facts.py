@@ -14,7 +14,7 @@ from vmferry.cloud.actions import LiveMigrate
 from vmferry.cloud.facts.collect import with_facts
 from vmferry.cloud.model import CPU, OperatingSystem, ResolvedType, Snapshot
 from vmferry.cloud.nova import NovaClient
-from vmferry.planning.request import Request
+from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import cpu_model, host_facts
 from vmferry.prerequisites.enums import Result
@@ -50,7 +50,7 @@ def test_R21_what_is_said_of_the_cpu_is_what_nova_does(
     server = boot(source)
     seen = view(client)
     asked = Request(MigrationType.LIVE).question(
-        seen.servers[server], ResolvedType.LIVE, seen, Policy(), client.cloud_time()
+        seen.servers[server], ResolvedType.LIVE, seen, Policy(), client.cloud_time(), NO_OTHERS
     )
     finding = cpu_model.check(replace(asked, target=seen.hosts[target]))
     assert (finding.result is Result.PASSED) == taken, finding

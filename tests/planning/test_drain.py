@@ -10,7 +10,7 @@ import pytest
 from testbed.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, Planned, Stuck, next_moves, plan_drain
-from vmferry.planning.request import Request
+from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.policy import Limits, Maintenance, Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, PlannedMove, Question
@@ -71,9 +71,7 @@ class Case:
             view or self.view,
             self.policy,
             NOW,
-            moves=tuple(self.moves),
-            in_maintenance=self.in_maintenance,
-            os_upgrades={},
+            replace(NO_OTHERS, moves=tuple(self.moves), in_maintenance=self.in_maintenance),
             ignore_headroom=self.ignore_headroom,
         )
 
@@ -569,7 +567,7 @@ def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: Re
     """A check that reads something else wants it in `drain.choice.alike`, or servers are stuck that are not."""
     noting = Noting(vm("s", image_id="i", flavor={"disk_gb": 4, "extra_specs": {"trait:X": "required"}}))
     view = snapshot([noting.of], [A, B])
-    asked = Request(MigrationType.LIVE).question(noting.of, kind, view, Policy(bandwidth=3), NOW)
+    asked = Request(MigrationType.LIVE).question(noting.of, kind, view, Policy(bandwidth=3), NOW, NO_OTHERS)
     for p in CHAINS[kind]:
         if p.about is About.TARGET and p.name not in (Name.CAPACITY, Name.SERVER_GROUP):
             p.check(replace(asked, server=noting, target=B))  # type: ignore[arg-type]

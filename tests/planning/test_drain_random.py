@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ from testbed.build import NOW, flavor, host, hypervisor, migration, move, room, 
 from tests.examples import examples
 from vmferry.cloud.model import Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, next_moves, plan_drain
-from vmferry.planning.request import Request
+from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.planning.targets import assess, judge
 from vmferry.policy import Limits, Maintenance, Policy
 from vmferry.prerequisites.check import PlannedMove, Question
@@ -67,9 +67,8 @@ class Drain:
             view or self.view,
             self.policy,
             NOW,
-            moves=self.moves,
-            in_maintenance=self.in_maintenance,
-            os_upgrades={},
+            replace(NO_OTHERS, moves=self.moves, in_maintenance=self.in_maintenance),
+            ignore_headroom=False,
         )
 
     def question(self, one: Departure, moves: tuple[PlannedMove, ...] = ()) -> Question:
@@ -79,8 +78,7 @@ class Drain:
             self.view,
             self.policy,
             NOW,
-            moves=self.moves + moves,
-            in_maintenance=self.in_maintenance,
+            replace(NO_OTHERS, moves=self.moves + moves, in_maintenance=self.in_maintenance),
         )
 
 
@@ -221,7 +219,7 @@ def test_R30_who_could_go_alone_is_planned_alone(drain: Drain) -> None:
 
 
 @examples(100)
-@given(drains(), st.builds(Limits, st.integers(0, 3), st.integers(0, 3), st.integers(0, 6)), st.integers(0, 5))
+@given(drains(), st.builds(Limits, st.integers(1, 3), st.integers(1, 3), st.integers(1, 6)), st.integers(0, 5))
 def test_I24_I25_who_starts_never_exceeds_a_limit(drain: Drain, limits: Limits, slots: int) -> None:
     plan = drain.plan()
     chosen = next_moves(plan, drain.view, moves=drain.moves, earlier=(), limits=limits, slots=slots).moves

@@ -10,7 +10,7 @@ import pytest
 from testbed.build import flavor, host, question, server, snapshot
 from vmferry.cloud.model import Aggregate, Server, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, plan_drain
-from vmferry.planning.request import Request
+from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.planning.targets import assess
 from vmferry.policy import Policy
 from vmferry.prerequisites import aggregate_rules, availability_zone
@@ -88,7 +88,7 @@ def test_R21_whom_a_rule_of_an_aggregate_keeps_out(sentence: str) -> None:
 
 
 def planned_for(leaving: list[Departure], view: Snapshot) -> DrainPlan:
-    return plan_drain(leaving, view, Policy(), question().now, moves=(), in_maintenance=frozenset(), os_upgrades={})
+    return plan_drain(leaving, view, Policy(), question().now, NO_OTHERS, ignore_headroom=False)
 
 
 def test_R8_a_drain_takes_such_a_host_only_when_no_other_has_room() -> None:

@@ -11,7 +11,7 @@ from testbed.simulator import SimulatedCloud
 from tests.simulator.bench import Bench
 from tests.simulator.own_cloud import look, own_cloud
 from vmferry.cloud.model import ResolvedType, Snapshot
-from vmferry.planning.request import Request
+from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.policy import Policy
 from vmferry.prerequisites import devices
 from vmferry.prerequisites.check import Finding
@@ -57,9 +57,9 @@ def cloud() -> Iterator[SimulatedCloud]:
 
 def judge(view: Snapshot) -> dict[str, Finding]:
     """What Devices finds, by the server's name."""
-    request = Request(MigrationType.LIVE, None)
+    request, now = Request(MigrationType.LIVE, None), datetime.now(UTC)
     return {
-        server.name: devices.check(request.question(server, ResolvedType.LIVE, view, Policy(), datetime.now(UTC)))
+        server.name: devices.check(request.question(server, ResolvedType.LIVE, view, Policy(), now, NO_OTHERS))
         for server in view.servers.values()
     }
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 from vmferry.cli.verdict import Answer, Verdict
 from vmferry.cloud.model import Server, Snapshot
 from vmferry.planning.host_assessments import HostAssessments
-from vmferry.planning.request import Request, source_of
+from vmferry.planning.request import NO_OTHERS, Request, source_of
 from vmferry.planning.storage_class import storage_class
 from vmferry.planning.targets import AssessHosts, assess, assess_hosts, blocked
 from vmferry.policy import Policy
@@ -57,7 +57,7 @@ def assess_server(
         )
         status.target_host = status.source_host
     else:
-        question = request.question(server, choice.type, snapshot, policy, now)
+        question = request.question(server, choice.type, snapshot, policy, now, NO_OTHERS)
         found = assess(question, request.target, by=by)
         write_verdicts(status, found)
         names = {finding.name for finding in found.against}

@@ -301,7 +301,6 @@ class Hypervisor:
     type: str
     #: as Nova packs it: 6002000 is 6.2.0
     version: int
-    host_ip: str | None = None
     #: None: the driver reports none
     cpu: CPU | None = None
     #: what the host has, by Placement resource class: no server can have more, whatever the allocation ratio
@@ -672,9 +671,6 @@ class Snapshot:
         """The types of the server's ports that are not `normal` ones; None: Neutron does not tell."""
         return None if self.ports is None else self.ports.get(server_id, ())
 
-    def open_migrations(self) -> list[Migration]:
-        return [m for m in self.migrations.values() if m.open]
-
 
 @dataclass(frozen=True, slots=True)
 class Detail:
@@ -731,44 +727,6 @@ def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:
     return snapshot.variant(servers=servers, migrations=migrations, migrations_by_server=by_server)
 
 
-def index_servers(servers: Mapping[str, Server]) -> dict[str, tuple[str, ...]]:
-    """Server ids by host, for `Snapshot.servers_by_host`."""
-    by_host: dict[str, list[str]] = {}
-    for server in servers.values():
-        if server.host:
-            by_host.setdefault(server.host, []).append(server.id)
-    return {host: tuple(ids) for host, ids in by_host.items()}
-
-
-def reindex_servers(
-    by_host: Mapping[str, tuple[str, ...]], before: Mapping[str, Server], changed: Mapping[str, Server | None]
-) -> Mapping[str, tuple[str, ...]]:
-    """`by_host` of the servers `before`, with what changed (None: it is gone): only the hosts that servers left or came
-    to cost anything."""
-    left: dict[str, set[str]] = {}
-    came: dict[str, list[str]] = {}
-    for server_id, server in changed.items():
-        known = before.get(server_id)
-        was, now = known.host if known else None, server.host if server else None
-        if was == now:
-            continue
-        if was:
-            left.setdefault(was, set()).add(server_id)
-        if now:
-            came.setdefault(now, []).append(server_id)
-    if not left and not came:
-        return by_host
-    found = dict(by_host)
-    for host in left.keys() | came.keys():
-        gone = left.get(host, ())
-        ids = (*[one for one in found.get(host, ()) if one not in gone], *came.get(host, ()))
-        if ids:
-            found[host] = ids
-        else:
-            del found[host]
-    return found
-
-
 def index_groups(groups: Iterable[ServerGroup]) -> dict[str, ServerGroup]:
     """The group of each member, for `Snapshot.groups_by_server`."""
     by_server: dict[str, ServerGroup] = {}
@@ -781,28 +739,3 @@ def index_groups(groups: Iterable[ServerGroup]) -> dict[str, ServerGroup]:
 
 def _contradictory(one: ServerGroup, other: ServerGroup) -> ServerGroup:
     return ServerGroup(f"{one.id}, {other.id}", f"{one.name}, {other.name}", CONTRADICTORY, one.members | other.members)
-
-
-def index_migrations(migrations: Mapping[str, Migration]) -> dict[str, tuple[Migration, ...]]:
-    """Migrations by server, newest first, for `Snapshot.migrations_by_server`."""
-    by_server: dict[str, list[Migration]] = {}
-    for migration in sorted(migrations.values(), key=lambda m: m.id, reverse=True):
-        by_server.setdefault(migration.server_id, []).append(migration)
-    return {server: tuple(found) for server, found in by_server.items()}
-
-
-def reindex_migrations(
-    by_server: Mapping[str, tuple[Migration, ...]], news: Iterable[Migration], lost: Iterable[Migration]
-) -> dict[str, tuple[Migration, ...]]:
-    """`by_server` with new and changed migrations, and without lost ones: only their servers cost anything."""
-    gone = {migration.uuid for migration in lost}
-    changed: dict[str, dict[str, Migration]] = {migration.server_id: {} for migration in lost}
-    for migration in news:
-        changed.setdefault(migration.server_id, {})[migration.uuid] = migration
-    found = dict(by_server)
-    for server_id, its in changed.items():
-        known = {m.uuid: m for m in found.pop(server_id, ())} | its
-        kept = [m for m in known.values() if m.uuid not in gone]
-        if kept:
-            found[server_id] = tuple(sorted(kept, key=lambda m: m.id, reverse=True))
-    return found

@@ -22,6 +22,7 @@ from vmferry.cloud.actions import Accepted, Action, HostAction, Outcome
 from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.facts.collect import with_facts
+from vmferry.cloud.indexes import reindex_migrations, reindex_servers
 from vmferry.cloud.leftovers import marked
 from vmferry.cloud.model import (
     Aggregate,
@@ -38,8 +39,6 @@ from vmferry.cloud.model import (
     Service,
     Snapshot,
     index_groups,
-    reindex_migrations,
-    reindex_servers,
 )
 from vmferry.cloud.nova import CellUnreachableError, CloudError, NovaClient
 from vmferry.cloud.nova.parse import GONE, Resources, join_hosts

@@ -14,6 +14,26 @@ from vmferry.resources.words import MigrationType
 
 
 @dataclass(frozen=True, slots=True)
+class Others:
+    """What is known of other requests, and a move has to respect; nothing has a default, so that nobody forgets it."""
+
+    #: decided or in flight
+    moves: tuple[PlannedMove, ...]
+    #: queued moves that are earlier in the queue
+    earlier: Sequence[PlannedMove]
+    #: hosts in, entering or queued for maintenance (I18)
+    in_maintenance: frozenset[str]
+    #: by server id: the furthest OS upgrade move of each server (R22)
+    os_upgrades: Mapping[str, OSUpgradeMove]
+    #: by server id: servers that our own attempts left in ERROR
+    broken: Mapping[str, BrokenServer]
+
+
+#: for whoever knows of no other request: the command line
+NO_OTHERS = Others((), (), frozenset(), {}, {})
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What is asked of a server's move; the fields are those of a VMMigration's spec."""
 
@@ -38,12 +58,7 @@ class Request:
         snapshot: Snapshot,
         policy: Policy,
         now: datetime,
-        *,
-        moves: tuple[PlannedMove, ...] = (),
-        earlier: Sequence[PlannedMove] = (),
-        in_maintenance: frozenset[str] = frozenset(),
-        os_upgrades: Mapping[str, OSUpgradeMove] | None = None,
-        broken: Mapping[str, BrokenServer] | None = None,
+        others: Others,
     ) -> Question:
         """What to ask of every host, or of the named one."""
         return Question(
@@ -56,14 +71,14 @@ class Request:
             now=now,
             group=snapshot.group_of(server.id),
             ports=snapshot.ports_of(server.id),
-            moves=moves,
-            earlier=earlier,
+            moves=others.moves,
+            earlier=others.earlier,
             stop_if_running=self.stop_if_running,
             attested=self.attested if self.type is MigrationType.EVACUATE else None,
             os_upgrade=self.os_upgrade,
-            in_maintenance=in_maintenance,
-            os_upgrades=os_upgrades or {},
-            broken=broken.get(server.id) if broken else None,
+            in_maintenance=others.in_maintenance,
+            os_upgrades=others.os_upgrades,
+            broken=others.broken.get(server.id),
         )
 
     def is_met(self, server: Server, type_: ResolvedType, source: Host | None) -> bool:

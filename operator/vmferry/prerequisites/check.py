@@ -7,7 +7,7 @@ the cloud does not tell is `Unknown` (R19).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
@@ -78,21 +78,21 @@ class Question:
     #: the types of the server's ports that are not `normal` ones, None: not told (`Snapshot.ports_of`)
     ports: tuple[str, ...] | None
     #: moves of other requests, decided or in flight
-    moves: tuple[PlannedMove, ...] = ()
+    moves: tuple[PlannedMove, ...]
     #: queued moves of other requests that are earlier in the queue than this one
-    earlier: Sequence[PlannedMove] = ()
+    earlier: Sequence[PlannedMove]
     #: Cold: the request asks for a graceful stop first (R5)
-    stop_if_running: bool = False
+    stop_if_running: bool
     #: the host whose death the request attests, None: it attests none (I12, I38)
-    attested: str | None = None
+    attested: str | None
     #: this move may cross to a newer version (R22)
-    os_upgrade: bool = False
+    os_upgrade: bool
     #: hosts in, entering or queued for maintenance (I18)
-    in_maintenance: frozenset[str] = frozenset()
+    in_maintenance: frozenset[str]
     #: by server id: the furthest OS upgrade move of each server (R22)
-    os_upgrades: Mapping[str, OSUpgradeMove] = field(default_factory=dict)
+    os_upgrades: Mapping[str, OSUpgradeMove]
     #: set if an attempt of ours left the server in ERROR
-    broken: BrokenServer | None = None
+    broken: BrokenServer | None
 
 
 #: whether a host is alive is never taken for granted, whatever a policy says (I12, I36)

@@ -8,6 +8,7 @@ from typing import Any
 
 from vmferry.cloud.model import Snapshot
 from vmferry.planning.breaker import Breakers
+from vmferry.planning.request import Others
 from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove
 from vmferry.reconcilers.host_claims import Claim
@@ -54,3 +55,7 @@ class World:
 
     def with_answer(self, read: Read[Answer], answer: Answer) -> World:
         return replace(self, answers=(*self.answers, (read, answer)))
+
+    def others(self, moves: tuple[PlannedMove, ...], earlier: Sequence[PlannedMove]) -> Others:
+        """What a move of this resource has to respect, with those of the other moves that count for it."""
+        return Others(moves, earlier, self.in_maintenance, self.os_upgrades, self.broken)

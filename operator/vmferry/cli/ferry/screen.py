@@ -28,10 +28,6 @@ class Screen:
         self._drawn = 0
         self._last = ""
 
-    @property
-    def redraws(self) -> bool:
-        return self._redraws
-
     def show(self, frame: Sequence[str], line: str) -> None:
         """`frame` where it can be drawn again, else `line` if it is news."""
         if not self._redraws:

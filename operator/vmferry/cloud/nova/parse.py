@@ -226,7 +226,6 @@ def hypervisor(raw: Json) -> Hypervisor:
         service_host=raw["service"]["host"],
         type=raw["hypervisor_type"],
         version=raw["hypervisor_version"],
-        host_ip=raw.get("host_ip"),
         cpu=cpu(raw.get("cpu_info")),
         whole={resource: raw[key] for resource, key in _WHOLE.items() if raw.get(key)},
     )

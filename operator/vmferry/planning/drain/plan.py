@@ -21,11 +21,11 @@ from vmferry.planning.drain.groups import HARD, Members, in_flight
 from vmferry.planning.drain.order import in_turn
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.limits import full
-from vmferry.planning.request import Request
+from vmferry.planning.request import Others, Request
 from vmferry.policy import Limits, Policy
 from vmferry.prerequisites import aggregate_rules
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.check import About, BrokenServer, Finding, OSUpgradeMove, PlannedMove, Question, failed
+from vmferry.prerequisites.check import About, Finding, PlannedMove, Question, failed
 from vmferry.prerequisites.enums import Name, Reason
 
 #: how many placed servers are considered for moving elsewhere to make space for one that found none
@@ -87,14 +87,11 @@ def plan_drain(
     snapshot: Snapshot,
     policy: Policy,
     now: datetime,
+    others: Others,
     *,
-    moves: tuple[PlannedMove, ...],
-    in_maintenance: frozenset[str],
-    os_upgrades: Mapping[str, OSUpgradeMove],
-    broken: Mapping[str, BrokenServer] | None = None,
-    ignore_headroom: bool = False,
+    ignore_headroom: bool,
 ) -> DrainPlan:
-    """Plan for servers of one host, none of which has an open move of ours. `moves` are everybody's."""
+    """Plan for servers of one host, none of which has an open move of ours. `others.moves` are everybody's."""
     if not leaving:
         return DrainPlan((), ())
     ids = {one.server.id for one in leaving}
@@ -105,17 +102,7 @@ def plan_drain(
     asked = [
         (
             one,
-            one.request.question(
-                one.server,
-                one.type,
-                view,
-                policy,
-                now,
-                moves=moves,
-                in_maintenance=in_maintenance,
-                os_upgrades=os_upgrades,
-                broken=broken,
-            ),
+            one.request.question(one.server, one.type, view, policy, now, others),
         )
         for one in sorted(leaving, key=lambda one: (one.server.name, one.server.id))
     ]

@@ -126,10 +126,7 @@ def _blocked_by(scope: MaintenanceScope, server: Server, host: Host, planned: li
         scope.snapshot,
         scope.policy,
         scope.now,
-        moves=Moves([move for move in planned if move.server_id != server.id]),
-        in_maintenance=scope.world.in_maintenance,
-        os_upgrades=scope.world.os_upgrades,
-        broken=scope.world.broken,
+        scope.world.others(Moves([move for move in planned if move.server_id != server.id]), ()),
     )
     found = assess(question, host.name)
     return None if not found.against or found.waits_for is not None else blocked(found.against)

@@ -211,10 +211,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held:
         scope.snapshot,
         scope.policy,
         scope.now,
-        moves=Moves([move for move in scope.moves() if move.server_id not in ours]),
-        in_maintenance=scope.world.in_maintenance,
-        os_upgrades=scope.world.os_upgrades,
-        broken=scope.world.broken,
+        scope.world.others(Moves([move for move in scope.moves() if move.server_id not in ours]), ()),
         ignore_headroom=scope.spec.ignore_headroom,
     )
     seen.too_full = plan.too_full

@@ -122,11 +122,7 @@ def _assess(
         scope.snapshot,
         scope.policy,
         scope.now,
-        moves=scope.others_moves,
-        earlier=scope.earlier_moves,
-        in_maintenance=scope.world.in_maintenance,
-        os_upgrades=scope.world.os_upgrades,
-        broken=scope.world.broken,
+        scope.world.others(scope.others_moves, scope.earlier_moves),
     )
     return assess(question, request.target, avoid, scope.world.assess_hosts)
 
