@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from vmferry.planning.choose_type import TypeReason
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.maintenance import reasons as maintenance
-from vmferry.reconcilers.migration import reasons as migration
+from vmferry.reconcilers.migration.reasons import MigrationReason
+from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.documented import ConditionReason, Documented
 
 _INTRODUCTION = """\
@@ -46,7 +46,7 @@ def _conditions(meanings: Mapping[str, tuple[str, str, str]]) -> Iterator[str]:
 def _reasons(reasons: type[ConditionReason]) -> Iterator[str]:
     yield "| reason | condition | meaning | what to do |"
     yield "|---|---|---|---|"
-    if reasons is migration.MigrationReason:
+    if reasons is MigrationReason:
         yield from (f"| `{reason.value}` | `TypeResolved` | {reason.meaning} | |" for reason in TypeReason)
     for reason in reasons:
         types = ", ".join(f"`{type_}`" for type_ in reason.conditions.split(", "))
@@ -61,12 +61,9 @@ def _meanings(reasons: type[Documented]) -> Iterator[str]:
 
 def page(head: str) -> str:
     lines = [head + _INTRODUCTION]
-    for kind, meanings, reasons in (
-        ("VMMigration", migration.CONDITIONS, migration.MigrationReason),
-        ("HostMaintenance", maintenance.CONDITIONS, maintenance.MaintenanceReason),
-    ):
-        lines += ["", f"## {kind}", "", *_conditions(meanings)]
-        lines += ["", f"## {kind}: reasons", "", *_reasons(reasons), "", _PASSED_ON[kind]]
+    for kind in KINDS.values():
+        lines += ["", f"## {kind.name}", "", *_conditions(kind.conditions)]
+        lines += ["", f"## {kind.name}: reasons", "", *_reasons(kind.reasons), "", _PASSED_ON[kind.name]]
     lines += [
         "",
         "## Reasons of prerequisites, of attempts and of requests",

@@ -17,6 +17,7 @@ from vmferry.reconcilers.telemetry import Telemetry
 from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION, Model, Resource
 from vmferry.resources.catalog import ResourceType
+from vmferry.resources.documented import ConditionReason
 from vmferry.runtime.key import Key
 
 
@@ -108,6 +109,9 @@ def row(type_: ResourceType[Any], plan: Any, **facets: Any) -> Kind[Any, Status]
 
     return Kind(
         type=type_,
+        reasons=ConditionReason,
+        conditions={},
+        events={},
         plan=plan,
         record_outcome=record_outcome,
         finished=lambda obj: False,

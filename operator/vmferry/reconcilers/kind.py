@@ -14,15 +14,18 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.check import OSUpgradeMove, PlannedMove
 from vmferry.prerequisites.moves import QueuePosition
 from vmferry.reconcilers.decision import Decision, Event
+from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.host_claims import Claim
 from vmferry.reconcilers.owned import Owned
 from vmferry.reconcilers.telemetry import Telemetry
 from vmferry.reconcilers.world import World
 from vmferry.resources.base import Model, Resource
 from vmferry.resources.catalog import ResourceType
+from vmferry.resources.documented import ConditionReason
 
 Obj = TypeVar("Obj", bound=Resource)
 Status = TypeVar("Status", bound=Model)
+Reasons = type[ConditionReason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,11 @@ class Kind(Generic[Obj, Status]):
     """How the objects of one type are decided on. All functions are pure."""
 
     type: ResourceType[Obj]
+    #: why its conditions are as they are, and what True, False and Unknown mean of each
+    reasons: Reasons
+    conditions: Mapping[str, tuple[str, str, str]]
+    #: the Events of its objects, and what each means
+    events: Mapping[EventReason, str]
     plan: Callable[[Obj, World, datetime, Policy], Decision[Status]]
     #: the status that says what came of an action
     record_outcome: Callable[[Obj, Action, Outcome, datetime], tuple[Status, tuple[Event, ...]]]

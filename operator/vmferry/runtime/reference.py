@@ -11,10 +11,9 @@ from pathlib import Path
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from vmferry.reconcilers.event_reasons import OF_MAINTENANCES, OF_MIGRATIONS, OF_OPERATOR
+from vmferry.reconcilers.event_reasons import OF_OPERATOR
 from vmferry.reconcilers.migration.telemetry import RESULTS
-from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.resources.vmmigration import VMMigration
+from vmferry.reconcilers.rows import KINDS
 from vmferry.runtime import metrics
 from vmferry.runtime.events import MOST
 
@@ -113,8 +112,7 @@ def events_page() -> str:
     """docs/events.md."""
     lines = [_EVENTS]
     sections = (
-        (f"a {VMMigration.KIND}", OF_MIGRATIONS),
-        (f"a {HostMaintenance.KIND}", OF_MAINTENANCES),
+        *((f"a {kind.name}", kind.events) for kind in KINDS.values()),
         ("the operator's Lease, in its namespace", OF_OPERATOR),
     )
     for subject, meanings in sections:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from vmferry.reconcilers.event_reasons import OF_MAINTENANCES
 from vmferry.reconcilers.host_claims import claim_of
 from vmferry.reconcilers.kind import Kind
 from vmferry.reconcilers.maintenance.outcome import settle
 from vmferry.reconcilers.maintenance.plan import plan
+from vmferry.reconcilers.maintenance.reasons import CONDITIONS, MaintenanceReason
 from vmferry.reconcilers.maintenance.telemetry import telemetry
 from vmferry.resources import catalog
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
@@ -24,6 +26,9 @@ def _released(obj: HostMaintenance) -> bool:
 
 HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     type=catalog.HOST_MAINTENANCE,
+    reasons=MaintenanceReason,
+    conditions=CONDITIONS,
+    events=OF_MAINTENANCES,
     plan=plan,
     record_outcome=settle,
     finished=_released,

@@ -11,6 +11,7 @@ from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import QueuePosition
 from vmferry.reconcilers.conditions import READY
+from vmferry.reconcilers.event_reasons import OF_MIGRATIONS
 from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.kind import Kind, MovesServers
 from vmferry.reconcilers.migration.deadline import is_past_deadline
@@ -18,6 +19,7 @@ from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
 from vmferry.reconcilers.migration.outcome import settle
 from vmferry.reconcilers.migration.plan import plan
+from vmferry.reconcilers.migration.reasons import CONDITIONS, MigrationReason
 from vmferry.reconcilers.migration.scope import planned_move
 from vmferry.reconcilers.migration.status_writes import is_news
 from vmferry.reconcilers.migration.telemetry import telemetry
@@ -87,6 +89,9 @@ def _past_deadline(obj: VMMigration, snapshot: Snapshot, policy: Policy, now: da
 
 VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     type=catalog.VM_MIGRATION,
+    reasons=MigrationReason,
+    conditions=CONDITIONS,
+    events=OF_MIGRATIONS,
     plan=plan,
     record_outcome=settle,
     finished=lambda obj: obj.status.completed_at is not None,
