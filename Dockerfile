@@ -22,7 +22,7 @@ RUN python -m venv --without-pip /opt/vmferry \
       ! -name 'v1_api_resource*.py' ! -name v1_delete_options.py ! -name v1_preconditions.py -delete \
  && rm /opt/vmferry/bin/kubectl-ferry \
  && find /opt/vmferry/lib -type d -name tests -prune -exec rm -r {} + \
- && /opt/vmferry/bin/python -c 'import vmferry.runtime.operator, vmferry.cli.ferry.edge, vmferry.cli.leaving' \
+ && /opt/vmferry/bin/python -c 'import vmferry.runtime.operator, vmferry.cli.ferry.kube_client, vmferry.cli.uninstall_check' \
  && /opt/vmferry/bin/vmferry version
 
 FROM ${BASE}

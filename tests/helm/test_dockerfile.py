@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from importlib.util import find_spec
 
 import pytest
 import yaml
@@ -44,6 +45,13 @@ def test_what_production_does_not_need_is_left_out() -> None:
     (stripping,) = [run for run in of("RUN") if "rm -r" in run]
     assert "vmferry/simulator" in stripping and "--without-pip" in stripping
     assert "MALLOC_ARENA_MAX=2" in " ".join(rest for word, rest in LAST if word == "ENV")
+
+
+def test_the_modules_that_it_imports_exist() -> None:
+    """A build fails otherwise, and no other test builds."""
+    (imported,) = re.findall(r"-c 'import ([\w., ]+)'", TEXT)
+    for module in imported.split(", "):
+        assert find_spec(module) is not None, module
 
 
 def test_it_runs_as_the_user_of_the_chart_and_not_as_root() -> None:
