@@ -25,6 +25,7 @@ from testbed.cloud import CLOUD_NAME
 from testbed.kubernetes.cluster import Cluster, KubectlError
 from testbed.processes import Supervisor, free_port, run_root, wait_for
 from testbed.simulator import SimulatedCloud
+from testbed.tenant import Tenant
 from tests.helm.chart import NAMESPACE, HelmError, helm, one, render
 from tests.helm.switches import COMBINATIONS, values_of
 
@@ -359,10 +360,67 @@ def test_definitions_that_are_there_already_are_taken_over_when_asked_for(clean:
         clean.cluster.kubectl_run("patch", *what, "--type=merge", '--patch={"metadata":{"finalizers":null}}')
 
 
+@dataclass(frozen=True)
+class Operator:
+    """The process that a kubelet would start of a release's Deployment, with what it would mount."""
+
+    site: Site
+    release: str
+    namespace: str
+    folder: Path
+    port: int
+
+    @property
+    def process(self) -> str:
+        return f"operator-{self.namespace}"
+
+    @classmethod
+    def of(cls, site: Site, release: str, namespace: str, account: str, folder: Path) -> Operator:
+        """Of a release that is installed; `account` is its ServiceAccount."""
+        folder.mkdir(exist_ok=True)
+        site.cluster.service_account_kubeconfig(namespace, account, folder / "kubeconfig")
+        where = ("-n", namespace)
+        (folder / "config.yaml").write_text(site.get("configmap", release, *where)["data"]["config.yaml"])
+        clouds = site.get("secret", f"{release}-cloud", *where)["data"]["clouds.yaml"]
+        (folder / "clouds.yaml").write_bytes(b64decode(clouds))
+        return cls(site, release, namespace, folder, free_port())
+
+    def start(self) -> None:
+        deployment = self.site.get("deployment", self.release, "-n", self.namespace)
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        assert [variable["name"] for variable in container["env"]] == ["POD_NAMESPACE"]
+        config = str(self.folder / "config.yaml")
+        args = [config if arg == "/etc/vmferry/config/config.yaml" else arg for arg in container["args"]]
+        environment = {
+            **os.environ,
+            "NO_PROXY": "*",
+            "POD_NAMESPACE": self.namespace,
+            "VMFERRY_CLOUDS_FILE": str(self.folder / "clouds.yaml"),
+            "VMFERRY_HEALTH_ADDRESS": "127.0.0.1",
+            "VMFERRY_HEALTH_PORT": str(self.port),
+        }
+        command = [sys.executable, "-m", "vmferry", *args, "--kubeconfig", str(self.folder / "kubeconfig")]
+        self.site.cluster.supervisor.start(self.process, command, env=environment)
+
+    def stop(self) -> None:
+        self.site.cluster.supervisor.stop(self.process)
+
+    def helm_test(self) -> subprocess.CompletedProcess[str]:
+        """The script of the chart's test Pod."""
+        (pod,) = (o for o in render(self.site.home, {}) if o["kind"] == "Pod")
+        *_, script, url = pod["spec"]["containers"][0]["command"]
+        assert url == f"http://vmferry.{NAMESPACE}.svc:8080/readyz"
+        command = [sys.executable, "-c", script, f"http://127.0.0.1:{self.port}/readyz"]
+        return subprocess.run(command, env={**os.environ, "NO_PROXY": "*"}, capture_output=True, text=True)
+
+    def ready(self) -> None:
+        check = self.site.cluster.supervisor.check
+        wait_for(lambda: self.helm_test().returncode == 0, 240, "helm test to pass", lambda: check(self.process))
+
+
 @pytest.mark.simulator
 def test_the_operator_works_with_what_a_release_gives_it(clean: Site, tmp_path: Path) -> None:
-    supervisor = clean.cluster.supervisor
-    cloud = SimulatedCloud.start(supervisor, clean.home)
+    cloud = SimulatedCloud.start(clean.cluster.supervisor, clean.home)
     clean.helm(
         "install",
         "vmferry",
@@ -372,37 +430,12 @@ def test_the_operator_works_with_what_a_release_gives_it(clean: Site, tmp_path: 
             "serviceAccount": {"name": "new"},
         },
     )
-    # there is no kubelet: what it would mount, and the process that it would start
-    config, clouds = tmp_path / "config.yaml", tmp_path / "clouds.yaml"
-    config.write_text(clean.get("configmap", "vmferry", "-n", NAMESPACE)["data"]["config.yaml"])
-    clouds.write_bytes(b64decode(clean.get("secret", "vmferry-cloud", "-n", NAMESPACE)["data"]["clouds.yaml"]))
-    kubeconfig = clean.cluster.service_account_kubeconfig(NAMESPACE, "new", tmp_path / "kubeconfig")
-    (container,) = clean.get("deployment", "vmferry", "-n", NAMESPACE)["spec"]["template"]["spec"]["containers"]
-    assert [variable["name"] for variable in container["env"]] == ["POD_NAMESPACE"]
-    args = [str(config) if arg == "/etc/vmferry/config/config.yaml" else arg for arg in container["args"]]
-    port = free_port()
-    environment = {
-        **os.environ,
-        "NO_PROXY": "*",
-        "POD_NAMESPACE": NAMESPACE,
-        "VMFERRY_CLOUDS_FILE": str(clouds),
-        "VMFERRY_HEALTH_ADDRESS": "127.0.0.1",
-        "VMFERRY_HEALTH_PORT": str(port),
-    }
-    (pod,) = (o for o in render(clean.home, {}) if o["kind"] == "Pod")
-    *_, script, url = pod["spec"]["containers"][0]["command"]
-    assert url == f"http://vmferry.{NAMESPACE}.svc:8080/readyz"
-
-    def helm_test() -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", script, f"http://127.0.0.1:{port}/readyz"]
-        return subprocess.run(command, env=environment, capture_output=True, text=True)
-
-    refused = helm_test()
+    operator = Operator.of(clean, "vmferry", NAMESPACE, "new", tmp_path)
+    refused = operator.helm_test()
     assert refused.returncode == 1 and "no answer from http" in refused.stderr
-    command = [sys.executable, "-m", "vmferry", *args, "--kubeconfig", str(kubeconfig)]
-    supervisor.start("operator", command, env=environment)
+    operator.start()
     try:
-        wait_for(lambda: helm_test().returncode == 0, 240, "helm test to pass", lambda: supervisor.check("operator"))
+        operator.ready()
         text = yaml.safe_dump({**MIGRATION, "metadata": {"name": "nobody", "namespace": "migrations"}})
         clean.cluster.kubectl_run("create", "--filename", "-", input=text)
         told = ("vmm", "nobody", "--namespace", "migrations")
@@ -411,8 +444,133 @@ def test_the_operator_works_with_what_a_release_gives_it(clean: Site, tmp_path: 
         assert lease["spec"]["holderIdentity"]
         clean.cluster.kubectl_run("delete", *told, "--timeout=300s")
     finally:
-        supervisor.stop("operator")
+        operator.stop()
         cloud.stop()
+
+
+#: the namespaces of two releases, which are also the classes of their operators
+TWO = ("release-a", "release-b")
+FLAVORS = [{"name": "small", "vcpus": 1, "ram_mb": 1024, "disk_gb": 10}]
+
+
+def of_class(kind: str, namespace: str) -> list[str]:
+    """kubectl's arguments for the objects of one release."""
+    return [kind, "-A", "-l", f"vmferry.dev/class={namespace}"]
+
+
+@pytest.mark.simulator
+def test_R52_two_releases_for_two_clouds_in_one_cluster(clean: Site, tmp_path: Path) -> None:
+    """Each serves its own objects; one that is away, or is uninstalled, takes nothing of the other one along."""
+    kubectl = clean.cluster.kubectl_run
+    operators: dict[str, Operator] = {}
+    supervisors: list[Supervisor] = []
+    clouds: list[SimulatedCloud] = []
+
+    def in_release(namespace: str, *args: str | Path, values: Mapping[str, Any] | None = None) -> str:
+        where = ("--namespace", namespace)
+        return helm(clean.home, *args, *where, values=values, kubeconfig=clean.cluster.kubeconfig)
+
+    def maintain(namespace: str, enabled: bool) -> None:
+        metadata = {"name": f"host-of-{namespace}", "labels": {"vmferry.dev/class": namespace}}
+        spec = {"host": f"cmp-{namespace}", "enabled": enabled}
+        body = {"apiVersion": MAINTENANCE["apiVersion"], "kind": "HostMaintenance", "metadata": metadata, "spec": spec}
+        kubectl("apply", "--filename", "-", input=yaml.safe_dump(body))
+
+    def phase(namespace: str) -> str:
+        return str(clean.get("hm", f"host-of-{namespace}").get("status", {}).get("phase"))
+
+    def reaches(namespace: str, wanted: str) -> None:
+        wait_for(lambda: phase(namespace) == wanted, 240, f"{namespace}: {wanted}")
+
+    def disabled(number: int) -> bool:
+        (service,) = Tenant(clouds[number].clouds_yaml).call("GET", "/os-services?binary=nova-compute")["services"]
+        return bool(service["status"] == "disabled")
+
+    def owned(namespace: str) -> set[str]:
+        """What the API server keeps of a release besides its objects."""
+        found = {f"crd/{crd}" for crd in CRDS if "deletionTimestamp" not in clean.get("crd", crd)["metadata"]}
+        for kind in (
+            "clusterroles",
+            "clusterrolebindings",
+            "roles",
+            "rolebindings",
+            "deployments",
+            "secrets",
+            "services",
+        ):
+            selector = f"app.kubernetes.io/instance=vmferry-{namespace}"
+            items = clean.get(kind, "-l", selector, *(() if kind.startswith("cluster") else ("-n", namespace)))["items"]
+            found |= {f"{kind}/{item['metadata']['name']}" for item in items}
+        return found
+
+    try:
+        for number, namespace in enumerate(TWO):
+            kubectl("create", "namespace", namespace)
+            folder = tmp_path / namespace
+            folder.mkdir()
+            (folder / "fleet.yaml").write_text(
+                yaml.safe_dump({"hosts": [{"name": f"cmp-{namespace}"}], "flavors": FLAVORS})
+            )
+            supervisors.append(Supervisor(folder))
+            clouds.append(SimulatedCloud.start(supervisors[-1], folder / "cloud", folder / "fleet.yaml"))
+            values = {
+                "cloud": {"name": CLOUD_NAME, "cloudsYaml": clouds[-1].clouds_yaml.read_text()},
+                "config": {
+                    "class": namespace,
+                    "policy": {"maintenance": {"namespace": namespace, "settle": "1s", "verifyEvery": "2s"}},
+                    "polling": {"poll": "1s", "hosts": "1s"},
+                },
+                # the definitions are those of the first release
+                "crds": {"install": number == 0},
+            }
+            release = f"vmferry-{namespace}"
+            in_release(namespace, "install", release, CHART, values=values)
+            operators[namespace] = Operator.of(clean, release, namespace, release, folder)
+            operators[namespace].start()
+        for operator in operators.values():
+            operator.ready()
+        for namespace in TWO:
+            maintain(namespace, True)
+        for namespace in TWO:
+            reaches(namespace, "InMaintenance")
+        assert disabled(0) and disabled(1)
+        kept = {namespace: owned(namespace) for namespace in TWO}
+        assert all(len(found) > len(CRDS) + 4 for found in kept.values())
+
+        # one is away: the other one does nothing of its work, and goes on with its own
+        for away, there in (TWO, TWO[::-1]):
+            operators[away].stop()
+            for namespace in (away, there):
+                maintain(namespace, False)
+            reaches(there, "Released")
+            assert clean.get("hm", f"host-of-{away}")["status"]["cordon"], "nobody else undoes it"
+            assert disabled(TWO.index(away)) and not disabled(TWO.index(there))
+            operators[away].start()
+            reaches(away, "Released")
+            for namespace in (away, there):
+                maintain(namespace, True)
+                reaches(namespace, "InMaintenance")
+
+        # the one that brought the definitions goes; without a kubelet no hook ends
+        operators[TWO[0]].stop()
+        in_release(TWO[0], "uninstall", f"vmferry-{TWO[0]}", "--no-hooks")
+        assert owned(TWO[0]) == {f"crd/{crd}" for crd in CRDS}
+        assert owned(TWO[1]) == kept[TWO[1]]
+        assert {item["metadata"]["name"] for item in clean.get("hm")["items"]} == {f"host-of-{one}" for one in TWO}
+        assert clean.get("hm", f"host-of-{TWO[0]}")["status"]["cordon"] and disabled(0), "nobody else undoes it"
+        maintain(TWO[1], False)
+        reaches(TWO[1], "Released")
+        kubectl("delete", "hm", f"host-of-{TWO[1]}", "--timeout=240s")
+    finally:
+        for operator in operators.values():
+            operator.stop()
+        for supervisor in supervisors:
+            supervisor.stop_all()
+        for namespace in TWO:
+            in_release(namespace, "uninstall", f"vmferry-{namespace}", "--ignore-not-found", "--no-hooks")
+            patch = '--patch={"metadata":{"finalizers":null}}'
+            kubectl("patch", "hm", f"host-of-{namespace}", "--type=merge", patch, check=False)
+        kubectl("delete", "hm", "--all", "--timeout=240s", check=False)
 
 
 #: who, what: whether they may
