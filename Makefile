@@ -48,23 +48,17 @@ up: setup ## the same parts, left running to be played with; CLOUD=nova for a re
 down: setup ## stop exactly what `make up` started
 	@$(PY) -u -m testbed down
 
-.PHONY: crds
-crds: setup ## write crds/ from the models, and the chart's copies
-	@$(PY) -m vmferry.resources.crd crds
-	@$(PY) -m helm.generate
+.PHONY: generate
+generate: setup ## write all that is generated: crds/, what of the chart and of docs/ follows from the code
+	@$(PY) -m release.generate
 
-.PHONY: chart
-chart: crds ## write what of helm/vmferry and docs/ follows from crds/, the configuration, values.yaml and the code
-	@$(PY) -m vmferry.runtime.reference docs
-
-.PHONY: reference
-reference: setup ## write docs/reference/ from the models and the configuration
-	@$(PY) -m docs.generate
+.PHONY: crds chart reference
+crds chart reference: generate
 
 .PHONY: version
 version: setup ## write what follows from the version, after setting it with V=0.2.0
 	@$(PY) -m release.version $(V)
-	@$(PY) -m helm.generate
+	@$(PY) -m release.generate
 
 .PHONY: pictures
 pictures: setup ## docs/pictures: kubectl ferry in a real terminal, at work
@@ -96,6 +90,7 @@ lint: setup ## lint, format, strict types, import rules, words, the Dockerfile
 	@$(PY) -m ruff format --check .
 	@echo "lint: mypy --strict"; $(PY) -m mypy operator/vmferry testbed tests helm docs release
 	@echo "lint: import rules"; $(VENV)/bin/lint-imports --no-cache
+	@echo "lint: generated files"; $(PY) -m release.generate --check
 	@echo "lint: words"; $(PY) -m docs.language
 	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 

@@ -1,4 +1,4 @@
-"""docs/reference/conditions.md, from the enums of the reasons; written by `docs.generate`."""
+"""docs/reference/conditions.md, from the enums of the reasons; put together by `docs.generate`."""
 
 from __future__ import annotations
 

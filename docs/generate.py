@@ -1,4 +1,4 @@
-"""Writes docs/reference/ from the models: `python -m docs.generate`, or `make reference`. A test fails on a difference.
+"""What of docs/ follows from the code; `make generate` writes it.
 
 vmferry.resources         -> reference/vmmigration.md, reference/hostmaintenance.md
 vmferry.runtime.config    -> reference/configuration.md
@@ -24,7 +24,7 @@ from vmferry.resources.crd import bounds_of, default_of, object_schema, structur
 from vmferry.runtime.config import ENVIRONMENT, Config
 
 REFERENCE = Path(__file__).resolve().parent / "reference"
-_HEAD = "<!-- Generated from {source} by `make reference`; do not edit. -->\n\n"
+_HEAD = "<!-- Generated from {source} by `make generate`; do not edit. -->\n\n"
 
 _SCOPES = {"Namespaced": "It is namespaced", "Cluster": "It is cluster-scoped"}
 
@@ -170,13 +170,3 @@ def files() -> dict[Path, str]:
     made[REFERENCE / "conditions.md"] = conditions.page(_HEAD.format(source="the enums of the reasons"))
     made[PAGE] = page()
     return made
-
-
-def main() -> None:
-    for path, text in files().items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

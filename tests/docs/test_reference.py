@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from docs.generate import REFERENCE, configuration_schema, fields, files
+from docs.generate import configuration_schema, fields
 from testbed.kubernetes.cluster import Cluster, KubectlError
 from vmferry.resources.catalog import CATALOG, ResourceType
 from vmferry.resources.crd import bounds_of, default_of, object_schema
 
 OF_KINDS = [pytest.param(kind, id=kind.name) for kind in CATALOG.values()]
-
-
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.name) for path in files()])
-def test_the_committed_page_is_what_make_reference_writes(path: Path) -> None:
-    assert path.is_file() and path.read_text(encoding="utf-8") == files()[path], (
-        f"run `make reference` and commit {path.name}"
-    )
-
-
-def test_no_page_is_left_over_of_what_is_gone() -> None:
-    assert set(REFERENCE.iterdir()) == {path for path in files() if path.parent == REFERENCE}
 
 
 @pytest.mark.parametrize("kind", OF_KINDS)

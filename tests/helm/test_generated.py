@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from helm.generate import CHART, comments, files, leaves
+from helm.generate import CHART, comments, leaves
 from helm.values import SET_BY_THE_CHART
 from vmferry import __version__
 from vmferry.resources.words import Phase
@@ -23,15 +22,6 @@ SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())
 CHART_YAML: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text())
 #: what a Config cannot hold, since it stands for the namespace of the release
 OPEN = {"policy.maintenance.namespace"}
-
-
-@pytest.mark.parametrize("path", [pytest.param(p, id=str(p.relative_to(CHART))) for p in files()])
-def test_the_committed_file_is_what_make_chart_writes(path: Path) -> None:
-    assert path.is_file() and path.read_text() == files()[path], f"run `make chart` and commit {path.name}"
-
-
-def test_no_definition_is_left_over() -> None:
-    assert set((CHART / "files" / "crds").iterdir()) <= files().keys()
 
 
 def fields(model: Any, path: str = "") -> Iterator[str]:
@@ -48,7 +38,7 @@ def fields(model: Any, path: str = "") -> Iterator[str]:
 
 def test_config_has_each_key_of_the_operators_configuration_and_no_other() -> None:
     found = {path for path, _ in leaves(VALUES["config"])}
-    assert found == set(fields(Config)), "change helm/vmferry/values.yaml, then run `make chart`"
+    assert found == set(fields(Config)), "change helm/vmferry/values.yaml, then run `make generate`"
 
 
 def test_config_has_the_operators_own_defaults() -> None:

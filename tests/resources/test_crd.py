@@ -33,18 +33,6 @@ def wrong(kind: ResourceType[Any], rule: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", NODES)
-def test_the_committed_file_is_what_the_models_say(kind: ResourceType[Any]) -> None:
-    file = CRDS / f"{kind.plural}.yaml"
-    assert file.is_file() and file.read_text(encoding="utf-8") == render(kind), (
-        f"crds/{file.name} is not what the models in operator/vmferry/resources say: run `make crds` and commit it"
-    )
-
-
-def test_no_file_is_left_over_of_a_kind_that_is_gone() -> None:
-    assert {file.name for file in CRDS.glob("*.yaml")} == {f"{kind.plural}.yaml" for kind in CATALOG.values()}
-
-
-@pytest.mark.parametrize("kind", NODES)
 def test_the_file_is_plain_yaml_without_anchors(kind: ResourceType[Any]) -> None:
     text = render(kind)
     assert "&id" not in text and "*id" not in text, "not every tool that edits manifests keeps YAML's anchors"

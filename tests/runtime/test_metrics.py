@@ -9,7 +9,6 @@ import pytest
 from prometheus_client import Counter, Histogram
 
 from vmferry.runtime import metrics
-from vmferry.runtime.reference import pages
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -58,8 +57,3 @@ def test_no_label_may_hold_a_name_or_an_id() -> None:
     used = {label for metric in metrics.counted() for label in metric._labelnames}
     used |= {label for gauge in metrics.scraped() for label in gauge.labels}
     assert used == BOUNDED
-
-
-@pytest.mark.parametrize("name", pages())
-def test_the_page_is_what_make_chart_writes(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == pages()[name], "run `make chart` and commit docs/"

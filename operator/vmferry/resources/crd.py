@@ -1,21 +1,19 @@
 """Generates the CustomResourceDefinitions in `crds/` from the models.
 
 A structural schema knows no `$ref`, `anyOf` with null, `const` or `title`: pydantic's JSON schema is rewritten into
-what the API server accepts. `python -m vmferry.resources.crd DIR` writes the files; a test fails on a difference.
+what the API server accepts. `make generate` writes the files.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vmferry.resources.base import DURATION_PATTERN, GROUP, NOT_SEEN, VERSION
-from vmferry.resources.catalog import CATALOG, Column, ResourceType
+from vmferry.resources.catalog import Column, ResourceType
 
 #: what pydantic adds and a structural schema refuses or does not need
 _DROPPED = ("title", "$defs", "discriminator", "examples")
@@ -160,14 +158,5 @@ class _Plain(yaml.SafeDumper):
 
 
 def render(kind: ResourceType[Any]) -> str:
-    head = "# Generated from the models in operator/vmferry/resources by `make crds`; do not edit.\n"
+    head = "# Generated from the models in operator/vmferry/resources by `make generate`; do not edit.\n"
     return head + yaml.dump(definition(kind), Dumper=_Plain, sort_keys=False, width=110, allow_unicode=True)
-
-
-def main(directory: str) -> None:
-    for kind in CATALOG.values():
-        (Path(directory) / f"{kind.plural}.yaml").write_text(render(kind), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
