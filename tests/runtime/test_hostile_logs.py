@@ -82,11 +82,11 @@ def test_a_line_stays_one_line_of_json(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_no_text_forges_a_line_of_a_text_log(text: str) -> None:
-    forged = f"{text}\n2026-11-27 16:00:00,000 INFO vmferry.runtime.elector: leading"
+    forged = f"{text}\n2026-11-27T16:00:00.000Z INFO vmferry.runtime.elector: leading"
     with about({"object": forged}):
         out = written(LogFormat.TEXT, record("it says: %s", forged, exc_info=raised(forged)))
     first, *trace = out.splitlines()
-    assert re.match(r"\d{4}-\d\d-\d\d \S+ WARNING vmferry\.x: it says: ", first)
+    assert re.match(r"\d{4}-\d\d-\d\dT\S+Z WARNING vmferry\.x: it says: ", first)
     assert trace
     assert all(line.startswith("    ") for line in trace), "it looks like a line of the log"
     assert all(char.isprintable() or char == "\n" for char in out)

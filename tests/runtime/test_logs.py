@@ -19,7 +19,7 @@ from vmferry.reconcilers.rows import VM_MIGRATION
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.config import LogFormat
 from vmferry.runtime.key import Key
-from vmferry.runtime.logs import Fields, formatter
+from vmferry.runtime.logs import Fields, about, formatter
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.workers import Look
 
@@ -77,6 +77,27 @@ async def test_a_move_can_be_followed(written: tuple[LogFormat, io.StringIO]) ->
     assert told[asked + 1]["message"].startswith("the cloud answered")
     for line in told[asked + 1 :]:
         assert line["requestId"] == "req-1", line
+
+
+async def test_each_line_has_its_time_as_rfc_3339_writes_it(written: tuple[LogFormat, io.StringIO]) -> None:
+    bench = Bench()
+    bench.kube.add()
+    bench.see()
+    await once(bench.look)
+    format_, stream = written
+    for line in stream.getvalue().splitlines():
+        moment = json.loads(line)["time"] if format_ is LogFormat.JSON else line.split()[0]
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", moment), line
+
+
+def test_a_name_cannot_pass_for_other_fields() -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(Fields())
+    handler.setFormatter(formatter(LogFormat.TEXT))
+    with about({"serverName": "web uid=other]", "server": "1"}):
+        handler.handle(logging.makeLogRecord({"msg": "moved", "levelname": "INFO", "name": "vmferry"}))
+    assert stream.getvalue().endswith('moved [serverName="web uid=other]" server=1]\n')
 
 
 async def test_an_error_of_the_cloud_has_its_request_id(written: tuple[LogFormat, io.StringIO]) -> None:

@@ -1,4 +1,4 @@
-"""Logs: a line of JSON each, or text; every line of a pass says what it is about; secrets never get through.
+"""Logs: one JSON object or one text per line; each line of a reconcile names its object; secrets never get through.
 
 Texts of others are made harmless before a line is formatted, so no text can break a line, end it or forge another one.
 """
@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
@@ -25,8 +26,8 @@ from vmferry.runtime.config import Log, LogFormat
 
 logger = logging.getLogger(__name__)
 
-#: what the running pass is about: object (kind, namespace and name), its uid, server or host; of the last attempt its
-#: number (attempt), Nova's id of our request (requestId) and the UUID of Nova's record (migration)
+#: what the running reconcile is about: object (kind, namespace and name), its uid, server and serverName, or host; of
+#: the last attempt its number (attempt), Nova's ID of our request (requestId) and the UUID of Nova's record (migration)
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
 
 
@@ -85,7 +86,15 @@ def _clean(value: Any, depth: int = 5) -> Any:
         return f"(a {type(value).__name__} that cannot be shown: {type(error).__name__})"
 
 
-class _Json(JsonFormatter):
+class _UTCTimes(logging.Formatter):
+    """Times as RFC 3339 writes them, in UTC: `2026-01-31T12:00:00.123Z`."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's
+        moment = datetime.fromtimestamp(record.created, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Json(_UTCTimes, JsonFormatter):
     """Cleans each field, whoever added it, before it becomes JSON."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
@@ -97,12 +106,17 @@ class _Json(JsonFormatter):
         return printable(super().jsonify_log_record(log_data))
 
 
-class _Text(logging.Formatter):
+def _quoted(text: str) -> str:
+    """A field's value, in quotes where it would look like several fields: a tenant chooses the names of servers."""
+    return text if re.fullmatch(r"[^\s=\"\[\]]*", text) else json.dumps(text, ensure_ascii=False)
+
+
+class _Text(_UTCTimes):
     """A line each; those of a traceback are indented, so that none of them looks like a line of the log."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.message, record.asctime = redact(record.getMessage()), self.formatTime(record)
-        fields = " ".join(f"{name}={redact(str(getattr(record, name)))}" for name in _about.get())
+        fields = " ".join(f"{name}={_quoted(redact(str(getattr(record, name))))}" for name in _about.get())
         line = self.formatMessage(record) + (f" [{fields}]" if fields else "")
         traces = [self.formatException(record.exc_info)] if record.exc_info else []
         traces += [self.formatStack(record.stack_info)] if record.stack_info else []

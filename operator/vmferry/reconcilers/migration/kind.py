@@ -76,7 +76,8 @@ def _waits(obj: VMMigration) -> bool:
 
 def _describe(obj: VMMigration) -> dict[str, str]:
     status = obj.status
-    words: dict[str, str | None] = {"server": status.server.id if status.server else obj.spec.server.id}
+    server = status.server or obj.spec.server
+    words: dict[str, str | None] = {"server": server.id, "serverName": server.name}
     if status.attempts:
         last = status.attempts[-1]
         words |= {"attempt": str(last.number), "requestId": last.request_id, "migration": last.migration_id}
