@@ -58,11 +58,11 @@ from vmferry.reconcilers.reads import HostLease
 from vmferry.reconcilers.scope import Scope
 from vmferry.resources.words import Phase
 from vmferry.runtime import reconcile
-from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
+from vmferry.runtime.kill_switch import KillSwitch
+from vmferry.runtime.leader_fence import LeaderFence
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.resync import Resync
-from vmferry.runtime.stop_switch import StopSwitch
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +149,12 @@ def sends_again(stack: ExitStack) -> None:
 
 def no_fence(stack: ExitStack) -> None:
     """Whoever leads, everybody acts."""
-    init = Fence.__init__
+    init = LeaderFence.__init__
 
     def always(self: Any, kube: Any, term: Any) -> None:
         init(self, kube, lambda: 0)
 
-    put(stack, Fence, "__init__", always)
+    put(stack, LeaderFence, "__init__", always)
 
 
 def no_limits(stack: ExitStack) -> None:
@@ -285,10 +285,10 @@ def forces(stack: ExitStack) -> None:
 def no_switch(stack: ExitStack) -> None:
     """There may be a kill switch; nobody reads it."""
 
-    async def never(self: StopSwitch) -> Stop:
+    async def never(self: KillSwitch) -> Stop:
         return Stop()
 
-    put(stack, StopSwitch, "read", never)
+    put(stack, KillSwitch, "read", never)
 
 
 # ---- dead hosts

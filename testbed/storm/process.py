@@ -25,10 +25,10 @@ from vmferry.resources.catalog import ResourceType
 from vmferry.runtime import operator
 from vmferry.runtime.config import Config
 from vmferry.runtime.key import Key
+from vmferry.runtime.kill_switch import KillSwitch
 from vmferry.runtime.kube import WRITES_PATIENCE
 from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, InvalidError, KubeError
 from vmferry.runtime.reconcile import Reconciler
-from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, key_of
 from vmferry.runtime.streaks import Streaks
 
@@ -425,7 +425,7 @@ def _key(body: Body) -> Key:
     return Key(body["kind"], metadata.get("namespace", ""), metadata["name"])
 
 
-class Switch(StopSwitch):
+class Switch(KillSwitch):
     """Asked in the middle of a request, which in a storm is one instant."""
 
     def against(self, action: Action, snapshot: Callable[[], Snapshot]) -> Callable[[], str | None]:
@@ -454,12 +454,12 @@ class Probe(Reconciler):
         """Asked in the middle of a request, in the same thread."""
         return lambda: self._held_now(key, action)
 
-    async def look(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> None:
         process = PROCESS.get()
         process.looked(key)
         token = LOOK.set(key)
         try:
-            await super().look(key)
+            await super().reconcile(key)
         except (CloudError, KubeError):
             raise
         except Exception as error:
@@ -487,7 +487,7 @@ def _name() -> str:
 @contextmanager
 def installed() -> Iterator[None]:
     """The operator's own parts, save those that reach outside."""
-    parts = {"Kube": Kube, "Watch": Watch, "StopSwitch": Switch, "Reconciler": Probe, "HealthServer": _NoServer}
+    parts = {"Kube": Kube, "Watch": Watch, "KillSwitch": Switch, "Reconciler": Probe, "HealthServer": _NoServer}
     with ExitStack() as stack:
         for name, part in parts.items():
             stack.enter_context(mock.patch.object(operator, name, part))

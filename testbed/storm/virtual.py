@@ -21,7 +21,7 @@ from unittest import mock
 from vmferry.cloud import observer
 from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.nova import hosts, http, not_now, placement, servers, session
-from vmferry.runtime import elector, health, host_lease, operator, queue, reconcile, view_age, waking
+from vmferry.runtime import elector, health, host_lease, operator, queue, reconcile, triggers, view_age
 
 #: when every storm begins
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -101,7 +101,7 @@ def patched(loop: Loop, seed: int) -> Iterator[None]:
         put(placement, "ThreadPoolExecutor", _Serial)
         for function in (
             queue.WorkQueue.__init__,
-            waking.Waker.__init__,
+            triggers.Triggers.__init__,
             host_lease.HostLeases.__init__,
             elector.Elector.__init__,
             health.Health.__init__,

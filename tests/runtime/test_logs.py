@@ -21,7 +21,7 @@ from vmferry.runtime.config import LogFormat
 from vmferry.runtime.key import Key
 from vmferry.runtime.logs import Fields, about, formatter
 from vmferry.runtime.queue import WorkQueue
-from vmferry.runtime.workers import Look
+from vmferry.runtime.workers import Reconcile
 
 
 @pytest.fixture(params=LogFormat)
@@ -56,7 +56,7 @@ def lines(format_: LogFormat, stream: io.StringIO) -> list[dict[str, str]]:
     return found
 
 
-async def once(look: Look) -> None:
+async def once(look: Reconcile) -> None:
     queue: WorkQueue[Key] = WorkQueue()
     queue.add(KEY)
     await work_through(queue, look)

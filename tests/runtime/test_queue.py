@@ -263,7 +263,7 @@ def test_a_patient_wish_during_a_look_is_kept_unless_the_look_fails() -> None:
         assert queue.poll() == (None if failed else "a")
 
 
-LANES = {"news": Lane.NEWS, "routine": Lane.ROUTINE, "patient": Lane.PATIENT}
+LANES = {"news": Lane.URGENT, "routine": Lane.ROUTINE, "patient": Lane.PATIENT}
 STEPS = st.tuples(st.sampled_from([*LANES, "soon", "later", "poll", "done"]), st.integers(0, 5))
 
 

@@ -120,19 +120,19 @@ async def test_older_definitions_are_named_with_the_command(monkeypatch: pytest.
     looker = Definitions(read, lambda: False)
     old = published(DEFINITIONS["older: a field of the status"][0])
     answers[:] = [old, published()]
-    await looker.look()
+    await looker.refresh()
     assert not said(looker), "one that was just applied is published a moment later"
     answers[:] = [old]
-    await looker.look()
+    await looker.refresh()
     assert said(looker) == (
         "the installed definitions are older than this operator: VMMigration.status.ineligibleTargets is unknown: "
         "kubectl apply --server-side -f crds/"
     )
     answers[:] = [KubeError("no answer")]
-    await looker.look()
+    await looker.refresh()
     assert said(looker) is not None, "no answer says nothing"
     answers[:] = [published()]
-    await looker.look()
+    await looker.refresh()
     assert said(looker) is None
 
 

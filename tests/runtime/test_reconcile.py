@@ -335,15 +335,15 @@ async def test_a_change_of_the_server_or_of_hosts_wakes_whom_it_is_about() -> No
     bench.kube.add()
     bench.see()
     await bench.look()
-    bench.waker.changed({"another"}, False)
+    bench.triggers.changed({"another"}, False)
     assert bench.queue.poll() is None
-    bench.waker.changed({SERVER}, False)
+    bench.triggers.changed({SERVER}, False)
     assert bench.queue.poll() == KEY
     bench.queue.done(KEY)
-    bench.waker.changed(set(), True)
+    bench.triggers.changed(set(), True)
     assert bench.queue.poll() == KEY
     bench.queue.done(KEY)
-    bench.waker.changed(set(), True)
+    bench.triggers.changed(set(), True)
     assert bench.queue.poll() is None, "hosts wake those that wait only now and then"
     assert bench.queue.scheduled == 1
 

@@ -13,10 +13,10 @@ from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.queue import WorkQueue
-from vmferry.runtime.workers import Look, work
+from vmferry.runtime.workers import Reconcile, work
 
 
-async def work_through(queue: WorkQueue[Key], look: Look) -> None:
+async def work_through(queue: WorkQueue[Key], look: Reconcile) -> None:
     """One worker until nothing is ready any more."""
     worker = asyncio.create_task(work("worker", queue, look, Health()))
     while len(queue) or queue.processing:  # noqa: ASYNC110 - the queue has no such event, and needs none

@@ -15,14 +15,14 @@ from vmferry.reconcilers.kind import Kinds
 from vmferry.reconcilers.rows import HOST_MAINTENANCE, VM_MIGRATION
 from vmferry.reconcilers.world import World
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
-from vmferry.runtime.fence import Fence
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.key import Key
+from vmferry.runtime.kill_switch import KillSwitch
+from vmferry.runtime.leader_fence import LeaderFence
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
-from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Store
-from vmferry.runtime.waking import Waker
+from vmferry.runtime.triggers import Triggers
 
 Plan = Callable[[VMMigration, World, datetime, Policy], Decision[VMMigrationStatus]]
 
@@ -44,10 +44,10 @@ class Bench:
 
     def restart(self) -> None:
         self.queue: WorkQueue[Key] = WorkQueue()
-        self.waker = Waker(self.queue, lambda: self.cloud.snapshot.servers_by_host)
-        self.store = Store(self.kinds, self.waker)
-        fence = Fence(self.kube, lambda: self.term)
-        self.switch = StopSwitch(self.kube, "vmferry-system", "vmferry-stop")
+        self.triggers = Triggers(self.queue, lambda: self.cloud.snapshot.servers_by_host)
+        self.store = Store(self.kinds, self.triggers)
+        fence = LeaderFence(self.kube, lambda: self.term)
+        self.switch = KillSwitch(self.kube, "vmferry-system", "vmferry-stop")
         self.switch.seen = Stop()
         self.reconciler = Reconciler(
             self.kinds,
@@ -56,7 +56,7 @@ class Bench:
             fence,
             self.cloud,
             HostLeases(fence, "vmferry-system", now=lambda: NOW),
-            self.waker,
+            self.triggers,
             Policy(),
             self.switch,
             now=lambda: NOW,
@@ -73,7 +73,7 @@ class Bench:
                     self.store.remove(key)
 
     async def look(self, key: Key = KEY) -> None:
-        await self.reconciler.look(key)
+        await self.reconciler.reconcile(key)
 
     async def finish(self) -> None:
         """Look until the status says that it is over and nothing is left to do."""

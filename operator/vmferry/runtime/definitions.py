@@ -76,7 +76,7 @@ class Definitions:
         self._doubtful = doubtful
         self.trouble: str | None = None
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         try:
             found = lacking(await self._read(PATH))
             if found and self.trouble is None:
@@ -100,7 +100,7 @@ class Definitions:
     async def run(self) -> None:
         """For ever."""
         while True:
-            await self.look()
+            await self.refresh()
             rest = 0.0
             while rest < (SOON if self.trouble or self._doubtful() else LATER):
                 await asyncio.sleep(SOON)

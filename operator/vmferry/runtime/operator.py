@@ -28,25 +28,25 @@ from vmferry.runtime.config import Config
 from vmferry.runtime.definitions import Definitions
 from vmferry.runtime.elector import Elector, identity
 from vmferry.runtime.events import tell_of_operator
-from vmferry.runtime.fence import Fence
+from vmferry.runtime.gc_tuning import CollectorTuning
 from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
 from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
+from vmferry.runtime.kill_switch import KillSwitch
 from vmferry.runtime.kube import WRITES_SILENCE, Kube
 from vmferry.runtime.kube_api import KubeError
+from vmferry.runtime.leader_fence import LeaderFence
 from vmferry.runtime.measures import cloud_call, cloud_login
-from vmferry.runtime.pauses import Pauses
 from vmferry.runtime.probe_server import HealthServer
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.resume_marks import ResumeMarks
 from vmferry.runtime.resync import Resync
-from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, key_of, version_of
 from vmferry.runtime.streaks import Streaks
+from vmferry.runtime.triggers import Triggers
 from vmferry.runtime.view_age import ViewAge
-from vmferry.runtime.waking import Waker
 from vmferry.runtime.watch import Watch
 from vmferry.runtime.workers import work
 
@@ -63,7 +63,7 @@ async def run(config: Config) -> int:
     """Work until SIGTERM or SIGINT; returns the exit code. Raises KubeError or OSError when it cannot begin."""
     limit_arenas()
     sys.setswitchinterval(SWITCH_SECONDS)
-    gc.callbacks.append(Pauses())
+    gc.callbacks.append(CollectorTuning())
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,7 +102,7 @@ class Operator:
         )
         policy = config.policy
         limits = policy.limits
-        self._waker = Waker(
+        self._waker = Triggers(
             self.queue,
             lambda: cloud.snapshot.servers_by_host,
             next_up=lambda: self.store.next_up(cloud.snapshot, limits),
@@ -140,8 +140,8 @@ class Operator:
         self._suspect = resync.suspect
         watch = Watch(self._kinds, config.namespaces, kube.connection, self._on_event, ours)
         elector = self._elector(kube)
-        fence = Fence(kube, elector.term if elector else lambda: 0)
-        switch = StopSwitch(kube, config.namespace, config.stop_switch, self._look_at_all, resync.soon)
+        fence = LeaderFence(kube, elector.term if elector else lambda: 0)
+        switch = KillSwitch(kube, config.namespace, config.stop_switch, self._look_at_all, resync.soon)
         marks = ResumeMarks(kube, config.namespace, config.resume_marks, self._resume)
         reconciler = Reconciler(
             kinds=self._kinds,
@@ -150,7 +150,7 @@ class Operator:
             kube=fence,
             cloud=self._cloud,
             leases=HostLeases(fence, config.namespace),
-            waker=self._waker,
+            triggers=self._waker,
             policy=policy,
             switch=switch,
             suspect=resync.suspect,
@@ -171,7 +171,7 @@ class Operator:
             await asyncio.wait([first, listing, stopping], return_when=asyncio.FIRST_COMPLETED)
             first.cancel()
             if not stop.is_set() and not listing.done():
-                await switch.look()
+                await switch.refresh()
                 await marks.read()
                 loops.append(asyncio.create_task(switch.run(self.health.beat), name="stop switch"))
                 loops.append(asyncio.create_task(definitions.run(), name="definitions"))
@@ -182,7 +182,7 @@ class Operator:
                     name = f"worker {number}"
                     workers.append(
                         asyncio.create_task(
-                            work(name, self.queue, reconciler.look, self.health, self._failing), name=name
+                            work(name, self.queue, reconciler.reconcile, self.health, self._failing), name=name
                         )
                     )
                 if elector is not None:

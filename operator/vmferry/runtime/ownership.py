@@ -16,7 +16,7 @@ from vmferry.runtime.key import Key
 
 
 class Listener(Protocol):
-    """Who has to know of changes that concern other objects than the changed one; `waking.Waker` is it."""
+    """Who has to know of changes that concern other objects than the changed one; `triggers.Triggers` is it."""
 
     def owned_changed(self, owner: Key) -> None: ...
 

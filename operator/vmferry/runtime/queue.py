@@ -35,7 +35,7 @@ HOLD = 0.25
 class Lane(IntEnum):
     """The first goes first."""
 
-    NEWS = 0
+    URGENT = 0
     ROUTINE = 1
     PATIENT = 2
 
@@ -90,7 +90,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Keys that could be given out now, of news and routine."""
-        ready = self._lanes[Lane.NEWS].keys() | self._lanes[Lane.ROUTINE].keys()
+        ready = self._lanes[Lane.URGENT].keys() | self._lanes[Lane.ROUTINE].keys()
         return len(ready - self._processing.keys())
 
     @property
@@ -108,7 +108,7 @@ class WorkQueue(Generic[K]):
         """Keys whose last look failed."""
         return len(self._failures)
 
-    def add(self, key: K, lane: Lane = Lane.NEWS) -> None:
+    def add(self, key: K, lane: Lane = Lane.URGENT) -> None:
         """Look at `key` as soon as its lane allows; once more after, if it is being looked at."""
         for known, waiting in self._lanes.items():
             if key in waiting:
@@ -119,7 +119,7 @@ class WorkQueue(Generic[K]):
         self._lanes[lane][key] = self._clock()
         self._wake.set()
 
-    def add_after(self, key: K, delay: float, lane: Lane = Lane.NEWS) -> None:
+    def add_after(self, key: K, delay: float, lane: Lane = Lane.URGENT) -> None:
         """Look at `key` in `delay` seconds; of several such wishes the earliest wins. A look voids them all."""
         if delay <= 0:
             self.add(key, lane)
@@ -145,7 +145,7 @@ class WorkQueue(Generic[K]):
         return [*(lane for lane, most in IN_A_ROW.items() if self._passed[lane] >= most), *Lane]
 
     def _next(self, lane: Lane) -> K | None:
-        if lane is not Lane.NEWS and self._passed[lane] < IN_A_ROW[lane] and self._clock() < self._held_until():
+        if lane is not Lane.URGENT and self._passed[lane] < IN_A_ROW[lane] and self._clock() < self._held_until():
             return None
         if lane is Lane.PATIENT and self._clock() < self._patient_at():
             return None
@@ -159,7 +159,7 @@ class WorkQueue(Generic[K]):
     def _give(self, key: K, lane: Lane) -> None:
         since = self._lanes[lane].pop(key)
         now = self._clock()
-        if lane is Lane.NEWS:
+        if lane is Lane.URGENT:
             self._news[key] = now
         if lane is Lane.PATIENT:
             self._slow = key, now

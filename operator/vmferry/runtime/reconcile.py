@@ -47,17 +47,17 @@ from vmferry.resources.base import API_VERSION, Metadata, Model, Resource, clip
 from vmferry.runtime import metrics
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.events import Recent, tell
-from vmferry.runtime.fence import Fence, NotLeadingError
 from vmferry.runtime.key import Key
+from vmferry.runtime.kill_switch import PATIENCE, KillSwitch
 from vmferry.runtime.kube_api import ConflictError, InvalidError, KubeError, NotFoundError
+from vmferry.runtime.leader_fence import LeaderFence, NotLeadingError
 from vmferry.runtime.logs import about, asked_as
 from vmferry.runtime.owned import OwnedWriter
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.refusals import LENGTH as REFUSAL_LENGTH
 from vmferry.runtime.refusals import Refusals
-from vmferry.runtime.stop_switch import PATIENCE, StopSwitch
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
-from vmferry.runtime.waking import Waker
+from vmferry.runtime.triggers import Triggers
 
 #: how long what is no news waits for a write, of an object that only waits
 QUIET = timedelta(minutes=5)
@@ -93,12 +93,12 @@ class Reconciler:
     kinds: Kinds
     store: Store
     queue: WorkQueue[Key]
-    kube: Fence
+    kube: LeaderFence
     cloud: Cloud
     leases: Leases
-    waker: Waker
+    triggers: Triggers
     policy: Policy
-    switch: StopSwitch
+    switch: KillSwitch
     now: Callable[[], datetime] = _now
     #: told of what the API server answers when an object is read again
     suspect: Callable[[str, Body], None] = lambda *_: None
@@ -113,7 +113,7 @@ class Reconciler:
     #: status writes whose answer was lost, with the object before; they may have come through
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
-    async def look(self, key: Key) -> None:
+    async def reconcile(self, key: Key) -> None:
         """One pass. Raises what went wrong; the caller looks again after a pause.
 
         While another operator leads nothing is looked at: all is, once this one does.
@@ -124,7 +124,7 @@ class Reconciler:
         if known is None and not self.store.whole:
             return
         if known is None:
-            self.waker.forget(key)
+            self.triggers.forget(key)
             self.queue.forget(key)
             self._unanswered.pop(key, None)
             self._written.pop(key, None)
@@ -136,10 +136,10 @@ class Reconciler:
         if not self.store.whole:  # part of what is true would be missing
             self.queue.add_after(key, NOT_WHOLE_PAUSE, Lane.ROUTINE)
             return
-        with self.kube.look(term):
-            await self._look(key, known, term)
+        with self.kube.during(term):
+            await self._reconcile(key, known, term)
 
-    async def _look(self, key: Key, known: Resource | Unreadable, term: int) -> None:
+    async def _reconcile(self, key: Key, known: Resource | Unreadable, term: int) -> None:
         if isinstance(known, Unreadable):
             await self._complain(key, known)
             return
@@ -170,7 +170,7 @@ class Reconciler:
         finally:
             self.store.release_held(key)
             if self.store.freed(self.cloud.snapshot):
-                self.waker.freed()
+                self.triggers.freed()
 
     async def _pass(self, key: Key, term: int) -> None:
         kind = self.kinds[key.kind]
@@ -222,7 +222,7 @@ class Reconciler:
         if decision.requeue_after is not None:
             lane = Lane.PATIENT if self.store.rests(key) else Lane.ROUTINE
             self.queue.add_after(key, decision.requeue_after.total_seconds(), lane)
-        self.waker.note(key, decision.watches, waits=waits, host=decision.watches_host)
+        self.triggers.note(key, decision.watches, waits=waits, host=decision.watches_host)
 
     def _is_due(self, kind: Kind[Any, Any], key: Key, obj: Resource, decision: Decision[Model]) -> bool:
         """Whether the status is written now: it is news, or none was written for a while."""
@@ -317,7 +317,7 @@ class Reconciler:
                 logger.info("not decided, looking again later; still asked for: %s", needs)
                 pause = decision.requeue_after or self.policy.recheck
                 self.queue.add_after(key, pause.total_seconds(), Lane.ROUTINE)
-                self.waker.note(key, decision.watches, waits=False, host=decision.watches_host)
+                self.triggers.note(key, decision.watches, waits=False, host=decision.watches_host)
                 return None
             try:
                 answers.append((needs, await self._read(key, obj, needs)))
@@ -481,7 +481,7 @@ class Reconciler:
         if self._complained.get(key) == found.version:
             return
         self._complained[key] = found.version
-        self.waker.forget(key)
+        self.triggers.forget(key)
         logger.warning("the object cannot be read and is left alone: %s", found.message)
         reference = {
             "apiVersion": API_VERSION,

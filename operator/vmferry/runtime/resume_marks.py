@@ -13,8 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from vmferry.reconcilers.breaker_resume import Marks, parse
+from vmferry.runtime.kill_switch import PATIENCE, PAUSE, ConfigMapClient
 from vmferry.runtime.kube_api import KubeError, NotFoundError
-from vmferry.runtime.stop_switch import PATIENCE, PAUSE, ConfigMapClient
 
 logger = logging.getLogger(__name__)
 

@@ -141,7 +141,7 @@ class Resync:
                 news = self._store.put(kind.name, body)
                 listed.add(key)
                 if news or not self._store.is_over(key):
-                    self._queue.add(key, Lane.PATIENT if not news or self._store.rests(key) else Lane.NEWS)
+                    self._queue.add(key, Lane.PATIENT if not news or self._store.rests(key) else Lane.URGENT)
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
             versions.append(version)

@@ -21,12 +21,14 @@ BEAT = 10.0
 #: what fails, in `failing`
 RECONCILES = "all reconciles fail"
 
-Look = Callable[[Key], Awaitable[None]]
+Reconcile = Callable[[Key], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
 
-async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health, failing: Streaks | None = None) -> None:
+async def work(
+    name: str, queue: WorkQueue[Key], reconcile: Reconcile, health: Health, failing: Streaks | None = None
+) -> None:
     """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker.
 
     `failing` is told what becomes of each that reaches Kubernetes, or fails by a fault of ours.
@@ -46,15 +48,15 @@ async def work(name: str, queue: WorkQueue[Key], look: Look, health: Health, fai
         failed = True
         try:
             with about({"object": str(key)}), metrics.PASS_SECONDS.labels(key.kind).time():
-                failed = await _failed(look, key, failing)
+                failed = await _failed(reconcile, key, failing)
         finally:
             metrics.PASSES.labels(key.kind, "failed" if failed else "done").inc()
             queue.done(key, failed=failed)
 
 
-async def _failed(look: Look, key: Key, failing: Streaks) -> bool:
+async def _failed(reconcile: Reconcile, key: Key, failing: Streaks) -> bool:
     try:
-        await look(key)
+        await reconcile(key)
     except CloudError as error:
         with about(asked_as(error.request_id)):
             logger.warning("the look has failed, again later: %s", error)

@@ -30,7 +30,7 @@ class _Host:
     woken_at: float = float("-inf")
 
 
-class Waker:
+class Triggers:
     """Remembers of each object what its last decision was about, and queues those that a change is about.
 
     `servers_by_host` tells the ids of the servers on each host, as the shared view has them now. `next_up` tells which
@@ -121,7 +121,7 @@ class Waker:
             self._wake(of_hosts, self._woken_at, HOSTS_INTERVAL)
             self._woken_at = self._wake(self._waiting - of_hosts, self._woken_at, HOSTS_INTERVAL, Lane.PATIENT)
 
-    def _wake(self, keys: Collection[Key], woken_at: float, interval: float, lane: Lane = Lane.NEWS) -> float:
+    def _wake(self, keys: Collection[Key], woken_at: float, interval: float, lane: Lane = Lane.URGENT) -> float:
         """Queue them, but not before `interval` has passed since `woken_at`. Returns when that is."""
         now = self._clock()
         if woken_at <= now:  # else a wake-up is due already, and comes after this change too

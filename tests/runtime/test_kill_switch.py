@@ -9,17 +9,17 @@ import pytest
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from tests.runtime.fakes import FakeKube, Record
 from vmferry.cloud.actions import LiveMigrate, StartServer
+from vmferry.runtime.kill_switch import KillSwitch
 from vmferry.runtime.kube_api import KubeError, NotFoundError
-from vmferry.runtime.stop_switch import StopSwitch
 
 THROWN = "new moves are stopped by ConfigMap home/vmferry-stop"
 LOST = "new moves are stopped: ConfigMap home/vmferry-stop cannot be read"
 
 
-def switch(changes: list[str] | None = None) -> tuple[StopSwitch, FakeKube]:
+def switch(changes: list[str] | None = None) -> tuple[KillSwitch, FakeKube]:
     kube = FakeKube(Record())
     told = changes if changes is not None else []
-    return StopSwitch(kube, "home", "vmferry-stop", lambda: told.append("changed")), kube
+    return KillSwitch(kube, "home", "vmferry-stop", lambda: told.append("changed")), kube
 
 
 READS: dict[str, tuple[dict[str, str] | KubeError, str]] = {
@@ -83,14 +83,14 @@ async def test_before_the_first_poll_nothing_may_begin() -> None:
 async def test_a_turn_of_it_is_told_and_one_failed_poll_is_no_news() -> None:
     told: list[str] = []
     made, kube = switch(told)
-    await made.look()
-    await made.look()
+    await made.refresh()
+    await made.refresh()
     assert (made.seen.message, len(told)) == ("", 1)
     kube.switch = KubeError("no answer")
-    await made.look()
+    await made.refresh()
     assert (made.seen.message, len(told)) == ("", 1)
-    await made.look()
+    await made.refresh()
     assert (made.seen.message, len(told)) == (LOST, 2)
     kube.switch = {"stop": "true"}
-    await made.look()
+    await made.refresh()
     assert (made.seen.message, len(told)) == (THROWN, 3)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vmferry.runtime.pauses import EVERYTHING, LONG, Pauses
+from vmferry.runtime.gc_tuning import EVERYTHING, LONG, CollectorTuning
 
 
 class Node:
@@ -33,7 +33,7 @@ class Clock:
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     clock = Clock()
-    pauses = Pauses(clock=lambda: clock.now, cpu=clock)
+    pauses = CollectorTuning(clock=lambda: clock.now, cpu=clock)
     gc.callbacks.append(pauses)
     yield clock
     gc.callbacks.remove(pauses)

@@ -19,7 +19,7 @@ LONG = 0.05
 EVERYTHING = 600.0
 
 
-class Pauses:
+class CollectorTuning:
     """One of `gc.callbacks`."""
 
     def __init__(

@@ -33,7 +33,7 @@ class ConfigMapClient(Protocol):
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]: ...
 
 
-class StopSwitch:
+class KillSwitch:
     """Belongs to one event loop; `changed` is called in it when the switch says something else than before."""
 
     def __init__(
@@ -61,10 +61,10 @@ class StopSwitch:
         """Poll for ever."""
         while True:
             beat("stop switch")
-            await self.look()
+            await self.refresh()
             await asyncio.sleep(PAUSE)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Read it for the statuses."""
         found = await self.read()
         if self._lost and found != self._unreadable:

@@ -12,12 +12,12 @@ from vmferry.cloud.model import Snapshot
 from vmferry.reconcilers.owned_migrations import OwnedMigration
 from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.hostmaintenance import HostMaintenance
-from vmferry.runtime import waking
+from vmferry.runtime import triggers
 from vmferry.runtime.key import Key
 from vmferry.runtime.owned import body_of
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Body, Store
-from vmferry.runtime.waking import Waker
+from vmferry.runtime.triggers import Triggers
 
 OTHER = Key("HostMaintenance", "", "host-b")
 CHILD = Key("VMMigration", "vmferry-system", "one")
@@ -25,7 +25,7 @@ WAITING = Key("VMMigration", "team", "waits")
 
 
 class Scene:
-    """A store and a waker by a clock that only the test moves, with two maintenances that nobody has to look at."""
+    """A store and a triggers by a clock that only the test moves, with two maintenances that nobody has to look at."""
 
     def __init__(self) -> None:
         self.time = 1000.0
@@ -34,8 +34,8 @@ class Scene:
         self.queue: WorkQueue[Key] = WorkQueue(clock=lambda: self.time)
         #: who could start
         self.up: list[Key] = []
-        self.waker = Waker(self.queue, lambda: self.by_host, clock=lambda: self.time, next_up=lambda: self.up)
-        self.store = Store(KINDS, self.waker)
+        self.triggers = Triggers(self.queue, lambda: self.by_host, clock=lambda: self.time, next_up=lambda: self.up)
+        self.store = Store(KINDS, self.triggers)
         self.maintenance(HOST)
         self.maintenance(OTHER)
         self.woken(60)
@@ -81,10 +81,10 @@ CHILDREN: dict[str, tuple[Body, dict[str, Any], bool]] = {
 def test_an_owner_is_woken_when_of_a_child(status: Body, metadata: dict[str, Any], wakes: bool) -> None:
     scene = Scene()
     scene.child(MOVING)
-    assert scene.woken(waking.KIN_PAUSE) == {HOST}, "it is there"
+    assert scene.woken(triggers.KIN_PAUSE) == {HOST}, "it is there"
     scene.child(status, **metadata)
     assert scene.woken(0) == set(), "changes are collected first"
-    assert scene.woken(waking.KIN_PAUSE) == ({HOST} if wakes else set())
+    assert scene.woken(triggers.KIN_PAUSE) == ({HOST} if wakes else set())
 
 
 def test_an_owner_is_woken_when_a_child_is_gone_even_if_nobody_saw_it_go() -> None:
@@ -92,7 +92,7 @@ def test_an_owner_is_woken_when_a_child_is_gone_even_if_nobody_saw_it_go() -> No
     scene.child(MOVING)
     scene.woken(60)
     scene.store.prune(CHILD.kind, set(), scene.version)
-    assert scene.woken(waking.KIN_PAUSE) == {HOST}
+    assert scene.woken(triggers.KIN_PAUSE) == {HOST}
 
 
 def test_a_child_whose_owner_is_gone_wakes_nobody() -> None:
@@ -117,18 +117,18 @@ def test_the_others_and_those_that_wait_are_woken_when_a_maintenance(
     change: dict[str, Any], metadata: dict[str, Any], wakes: bool
 ) -> None:
     scene = Scene()
-    scene.waker.note(WAITING, None, waits=True)
+    scene.triggers.note(WAITING, None, waits=True)
     scene.maintenance(HOST, **change, **metadata)
-    assert scene.woken(waking.KIN_PAUSE) == ({OTHER, WAITING} if wakes else set())
+    assert scene.woken(triggers.KIN_PAUSE) == ({OTHER, WAITING} if wakes else set())
 
 
 def test_the_others_are_woken_when_a_maintenance_comes_or_goes() -> None:
     scene = Scene()
     third = Key("HostMaintenance", "", "host-c")
     scene.maintenance(third)
-    assert scene.woken(waking.KIN_PAUSE) == {HOST, OTHER}
+    assert scene.woken(triggers.KIN_PAUSE) == {HOST, OTHER}
     scene.store.remove(third)
-    assert scene.woken(waking.KIN_PAUSE) == {HOST, OTHER}
+    assert scene.woken(triggers.KIN_PAUSE) == {HOST, OTHER}
 
 
 def test_a_maintenance_that_is_over_is_let_sleep() -> None:
@@ -162,37 +162,37 @@ def test_a_maintenance_is_woken_when_of_its_host(
 ) -> None:
     scene = Scene()
     scene.by_host = {"host-a": before}
-    scene.waker.note(HOST, None, waits=False, host="host-a")
+    scene.triggers.note(HOST, None, waits=False, host="host-a")
     scene.by_host = {"host-a": after}
-    scene.waker.changed({changed}, False)
+    scene.triggers.changed({changed}, False)
     assert scene.woken(0) == ({HOST} if wakes else set())
 
 
 def test_a_host_wakes_at_most_once_in_a_while_and_loses_no_change() -> None:
     scene = Scene()
     scene.by_host = {"host-a": ("s1",)}
-    scene.waker.note(HOST, None, waits=False, host="host-a")
-    scene.waker.changed({"s1"}, False)
+    scene.triggers.note(HOST, None, waits=False, host="host-a")
+    scene.triggers.changed({"s1"}, False)
     assert scene.woken(0) == {HOST}
-    scene.waker.note(HOST, None, waits=False, host="host-a")
+    scene.triggers.note(HOST, None, waits=False, host="host-a")
     for _ in range(3):
-        scene.waker.changed({"s1"}, False)
-    assert scene.woken(waking.HOST_INTERVAL / 2) == set()
-    assert scene.woken(waking.HOST_INTERVAL / 2) == {HOST}
+        scene.triggers.changed({"s1"}, False)
+    assert scene.woken(triggers.HOST_INTERVAL / 2) == set()
+    assert scene.woken(triggers.HOST_INTERVAL / 2) == {HOST}
     assert scene.woken(60) == set(), "the three were one"
-    scene.waker.forget(HOST)
-    scene.waker.changed({"s1"}, False)
+    scene.triggers.forget(HOST)
+    scene.triggers.changed({"s1"}, False)
     assert scene.woken(60) == set()
 
 
 def test_a_server_that_left_between_two_looks_wakes_no_more_once_it_is_elsewhere() -> None:
     scene = Scene()
     scene.by_host = {"host-a": ("s1",)}
-    scene.waker.note(HOST, None, waits=False, host="host-a")
+    scene.triggers.note(HOST, None, waits=False, host="host-a")
     scene.by_host = {"host-b": ("s1",)}
-    scene.waker.changed({"s1"}, False)
+    scene.triggers.changed({"s1"}, False)
     assert scene.woken(0) == {HOST}
-    scene.waker.changed({"s1"}, False)
+    scene.triggers.changed({"s1"}, False)
     assert scene.woken(60) == set()
 
 
@@ -224,24 +224,24 @@ def test_a_free_place_wakes_at_once_those_that_could_take_it_and_no_others() -> 
     scene = Scene()
     thousands = [Key("VMMigration", "team", f"m{n}") for n in range(1000)]
     for key in thousands:
-        scene.waker.note(key, None, waits=True)
+        scene.triggers.note(key, None, waits=True)
     scene.up = thousands[:2]
-    scene.waker.freed()
+    scene.triggers.freed()
     assert scene.woken(0) == set(thousands[:2])
-    scene.waker.changed({"s1"}, False)
-    assert scene.woken(waking.UP_INTERVAL / 2) == set(), "these were looked at just now"
-    assert scene.woken(waking.UP_INTERVAL / 2) == set(thousands[:2]), "but the change is not forgotten"
+    scene.triggers.changed({"s1"}, False)
+    assert scene.woken(triggers.UP_INTERVAL / 2) == set(), "these were looked at just now"
+    assert scene.woken(triggers.UP_INTERVAL / 2) == set(thousands[:2]), "but the change is not forgotten"
     scene.up = thousands[1:3]
-    scene.waker.changed({"s1"}, False)
+    scene.triggers.changed({"s1"}, False)
     assert scene.woken(0) == {thousands[2]}
 
 
 def test_a_change_of_hosts_wakes_all_that_wait_and_keeps_nothing_else_waiting_for_them() -> None:
     scene = Scene()
     scene.by_host = {"host-a": ("s1",)}
-    scene.waker.note(WAITING, None, waits=True)
-    scene.waker.note(OTHER, None, waits=True, host="host-b")
-    scene.waker.changed((), True)
+    scene.triggers.note(WAITING, None, waits=True)
+    scene.triggers.note(OTHER, None, waits=True, host="host-b")
+    scene.triggers.changed((), True)
     assert scene.queue.poll() == OTHER, "a maintenance first: it keeps a Lease"
     scene.queue.add(HOST)
     assert scene.queue.poll() == HOST

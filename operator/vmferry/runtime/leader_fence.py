@@ -43,7 +43,7 @@ class _Kube(Writer, LeaseClient, Protocol):
     """All that looks ask of it."""
 
 
-class Fence:
+class LeaderFence:
     """Implements `Writer` and `lease_record.LeaseClient`. `term` returns the running term, or None."""
 
     def __init__(self, kube: _Kube, term: Callable[[], int | None]) -> None:
@@ -51,7 +51,7 @@ class Fence:
         self.term = term
 
     @contextmanager
-    def look(self, term: int) -> Iterator[None]:
+    def during(self, term: int) -> Iterator[None]:
         """What this task writes within belongs to that term."""
         token = _term.set(term)
         try:
