@@ -311,13 +311,13 @@ class Kube:
     async def create(self, kind: ResourceType[Any], body: Body) -> Body:
         return await self._call(lambda: self._create(kind.name, body), effect=True)
 
-    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
-        await self._call(lambda: self._try_create(kind.name, body))
+    async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None:
+        await self._call(lambda: self._create_dry_run(kind.name, body))
 
     async def is_terminating(self, namespace: str) -> bool:
         return await self._call(lambda: False)
 
-    def _try_create(self, kind: str, body: Body) -> None:
+    def _create_dry_run(self, kind: str, body: Body) -> None:
         self._admit()
         if key_of(kind, body) in self._api.objects:
             raise AlreadyExistsError("already exists")

@@ -145,7 +145,7 @@ class FakeKube:
             raise AlreadyExistsError(f"{key} already exists")
         return self.add(key, spec=body["spec"], **metadata)
 
-    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
+    async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None:
         await asyncio.sleep(0)
         metadata = body["metadata"]
         key = Key(kind.name, metadata.get("namespace", ""), metadata["name"])

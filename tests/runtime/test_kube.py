@@ -127,7 +127,7 @@ async def test_a_lease_that_is_none_is_an_error_that_the_election_expects(
 #: verb, resource, status and words of an answer; whether it counts as a refused write, and as which
 REFUSALS: dict[str, tuple[str, str, int, str, str | None]] = {
     "a policy": ("create", "vmmigrations", 422, "denied request", "create"),
-    "a quota, in a dry run": ("try", "vmmigrations", 403, "exceeded quota", "create"),
+    "a quota, in a dry run": ("dry-run", "vmmigrations", 403, "exceeded quota", "create"),
     "a namespace that is missing": ("create", "leases", 404, "namespaces x not found", "create"),
     "a webhook that does not answer": ("update", "vmmigrations/status", 500, "failed calling webhook", "update"),
     "a right to read": ("list", "vmmigrations", 403, "forbidden", None),

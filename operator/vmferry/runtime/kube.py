@@ -119,11 +119,11 @@ class Kube:
                 "create", kind, namespace, body, field_manager=FIELD_MANAGER, field_validation="Strict"
             )
 
-    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
+    async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None:
         """What `create` would raise, without creating anything (a dry run)."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
-        async with self._api_call(f"create {kind.name} {metadata['name']}", "try", kind.plural):
+        async with self._api_call(f"create {kind.name} {metadata['name']}", "dry-run", kind.plural):
             await self._call(
                 "create", kind, namespace, body, dry_run="All", field_manager=FIELD_MANAGER, field_validation="Strict"
             )
@@ -271,7 +271,7 @@ class Kube:
             failed = error_type(code, status)(f"cannot {what}: {code} {words}", trouble.of_status(code), code)
             if failed.refused and _writes(verb, code):
                 # a dry run shows what the same write would meet
-                metrics.REFUSED_WRITES.labels("create" if verb == "try" else verb, resource).inc()
+                metrics.REFUSED_WRITES.labels("create" if verb == "dry-run" else verb, resource).inc()
             raise failed from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoConnectionError(
@@ -282,7 +282,7 @@ class Kube:
             self._remember(verb, resource, code)
 
     def _remember(self, verb: str, resource: str, code: int | None) -> None:
-        if verb in ("get", "list", "try") or resource == "events":
+        if verb in ("get", "list", "dry-run") or resource == "events":
             return
         if code in _REFUSED or (code == HTTPStatus.NOT_FOUND and verb == "create"):
             self.writes.bad(f"{verb} {resource}", trouble.of_status(code))
@@ -301,7 +301,7 @@ _REFUSED = (
 
 def _writes(verb: str, code: int) -> bool:
     """Whether a refusal concerns a write; an object that is gone refuses nothing, a namespace that is missing does."""
-    return verb not in ("get", "list") and (code != HTTPStatus.NOT_FOUND or verb in ("create", "try"))
+    return verb not in ("get", "list") and (code != HTTPStatus.NOT_FOUND or verb in ("create", "dry-run"))
 
 
 def _body(answer: object) -> Body:

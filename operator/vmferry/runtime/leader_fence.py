@@ -74,8 +74,8 @@ class LeaderFence:
     async def create(self, kind: ResourceType[Any], body: Body) -> Body:
         return await self._open().create(kind, body)
 
-    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
-        await self._open().try_create(kind, body)
+    async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None:
+        await self._open().create_dry_run(kind, body)
 
     async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
         return await self._open().delete(kind, key, uid, version)

@@ -32,7 +32,7 @@ class Writer(Protocol):
 
     async def create(self, kind: ResourceType[Any], body: Body) -> Body: ...
 
-    async def try_create(self, kind: ResourceType[Any], body: Body) -> None: ...
+    async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None: ...
 
     async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None: ...
 
@@ -102,12 +102,12 @@ class OwnedWriter:
                 done = False
         return done
 
-    async def try_create(self, owner: Resource, new: CreateObject[Any], now: datetime) -> None:
+    async def create_dry_run(self, owner: Resource, new: CreateObject[Any], now: datetime) -> None:
         """Find out whether it could be created, and note what is refused. Raises KubeError."""
         kind = self.kinds[new.kind].type
         key = Key(kind.name, new.namespace, new.name)
         try:
-            await self.kube.try_create(kind, body_of(new, owner))
+            await self.kube.create_dry_run(kind, body_of(new, owner))
         except AlreadyExistsError:
             body = await self._there(kind, key)
             if not _is_of(body, owner):

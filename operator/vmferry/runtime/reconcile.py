@@ -341,7 +341,7 @@ class Reconciler:
             case ReadDeletion():
                 return await self._who_deletes(key, obj)
             case TryCreate():
-                await self._owned_writer().try_create(obj, read.new, self.now())
+                await self._owned_writer().create_dry_run(obj, read.new, self.now())
                 return read.new.name
 
     async def _act(
