@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
 
 import pyte
 from pyte.screens import Char
+
+from vmferry.cli.terminal import width as places
 
 _BACKGROUND, _FOREGROUND, _FRAME = "#11151c", "#d8dee9", "#3b4252"
 #: the colours that a terminal has names for, readable on the background
@@ -60,17 +61,13 @@ def _runs(line: Sequence[Char]) -> Iterator[Run]:
         text = "".join(char.data for _, char in listed)
         for match in re.finditer(r"\S+(?: \S+)*", text):
             words = match[0]
-            yield Run(listed[0][0] + match.start(), words, _cells(words), colour, bold)
-
-
-def _cells(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+            yield Run(listed[0][0] + match.start(), words, places(words), colour, bold)
 
 
 def svg(screen: pyte.Screen, title: str) -> str:
     """The picture's text; `title` is for those who cannot see it, and for the window's bar."""
     found = rows(screen)
-    cells = max([run.column + run.cells for row in found for run in row] + [_cells(title) + 8])
+    cells = max([run.column + run.cells for row in found for run in row] + [places(title) + 8])
     width, height = round(cells * _CELL + 2 * _PADDING), len(found) * _LINE + 2 * _PADDING + _BAR
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}"'

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import TextIO
+
+from vmferry.cli.terminal import width as places
 
 
 class Screen:
@@ -68,7 +69,7 @@ def fit(text: str, width: int) -> str:
     """As much as fits into that many places, wide characters counted twice."""
     used = 0
     for index, char in enumerate(text):
-        used += 0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        used += places(char)
         if used > max(1, width):
             return text[: max(0, index - 1)] + "…"
     return text
