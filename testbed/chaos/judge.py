@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from testbed.proxy.journal import Passed
+from vmferry.resources.vmmigration import attempt_state
 
 Body = Mapping[str, Any]
 
@@ -254,7 +255,8 @@ def _wrong_of(body: Body, records: Mapping[str, Record], ours: Counter[str]) -> 
             wrongs.append(f"attempt {number} names migration {uuid}, which the cloud does not have")
             continue
         ours[uuid] += 1
-        same = attempt["state"] == last.status or {attempt["state"], last.status} <= {"done", "completed"}
+        theirs = attempt_state(last.status)
+        same = attempt["state"] == theirs or {attempt["state"], theirs} <= {"Done", "Completed"}
         if "endedAt" in attempt and not same:
             wrongs.append(f"attempt {number} ended {attempt['state']}, migration {last.id} is {last.status}")
         if last.destination and attempt["targetHost"] != last.destination:

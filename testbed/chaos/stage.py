@@ -374,7 +374,7 @@ class _Play:
 
     def _maintained(self) -> list[dict[str, Any]]:
         """Maintenances of which neither the end nor a reason to wait is told."""
-        told = ("InMaintenance", "Released", "Queued", "Blocked", "Checked")
+        told = ("InMaintenance", "Released", "Queued", "Blocked", "Checked", "InService")
 
         def waits(body: dict[str, Any]) -> bool:
             status = body.get("status", {})
@@ -393,13 +393,13 @@ class _Play:
             status, host = body.get("status", {}), body["spec"]["host"]
             drained = any(one["type"] == "Drained" and one["status"] == "True" for one in status.get("conditions", ()))
             there = [server.name for server in servers if server.host == host and not server.deleted]
-            if drained and there and not status["progress"].get("left"):
+            if drained and there and not status["progress"].get("staying"):
                 lies.append(f"{host} is said to be drained, and {there} are there: {json.dumps(status)}")
         return lies
 
     def _released(self) -> list[dict[str, Any]]:
         living = self.chronicle.living("HostMaintenance")
-        return [body for body in living if body.get("status", {}).get("phase") != "Released"]
+        return [body for body in living if body.get("status", {}).get("phase") not in ("Released", "InService")]
 
     def _settled(self) -> list[dict[str, Any]]:
         servers = {server.id: server for server in self._servers()}

@@ -56,7 +56,7 @@ class Drain(ControlPlane):
         status = body.get("status", {})
         p = status.get("progress")
         if p:
-            parts = p["moved"] + p["moving"] + p["waiting"] + p["blocked"] + p["left"]
+            parts = p["moved"] + p["moving"] + p["waiting"] + p["blocked"] + p["staying"]
             assert p["total"] == parts, self.told(f"{name}: {p}")
         assert len(status.get("blockers", [])) <= MAX_BLOCKERS
         assert len(status.get("moves", [])) <= MAX_MOVES
@@ -69,7 +69,7 @@ class Drain(ControlPlane):
         if key[0] == "hm":
             wait = decision.requeue_after
             assert wait is None or wait >= timedelta(seconds=1), self.told(f"{key[1]} is looked at again at once")
-            ended = decision.status.phase is MaintenancePhase.RELEASED
+            ended = decision.status.phase in (MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
             assert wait is not None or ended, self.told(f"{key[1]} is never looked at again")
             self.asked += decision.action is not None
         super()._carry_out(key, body, decision)

@@ -170,7 +170,7 @@ def believes(stack: ExitStack) -> None:
     """A move that Nova took counts as done."""
 
     def hopeful(scope: Any, attempt: Any, record: Any) -> Any:
-        attempt.state, attempt.ended_at = "completed", scope.now
+        attempt.state, attempt.ended_at = "Completed", scope.now
         return None
 
     put(stack, follow, "in_flight", hopeful)
@@ -234,7 +234,7 @@ def fights(stack: ExitStack) -> None:
     known = attempts.counts
     put(stack, ending, "ended_by_others", lambda attempt: False)
     for module in (ending, tries):
-        put(stack, module, "counts", lambda attempt: known(attempt) and attempt.state != "cancelled")
+        put(stack, module, "counts", lambda attempt: known(attempt) and attempt.state != "Cancelled")
 
 
 def aborts_all(stack: ExitStack) -> None:

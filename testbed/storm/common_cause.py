@@ -120,10 +120,10 @@ class CommonCause:
             if "endedAt" not in attempt or evacuated or attempt["state"] in NOT_OF_NOVA:
                 continue
             before = self._ends.get(known)
-            good = attempt["state"] in ("completed", "confirmed")
+            good = attempt["state"] in ("Completed", "Confirmed")
             broke = not good and server is not None and server.vm_state == "error"
             if before is None or (broke and not before.broke):
-                people = attempt["state"] in ("cancelled", "reverted")
+                people = attempt["state"] in ("Cancelled", "Reverted")
                 ended = self._now if before is None else before.ended
                 self._ends[known] = _End(self._now, ended, by, attempt["sourceHost"], good, broke, people)
 

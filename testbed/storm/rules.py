@@ -584,7 +584,8 @@ class Judge:
         wanted = body["spec"].get("enabled", True)
         preflight = body["spec"].get("preflightOnly", False)
         if not wanted:
-            over = phase == MaintenancePhase.RELEASED and not metadata.get("finalizers")
+            idle = phase in (MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
+            over = idle and not metadata.get("finalizers")
             return None if over else told
         if preflight or phase in (MaintenancePhase.IN_MAINTENANCE, MaintenancePhase.QUEUED, MaintenancePhase.BLOCKED):
             return None

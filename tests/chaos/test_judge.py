@@ -22,7 +22,7 @@ def post(status: int = 202) -> Passed:
 
 def a_move(**over: Any) -> dict[str, Any]:
     """One that moved web-1 once."""
-    attempt = {"number": 1, "migrationID": "u-7", "state": "completed", "targetHost": "cmp2", "endedAt": "t"}
+    attempt = {"number": 1, "migrationID": "u-7", "state": "Completed", "targetHost": "cmp2", "endedAt": "t"}
     return {
         "kind": "VMMigration",
         "metadata": {"name": "m", "finalizers": ["f"]},
@@ -89,12 +89,12 @@ SPOILT: dict[str, tuple[Callable[[Facts], Facts], set[Harm]]] = {
     # and what is none
     "a server in ERROR whose migration was aborted": (
         lambda f: told(
-            phase="Failed", attempts=[{**a_move()["status"]["attempts"][0], "state": "cancelled", "targetHost": "cmp2"}]
+            phase="Failed", attempts=[{**a_move()["status"]["attempts"][0], "state": "Cancelled", "targetHost": "cmp2"}]
         )(records(replace(RECORD, status="cancelled"))(server(status="ERROR")(f))),
         set(),
     ),
     "an evacuation whose source has come back": (
-        lambda f: told(attempts=[{**a_move()["status"]["attempts"][0], "state": "done"}])(f),
+        lambda f: told(attempts=[{**a_move()["status"]["attempts"][0], "state": "Done"}])(f),
         set(),
     ),
     "a server that a person deleted": (server(status="", host=None, deleted=True), set()),

@@ -94,7 +94,7 @@ class Player:
 
     def running(self, name: str) -> Status:
         """Until Nova copies."""
-        return self.wait(name, "running", lambda s: bool(s.get("attempts")) and s["attempts"][-1]["state"] == "running")
+        return self.wait(name, "running", lambda s: bool(s.get("attempts")) and s["attempts"][-1]["state"] == "Running")
 
     def records(self, server_id: str) -> list[tuple[str, str]]:
         """(type, status) of every migration that Nova knows of the server, newest first."""

@@ -121,7 +121,7 @@ def test_I32_a_leader_frozen_in_the_middle_of_a_drain_moves_nothing_twice(
     maintenance.phase("InMaintenance")
     assert [player.records(server) for server in servers] == [[("live-migration", "completed")]] * 5, "never twice"
     for child in maintenance.children():
-        assert [one["state"] for one in child["status"]["attempts"] if one["state"] != "NotSent"] == ["completed"]
+        assert [one["state"] for one in child["status"]["attempts"] if one["state"] != "NotSent"] == ["Completed"]
     assert leads(bed, OTHER)
     assert (transitions(bed, OPERATOR), transitions(bed, OTHER)) == (1, 1)
     maintenance.apply(enabled=False)

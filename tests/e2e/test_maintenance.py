@@ -122,7 +122,7 @@ def test_R26_R27_R28_R29_checked_drained_and_given_back(player: Player, maintena
         "moving": 0,
         "waiting": 0,
         "blocked": 0,
-        "left": 0,
+        "staying": 0,
         "percent": 100,
     }
     assert all(player.tenant.host_of(server) == "cmp2" for server in (web, batch, legacy))

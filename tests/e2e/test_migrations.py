@@ -23,7 +23,7 @@ def test_R1_live_to_a_named_host_with_progress(player: Player) -> None:
     assert player.records(server) == [("live-migration", "completed")]
     attempt = status["attempts"][0]
     assert attempt["requestID"].startswith("req-")
-    assert (attempt["sourceHost"], attempt["targetHost"], attempt["state"]) == ("cmp1", "cmp2", "completed")
+    assert (attempt["sourceHost"], attempt["targetHost"], attempt["state"]) == ("cmp1", "cmp2", "Completed")
     events = player.kubectl("get", "events", "--field-selector", f"involvedObject.name={name}", "-o", "name")
     assert len(events.split()) >= 3, "I33: every decision leaves an Event"
     # the finalizer is removed after the last status

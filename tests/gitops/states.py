@@ -311,7 +311,8 @@ STATES: dict[str, State] = {
     ),
     # HostMaintenance
     "hm-new": State(MAINTENANCE, lambda: new(MAINTENANCE, OFF), "Progressing", "InProgress"),
-    "hm-off": hm(switched_off, "Released", "Healthy", "Current"),
+    "hm-off": hm(switched_off, "InService", "Healthy", "Current"),
+    "hm-released": hm(everything_moves_and_the_host_is_released, "Released", "Healthy", "Current"),
     "hm-queued": hm(two_hosts_and_room_for_one_in_the_budget, "Queued", "Progressing", "InProgress"),
     "hm-cordoning": hm(everything_moves_and_the_host_is_released, "Cordoning", "Progressing", "InProgress"),
     "hm-draining": hm(everything_moves_and_the_host_is_released, "Draining", "Progressing", "InProgress"),
@@ -336,7 +337,7 @@ STATES: dict[str, State] = {
     "hm-deleted-and-releasing": hm(deleted_in_the_middle, "Releasing", "Progressing", "Terminating", deleting=True),
     "hm-off-and-switched-on-since": State(
         MAINTENANCE,
-        lambda: spec_changed_since(first(switched_off, MAINTENANCE, "Released")),
+        lambda: spec_changed_since(first(switched_off, MAINTENANCE, "InService")),
         "Progressing",
         "InProgress",
     ),

@@ -463,7 +463,7 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     assert all(0 < len(event.message) <= 1024 and event.reason for event in decision.events)
     p = decision.status.progress
     if p is not None and p != obj.status.progress:
-        assert p.total == p.moved + p.moving + p.waiting + p.blocked + p.left
+        assert p.total == p.moved + p.moving + p.waiting + p.blocked + p.staying
     for new in decision.creates:
         assert len(new.name) <= 253 and DNS.fullmatch(new.name), new.name
         assert all(len(value) <= 63 and LABEL.fullmatch(value) for _, value in new.labels), new.labels

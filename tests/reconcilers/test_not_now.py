@@ -39,7 +39,7 @@ def test_a_migration_outlasts_a_rate_limit(times: int, spec: dict[str, object]) 
     life = Life(limited(times), spec)
     first = life.look().action
     assert life.run(seconds=3600).phase == "Succeeded"
-    assert [(one.number, one.state, one.target_host) for one in life.status.attempts] == [(1, "completed", "cmp2")]
+    assert [(one.number, one.state, one.target_host) for one in life.status.attempts] == [(1, "Completed", "cmp2")]
     assert isinstance(first, LiveMigrate)
     assert first.target_host == "cmp2", "the host is not blamed: it is the same one"
 

@@ -139,7 +139,7 @@ def test_a_request_that_was_not_sent_ends_its_attempt_at_once_and_uses_none_up()
     assert [event.reason for event in events] == ["NotSent"]
     life.body["status"] = status.to_json()
     assert life.run().phase == "Succeeded"
-    assert [attempt.state for attempt in life.status.attempts] == ["NotSent", "completed"]
+    assert [attempt.state for attempt in life.status.attempts] == ["NotSent", "Completed"]
 
 
 class Stoppable(Drain):

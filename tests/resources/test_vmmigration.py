@@ -26,6 +26,7 @@ from vmferry.resources.vmmigration import (
     ServerView,
     VMMigration,
     VMMigrationStatus,
+    attempt_state,
 )
 from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority, StorageClass
 
@@ -96,7 +97,7 @@ STATUSES = some(
             type=st.sampled_from(ResolvedType),
             source_host=WORDS,
             target_host=WORDS,
-            state=WORDS,
+            state=WORDS.map(attempt_state),
             previous_migration_id=st.integers(0, 2**40),
             migration_id=optional(WORDS),
             request_id=optional(WORDS),

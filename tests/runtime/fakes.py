@@ -302,7 +302,7 @@ class SmallPlan:
         if not self._cloud.acted:
             attempt.state = "NotSent"
             return Decision(status, finalizer=True, requeue_after=timedelta(seconds=1))
-        attempt.state, status.phase, status.completed_at = "completed", Phase.SUCCEEDED, now
+        attempt.state, status.phase, status.completed_at = "Completed", Phase.SUCCEEDED, now
         return Decision(status, events=(Event("Done", "it is over"),))
 
 
@@ -313,7 +313,7 @@ def settle(
     attempt = status.open_attempt
     assert attempt is not None
     attempt.request_id = outcome.request_id
-    attempt.state = {Accepted: "running", Refused: "Refused", Unanswered: "Requested", NotSent: "NotSent"}[
+    attempt.state = {Accepted: "Running", Refused: "Refused", Unanswered: "Requested", NotSent: "NotSent"}[
         type(outcome)
     ]
     attempt.ended_at = now if isinstance(outcome, NotSent) else None

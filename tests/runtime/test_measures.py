@@ -316,7 +316,7 @@ def stalled(reason: str) -> list[Body]:
     return [{"type": "Stalled", "status": "True", "lastTransitionTime": when, "reason": reason, "message": "m"}]
 
 
-SERVERS = {"total": 10, "moved": 4, "moving": 1, "waiting": 2, "blocked": 2, "left": 1}
+SERVERS = {"total": 10, "moved": 4, "moving": 1, "waiting": 2, "blocked": 2, "staying": 1}
 BLOCKER = {"server": SERVER, "name": "db", "prerequisite": "ServerLock", "reason": "Locked", "message": "m"}
 MIGRATION, MAINTENANCE = VM_MIGRATION.name, HOST_MAINTENANCE.name
 

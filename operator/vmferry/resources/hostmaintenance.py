@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field
 
 from vmferry.resources.base import Condition, Model, ObservedGeneration, Resource, Time, keyed_by
 from vmferry.resources.vmmigration import (
@@ -185,14 +185,21 @@ class Cordon(Model):
 
 
 class MaintenanceProgress(Model):
-    """Number of servers: total is the sum of moved, moving, waiting, blocked and left."""
+    """Number of servers: total is the sum of moved, moving, waiting, blocked and staying."""
 
     total: Annotated[Count, Field(description="Servers that were on the host, or arrived during the maintenance.")] = 0
     moved: Annotated[Count, Field(description="Servers that have left.")] = 0
     moving: Annotated[Count, Field(description="Servers that are being moved now.")] = 0
     waiting: Annotated[Count, Field(description="Servers that wait, including planned ones.")] = 0
     blocked: Annotated[Count, Field(description="Servers that cannot move; see blockers.")] = 0
-    left: Annotated[Count, Field(description="Servers that stay because the spec says Leave.")] = 0
+    staying: Annotated[
+        Count,
+        # version 0.1 called it `left`
+        Field(
+            validation_alias=AliasChoices("staying", "left"),
+            description="Servers that stay because the spec says Leave.",
+        ),
+    ] = 0
     percent: Annotated[
         int, Field(ge=0, le=100, description="Percentage of servers that have moved, of those that do not stay.")
     ] = 0

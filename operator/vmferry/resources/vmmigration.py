@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.enums import Name, Result
@@ -342,6 +343,11 @@ class AttemptFailure(Model):
     ] = None
 
 
+def attempt_state(word: str) -> str:
+    """A status of Nova's migration record in the spelling of the other states: `post-migrating` to `PostMigrating`."""
+    return "".join(part[:1].upper() + part[1:] for part in re.split(r"[-_ ]", word))
+
+
 class Attempt(Model):
     """One request for a migration that was, or was about to be, sent to Nova."""
 
@@ -353,12 +359,14 @@ class Attempt(Model):
     ]
     state: Annotated[
         str,
+        # version 0.1 wrote the status of Nova's record as Nova spells it
+        AfterValidator(attempt_state),
         Field(
             max_length=64,
             description="Requested: asked for, or about to be. Refused: Nova said no. NotSent: it never reached "
             "Nova, and does not count. NotNow: the cloud was busy or limits requests; it does not count. "
-            "ServerGone: the server was deleted meanwhile. In lower case: the status of Nova's own record, like "
-            "running, completed or error.",
+            "ServerGone: the server was deleted meanwhile. Otherwise the status of Nova's own record, like Running, "
+            "Completed, Error or PostMigrating.",
         ),
     ]
     previous_migration_id: Annotated[

@@ -37,6 +37,8 @@ class Phase(StrEnum):
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
     CANCELLED = "Cancelled"
+    #: preflightOnly: all prerequisites are met
+    CHECKED = "Checked"
 
 
 class StorageClass(StrEnum):
@@ -60,6 +62,8 @@ class MaintenancePhase(StrEnum):
     RELEASED = "Released"
     #: preflightOnly: the plan is in the status
     CHECKED = "Checked"
+    #: it was never in maintenance
+    IN_SERVICE = "InService"
 
 
 class RunningPolicy(StrEnum):

@@ -169,7 +169,7 @@ REMAINING = Scraped(
 MAINTENANCES = Scraped("vmferry_maintenances", "Existing HostMaintenances, by phase", ("phase",))
 MAINTENANCE_SERVERS = Scraped(
     "vmferry_maintenance_servers",
-    "Servers of HostMaintenances that are not released: moved, moving, waiting, blocked, left (excluded by the spec)",
+    "Servers of HostMaintenances that are not released: moved, moving, waiting, blocked, staying (by spec)",
     ("state",),
 )
 BLOCKERS = Scraped(

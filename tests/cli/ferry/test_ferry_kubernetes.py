@@ -269,7 +269,7 @@ def test_a_maintenance_from_drain_to_release(space: Space) -> None:
     host = space.host
     process = space.start("drain", host, "--reason", "DIMM 4", "--return-vms", "--max-parallel", "3", "--watch")
     moving = {"server": WEB, "name": "web-1", "state": "Moving", "targetHost": "cmp2"}
-    progress = {"total": 4, "moved": 1, "moving": 1, "waiting": 2, "blocked": 0, "left": 0, "percent": 25}
+    progress = {"total": 4, "moved": 1, "moving": 1, "waiting": 2, "blocked": 0, "staying": 0, "percent": 25}
     status = {"phase": "Draining", "conditions": under_way("Draining"), "progress": progress, "moves": [moving]}
     space.operate("hm", host, status)
     assert process.stdout is not None

@@ -248,7 +248,7 @@ DRAINING = hm(
     {
         "phase": "Draining",
         "conditions": under_way("Draining", "31 of 38 …"),
-        "progress": {"total": 40, "moved": 31, "moving": 1, "waiting": 5, "blocked": 1, "left": 2, "percent": 81},
+        "progress": {"total": 40, "moved": 31, "moving": 1, "waiting": 5, "blocked": 1, "staying": 2, "percent": 81},
         "moves": [{"server": "s", "name": "web-3", "state": "Moving", "targetHost": "cmp4"}],
         "blockers": [BLOCKER],
     }

@@ -39,7 +39,7 @@ def draining(moved: int) -> dict[str, Any]:
         {"server": WEB, "name": f"a-server-with-quite-a-long-name-{n}", "state": "Moving", "targetHost": "cmp2"}
         for n in range(2)
     ]
-    progress = {"total": 9, "moved": moved, "moving": 2, "waiting": 7 - moved, "blocked": 0, "left": 0}
+    progress = {"total": 9, "moved": moved, "moving": 2, "waiting": 7 - moved, "blocked": 0, "staying": 0}
     percent = {"percent": 100 * moved // 9}
     return {"phase": "Draining", "conditions": under_way("Draining"), "progress": progress | percent, "moves": moves}
 

@@ -37,7 +37,7 @@ def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
         scope.event(EventReason.LATE_ARRIVAL, f"the host was empty and is not any more: {names}", warning=True)
     scope.status.drained_at = scope.status.empty_since = None
     scope.conditions.set(
-        DRAINED, False, MaintenanceReason.SERVERS_LEFT, f"{survey.outstanding} servers have not left yet"
+        DRAINED, False, MaintenanceReason.SERVERS_REMAINING, f"{survey.outstanding} servers remain on the host"
     )
     held_back = holds_back(scope, survey)
     hold = None if held_back else _hold(scope, survey)
@@ -72,7 +72,7 @@ def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
         scope.note_change()
     elif not survey.moving and survey.next_try is None and scope.no_progress(_waits_for(scope, survey)):
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
-    message = f"{p.moved} of {p.total - p.left} servers have left, {p.moving} are moving, {p.waiting} wait"
+    message = f"{p.moved} of {p.total - p.staying} servers have left, {p.moving} are moving, {p.waiting} wait"
     if p.limited_by:
         message += f" ({p.limited_by})"
     if survey.blocked:

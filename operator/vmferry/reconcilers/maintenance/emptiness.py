@@ -37,9 +37,9 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
         return scope.decide(MaintenancePhase.DRAINING, requeue_after=due - scope.now)
     message = "the host was found empty twice"
     reason = MaintenanceReason.EMPTY
-    if survey.left:
+    if survey.staying:
         reason = MaintenanceReason.SERVERS_STAY
-        message = f"all servers that have to leave have left; {len(survey.left)} stay because the spec says so"
+        message = f"all servers that have to leave have left; {len(survey.staying)} stay because the spec says so"
     if (astray := survey.first_astray()) is not None:
         message += f"; {astray[1]}"
     if survey.leftovers:
@@ -54,7 +54,7 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
 
 def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str | None:
     """What is on the host, or on its way to it, or still tied to it; None: nothing (I20)."""
-    stay = {server.id for server in survey.left}
+    stay = {server.id for server in survey.staying}
     here = look.servers - stay
     if here:
         return f"Nova lists {len(here)} servers on it, {_server_name(scope, min(here))} is one"

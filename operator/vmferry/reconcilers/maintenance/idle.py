@@ -18,16 +18,19 @@ def nothing_to_do(scope: MaintenanceScope) -> MaintenanceDecision | None:
     # what a release may have left behind when the operator was killed
     scope.cancel(scope.open_children())
     scope.conditions.drop(c.PREREQUISITES_MET)
+    before = scope.status.released_at is not None
+    phase = MaintenancePhase.RELEASED if before else MaintenancePhase.IN_SERVICE
     ready = scope.conditions.get(c.READY)
-    if ready is None or ready.reason != MaintenanceReason.RELEASED:
+    if scope.status.phase is not phase or ready is None or ready.status != "True":
+        reason = MaintenanceReason.RELEASED if before else MaintenanceReason.IN_SERVICE
         message = "the host is not in maintenance"
         forget_survey(scope)
-        scope.conditions.set(CORDONED, False, MaintenanceReason.RELEASED, message)
-        scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASED, message)
-        scope.ready(MaintenanceReason.RELEASED, message)
+        scope.conditions.set(CORDONED, False, reason, message)
+        scope.conditions.set(DRAINED, False, reason, message)
+        scope.ready(reason, message)
     for condition in scope.status.conditions:
         condition.observed_generation = scope.obj.metadata.generation
-    return scope.decide(MaintenancePhase.RELEASED, requeue_after=None)
+    return scope.decide(phase, requeue_after=None)
 
 
 def released(scope: MaintenanceScope) -> MaintenanceDecision | None:

@@ -18,7 +18,7 @@ def _released(obj: HostMaintenance) -> bool:
     """Nothing is left to undo, and the status says so of the newest spec."""
     return (
         not obj.spec.enabled
-        and obj.status.phase is MaintenancePhase.RELEASED
+        and obj.status.phase in (MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
         and obj.status.observed_generation == obj.metadata.generation
         and obj.metadata.deletion_timestamp is None
     )

@@ -66,7 +66,7 @@ class MaintenanceReason(ConditionReason):
     CORDONED = "Cordoned", "Cordoned", "this resource disabled the service"
     DISABLED_BEFORE = "DisabledBefore", "Cordoned", "the service was disabled before, and stays so on release"
     DRAINING = "Draining", "Ready", "servers are leaving; the message has the counts"
-    SERVERS_LEFT = "ServersLeft", "Drained", "some servers have not left yet"
+    SERVERS_REMAINING = "ServersRemaining", "Drained", "some servers remain on the host"
     NOT_EMPTY_YET = (
         "NotEmptyYet",
         "Drained, Ready",
@@ -104,6 +104,7 @@ class MaintenanceReason(ConditionReason):
     RELEASING = "Releasing", "Drained, Ready", "the host is being released"
     RETURNING = "Returning", "Ready", "servers are being brought back (`returnVMs`)"
     RELEASED = "Released", "Cordoned, Drained, Ready", "the maintenance has ended"
+    IN_SERVICE = "InService", "Cordoned, Drained, Ready", "the host was never in maintenance"
     VERIFY_DISABLED = (
         "VerifyDisabled",
         "CloudUnverified",

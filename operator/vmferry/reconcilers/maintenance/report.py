@@ -35,7 +35,7 @@ def write_survey(scope: MaintenanceScope, survey: Survey) -> None:
         moving=len(survey.moving),
         waiting=len(survey.waiting) + len(survey.planned),
         blocked=len(survey.blocked) + len(survey.astray),
-        left=len(survey.left),
+        staying=len(survey.staying),
         percent=len(survey.moved) * 100 // survey.to_leave if survey.to_leave else 100,
         estimated_end=estimated_end(scope, survey),
     )
@@ -76,7 +76,7 @@ def write_survey(scope: MaintenanceScope, survey: Survey) -> None:
 
 def _moved(progress: MaintenanceProgress) -> tuple[int, int, int]:
     """What changes when a server begins to move, or has left."""
-    return progress.moved, progress.moving, progress.total - progress.left
+    return progress.moved, progress.moving, progress.total - progress.staying
 
 
 def write_moves(scope: MaintenanceScope, survey: Survey) -> None:

@@ -44,7 +44,7 @@ class Survey:
     #: they have left the host, but their VMMigrations need a person; they do not keep the host from being empty
     astray: list[Blocked] = field(default_factory=list)
     #: they stay, because the spec says so
-    left: list[Server] = field(default_factory=list)
+    staying: list[Server] = field(default_factory=list)
     #: they can go, in the order in which they should start
     planned: list[Planned] = field(default_factory=list)
     #: ids of those that have left with a VMMigration of this round, with it
@@ -69,7 +69,7 @@ class Survey:
 
     @property
     def total(self) -> int:
-        return self.to_leave + len(self.left)
+        return self.to_leave + len(self.staying)
 
     def first_blocker(self) -> tuple[ReasonWord, str] | None:
         """The reason and the words of what stands in the way, None: nothing does."""

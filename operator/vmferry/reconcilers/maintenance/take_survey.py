@@ -49,7 +49,7 @@ def take_survey(scope: MaintenanceScope, host: Host) -> Survey:
     for server in here:
         child = ours.pop(server.id, None)
         if _stays(scope, server) and (child is None or child.idle):
-            seen.left.append(server)
+            seen.staying.append(server)
             if child is not None:
                 scope.cancel([child])
             continue

@@ -8,9 +8,9 @@ from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MaintenancePhase
 
 #: the counts of `status.progress` that add up to its total
-_STATES = ("moved", "moving", "waiting", "blocked", "left")
+_STATES = ("moved", "moving", "waiting", "blocked", "staying")
 #: nothing is drained, or is going to be
-_QUIET = (None, MaintenancePhase.CHECKED, MaintenancePhase.RELEASED)
+_QUIET = (None, MaintenancePhase.CHECKED, MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
 
 
 def telemetry(before: HostMaintenance | None, after: HostMaintenance) -> Telemetry:

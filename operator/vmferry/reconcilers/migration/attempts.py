@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.base import clip
-from vmferry.resources.vmmigration import Attempt
+from vmferry.resources.vmmigration import Attempt, attempt_state
 
 #: states of an attempt that are ours; all others are Nova's status words
 REQUESTED = "Requested"
@@ -24,7 +24,7 @@ RUNS_TO_COMPLETION = "RunsToCompletion"
 
 
 def succeeded(attempt: Attempt) -> bool:
-    return not attempt.open and attempt.state in ("completed", "confirmed", "done")
+    return not attempt.open and attempt.state in ("Completed", "Confirmed", "Done")
 
 
 def counts(attempt: Attempt) -> bool:
@@ -34,12 +34,12 @@ def counts(attempt: Attempt) -> bool:
 
 def ended_by_others(attempt: Attempt) -> bool:
     """Somebody else aborted or reverted our migration: a person's will, not a failure to be tried again."""
-    return not attempt.open and attempt.state in ("cancelled", "reverted") and attempt.stop_reason is None
+    return not attempt.open and attempt.state in ("Cancelled", "Reverted") and attempt.stop_reason is None
 
 
 def end(scope: MigrationScope, attempt: Attempt, state: str, message: str | None) -> None:
     """Close the attempt; the steps that follow in the same pass decide what comes next."""
-    attempt.state = clip(state, 64)
+    attempt.state = clip(attempt_state(state), 64)
     attempt.ended_at = scope.now
     attempt.message = clip(message, 2048) if message else None
     if not succeeded(attempt):

@@ -87,7 +87,7 @@ def preflight_only(scope: MigrationScope) -> MigrationDecision | None:
         return None
     message = f"all prerequisites are met; the server can go to {scope.status.target_host}"
     scope.ready(MigrationReason.PREFLIGHT_PASSED, message)
-    return scope.decide(Phase.SUCCEEDED, requeue_after=scope.policy.recheck)
+    return scope.decide(Phase.CHECKED, requeue_after=scope.policy.recheck)
 
 
 def _request(scope: MigrationScope) -> Request:

@@ -19,7 +19,7 @@ from vmferry.reconcilers.migration.scope import ASK_AGAIN, MigrationDecision, Mi
 from vmferry.reconcilers.migration.unrecorded import without_record
 from vmferry.reconcilers.nova_explanation import asked_as
 from vmferry.resources.base import clip
-from vmferry.resources.vmmigration import Attempt, AttemptFailure
+from vmferry.resources.vmmigration import Attempt, AttemptFailure, attempt_state
 from vmferry.resources.words import Phase
 
 
@@ -54,7 +54,7 @@ def follow(scope: MigrationScope) -> MigrationDecision | None:
         if record.stage is not MigrationStage.BAD:
             what = f"{attempt.type} migration {record.uuid} to {attempt.target_host}"
             scope.event(EventReason.MIGRATION_STARTED, f"{what} is {record.status}{asked_as(attempt.request_id)}")
-    attempt.state = clip(record.status, 64)
+    attempt.state = clip(attempt_state(record.status), 64)
     if attempt.running_since is None and not record.waits:
         attempt.running_since = scope.now
     if record.target_host:

@@ -31,7 +31,7 @@ class MaintenanceView(View[HostMaintenance]):
 
     def row(self, obj: HostMaintenance, phase: str, age: str) -> tuple[str, ...]:
         p = obj.status.progress
-        moved = f"{p.moved}/{p.total - p.left}" if p else NONE
+        moved = f"{p.moved}/{p.total - p.staying}" if p else NONE
         return obj.metadata.name, obj.spec.host, phase, moved, str(p.blocked) if p else NONE, age
 
     def facts(self, obj: HostMaintenance) -> list[tuple[str, str]]:
@@ -99,9 +99,9 @@ class MaintenanceView(View[HostMaintenance]):
         p = obj.status.progress
         if p is None:
             return []
-        parts = [f"{p.moved} of {p.total - p.left} moved, {p.moving} moving, {_waiting(obj)}"]
+        parts = [f"{p.moved} of {p.total - p.staying} moved, {p.moving} moving, {_waiting(obj)}"]
         parts += [f"{p.blocked} blocked"] if p.blocked else []
-        parts += [f"{p.left} stay"] if p.left else []
+        parts += [f"{p.staying} stay"] if p.staying else []
         parts += [f"until about {p.estimated_end:%H:%M}Z"] if p.estimated_end else []
         return parts
 
@@ -117,8 +117,8 @@ def _counts(obj: HostMaintenance) -> str:
     p = obj.status.progress
     if p is None:
         return ""
-    text = f"{p.moved} of {p.total - p.left} have left, {p.moving} moving, {_waiting(obj)}, {p.blocked} blocked"
-    return f"{text}, {p.left} stay" if p.left else text
+    text = f"{p.moved} of {p.total - p.staying} have left, {p.moving} moving, {_waiting(obj)}, {p.blocked} blocked"
+    return f"{text}, {p.staying} stay" if p.staying else text
 
 
 def _waiting(obj: HostMaintenance) -> str:

@@ -121,7 +121,12 @@ def cancelling(obj: VMMigration) -> str:
             "it is over; but it is what remembers that its server went to a newer operating system and cannot return: "
             "deleting it loses that"
         )
-    if status.completed_at is not None or status.phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.CANCELLED):
+    if status.completed_at is not None or status.phase in (
+        Phase.SUCCEEDED,
+        Phase.FAILED,
+        Phase.CANCELLED,
+        Phase.CHECKED,
+    ):
         return "it is over: only this record of it goes away"
     running = status.open_attempt
     if running is None:
