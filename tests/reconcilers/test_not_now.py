@@ -14,7 +14,7 @@ from vmferry.cloud.actions import Accepted, DisableService, EnableService, LiveM
 from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.outcome import settle
-from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.hostmaintenance import Cordon, HostMaintenance
 
 LIMIT = NotNow("HTTP 429: Too many requests", 30.0, "req-1")
 
@@ -115,6 +115,7 @@ def test_a_request_of_a_host_that_is_accepted_afterwards_is_not_limited_any_more
     drain = Drain(a_cloud("web-1"))
     drain.switch()
     obj = HostMaintenance.read(drain.maintenances["cmp1"])
+    obj.status.cordon = Cordon(service_id="7", disabled_reason="ours", requested_at=drain.cloud.now)
     obj.status, _ = maintenance_outcome.settle(obj, action, LIMIT, drain.cloud.now)
     cordoned = obj.status.condition("Cordoned")
     assert cordoned is not None

@@ -21,6 +21,8 @@ from vmferry.resources.vmmigration import (
     rule,
 )
 from vmferry.resources.words import (
+    CordonAnswer,
+    CordonState,
     MaintenancePhase,
     MoveState,
     OnBlockers,
@@ -182,6 +184,27 @@ class Cordon(Model):
         ),
     ]
     requested_at: Annotated[Time, Field(description="When it was last requested.")]
+    state: Annotated[
+        CordonState | None,
+        Field(
+            description="Requested: Nova was asked to disable the compute service, or is about to be. Held: it was "
+            "seen disabled. Undoing: Nova was asked to enable it again. Absent until an operator that knows this "
+            "field reconciles the object."
+        ),
+    ] = None
+    answer: Annotated[
+        CordonAnswer | None,
+        Field(
+            description="Why Nova has not done it. Refused: a person has to change something. NotNow: the request is "
+            "sent again after the pause that the cloud asks for."
+        ),
+    ] = None
+    message: Annotated[str | None, Field(max_length=2048, description="The cloud's words for that.")] = None
+
+    def begin(self, state: CordonState) -> None:
+        """What the cloud answered to the step before is over."""
+        if self.state is not state:
+            self.state, self.answer, self.message = state, None, None
 
 
 class MaintenanceProgress(Model):

@@ -89,6 +89,25 @@ class ServiceStatus(StrEnum):
     DISABLED = "disabled"
 
 
+class CordonState(StrEnum):
+    """How far the cordon of a host is."""
+
+    #: Nova was asked to disable the compute service, or is about to be
+    REQUESTED = "Requested"
+    #: the compute service was seen disabled
+    HELD = "Held"
+    #: Nova was asked to enable the compute service again
+    UNDOING = "Undoing"
+
+
+class CordonAnswer(StrEnum):
+    """Why the cloud has not done what it was last asked for."""
+
+    REFUSED = "Refused"
+    #: it limits requests, or is busy
+    NOT_NOW = "NotNow"
+
+
 class MoveState(StrEnum):
     """Where a server's move stands, in a HostMaintenance's status."""
 

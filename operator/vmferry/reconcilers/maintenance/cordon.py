@@ -8,18 +8,20 @@ from vmferry.cloud.actions import OUR_REASON, DisableService
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
-from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.maintenance.scope import CORDONED, DRAINED, MaintenanceDecision, MaintenanceScope, not_now
 from vmferry.reconcilers.maintenance.survey import Survey
 from vmferry.reconcilers.reads import ReadHost
 from vmferry.resources.base import clip
-from vmferry.resources.hostmaintenance import Cordon, HostBefore
-from vmferry.resources.words import MaintenancePhase, ServiceStatus
+from vmferry.resources.hostmaintenance import Cordon, HostBefore, HostMaintenanceStatus
+from vmferry.resources.words import CordonAnswer, CordonState, MaintenancePhase, ServiceStatus
 
 
 def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """Nothing new lands on the host from now on (I8, I20, I27)."""
     service, status = scope.service, scope.status
     if service is not None and not service.enabled and status.host_before is not None:
+        if status.cordon is not None:
+            status.cordon.begin(CordonState.HELD)
         why = f": {service.disabled_reason}" if service.disabled_reason else ""
         reason = MaintenanceReason.CORDONED if status.cordon else MaintenanceReason.DISABLED_BEFORE
         scope.conditions.set(CORDONED, True, reason, f"the compute service is disabled{why}")
@@ -31,11 +33,7 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
         scope.conditions.set(CORDONED, None, Reason.HOST_NOT_FOUND, message)
         scope.stalled(Reason.HOST_NOT_FOUND, message)
         return scope.decide(MaintenancePhase.BLOCKED, requeue_after=scope.policy.recheck)
-    was = scope.conditions.get(CORDONED)
-    # "Uncordoning": we did it, in a release that is taken back
-    undone = (
-        was is not None and was.status == "True" and was.reason != MaintenanceReason.UNCORDONING and service.enabled
-    )
+    undone = service.enabled and _was_held(status)
     if status.host_before is None or undone:
         word = ServiceStatus.ENABLED if service.enabled else ServiceStatus.DISABLED
         before = clip(service.disabled_reason, 255) if service.disabled_reason and not service.enabled else None
@@ -56,29 +54,38 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
     status.drained_at = status.empty_since = None
     message = "the compute service is being disabled"
     scope.conditions.set(DRAINED, False, MaintenanceReason.CORDONING, message)
-    refused = was is not None and was.status == "False" and was.reason == Reason.CLOUD_REFUSED
-    busy = was is not None and was.reason == MaintenanceReason.NOT_NOW
-    if refused and was is not None:
+    cordon = status.cordon or Cordon(service_id=service.id, disabled_reason="", requested_at=scope.now)
+    asked = cordon.state is CordonState.REQUESTED
+    cordon.begin(CordonState.REQUESTED)
+    status.cordon = cordon
+    refused = cordon.answer is CordonAnswer.REFUSED
+    if refused:
         phase = MaintenancePhase.BLOCKED
-        scope.stalled(Reason.CLOUD_REFUSED, was.message)
-    elif not busy and scope.no_progress(
+        scope.stalled(Reason.CLOUD_REFUSED, cordon.message or message)
+    elif cordon.answer is None and scope.no_progress(
         f"{message}: Nova accepted it, or gave no answer, and {survey.host.name} is still enabled"
     ):
         phase = MaintenancePhase.BLOCKED
     else:
         phase = MaintenancePhase.DRAINING
-        scope.progressing(*scope.not_now(was, MaintenanceReason.CORDONING, message))
-    if status.cordon is not None and (
-        refused or (was is not None and was.reason in (MaintenanceReason.CORDONING, MaintenanceReason.NOT_NOW))
-    ):
-        wait = scope.ask_again_in(status.cordon.requested_at, refused=refused)
-        if wait is not None:
-            return scope.decide(phase, requeue_after=wait)
+        scope.progressing(*not_now(cordon, MaintenanceReason.CORDONING, message))
+    if asked and (wait := scope.ask_again_in(cordon.requested_at, refused=refused)) is not None:
+        return scope.decide(phase, requeue_after=wait)
     if not refused:
-        scope.conditions.set(CORDONED, False, *scope.not_now(was, MaintenanceReason.CORDONING, message))
-    status.cordon = Cordon(service_id=service.id, disabled_reason=our_reason(scope), requested_at=scope.now)
-    action = DisableService(service.id, survey.host.name, status.cordon.disabled_reason)
+        scope.conditions.set(CORDONED, False, *not_now(cordon, MaintenanceReason.CORDONING, message))
+    cordon.service_id, cordon.disabled_reason, cordon.requested_at = service.id, our_reason(scope), scope.now
+    action = DisableService(service.id, survey.host.name, cordon.disabled_reason)
     return scope.decide(phase, action=action, requeue_after=timedelta(seconds=1))
+
+
+def _was_held(status: HostMaintenanceStatus) -> bool:
+    """Whether the service was seen disabled in this maintenance, so that somebody else must have enabled it."""
+    cordon, before = status.cordon, status.host_before
+    if cordon is None:
+        return before is not None and before.status is ServiceStatus.DISABLED
+    undoing = cordon.state is CordonState.UNDOING
+    # an operator that Nova has refused to enable it, or has asked to wait, has not enabled it
+    return cordon.answer is not None if undoing else cordon.state is CordonState.HELD
 
 
 def our_reason(scope: MaintenanceScope) -> str:

@@ -14,6 +14,7 @@ from vmferry.reconcilers.maintenance.scope import CORDONED
 from vmferry.reconcilers.nova_explanation import asked_as
 from vmferry.resources.base import clip
 from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
+from vmferry.resources.words import CordonAnswer
 
 
 def settle(
@@ -24,26 +25,28 @@ def settle(
     cordon = isinstance(action, DisableService)
     request = asked_as(outcome.request_id)
     conditions = Conditions(status.conditions, obj.metadata.generation, now)
-    was = conditions.get(CORDONED)
     if isinstance(outcome, NotNow):
         message = f"the cloud asks to wait, {type(action).__name__} is sent again: {outcome.message}"
-        conditions.set(CORDONED, not cordon, MaintenanceReason.NOT_NOW, clip(message))
-    elif was is not None and was.reason == MaintenanceReason.NOT_NOW:
+        _answered(status, CordonAnswer.NOT_NOW, message)
+        conditions.set(CORDONED, not cordon, MaintenanceReason.NOT_NOW, message)
+    elif status.cordon is not None and status.cordon.answer is CordonAnswer.NOT_NOW:
         # it is past that
-        conditions.set(
-            CORDONED,
-            not cordon,
-            MaintenanceReason.CORDONING if cordon else MaintenanceReason.UNCORDONING,
-            f"{type(action).__name__} was sent",
-        )
+        _answered(status, None, None)
+        reason = MaintenanceReason.CORDONING if cordon else MaintenanceReason.UNCORDONING
+        conditions.set(CORDONED, not cordon, reason, f"{type(action).__name__} was sent")
     if isinstance(outcome, Accepted):
         done = EventReason.CORDONED if cordon else EventReason.UNCORDONED
         return status, (Event(done, f"Nova took it{request}"),)
     if isinstance(outcome, Refused):
         # what the cloud refuses once it will refuse again: a person has to know
         message = f"the cloud refuses {type(action).__name__}: {outcome.code} {outcome.message}"
-        enabled = isinstance(action, DisableService)
-        conditions.set(CORDONED, not enabled, Reason.CLOUD_REFUSED, message)
+        _answered(status, CordonAnswer.REFUSED, message)
+        conditions.set(CORDONED, not cordon, Reason.CLOUD_REFUSED, message)
     not_done = EventReason.NOT_CORDONED if cordon else EventReason.NOT_UNCORDONED
     words = f"{type(action).__name__}: {clip(outcome.message)}{request}"
     return status, (Event(not_done, words, EventType.WARNING),)
+
+
+def _answered(status: HostMaintenanceStatus, answer: CordonAnswer | None, message: str | None) -> None:
+    if status.cordon is not None:
+        status.cordon.answer, status.cordon.message = answer, clip(message, 2048) if message else None

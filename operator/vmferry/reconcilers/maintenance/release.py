@@ -10,7 +10,7 @@ from vmferry.reconcilers.maintenance.refused_writes import refused_create, repor
 from vmferry.reconcilers.maintenance.report import move_of
 from vmferry.reconcilers.maintenance.return_servers import Returning, first_wait, return_servers
 from vmferry.reconcilers.maintenance.scope import DRAINED, DRAINING, SOON, MaintenanceDecision, MaintenanceScope
-from vmferry.reconcilers.maintenance.uncordon import undo_cordon
+from vmferry.reconcilers.maintenance.uncordon import report_without_cordon, undo_cordon
 from vmferry.reconcilers.owned_migrations import Purpose
 from vmferry.reconcilers.refused_writes import Refusal
 from vmferry.resources.base import clip
@@ -28,6 +28,8 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
         why = "the host is being given back"
         scope.note_change()
         scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASING, why)
+        if status.cordon is None:
+            report_without_cordon(scope)
     status.drained_at = status.empty_since = None
     scope.conditions.drop("PrerequisitesMet")
     status.blockers = []

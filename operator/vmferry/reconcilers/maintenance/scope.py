@@ -23,10 +23,10 @@ from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose, labels
 from vmferry.reconcilers.reads import AnyRead, ReadHost
 from vmferry.reconcilers.scope import Scope
 from vmferry.reconcilers.world import World
-from vmferry.resources.base import Condition, clip
-from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceStatus
+from vmferry.resources.base import clip
+from vmferry.resources.hostmaintenance import Cordon, HostMaintenance, HostMaintenanceStatus
 from vmferry.resources.vmmigration import ServerRef, TargetRef, VMMigration, VMMigrationSpec
-from vmferry.resources.words import MaintenancePhase, MigrationType
+from vmferry.resources.words import CordonAnswer, CordonState, MaintenancePhase, MigrationType
 
 MaintenanceDecision = Decision[HostMaintenanceStatus]
 
@@ -55,6 +55,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         self.spec = obj.spec
         set_right(self.status, TIMES, now)
         set_right(self.status.cordon, ("requested_at",), now)
+        remember_cordon(self.status)
         self.creates: list[CreateObject[VMMigrationSpec]] = []
         self.deletes: list[OwnedMigration] = []
         # once admitted it is about that very host, whatever the spec's word means by now (I1)
@@ -218,14 +219,6 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
             ),
         )
 
-    def not_now(self, was: Condition | None, reason: StrEnum, message: str) -> tuple[StrEnum, str]:
-        """Reason and message of a condition: what the cloud last answered, when that was "not now" (I40)."""
-        return (
-            (MaintenanceReason.NOT_NOW, was.message)
-            if was is not None and was.reason == MaintenanceReason.NOT_NOW
-            else (reason, message)
-        )
-
     def ask_again_in(self, asked_at: datetime, *, refused: bool) -> timedelta | None:
         """How long to wait before the cloud is asked once more for what it has not done; None: it is time."""
         pause = self.policy.recheck if refused else self.policy.retry_backoff
@@ -276,3 +269,26 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
             requeue_after=requeue_after,
             watches_host=self.host.name if self.host else None,
         )
+
+
+def not_now(cordon: Cordon, reason: StrEnum, message: str) -> tuple[StrEnum, str]:
+    """Reason and message of a condition: what the cloud last answered, when that was "not now" (I40)."""
+    if cordon.answer is CordonAnswer.NOT_NOW:
+        return MaintenanceReason.NOT_NOW, cordon.message or message
+    return reason, message
+
+
+def remember_cordon(status: HostMaintenanceStatus) -> None:
+    """Version 0.1 kept the state of a cordon in the reason of the condition Cordoned only: read it from there, once."""
+    cordon, was = status.cordon, status.condition(CORDONED)
+    if cordon is None or cordon.state is not None:
+        return
+    cordon.state = CordonState.REQUESTED
+    if was is None or was.status == "Unknown":
+        return
+    answers = {Reason.CLOUD_REFUSED.value: CordonAnswer.REFUSED, "NotNow": CordonAnswer.NOT_NOW}
+    cordon.answer = answers.get(was.reason)
+    cordon.message = was.message if cordon.answer is not None else None
+    if was.status == "True":
+        undoing = cordon.answer is not None or was.reason == "Uncordoning"
+        cordon.state = CordonState.UNDOING if undoing else CordonState.HELD

@@ -9,24 +9,15 @@ from vmferry.cloud.model import Host, HostLook
 from vmferry.prerequisites.enums import Reason
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
-from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceDecision, MaintenanceScope
+from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceDecision, MaintenanceScope, not_now
 from vmferry.reconcilers.reads import ReadHost
-from vmferry.resources.words import MaintenancePhase, ServiceStatus
+from vmferry.resources.words import CordonAnswer, CordonState, MaintenancePhase, ServiceStatus
 
 
 def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     """Enable the service if its reason is still exactly ours and it was enabled before (I8)."""
-    cordon, before = scope.status.cordon, scope.status.host_before
-    was = scope.conditions.get(CORDONED)
+    cordon = scope.status.cordon
     if cordon is None:
-        if was is None or was.reason not in (MaintenanceReason.LEFT_DISABLED, MaintenanceReason.RELEASED):
-            left = before is not None and before.status is ServiceStatus.DISABLED
-            message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
-            if not left and scope.service is not None and not scope.service.enabled:
-                left, message = True, "somebody else has disabled the compute service since, it is left so"
-            scope.conditions.set(
-                CORDONED, False, MaintenanceReason.LEFT_DISABLED if left else MaintenanceReason.RELEASED, message
-            )
         return None
     if scope.doubt is not None:
         # which of the records carries our cordon is unknown, so it stays owed (I43)
@@ -69,25 +60,35 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.host is not None and _waits_for_its_compute(scope, scope.host, scope.look):
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     message = "the compute service is being enabled"
-    refused = was is not None and was.status == "True" and was.reason == Reason.CLOUD_REFUSED
-    busy = was is not None and was.reason == MaintenanceReason.NOT_NOW
-    if refused and was is not None:
-        scope.stalled(Reason.CLOUD_REFUSED, was.message)
-    elif not busy and scope.no_progress(
+    asked = cordon.state is CordonState.UNDOING
+    cordon.begin(CordonState.UNDOING)
+    refused = cordon.answer is CordonAnswer.REFUSED
+    if refused:
+        scope.stalled(Reason.CLOUD_REFUSED, cordon.message or message)
+    elif cordon.answer is None and scope.no_progress(
         "Nova accepted to enable the compute service, or gave no answer, and it is still disabled"
     ):
         pass
     else:
-        scope.progressing(*scope.not_now(was, MaintenanceReason.RELEASING, message))
-    if refused or (was is not None and was.reason in (MaintenanceReason.UNCORDONING, MaintenanceReason.NOT_NOW)):
-        wait = scope.ask_again_in(cordon.requested_at, refused=refused)
-        if wait is not None:
-            return scope.decide(MaintenancePhase.RELEASING, requeue_after=wait)
+        scope.progressing(*not_now(cordon, MaintenanceReason.RELEASING, message))
+    if asked and (wait := scope.ask_again_in(cordon.requested_at, refused=refused)) is not None:
+        return scope.decide(MaintenancePhase.RELEASING, requeue_after=wait)
     if not refused:
-        scope.conditions.set(CORDONED, True, *scope.not_now(was, MaintenanceReason.UNCORDONING, message))
+        scope.conditions.set(CORDONED, True, *not_now(cordon, MaintenanceReason.UNCORDONING, message))
     cordon.requested_at = scope.now
     action = EnableService(service.id, name)
     return scope.decide(MaintenancePhase.RELEASING, action=action, requeue_after=timedelta(seconds=1))
+
+
+def report_without_cordon(scope: MaintenanceScope) -> None:
+    """Cordoned, of a release that has no cordon to undo."""
+    before = scope.status.host_before
+    left = before is not None and before.status is ServiceStatus.DISABLED
+    message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
+    if not left and scope.service is not None and not scope.service.enabled:
+        left, message = True, "somebody else has disabled the compute service since, it is left so"
+    reason = MaintenanceReason.LEFT_DISABLED if left else MaintenanceReason.RELEASED
+    scope.conditions.set(CORDONED, False, reason, message)
 
 
 def _waits_for_its_compute(scope: MaintenanceScope, host: Host, look: HostLook) -> bool:
