@@ -14,8 +14,8 @@ from helm.generate import CHART, comments, leaves
 from helm.values import SET_BY_THE_CHART
 from vmferry import __version__
 from vmferry.resources.words import Phase
-from vmferry.runtime import metrics
 from vmferry.runtime.config import Config, parse
+from vmferry.runtime.metrics import definitions as metrics
 
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA: dict[str, Any] = json.loads((CHART / "values.schema.json").read_text())

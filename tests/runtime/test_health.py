@@ -9,10 +9,10 @@ import socket
 import aiohttp
 import pytest
 
-from vmferry.runtime import metrics
 from vmferry.runtime.config import LogFormat
 from vmferry.runtime.health import STUCK_SECONDS, Health
 from vmferry.runtime.logs import Fields, about, formatter
+from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.probe_server import HealthServer
 
 

@@ -9,12 +9,12 @@ import pytest
 from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION, ResourceType
-from vmferry.runtime import metrics
 from vmferry.runtime.access import Access, Keeper
 from vmferry.runtime.connection import Connection
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube import Kube
 from vmferry.runtime.kube_api import KubeError
+from vmferry.runtime.metrics import definitions as metrics
 
 
 class Calls:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import Counter, Histogram
 
-from vmferry.runtime import metrics
+from vmferry.runtime.metrics import definitions as metrics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

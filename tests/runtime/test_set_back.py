@@ -12,9 +12,10 @@ import pytest
 from tests.runtime.fakes import HOST, KEY, FakeKube, Record
 from tests.runtime.workbench import Bench
 from vmferry.reconcilers.rows import KINDS
-from vmferry.runtime import metrics, resync
+from vmferry.runtime import resync
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
+from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.resync import Resync
 from vmferry.runtime.store import Store, Unreadable

@@ -20,10 +20,10 @@ import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from vmferry.runtime import metrics
 from vmferry.runtime.config import JITTER
 from vmferry.runtime.kube_api import ConflictError, KubeError, NotFoundError
 from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written
+from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.store import Body
 
 logger = logging.getLogger(__name__)

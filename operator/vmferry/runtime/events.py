@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from vmferry.reconcilers.decision import Event
 from vmferry.redaction import redact
 from vmferry.resources.base import clip
-from vmferry.runtime import metrics
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube_api import ConflictError, KubeError
+from vmferry.runtime.metrics import definitions as metrics
 
 CONTROLLER = "vmferry.dev/operator"
 NOTE_LENGTH = 1024

@@ -16,8 +16,8 @@ from typing import Protocol
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Snapshot
 from vmferry.reconcilers.kill_switch import STARTS, Stop, parse
-from vmferry.runtime import metrics
 from vmferry.runtime.kube_api import KubeError, NotFoundError
+from vmferry.runtime.metrics import definitions as metrics
 
 #: seconds between two polls
 PAUSE = 5.0

@@ -23,7 +23,7 @@ from kubernetes.aio.client.exceptions import ApiException
 
 from vmferry.resources.base import API_VERSION
 from vmferry.resources.catalog import ResourceType
-from vmferry.runtime import metrics, trouble
+from vmferry.runtime import trouble
 from vmferry.runtime.access import AccessError, Keeper, load
 from vmferry.runtime.connection import Connection
 from vmferry.runtime.key import Key
@@ -37,7 +37,8 @@ from vmferry.runtime.kube_api import (
     precondition,
     status_object,
 )
-from vmferry.runtime.measures import kubernetes_call
+from vmferry.runtime.metrics import definitions as metrics
+from vmferry.runtime.metrics.requests import kubernetes_call
 from vmferry.runtime.streaks import Streaks
 
 #: seconds for one call, and for one page of a list

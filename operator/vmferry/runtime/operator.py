@@ -20,7 +20,6 @@ from vmferry.reconcilers.decision import Event, EventType
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kind import Kinds
 from vmferry.reconcilers.rows import KINDS
-from vmferry.runtime import metrics
 from vmferry.runtime.allocator import limit_arenas
 from vmferry.runtime.classes import selector
 from vmferry.runtime.cloud import Cloud
@@ -31,13 +30,14 @@ from vmferry.runtime.events import tell_of_operator
 from vmferry.runtime.gc_tuning import CollectorTuning
 from vmferry.runtime.health import Health
 from vmferry.runtime.host_lease import HostLeases
-from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
 from vmferry.runtime.kill_switch import KillSwitch
 from vmferry.runtime.kube import WRITES_SILENCE, Kube
 from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.leader_fence import LeaderFence
-from vmferry.runtime.measures import cloud_call, cloud_login
+from vmferry.runtime.metrics import definitions as metrics
+from vmferry.runtime.metrics.collect import MetricsCollector
+from vmferry.runtime.metrics.requests import cloud_call, cloud_login
 from vmferry.runtime.probe_server import HealthServer
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.reconcile import Reconciler
@@ -108,7 +108,7 @@ class Operator:
             next_up=lambda: self.store.next_up(cloud.snapshot, limits),
         )
         self.store = Store(kinds, self._waker, policy.breaker)
-        self._inventory = Inventory(self.store, self.queue, cloud, self.health, policy)
+        self._collector = MetricsCollector(self.store, self.queue, cloud, self.health, policy)
         self._failing = Streaks(FAILING_PATIENCE, failures=3, silence=WRITES_SILENCE)
         #: where health is served, once it is
         self.port: int | None = None
@@ -117,7 +117,7 @@ class Operator:
         """Work until `stop` is set: 0; or until a part fails that nothing works without: 1."""
         config = self._config
         kube = await Kube.connect(config.kubeconfig)
-        server = HealthServer(self.health, config.health.address, config.health.port, self._inventory.collect)
+        server = HealthServer(self.health, config.health.address, config.health.port, self._collector.collect)
         try:
             self.port = await server.start()
             logger.info("vmferry %s; health on %s port %s", __version__, config.health.address, self.port)

@@ -44,7 +44,6 @@ from vmferry.reconcilers.refused_writes import FINALIZER
 from vmferry.reconcilers.world import World
 from vmferry.redaction import redact
 from vmferry.resources.base import API_VERSION, Metadata, Model, Resource, clip
-from vmferry.runtime import metrics
 from vmferry.runtime.cloud import Cloud
 from vmferry.runtime.events import Recent, tell
 from vmferry.runtime.key import Key
@@ -52,6 +51,7 @@ from vmferry.runtime.kill_switch import PATIENCE, KillSwitch
 from vmferry.runtime.kube_api import ConflictError, InvalidError, KubeError, NotFoundError
 from vmferry.runtime.leader_fence import LeaderFence, NotLeadingError
 from vmferry.runtime.logs import about, asked_as
+from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.owned import OwnedWriter
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.refusals import LENGTH as REFUSAL_LENGTH

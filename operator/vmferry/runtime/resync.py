@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 from vmferry.reconcilers.kind import Kinds
 from vmferry.resources.catalog import ResourceType
-from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube_api import KubeError
+from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.store import Body, Store, key_of, version_of
 

@@ -27,8 +27,8 @@ from vmferry.reconcilers.owned import Owned, Owner, owner_of, owner_reference
 from vmferry.reconcilers.telemetry import Sample
 from vmferry.resources.base import OwnerReference, Resource
 from vmferry.runtime.attempt_history import AttemptHistory
-from vmferry.runtime.census import Census
 from vmferry.runtime.key import Key
+from vmferry.runtime.metrics.totals import Totals
 from vmferry.runtime.move_index import MoveIndex
 from vmferry.runtime.ownership import HostClaims, Listener, OwnedObjects
 
@@ -72,7 +72,7 @@ class Store:
         #: everything was listed since the store was made, or since `forget_all`
         self.whole = True
         #: what the objects add to the gauges
-        self.census = Census()
+        self.totals = Totals()
         self._entries: dict[Key, _Entry] = {}
         #: objects that may still move something
         self._active: dict[Key, Resource] = {}
@@ -111,7 +111,7 @@ class Store:
         except ValidationError as error:
             held = Unreadable(version, explain(error), body)
             self._put_moves(key, None)
-            self.census.put(key, (Sample(_OBJECTS, (kind,), 1), Sample(_UNREADABLE, (kind,), 1)))
+            self.totals.put(key, (Sample(_OBJECTS, (kind,), 1), Sample(_UNREADABLE, (kind,), 1)))
         else:
             if row.finished(obj):
                 held = json.dumps(body, separators=(",", ":")).encode()
@@ -119,7 +119,7 @@ class Store:
                 held = self._active[key] = obj
             self._put_moves(key, obj)
             self._put_relations(key, obj)
-            self.census.put(key, (Sample(_OBJECTS, (kind,), 1), *row.telemetry(None, obj).gauges))
+            self.totals.put(key, (Sample(_OBJECTS, (kind,), 1), *row.telemetry(None, obj).gauges))
         self._entries[key] = _Entry(version, body["metadata"].get("uid", ""), held)
         return True
 
@@ -135,7 +135,7 @@ class Store:
         self._active.pop(key, None)
         self._put_moves(key, None)
         self._put_relations(key, None)
-        self.census.remove(key)
+        self.totals.remove(key)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
         """After a whole list of a kind was put: forget and return the ghosts, which were known but are not in it."""

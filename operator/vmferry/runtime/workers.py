@@ -7,11 +7,11 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from vmferry.cloud.nova import CloudError
-from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.logs import about, asked_as
+from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.queue import QueueClosedError, WorkQueue
 from vmferry.runtime.streaks import Streaks
 

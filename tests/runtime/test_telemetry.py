@@ -22,11 +22,11 @@ from vmferry.reconcilers.rows import HOST_MAINTENANCE, KINDS, VM_MIGRATION
 from vmferry.reconcilers.telemetry import Telemetry
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
-from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube_api import KubeError
+from vmferry.runtime.metrics import definitions as metrics
+from vmferry.runtime.metrics.collect import MetricsCollector
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 
@@ -391,7 +391,7 @@ def gauges(store: Store) -> dict[str, float]:
     """As a scrape shows what comes from the objects, without zeros."""
     queue: WorkQueue[Key] = WorkQueue()
     registry = CollectorRegistry()
-    registry.register(Inventory(store, queue, Bench().cloud, Health(), Policy()))
+    registry.register(MetricsCollector(store, queue, Bench().cloud, Health(), Policy()))
     return {n: v for n, v in named(values(registry)).items() if "_cloud_" not in n and "_hosts" not in n}
 
 
@@ -454,7 +454,7 @@ def test_the_view_of_the_cloud_is_told_by_counts_only() -> None:
     health.ready_if("cloud", lambda: "not read yet")
     health.ready_if("kubernetes", lambda: None)
     registry = CollectorRegistry()
-    registry.register(Inventory(bench.store, queue, bench.cloud, health, Policy()))
+    registry.register(MetricsCollector(bench.store, queue, bench.cloud, health, Policy()))
     text = generate_latest(registry).decode()
     found = named(values(registry))
     states = {name: n for name, n in found.items() if name.startswith("vmferry_hosts")}

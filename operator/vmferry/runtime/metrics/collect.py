@@ -12,10 +12,10 @@ from prometheus_client.registry import Collector
 
 from vmferry.cloud.model import Host, Part, ResolvedType, Snapshot
 from vmferry.policy import Policy
-from vmferry.runtime import metrics
 from vmferry.runtime.health import Health
 from vmferry.runtime.key import Key
-from vmferry.runtime.metrics import Scraped
+from vmferry.runtime.metrics import definitions as metrics
+from vmferry.runtime.metrics.definitions import Scraped
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 
@@ -30,7 +30,7 @@ class Seen(Protocol):
     def snapshot(self) -> Snapshot: ...
 
 
-class Inventory(Collector):
+class MetricsCollector(Collector):
     """Of one operator; asked in its event loop."""
 
     def __init__(self, store: Store, queue: WorkQueue[Key], cloud: Seen, health: Health, policy: Policy) -> None:
@@ -46,7 +46,7 @@ class Inventory(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         samples: dict[Scraped, list[Sample]] = {one: [] for one in metrics.scraped()}
         by_name = {gauge.name: gauge for gauge in samples}
-        for metric, labels, value in self._store.census.sums():
+        for metric, labels, value in self._store.totals.sums():
             samples[by_name[metric]].append((labels, value))
         for gauge, found in (*self._of_cloud(), *self._of_migrations(), *self._of_breakers(), *self._of_queue()):
             samples[gauge] += found

@@ -13,8 +13,8 @@ from vmferry.policy import Policy
 from vmferry.reconcilers.rows import KINDS, VM_MIGRATION
 from vmferry.resources.base import format_time
 from vmferry.runtime.health import Health
-from vmferry.runtime.inventory import Inventory
 from vmferry.runtime.key import Key
+from vmferry.runtime.metrics.collect import MetricsCollector
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.store import Store
 
@@ -55,7 +55,7 @@ def past_deadline(attempt: dict[str, Any], timeout: str | None = None, record: s
     store = Store(KINDS)
     store.put(VM_MIGRATION.name, body)
     queue: WorkQueue[Key] = WorkQueue()
-    inventory = Inventory(store, queue, Cloud(snapshot([SERVER], [], [seen])), Health(), POLICY)
+    inventory = MetricsCollector(store, queue, Cloud(snapshot([SERVER], [], [seen])), Health(), POLICY)
     (family,) = (found for found in inventory.collect() if found.name == "vmferry_migrations_past_deadline")
     values = {sample.labels["type"]: sample.value for sample in family.samples}
     assert values.keys() == {"Live", "Cold", "Evacuate"} and values["Cold"] == values["Evacuate"] == 0

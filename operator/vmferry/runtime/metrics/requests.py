@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmferry.cloud.nova import Login
-from vmferry.runtime import metrics
+from vmferry.runtime.metrics import definitions as metrics
 
 
 def cloud_call(service: str, operation: str, code: int | None, seconds: float) -> None:

@@ -8,7 +8,7 @@ from vmferry.reconcilers.telemetry import Sample
 from vmferry.runtime.key import Key
 
 
-class Census:
+class Totals:
     """By key; belongs to one event loop."""
 
     def __init__(self) -> None:

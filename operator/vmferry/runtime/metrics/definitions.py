@@ -4,7 +4,7 @@ Names follow Prometheus' conventions: base units, `_total` for what only grows, 
 values that are known beforehand: kinds, phases, reasons, routes; never the name or id of a server, host or object.
 
 Counters and histograms are counted where something happens, by the operator that does it. Gauges of what is there are
-computed when somebody asks (`inventory.py`), so they cannot be out of date.
+computed when somebody asks (`collect.py`), so they cannot be out of date.
 """
 
 from __future__ import annotations
