@@ -69,14 +69,28 @@ async def test_a_move_can_be_followed(written: tuple[LogFormat, io.StringIO]) ->
         bench.see()
         await once(bench.look)
     told = lines(*written)
-    assert len(told) >= 5
+    assert len(told) >= 4
     for line in told:
         assert (line["object"], line["uid"]) == (str(KEY), uid), line
-    asked = next(number for number, line in enumerate(told) if line["message"].startswith("asking the cloud"))
+    asked = next(
+        number
+        for number, line in enumerate(told)
+        if line["message"].startswith("sending LiveMigrate target_host=host-b")
+    )
     assert told[asked]["attempt"] == "1" and told[asked]["server"] == SERVER and "requestId" not in told[asked]
-    assert told[asked + 1]["message"].startswith("the cloud answered")
+    assert not [line for line in told[asked + 1 :] if "Accepted(" in line["message"]], "one line a request"
     for line in told[asked + 1 :]:
         assert line["requestId"] == "req-1", line
+
+
+async def test_each_decision_is_a_line_at_debug(written: tuple[LogFormat, io.StringIO]) -> None:
+    logging.getLogger("vmferry").setLevel("DEBUG")
+    bench = Bench()
+    bench.kube.add()
+    bench.see()
+    await once(bench.look)
+    first = written[1].getvalue().splitlines()[0]
+    assert "DEBUG" in first and "decided: LiveMigrate target_host=host-b; again in " in first
 
 
 async def test_each_line_has_its_time_as_rfc_3339_writes_it(written: tuple[LogFormat, io.StringIO]) -> None:

@@ -155,7 +155,7 @@ class Attacked:
         for line in self.log.splitlines():
             assert {"time", "level", "message"} <= json.loads(line).keys(), line
         assert self.peak < LIMIT
-        assert "leads no more" not in self.log, "the Lease was lost"
+        assert "no longer leads" not in self.log, "the Lease was lost"
 
     def _judge_actions(self) -> None:
         """An action is sent again only after Nova's records were read, which show that the first had no effect."""

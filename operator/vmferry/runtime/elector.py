@@ -158,7 +158,10 @@ class Elector:
     def _tell(self) -> None:
         leads = self.term() is not None
         if leads != self._told:
-            logger.warning("this operator leads now" if leads else f"this operator leads no more: {self.standby()}")
+            if leads:
+                logger.info("this operator leads now")
+            else:
+                logger.warning("this operator no longer leads: %s", self.standby())
         self._told = leads
 
     async def _read(self) -> Body:

@@ -73,7 +73,10 @@ class KillSwitch:
         if self._lost and first:
             return  # once is no news: each request asks for itself
         if found != self.seen:
-            logger.warning("%s", found.message or "new moves are not stopped")
+            if found.message:
+                logger.warning("%s", found.message)
+            else:
+                logger.info("the kill switch is off")
             self.seen = found
             metrics.STOPPED.set(bool(found.everywhere or found.zones))
             self._changed()

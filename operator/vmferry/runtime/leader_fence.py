@@ -62,7 +62,7 @@ class LeaderFence:
     def _open(self) -> _Kube:
         mine, now = _term.get(), self.term()
         if mine is None or mine != now:
-            raise NotLeadingError("this operator leads no more")
+            raise NotLeadingError("this operator no longer leads")
         return self._kube
 
     async def get(self, kind: ResourceType[Any], key: Key) -> Body:

@@ -16,7 +16,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from vmferry.cloud.actions import Action, Outcome
 from vmferry.cloud.nova import CloudError
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.policy import Policy
+from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.decision import Decision, Event, EventType
 from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.kill_switch import breaker_kind
@@ -148,9 +149,9 @@ class Reconciler:
             with about({"uid": known.metadata.uid, **self.kinds[key.kind].describe(known)}):
                 await self._pass(key, term)
         except NotLeadingError as error:
-            logger.info("the look has ended: %s", error)
+            logger.info("the reconcile has ended: %s", error)
         except ConflictError as error:
-            logger.info("the object has changed meanwhile, looking again: %s", error)
+            logger.info("the object has changed meanwhile, reconciling again: %s", error)
             again = await self._read_again(key)
             if again is not None and self.store.is_from_before(key, int(again.metadata.resource_version)):
                 # Kubernetes was set back: until everything is listed anew each write is refused
@@ -178,6 +179,8 @@ class Reconciler:
         if planned is None:
             return
         obj, decision = planned
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("decided: %s", _summary(decision))
         changed = False
         if decision.finalizer and not _has(kind, obj) and obj.metadata.deletion_timestamp is None:
             try:
@@ -216,7 +219,7 @@ class Reconciler:
             others = [name for name in obj.metadata.finalizers if name != kind.type.finalizer]
             obj = await self._put_finalizers(kind, key, obj, others)
         if decision.delete and obj.metadata.deletion_timestamp is None:
-            logger.info("the object has outlived its time and is deleted")
+            logger.info("the object has reached its time to live and is deleted")
             await self.kube.delete(kind.type, key, obj.metadata.uid, obj.metadata.resource_version)
         waits = decision.requeue_after is not None and decision.move is None and not kind.finished(obj)
         if decision.requeue_after is not None:
@@ -314,7 +317,7 @@ class Reconciler:
             if unread is not None:
                 raise unread
             if len(answers) == MAX_READS or any(needs == read for read, _ in answers):
-                logger.info("not decided, looking again later; still asked for: %s", needs)
+                logger.info("not decided, reconciling again later; still needed: %s", needs)
                 pause = decision.requeue_after or self.policy.recheck
                 self.queue.add_after(key, pause.total_seconds(), Lane.ROUTINE)
                 self.triggers.note(key, decision.watches, waits=False, host=decision.watches_host)
@@ -353,14 +356,14 @@ class Reconciler:
 
         def forbidden() -> str | None:
             """The switch first, for it takes a while: who was frozen meanwhile must not act."""
-            return stopped() or held() or (None if self.kube.term() == term else "this operator leads no more")
+            return stopped() or held() or (None if self.kube.term() == term else "this operator no longer leads")
 
         with about(kind.describe(obj)):
-            logger.info("asking the cloud: %s", action)
+            logger.info("sending %s", _request(action))
             outcome = await self.cloud.act(action, forbidden)
             metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
             with about(asked_as(outcome.request_id)):
-                logger.info("the cloud answered: %s", outcome)
+                logger.debug("response: %s", outcome)
                 return await self._settle(kind, key, obj, action, outcome)
 
     def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
@@ -404,7 +407,7 @@ class Reconciler:
             except (NotFoundError, InvalidError, NotLeadingError):
                 raise
             except KubeError as error:
-                logger.warning("the outcome is not written yet: %s", error)
+                logger.warning("cannot write the outcome yet: %s", error)
             await asyncio.sleep(pause)
             pause *= 2
             try:
@@ -482,7 +485,7 @@ class Reconciler:
             return
         self._complained[key] = found.version
         self.triggers.forget(key)
-        logger.warning("the object cannot be read and is left alone: %s", found.message)
+        logger.warning("the object cannot be read and is ignored: %s", found.message)
         reference = {
             "apiVersion": API_VERSION,
             "kind": key.kind,
@@ -492,6 +495,21 @@ class Reconciler:
         }
         event = Event(EventReason.UNREADABLE, found.message, EventType.WARNING)
         await tell(self.kube, self._recent, key, reference, str(found.version), event, self.now())
+
+
+def _summary(decision: Decision[Any]) -> str:
+    """For the log: why something is done, or why nothing is."""
+    ready = decision.status.condition(READY)
+    state = f"{ready.reason}: {ready.message}" if ready is not None else "nothing to report"
+    request = _request(decision.action) if decision.action is not None else "no request"
+    again = f"again in {decision.requeue_after}" if decision.requeue_after is not None else "no further reconcile"
+    return f"{request}; {again}; {state}"
+
+
+def _request(action: Action) -> str:
+    """For the log: the action and its arguments. The server is a field of the line."""
+    values = {f.name: getattr(action, f.name) for f in fields(action) if f.name != "server_id"}
+    return " ".join([type(action).__name__, *(f"{name}={value}" for name, value in values.items())])
 
 
 def _log(event: Event) -> None:

@@ -59,12 +59,12 @@ async def _failed(reconcile: Reconcile, key: Key, failing: Streaks) -> bool:
         await reconcile(key)
     except CloudError as error:
         with about(asked_as(error.request_id)):
-            logger.warning("the look has failed, again later: %s", error)
+            logger.warning("the reconcile has failed and will be repeated: %s", error)
     except KubeError as error:
-        logger.warning("the look has failed, again later: %s", error)
+        logger.warning("the reconcile has failed and will be repeated: %s", error)
         failing.bad(RECONCILES, error.trouble)
     except Exception as error:
-        logger.exception("the look has failed, again later")
+        logger.exception("the reconcile has failed and will be repeated")
         failing.bad(RECONCILES, f"an unexpected {type(error).__name__}, see the log")
     else:
         failing.good(RECONCILES)
