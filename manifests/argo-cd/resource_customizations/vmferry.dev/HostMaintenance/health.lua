@@ -1,12 +1,12 @@
 -- Health of a HostMaintenance. Its conditions are those of kstatus: Reconciling and Stalled are there only while they
--- hold. What is wanted is so: in maintenance where it is enabled, given back where it is not.
+-- hold. Ready: in maintenance if it is enabled, in service if it is not.
 --
---   nobody has looked at this spec yet        observedGeneration is another one     Progressing
+--   the operator has not reconciled it yet    observedGeneration is another one     Progressing
 --   Checking, Queued, Draining, Releasing     Reconciling                           Progressing
 --   stopped by the kill switch                Reconciling, reason Stopped           Suspended
 --   Blocked, Conflict, no such host           Stalled                               Degraded
 --   InMaintenance, Released, Checked          Ready                                 Healthy
-local health = {status = "Progressing", message = "the operator has not looked at it yet"}
+local health = {status = "Progressing", message = "the operator has not reconciled it yet"}
 local status = obj.status
 if status == nil or status.conditions == nil or status.observedGeneration ~= obj.metadata.generation then
   return health

@@ -1,11 +1,11 @@
 -- Health of a VMMigration. Its conditions are those of kstatus: Reconciling and Stalled are there only while they hold.
 --
---   nobody has looked at this spec yet      observedGeneration is another one     Progressing
+--   the operator has not reconciled it yet  observedGeneration is another one     Progressing
 --   Pending, Queued, Migrating, Verifying   Reconciling                           Progressing
 --   paused, or stopped by the kill switch   Reconciling, reason Paused, Stopped   Suspended
 --   Blocked, Failed, Cancelled              Stalled                               Degraded
 --   Succeeded, preflight passed             Ready                                 Healthy
-local health = {status = "Progressing", message = "the operator has not looked at it yet"}
+local health = {status = "Progressing", message = "the operator has not reconciled it yet"}
 local status = obj.status
 if status == nil or status.conditions == nil or status.observedGeneration ~= obj.metadata.generation then
   return health
