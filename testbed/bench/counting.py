@@ -32,7 +32,7 @@ def requests(bed: Bed, since: int) -> list[dict[str, Any]]:
     with bed.cluster.audit_log.open("rb") as log:
         log.seek(since)
         lines = [line for line in log.read().splitlines() if line.endswith(b"}")]
-    return [event for event in map(json.loads, lines) if event["user"].get("username") == USER]
+    return [event for event in map(json.loads, lines) if event.get("user", {}).get("username") == USER]
 
 
 def writes(bed: Bed, since: int) -> Counter[str]:

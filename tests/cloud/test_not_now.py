@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import pairwise
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from testbed.stub import Answer, Stub, stub
+from testbed.stub import Answer, Stub
 from tests.cloud.samples import SERVER
 from tests.cloud.test_nova_client import ACTION, SERVERS, fault
 from tests.cloud.test_observer import FakeClient
@@ -25,19 +24,6 @@ MOVE = LiveMigrate("s1", "cmp2")
 #: of a rate limiter of OpenStack's own
 OVER = {"overLimit": {"code": 429, "message": "Too many requests"}}
 BUSY = "Cannot 'os-migrateLive' instance s1 while it is in task_state {}"
-
-
-@pytest.fixture
-def cloud() -> Iterator[Stub]:
-    with stub() as made:
-        yield made
-
-
-@pytest.fixture
-def client(cloud: Stub, tmp_path: Path) -> NovaClient:
-    made = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
-    made.connect()
-    return made
 
 
 def dated(seconds: float) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from testbed.stub import PASSWORD, USER_ID, Answer, Stub, stub
+from testbed.stub import PASSWORD, USER_ID, Answer, Stub
 from tests.cloud.samples import AGGREGATE, HYPERVISOR, MIGRATION, SERVER, SERVICE
 from vmferry.cloud.actions import (
     AbortMigration,
@@ -41,19 +41,6 @@ ACTION = f"POST {COMPUTE}/servers/s1/action"
 SERVERS = f"GET {COMPUTE}/servers/detail"
 MIGRATIONS = f"GET {COMPUTE}/os-migrations"
 CANDIDATES = "GET /placement/allocation_candidates"
-
-
-@pytest.fixture
-def cloud() -> Iterator[Stub]:
-    with stub() as made:
-        yield made
-
-
-@pytest.fixture
-def client(cloud: Stub, tmp_path: Path) -> NovaClient:
-    made = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
-    made.connect()
-    return made
 
 
 def fault(status: int, text: str, name: str = "conflictingRequest") -> Answer:
@@ -580,11 +567,10 @@ def test_R16_what_a_sharing_provider_holds_counts_for_every_host_in_its_aggregat
 
 
 @pytest.fixture
-def networked(cloud: Stub, tmp_path: Path) -> NovaClient:
+def networked(cloud: Stub, client: NovaClient) -> NovaClient:
     cloud.network = True
-    made = NovaClient("stub", clouds_yaml=cloud.clouds_yaml(tmp_path), timeout=(1, 1), page=2)
-    made.connect()
-    return made
+    client.connect()
+    return client
 
 
 PORTS = "GET /network/v2.0/ports"

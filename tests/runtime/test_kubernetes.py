@@ -127,7 +127,7 @@ class Audit:
         with self._path.open("rb") as log:
             log.seek(self._from)
             events = [json.loads(line) for line in log.read().splitlines() if line.endswith(b"}")]
-        return [event for event in events if event["user"].get("username") == USER]
+        return [event for event in events if event.get("user", {}).get("username") == USER]
 
     def writes(self) -> list[str]:
         """Verb, resource and answer of each request that changes something."""
