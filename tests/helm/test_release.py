@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -413,6 +415,13 @@ class Operator:
         command = [sys.executable, "-c", script, f"http://127.0.0.1:{self.port}/readyz"]
         return subprocess.run(command, env={**os.environ, "NO_PROXY": "*"}, capture_output=True, text=True)
 
+    def maintenances(self) -> int:
+        """How many of the API server's it sees."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=60) as answer:
+            found = re.search(r'^vmferry_objects\{kind="HostMaintenance"\} (\d+)', answer.read().decode(), re.MULTILINE)
+        assert found
+        return int(found[1])
+
     def ready(self) -> None:
         check = self.site.cluster.supervisor.check
         wait_for(lambda: self.helm_test().returncode == 0, 240, "helm test to pass", lambda: check(self.process))
@@ -534,6 +543,7 @@ def test_R52_two_releases_for_two_clouds_in_one_cluster(clean: Site, tmp_path: P
         for namespace in TWO:
             reaches(namespace, "InMaintenance")
         assert disabled(0) and disabled(1)
+        assert [operator.maintenances() for operator in operators.values()] == [1, 1], "each sees its own only"
         kept = {namespace: owned(namespace) for namespace in TWO}
         assert all(len(found) > len(CRDS) + 4 for found in kept.values())
 

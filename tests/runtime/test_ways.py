@@ -7,6 +7,8 @@ the other does not.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import ipaddress
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -28,6 +30,7 @@ from vmferry.runtime import definitions, kube, operator, watch
 from vmferry.runtime.kube import Kube
 from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.operator import Operator
+from vmferry.runtime.socks import ASYNCHRONOUS, SYNCHRONOUS
 
 pytestmark = pytest.mark.kubernetes
 
@@ -93,6 +96,22 @@ class Bastion:
             writer.close()
             return
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await self.forward(reader, writer)
+
+    async def socks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """SOCKS 5 without a login (RFC 1928)."""
+        _, methods = await reader.readexactly(2)
+        await reader.readexactly(methods)
+        writer.write(b"\x05\x00")
+        *_, kind = await reader.readexactly(4)
+        if kind == 3:
+            (length,) = await reader.readexactly(1)
+            host = (await reader.readexactly(length)).decode()
+        else:
+            host = str(ipaddress.ip_address(await reader.readexactly(4 if kind == 1 else 16)))
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        self.asked.append(f"{host}:{port}")
+        writer.write(b"\x05\x00\x00\x01" + bytes(6))
         await self.forward(reader, writer)
 
 
@@ -183,9 +202,31 @@ async def test_a_proxy_that_refuses_is_named(cluster: Cluster, account: Path, na
             assert "hunter2" not in str(found.health.unready())
 
 
-async def test_a_socks_proxy_without_what_it_needs_is_one_sentence(
-    account: Path, namespace: str, tmp_path: Path
+@pytest.mark.parametrize(("scheme", "name"), [("socks5", "127.0.0.1"), ("socks5h", "kubernetes")])
+async def test_a_socks_proxy_of_the_kubeconfig(
+    scheme: str, name: str, cluster: Cluster, account: Path, namespace: str, admin: Kube, tmp_path: Path
 ) -> None:
+    """Watch, calls and plug-in. With `socks5h` only the proxy can resolve the name."""
+    for module in (ASYNCHRONOUS, SYNCHRONOUS):
+        pytest.importorskip(module)
+    cloud, bastion = FakeCloud(Record()), Bastion(cluster)
+    server = f"{name}:{urlsplit(cluster.server_url).port}"
+    async with listening(bastion.socks, "127.0.0.1") as port:
+        entries = {"server": f"https://{server}", "proxy-url": f"{scheme}://127.0.0.1:{port}"}
+        there = changed(account, tmp_path / "kubeconfig", entries)
+        async with running(there, namespace, cloud) as found:
+            await works(found, cloud, admin, namespace)
+            calls = len(bastion.asked)
+            assert await asyncio.to_thread(lists, there, namespace) == 1
+            assert len(bastion.asked) > calls, "the plug-in goes another way"
+    assert set(bastion.asked) == {server}
+
+
+async def test_a_socks_proxy_without_what_it_needs_is_one_sentence(
+    account: Path, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if "socks" in name else find(name))
     there = changed(account, tmp_path / "kubeconfig", {"proxy-url": "socks5://127.0.0.1:1"})
     with pytest.raises(KubeError, match=r"pip install 'vmferry\[socks\]'"):
         connect(str(there), None)

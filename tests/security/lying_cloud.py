@@ -153,6 +153,8 @@ class Stranger:
     """Another host, which has no business with the cloud; it accepts everything."""
 
     url: str
+    #: its other address: the cloud's own, with another port
+    other_port: str = ""
     requests: list[Request] = field(default_factory=list)
 
 
@@ -276,7 +278,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 
 @contextmanager
 def lying_cloud(upstream: str | None = None) -> Iterator[LyingCloud]:
-    """On a free port of 127.0.0.1; its stranger is on 127.0.0.2."""
+    """On a free port of 127.0.0.1; its stranger is on 127.0.0.2, and on another port of 127.0.0.1."""
     with ExitStack() as stack:
         stranger = Stranger("")
 
@@ -286,6 +288,7 @@ def lying_cloud(upstream: str | None = None) -> Iterator[LyingCloud]:
 
         ended = threading.Event()
         stranger.url = stack.enter_context(_served("127.0.0.2", welcome, ended))
+        stranger.other_port = stack.enter_context(_served("127.0.0.1", welcome, ended))
         holder: list[LyingCloud] = []
         url = stack.enter_context(_served("127.0.0.1", lambda request, wire: holder[0]._answer(request, wire), ended))
         cloud = LyingCloud(url, stranger, upstream.rstrip("/") if upstream else None)

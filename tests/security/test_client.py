@@ -86,7 +86,7 @@ ENDLESS: dict[str, tuple[Callable[[LyingCloud], Lie], str]] = {
         lambda cloud: redirect(f"//{cloud.stranger.url.partition('//')[2]}/x", 307),
         "HTTP 307",
     ),
-    "a redirect to another port": (lambda _: redirect("http://127.0.0.1:1/x", 307), "HTTP 307"),
+    "a redirect to another port": (lambda cloud: redirect(f"{cloud.stranger.other_port}/x", 307), "HTTP 307"),
     "a redirect to another scheme": (lambda cloud: redirect(cloud.url.replace("http", "https"), 307), "HTTP 307"),
     "a redirect to no URL": (lambda _: redirect("http://[:99999999", 307), "HTTP 307"),
     "300 MiB in 300 KiB": (lambda _: bomb(), "larger than 64 MiB|no whole answer"),
