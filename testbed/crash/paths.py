@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from testbed.build import ident
 from testbed.lifecycle.drains import Drain, a_cloud
@@ -28,7 +29,7 @@ class Path:
 # ---- one server
 
 
-def migration(cloud: LittleCloud, **spec: object) -> Drain:
+def migration(cloud: LittleCloud, **spec: Any) -> Drain:
     d = Drain(cloud)
     d.migrate("m", ident(VM), **spec)
     return d

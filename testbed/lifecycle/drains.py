@@ -9,12 +9,14 @@ from itertools import combinations
 from typing import Any
 
 from testbed.build import ident
-from testbed.lifecycle.control_plane import POLICY, Body, ControlPlane
+from testbed.lifecycle.control_plane import POLICY, ControlPlane
 from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision
-from vmferry.resources.hostmaintenance import MAX_BLOCKERS, MAX_MOVES
+from vmferry.resources.hostmaintenance import MAX_BLOCKERS, MAX_MOVES, HostMaintenance
 from vmferry.resources.words import MaintenancePhase
+from vmferry.runtime.key import Key
+from vmferry.runtime.store import Body
 
 HOSTS = ("cmp1", "cmp2", "cmp3")
 
@@ -65,14 +67,13 @@ class Drain(ControlPlane):
         if conditions.get("Ready") == "True":
             assert not {"Reconciling", "Stalled"} & conditions.keys(), self.told(f"{name} is ready and is not")
 
-    def _carry_out(self, key: tuple[str, str], body: Body, decision: Decision[Any]) -> None:
-        if key[0] == "hm":
+    def decided(self, key: Key, decision: Decision[Any]) -> None:
+        if key.kind == HostMaintenance.KIND:
             wait = decision.requeue_after
-            assert wait is None or wait >= timedelta(seconds=1), self.told(f"{key[1]} is looked at again at once")
+            assert wait is None or wait >= timedelta(seconds=1), self.told(f"{key.name} is reconciled again at once")
             ended = decision.status.phase in (MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
-            assert wait is not None or ended, self.told(f"{key[1]} is never looked at again")
+            assert wait is not None or ended, self.told(f"{key.name} is never reconciled again")
             self.asked += decision.action is not None
-        super()._carry_out(key, body, decision)
 
     def told(self, what: str) -> str:
         return "\n".join([what, *self.log[-40:]])

@@ -1,64 +1,36 @@
-"""Lives one VMMigration through, pass by pass, as the runtime does it: the order of `reconcilers.decision`.
-
-Every effect (a write to Kubernetes, a change of the cloud) is counted; `crash_at` ends the "process" right before or
-right after the n-th of them, and the next pass starts from what was stored.
-"""
+"""One VMMigration from begin to end. Its log is shorter: everything in it is about that one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from testbed.lifecycle.little_cloud import SERVER, START, LittleCloud
+from testbed.lifecycle.little_cloud import SERVER, LittleCloud
+from testbed.lifecycle.operator_in_memory import CrashError, OperatorInMemory
+from vmferry.cloud.actions import Action
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision
-from vmferry.reconcilers.migration.outcome import settle
 from vmferry.reconcilers.migration.plan import plan
 from vmferry.reconcilers.owned import Deletion
 from vmferry.reconcilers.reads import CopyProgress, ReadCopyProgress, ReadDeletion, ReadServer
 from vmferry.reconcilers.world import World
-from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
+from vmferry.runtime.key import Key
+from vmferry.runtime.store import Body
+
+KEY = Key(VMMigration.KIND, "default", "web-1")
 
 
-class CrashError(Exception):
-    """The process was killed here."""
-
-
-class Mortal:
-    """Counts effects; ends the "process" at the one of the number `crash_at`, before or after it."""
-
-    def __init__(self) -> None:
-        self.effects = 0
-        self.crash_at: int | None = None
-        self.crash_after = False
-
-    def _effect(self, do: Callable[[], object]) -> None:
-        self.effects += 1
-        here = self.effects == self.crash_at
-        if here and not self.crash_after:
-            raise CrashError
-        do()
-        if here:
-            raise CrashError
-
-
-class Life(Mortal):
+class Life(OperatorInMemory):
     def __init__(self, cloud: LittleCloud, spec: dict[str, Any] | None = None, policy: Policy | None = None) -> None:
-        super().__init__()
-        self.cloud = cloud
-        self.policy = policy or Policy(host_down_for=timedelta(seconds=30))
-        self.body: dict[str, Any] = {
-            "metadata": {"name": "web-1", "namespace": "default", "uid": "u1", "generation": 1},
-            "spec": {"server": {"id": SERVER}, **(spec or {})},
-        }
-        #: what happened, for people and golden files
-        self.log: list[str] = []
-        self.writes = 0
-        self.gone = False
-        #: what is read of who deletes it
+        super().__init__(cloud, policy or Policy(host_down_for=timedelta(seconds=30)))
+        metadata = {"name": KEY.name, "namespace": KEY.namespace}
+        self.api.create(KEY.kind, {"metadata": metadata, "spec": {"server": {"id": SERVER}, **(spec or {})}})
+        #: as it is stored, or was at last; a test may change it
+        self.body: Body = self.api.objects[KEY]
+        #: what `look` reads of who deletes it
         self.deletion = Deletion()
+        self.decision: Decision[Any] | None = None
 
     @property
     def obj(self) -> VMMigration:
@@ -70,21 +42,22 @@ class Life(Mortal):
 
     def delete(self) -> None:
         """What `kubectl delete` does: gone at once unless the finalizer holds it."""
-        if self.body["metadata"].get("finalizers"):
-            self.body["metadata"]["deletionTimestamp"] = format_time(self.cloud.now)
-        else:
-            self.gone = True
+        self.api.delete(KEY)
 
     def condition(self, type_: str) -> tuple[str, str] | None:
         found = self.status.condition(type_)
         return (found.status, found.reason) if found else None
 
     @property
+    def gone(self) -> bool:
+        return KEY not in self.api.objects
+
+    @property
     def over(self) -> bool:
         """Finished, and nothing of ours holds the object any more."""
         return self.status.completed_at is not None and not self.body["metadata"].get("finalizers")
 
-    # -- passes
+    # -- reconciles
 
     def look(self, world: World | None = None) -> Decision[VMMigrationStatus]:
         """Plan, reading what is needed, without any effect."""
@@ -106,55 +79,37 @@ class Life(Mortal):
         raise AssertionError(f"the reconciler never has enough: {decision.needs}")
 
     def one_pass(self) -> Decision[VMMigrationStatus]:
-        decision = self.look()
-        if decision.finalizer and not self.body["metadata"].get("finalizers"):
-            self._effect(lambda: self.body["metadata"].update(finalizers=["vmferry.dev/migration"]))
-        self._write(decision.status)
-        for event in decision.events:
-            self._say(f"event {event.type} {event.reason}: {event.message}")
-        if decision.action is not None:
-            action = decision.action
-            self._say(f"ask {type(action).__name__} {getattr(action, 'target_host', '')}".rstrip())
-            outcomes = []
-            self._effect(lambda: outcomes.append(self.cloud.act(action)))
-            settled, events = settle(self.obj, action, outcomes[0], self.cloud.now)
-            for event in events:
-                self._say(f"event {event.type} {event.reason}: {event.message}")
-            self._write(settled)
-        if (
-            not decision.finalizer
-            and self.body["metadata"].pop("finalizers", None)
-            and self.obj.metadata.deletion_timestamp
-        ):
-            self.gone = True
-        if decision.delete:
-            self.gone = True
-        return decision
+        """One reconcile, now; what it has decided."""
+        self.see()
+        self.reconcile(KEY)
+        assert self.decision is not None
+        return self.decision
 
     def run(self, seconds: float = 600) -> VMMigrationStatus:
-        """Pass after pass until it is over, gone, or waits longer than `seconds` altogether."""
+        """Reconcile after reconcile until it is over, gone, or waits longer than `seconds` altogether."""
         end = self.cloud.now + timedelta(seconds=seconds)
         while self.cloud.now < end and not self.gone and not self.over:
             try:
-                decision = self.one_pass()
-                wait = decision.requeue_after or timedelta(seconds=30)
+                wait = self.one_pass().requeue_after or timedelta(seconds=30)
             except CrashError:
-                self._say("killed, started again")
+                self.say("killed, started again")
+                self.restart()
                 wait = timedelta(seconds=2)
             self.cloud.pass_time(min(wait, timedelta(seconds=2)))
         return self.status
 
-    def _write(self, status: VMMigrationStatus) -> None:
-        new = status.to_json()
-        if new == self.body.get("status", {}):
-            return
-        before = self.body.get("status", {}).get("phase")
-        self._effect(lambda: self.body.update(status=new))
-        self.writes += 1
-        if new.get("phase") != before:
-            ready: dict[str, Any] = next((c for c in new["conditions"] if c["type"] == "Ready"), {})
-            self._say(f"phase {before} -> {new.get('phase')} ({ready.get('reason')})")
+    # -- the log
 
-    def _say(self, line: str) -> None:
-        passed = int((self.cloud.now - START).total_seconds())
-        self.log.append(f"{passed:4d}s {line}")
+    def decided(self, key: Key, decision: Decision[Any]) -> None:
+        self.decision = decision
+
+    def on_status(self, key: Key, before: Body, status: Body) -> None:
+        if status.get("phase") != before.get("phase"):
+            ready: dict[str, Any] = next((c for c in status["conditions"] if c["type"] == "Ready"), {})
+            self.say(f"phase {before.get('phase')} -> {status.get('phase')} ({ready.get('reason')})")
+
+    def on_event(self, event: Body) -> None:
+        self.say(f"event {event['type']} {event['reason']}: {event['note']}")
+
+    def on_action(self, action: Action) -> None:
+        self.say(f"ask {type(action).__name__} {getattr(action, 'target_host', '')}".rstrip())

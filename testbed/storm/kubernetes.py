@@ -7,6 +7,7 @@ log of changes that watches read. Statuses are checked against the committed sch
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,12 @@ class Change:
 
     type: str
     body: Body
+
+
+def _copy(value: Body) -> Body:
+    """Objects are JSON, and this is much faster than `copy.deepcopy`."""
+    copied: Body = json.loads(json.dumps(value))
+    return copied
 
 
 class Api:
@@ -63,7 +70,7 @@ class Api:
             raise AlreadyExistsError(f"{key} already exists")
         self._check(kind, {"spec": body["spec"]})
         self._uid += 1
-        new = copy.deepcopy(body)
+        new = _copy(body)
         new |= {"apiVersion": API_VERSION, "kind": kind}
         new["metadata"] |= {"uid": f"uid-{self._uid}", "generation": 1, "creationTimestamp": self._now()}
         new.pop("status", None)
@@ -73,10 +80,10 @@ class Api:
     def get(self, key: Key) -> Body:
         if key not in self.objects:
             raise NotFoundError(f"{key} not found")
-        return copy.deepcopy(self.objects[key])
+        return _copy(self.objects[key])
 
     def list(self, kind: str) -> tuple[list[Body], int]:
-        return [copy.deepcopy(b) for k, b in self.objects.items() if k.kind == kind], self.version
+        return [_copy(b) for k, b in self.objects.items() if k.kind == kind], self.version
 
     def put_spec(self, key: Key, spec: Body) -> bool:
         """A person applies a manifest; False when the server refuses it."""
@@ -87,7 +94,7 @@ class Api:
         changed = {f for f in spec.keys() | body["spec"].keys() if spec.get(f) != body["spec"].get(f)}
         if started and not changed <= MUTABLE:
             return False
-        body["spec"] = copy.deepcopy(spec)
+        body["spec"] = _copy(spec)
         body["metadata"]["generation"] += 1
         self._changed(key, "MODIFIED")
         return True
@@ -97,14 +104,19 @@ class Api:
         self.objects[key]["metadata"].setdefault("annotations", {})["touched"] = str(self.version)
         self._changed(key, "MODIFIED")
 
+    def edited(self, key: Key) -> None:
+        """Somebody has written what `objects` has by now."""
+        self.objects[key] |= {"apiVersion": API_VERSION, "kind": key.kind}
+        self._changed(key, "MODIFIED")
+
     def put_status(self, key: Key, version: str, status: Body) -> Body:
         body = self._current(key, version)
         self._check(key.kind, {"status": status})
         before = body.get("status", {})
         if before == status:
             self.complain(f"says the same: {key}: a status is written that says what it said before")
-            return copy.deepcopy(body)
-        body["status"] = copy.deepcopy(status)
+            return _copy(body)
+        body["status"] = _copy(status)
         self.status_written(key, before, body)
         return self._changed(key, "MODIFIED")
 
@@ -114,6 +126,8 @@ class Api:
         if "deletionTimestamp" in metadata and set(finalizers) - set(metadata.get("finalizers", [])):
             raise InvalidError(f"{key}: no new finalizers can be added if the object is being deleted")
         metadata["finalizers"] = list(finalizers)
+        if not finalizers:
+            del metadata["finalizers"]  # an empty list is not stored
         if "deletionTimestamp" in metadata and not finalizers:
             return self._remove(key)
         return self._changed(key, "MODIFIED")
@@ -130,7 +144,7 @@ class Api:
             metadata["deletionTimestamp"] = self._now()
             metadata["generation"] += 1
             self._changed(key, "MODIFIED")
-        return copy.deepcopy(body)
+        return _copy(body)
 
     def collect(self) -> None:
         """The garbage collector: what an object owned that is gone goes too."""
@@ -170,7 +184,7 @@ class Api:
     def get_lease(self, namespace: str, name: str) -> Body:
         if (namespace, name) not in self.leases:
             raise NotFoundError(f"{namespace}/{name} not found")
-        return copy.deepcopy(self.leases[namespace, name])
+        return _copy(self.leases[namespace, name])
 
     def put_lease(self, namespace: str, body: Body) -> Body:
         name, version = body["metadata"]["name"], body["metadata"].get("resourceVersion")
@@ -182,8 +196,8 @@ class Api:
         self.version += 1
         uid = known["metadata"]["uid"] if known else f"lease-{self.version}"
         metadata = {**body["metadata"], "uid": uid, "resourceVersion": str(self.version)}
-        self.leases[namespace, name] = {**copy.deepcopy(body), "metadata": metadata}
-        return copy.deepcopy(self.leases[namespace, name])
+        self.leases[namespace, name] = {**_copy(body), "metadata": metadata}
+        return _copy(self.leases[namespace, name])
 
     def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
         known = self.get_lease(namespace, name)["metadata"]
@@ -222,8 +236,8 @@ class Api:
         body = self.objects[key]
         body["metadata"]["resourceVersion"] = str(self.version)
         for watcher in self.watchers:
-            watcher(Change(type_, copy.deepcopy(body)))
-        return copy.deepcopy(body)
+            watcher(Change(type_, _copy(body)))
+        return _copy(body)
 
     def _remove(self, key: Key) -> Body:
         body = self._changed(key, "DELETED")

@@ -11,10 +11,10 @@ from functools import cache
 from typing import Any
 
 from testbed.build import ident
-from testbed.lifecycle.control_plane import ControlPlane
 from testbed.lifecycle.drains import Drain, a_cloud, add
-from testbed.lifecycle.life import Life
+from testbed.lifecycle.life import KEY, Life
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
+from testbed.storm.kubernetes import Api
 from tests.reconcilers.test_drains import (
     a_second_operator_has_the_lease,
     deleted_in_the_middle,
@@ -50,6 +50,7 @@ from vmferry.reconcilers.owned import Deletion
 from vmferry.reconcilers.owned_migrations import Purpose, labels
 from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION
+from vmferry.runtime.key import Key
 
 Body = dict[str, Any]
 MIGRATION, MAINTENANCE = "VMMigration", "HostMaintenance"
@@ -59,26 +60,17 @@ MIGRATION, MAINTENANCE = "VMMigration", "HostMaintenance"
 def recorded() -> Iterator[list[Body]]:
     """Every object whose status the reconcilers write meanwhile, as it is then."""
     seen: list[Body] = []
-    of_life, of_plane = Life._write, ControlPlane._write
+    put_status = Api.put_status
 
-    def life(self: Life, status: Any) -> None:
-        of_life(self, status)
-        seen.append(whole(MIGRATION, self.body))
+    def put(self: Api, key: Key, version: str, status: Body) -> Body:
+        seen.append(body := put_status(self, key, version, status))
+        return body
 
-    def plane(self: ControlPlane, key: tuple[str, str], body: Body, status: Any) -> None:
-        of_plane(self, key, body, status)
-        seen.append(whole(MAINTENANCE if key[0] == "hm" else MIGRATION, body))
-
-    Life._write, ControlPlane._write = life, plane  # type: ignore[method-assign]
+    Api.put_status = put  # type: ignore[method-assign]
     try:
         yield seen
     finally:
-        Life._write, ControlPlane._write = of_life, of_plane  # type: ignore[method-assign]
-
-
-def whole(kind: str, body: Body) -> Body:
-    """As the API server gives it: what is in the manifest, what the operator wrote, and whose kind it is."""
-    return {"apiVersion": API_VERSION, "kind": kind, **copy.deepcopy(body)}
+        Api.put_status = put_status  # type: ignore[method-assign]
 
 
 def phase(body: Body) -> str | None:
@@ -118,7 +110,9 @@ def first(life: Callable[[], object], kind: str, reason: str, *, deleting: bool 
 
 def one_look(life: Life, world: World | None = None) -> Life:
     decision = life.look(world)
-    life._write(decision.status)
+    life.api.edited(KEY)
+    life.api.put_status(KEY, life.body["metadata"]["resourceVersion"], decision.status.to_json())
+    life.writes += 1
     return life
 
 

@@ -52,7 +52,7 @@ def migration(drain: Drain, name: str) -> Any:
 
 
 def resume(drain: Drain, key: str) -> None:
-    drain.history.set_marks(Marks({key: drain.cloud.now}))
+    drain.resume(Marks({key: drain.cloud.now}))
 
 
 def test_I37_a_live_drain_loses_two_of_fourteen_servers_and_says_why() -> None:
@@ -267,7 +267,7 @@ def test_I37_not_now_is_no_failure_and_slows_nothing() -> None:
     drain.cloud.answers = [None, *[NotNow("429: slow down", 1, "req-1")] * 3]
     drain.in_maintenance()
     assert not any("BreakerOpen" in line for line in drain.log)
-    assert drain.history.breakers().rows == {}
+    assert drain.store.history.breakers().rows == {}
 
 
 def test_I37_busy_servers_open_nothing() -> None:

@@ -205,7 +205,7 @@ def test_before_the_first_view_only_a_new_object_is_written() -> None:
     decision = life.look(World(Snapshot()))
     ready = decision.status.condition("Ready")
     assert ready is not None and ready.reason == "CloudViewStale" and "for the first time" in ready.message
-    life._write(decision.status)
+    life.body["status"] = decision.status.to_json()
     again = life.look(World(Snapshot()))
     assert again.status.to_json() == life.status.to_json()
     assert again.requeue_after is not None

@@ -25,6 +25,7 @@ from vmferry.resources.base import clip
 from vmferry.resources.catalog import HOST_MAINTENANCE
 from vmferry.resources.crd import object_schema
 from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.runtime.key import Key
 
 RING = ("ring-1", "ring-2", "ring-3")
 
@@ -228,11 +229,11 @@ def test_I21_all_blockers_are_told_before_the_first_move_and_nothing_is_stopped_
     cloud = a_cloud("web-1", "susp-1 suspended")
     add(cloud, "lock-1", locked=True)
     d = Drain(cloud)
+    told: list[list[str]] = []
+    d.admission = lambda body: told.append([b.name or "" for b in d.maintenance("cmp1").status.blockers])
     d.apply("cmp1")
-    d.run(lambda: bool(d.migrations))
-    assert not cloud.migrations
-    assert [b.name for b in d.maintenance("cmp1").status.blockers] == ["lock-1", "susp-1"]
     d.blocked()
+    assert told == [["lock-1", "susp-1"]], "when the first VMMigration is created"
     assert cloud.servers[ident("lock-1")].vm_state == "active"
     assert not [a for a in cloud.actions if a.action == "stop"]
 
@@ -503,23 +504,23 @@ def test_the_status_of_500_servers_with_200_blockers_is_bounded(hostile: bool) -
 
 def test_a_look_at_a_drain_under_way_makes_its_plan_once(monkeypatch: pytest.MonkeyPatch) -> None:
     surveys, looks = 0, 0
-    carry_out = Drain._carry_out
+    decided = Drain.decided
 
     def counted(*args: Any) -> Any:
         nonlocal surveys
         surveys += 1
         return take_survey(*args)
 
-    def carried_out(self: Drain, key: tuple[str, str], *args: Any) -> None:
+    def counted_too(self: Drain, key: Key, decision: Any) -> None:
         nonlocal looks
-        looks += key[0] == "hm"
-        carry_out(self, key, *args)
+        looks += key.kind == "HostMaintenance"
+        decided(self, key, decision)
 
     d = Drain(a_cloud("web-1", "web-2", "web-3"))
     d.apply("cmp1")
     d.run(lambda: d.maintenance("cmp1").status.admitted_at is not None)
     for module in ("check", "admission"):
         monkeypatch.setattr(f"vmferry.reconcilers.maintenance.{module}.take_survey", counted)
-    monkeypatch.setattr(Drain, "_carry_out", carried_out)
+    monkeypatch.setattr(Drain, "decided", counted_too)
     d.run(lambda: len(d.cloud.moved) == 3)
     assert surveys == looks > 3

@@ -381,10 +381,14 @@ def test_I39_what_has_begun_runs_to_its_end() -> None:
     assert life.status.phase == "Succeeded" and life.cloud.servers[SERVER].vm_state == "active"
 
 
+def made_by_a_maintenance(life: Life) -> None:
+    owner = life.api.create("HostMaintenance", {"metadata": {"name": "cmp1"}, "spec": {"host": "cmp1"}})
+    reference = {"kind": "HostMaintenance", "name": "cmp1", "uid": owner["metadata"]["uid"], "controller": True}
+    life.body["metadata"]["ownerReferences"] = [reference]
+
+
 KEPT: dict[str, Callable[[Life], None]] = {
-    "a HostMaintenance made it": lambda life: life.body["metadata"].update(
-        ownerReferences=[{"kind": "HostMaintenance", "name": "cmp1", "uid": "h", "controller": True}]
-    ),
+    "a HostMaintenance made it": made_by_a_maintenance,
     "it only checks": lambda life: life.body["spec"].update(preflightOnly=True),
 }
 

@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 
 from testbed.build import ident
-from testbed.lifecycle.control_plane import POLICY, Body
+from testbed.lifecycle.control_plane import POLICY
 from testbed.lifecycle.drains import Drain, add
 from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Migration, Part, Server, ServerGroup, Snapshot
 from vmferry.policy import Limits
 from vmferry.reconcilers.kill_switch import Stop
-from vmferry.reconcilers.world import World
+from vmferry.runtime.key import Key
+from vmferry.runtime.store import Body
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "waiting.md").read_text(encoding="utf-8")
 MIGRATION, MAINTENANCE = "VMMigration", "HostMaintenance"
@@ -76,15 +77,11 @@ class Waits(Drain):
     def __init__(self, cloud: Frozen, **rules: Any) -> None:
         super().__init__(cloud, replace(HASTY, **rules))
         self.frozen = cloud
-        self.stop = Stop()
         self.seen: set[tuple[str, str]] = set()
 
-    def _world(self, key: tuple[str, str], body: Body) -> World:
-        return replace(super()._world(key, body), stopped=self.stop)
-
-    def _write(self, key: tuple[str, str], body: Body, status: Any) -> None:
-        super()._write(key, body, status)
-        self.seen.add((MAINTENANCE if key[0] == "hm" else MIGRATION, of(body)[0]))
+    def on_status(self, key: Key, before: Body, status: Body) -> None:
+        super().on_status(key, before, status)
+        self.seen.add((key.kind, of({"status": status})[0]))
 
 
 def of(body: Body) -> tuple[str, bool]:
@@ -198,9 +195,8 @@ def limit_of_the_cloud() -> Waits:
 
 def its_child_is_paused() -> Waits:
     d = Waits(cloud("web-1"))
+    d.admission = lambda body: body["spec"].update(paused=True)
     d.apply("cmp1")
-    d.run(lambda: bool(d.migrations))
-    next(iter(d.migrations.values()))["spec"]["paused"] = True
     d.rest(LONG)
     return d
 

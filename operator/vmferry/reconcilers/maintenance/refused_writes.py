@@ -21,7 +21,8 @@ def refused_create(
     A decision asks for a trial: `before` anything was created, when the last refusal is old, and after a restart of the
     operator, which has forgotten what the status reports.
     """
-    known = next((one for one in scope.world.refusals if one.creates), None)
+    # the latest: a trial asks for one of several that were refused
+    known = max((one for one in scope.world.refusals if one.creates), key=lambda one: one.at, default=None)
     if known is not None and _is_fresh(scope, known):
         return known
     ready = scope.obj.status.condition(c.READY)

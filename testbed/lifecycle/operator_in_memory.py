@@ -1,0 +1,392 @@
+"""The product's own reconciler between a Kubernetes and a cloud in memory.
+
+Kubernetes is the `Api` of the storms, the cloud a `LittleCloud`, and nothing ever waits. Every effect (a write to
+Kubernetes, a change of the cloud) is counted; `crash_at` ends the process right before or right after the n-th of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import cache
+from random import Random
+from typing import Any, TypeVar
+
+from testbed.lifecycle.little_cloud import START, LittleCloud
+from testbed.storm.kubernetes import Api, Change
+from vmferry.cloud.actions import Action, NotSent, Outcome
+from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
+from vmferry.policy import Limits, Policy
+from vmferry.reconcilers.breaker_resume import Marks
+from vmferry.reconcilers.decision import Decision
+from vmferry.reconcilers.kill_switch import STARTS, Stop
+from vmferry.reconcilers.reads import HostLease
+from vmferry.reconcilers.rows import KINDS
+from vmferry.resources.base import format_time
+from vmferry.resources.catalog import ResourceType
+from vmferry.resources.hostmaintenance import HostMaintenance
+from vmferry.resources.words import Phase
+from vmferry.runtime.events import Recent
+from vmferry.runtime.fence import Fence
+from vmferry.runtime.key import Key
+from vmferry.runtime.kube import AlreadyExistsError, InvalidError, KubeError
+from vmferry.runtime.queue import WorkQueue
+from vmferry.runtime.reconcile import Reconciler
+from vmferry.runtime.stop_switch import StopSwitch
+from vmferry.runtime.store import Body, Store, key_of, version_of
+from vmferry.runtime.waking import Waker
+
+TICK = timedelta(seconds=2)
+#: reconciles within one tick; more are a hot loop
+MOST = 5000
+#: a Lease that nobody renews for so long is free
+LEASE = timedelta(seconds=120)
+#: one that was not renewed for so long is not wanted any more
+RENEWED = timedelta(seconds=60)
+POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
+NAMESPACE = "vmferry-system"
+
+T = TypeVar("T")
+
+
+class CrashError(BaseException):
+    """The process was killed here; not an Exception, so that nothing handles it."""
+
+
+class Mortal:
+    """Counts effects; ends the process at the one of the number `crash_at`, before or after it."""
+
+    def __init__(self) -> None:
+        self.effects = 0
+        self.crash_at: int | None = None
+        self.crash_after = False
+
+    def effect(self, do: Callable[[], T]) -> T:
+        self.effects += 1
+        if self.effects == self.crash_at and not self.crash_after:
+            raise CrashError
+        done = do()
+        if self.effects == self.crash_at:
+            raise CrashError
+        return done
+
+
+class OperatorInMemory(Mortal):
+    """It may be killed, and is started again by `restart`."""
+
+    def __init__(self, cloud: LittleCloud, policy: Policy) -> None:
+        super().__init__()
+        self.cloud = cloud
+        self.policy = policy
+        self.api = Api(lambda: format_time(self.cloud.now))
+        #: as the API has shown them; what differs from it was changed by a test
+        self._stored: dict[Key, Body] = {}
+        self.api.watchers.append(self._store)
+        #: by host: the holder
+        self.leases: dict[str, str] = {}
+        self.renewed: dict[str, datetime] = {}
+        self.log: list[str] = []
+        self.writes = 0
+        #: changes what is created, as a mutating webhook does
+        self.admission: Callable[[Body], object] = lambda body: None
+        #: why Kubernetes refuses to create a VMMigration; None: it does not
+        self.refuses_creates: Callable[[Body], str | None] = lambda new: None
+        #: why Kubernetes refuses to write Leases
+        self.lease_refused: str | None = None
+        self.namespace_terminating = False
+        #: the kill switch
+        self.stop = Stop()
+        self.marks = Marks()
+        #: the operator sees objects in the order of their names, or by these dice
+        self.shuffle: Random | None = None
+        #: what is being reconciled
+        self.acting = Key("", "", "")
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process, which remembers nothing."""
+        kinds = {name: replace(kind, plan=self._watched(name)) for name, kind in KINDS.items()}
+        self.queue: WorkQueue[Key] = WorkQueue(clock=self._seconds, jitter=lambda: 1.0)
+        self.view = View(self)
+        limits = self.policy.limits
+        waker = Waker(
+            self.queue,
+            lambda: self.view.snapshot.servers_by_host,
+            clock=self._seconds,
+            next_up=lambda: self.store.next_up(self.view.snapshot, limits),
+        )
+        self.waker = waker
+        self.store = Store(kinds, waker, self.policy.breaker)
+        self.store.history.set_marks(self.marks)
+        kube = _Kube(self)
+        self.kill_switch = _Switch(kube, NAMESPACE, "vmferry-stop")
+        self.kill_switch.seen = self.stop
+        self.reconciler = _Reconciler(
+            kinds=kinds,
+            store=self.store,
+            queue=self.queue,
+            kube=Fence(kube, lambda: 1),
+            cloud=self.view,
+            leases=_Leases(self),
+            waker=waker,
+            policy=self.policy,
+            switch=self.kill_switch,
+            now=lambda: self.cloud.now,
+            _recent=Recent(clock=self._seconds),
+        )
+
+    def _watched(self, name: str) -> Callable[..., Decision[Any]]:
+        """The kind's own plan; what it decides is shown to `decided`."""
+
+        def plan(obj: Any, *rest: Any) -> Decision[Any]:
+            decision: Decision[Any] = KINDS[name].plan(obj, *rest)
+            if decision.needs is None:
+                self.decided(Key(name, obj.metadata.namespace, obj.metadata.name), decision)
+            return decision
+
+        return plan
+
+    def decided(self, key: Key, decision: Decision[Any]) -> None:
+        """For tests that look at decisions."""
+
+    def resume(self, marks: Marks) -> None:
+        """Somebody closes a breaker."""
+        self.marks = marks
+        self.store.history.set_marks(marks)
+        self._look_at_all()
+
+    def reconcile(self, key: Key) -> None:
+        """Once, now. Raises CrashError."""
+        self.acting, failed = key, True
+        try:
+            _loop().run_until_complete(self.reconciler.look(key))
+            failed = False
+        except KubeError as error:
+            self.say(f"{key.name}: not done: {error}")
+        finally:
+            if key in self.queue._processing:
+                self.queue.done(key, failed=failed)
+
+    def see(self) -> None:
+        """The watch shows what has changed, and the shared view is read anew."""
+        self.api.collect()
+        for key in [key for kind in KINDS for key in self.store.keys(kind) if key not in self.api.objects]:
+            self.store.remove(key)
+            self.queue.add(key)
+        for key, body in self.api.objects.items():
+            if body != self._stored.get(key):
+                self.api.edited(key)
+        keys = sorted(key for key, body in self.api.objects.items() if version_of(body) > self.store.version(key))
+        if self.shuffle is not None:
+            self.shuffle.shuffle(keys)
+        for key in keys:
+            if self.store.put(key.kind, self.api.get(key)):
+                self.queue.add(key)
+        self.view.poll()
+        if self.kill_switch.seen != self.stop:
+            self.kill_switch.seen = self.stop
+            self._look_at_all()
+
+    def _store(self, change: Change) -> None:
+        self._stored[key_of(change.body["kind"], change.body)] = change.body
+
+    def _look_at_all(self) -> None:
+        for key in self.api.objects:
+            self.queue.add(key)
+
+    def _seconds(self) -> float:
+        return (self.cloud.now - START).total_seconds() + 1000
+
+    # -- the log
+
+    def say(self, line: str) -> None:
+        passed = int((self.cloud.now - START).total_seconds())
+        self.log.append(f"{passed:4d}s {line}")
+
+    def on_status(self, key: Key, before: Body, status: Body) -> None:
+        """A status was written."""
+        if status.get("phase") != before.get("phase"):
+            ready: Body = next((c for c in status["conditions"] if c["type"] == "Ready"), {})
+            if key.kind == HostMaintenance.KIND:
+                self.say(f"{key.name}: {before.get('phase')} -> {status.get('phase')}: {ready.get('message')}")
+            elif status.get("phase") in (Phase.SUCCEEDED, Phase.FAILED, Phase.BLOCKED, Phase.CANCELLED):
+                self.say(f"{key.name}: {status.get('phase')}: {ready.get('message')}")
+
+    def on_event(self, event: Body) -> None:
+        """An Event was written."""
+        self.say(f"{event['regarding']['name']}: {event['type']} {event['reason']}: {event['note']}")
+
+    def on_action(self, action: Action) -> None:
+        """A request is about to be sent to the cloud."""
+        server = self.cloud.servers.get(getattr(action, "server_id", ""))
+        of = f" {server.name}" if server else ""
+        to = f" -> {target}" if (target := getattr(action, "target_host", "")) else ""
+        self.say(f"{self.acting.name}: asks the cloud: {type(action).__name__}{of}{to}")
+
+    def on_created(self, body: Body) -> None:
+        """The operator has created a VMMigration."""
+        metadata, spec = body["metadata"], body["spec"]
+        server = self.cloud.servers.get(spec["server"]["id"])
+        name = server.name if server else spec["server"]["id"]
+        owner = metadata["ownerReferences"][0]["name"]
+        self.say(f"{owner}: creates {metadata['name']}: {spec.get('type', 'Auto')} {name} -> {spec['target']['host']}")
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """Nothing in it ever waits."""
+    return asyncio.new_event_loop()
+
+
+class _Reconciler(Reconciler):
+    def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
+        """Asked in the same thread as everything here."""
+        return lambda: self._held_now(key, action)
+
+
+class _Switch(StopSwitch):
+    def against(self, action: Action, snapshot: Callable[[], Snapshot]) -> Callable[[], str | None]:
+        return lambda: self.seen.against_action(action, snapshot()) if isinstance(action, STARTS) else None
+
+
+class View:
+    """`cloud.observer.Observer`: the shared view, as old as the tick; fresh reads; actions."""
+
+    def __init__(self, operator: OperatorInMemory) -> None:
+        self._operator = operator
+        self.snapshot = operator.cloud.snapshot()
+
+    def poll(self) -> None:
+        before, now = self.snapshot, self._operator.cloud.snapshot()
+        self.snapshot = now
+        changed = {
+            server
+            for server in before.servers.keys() | now.servers.keys()
+            if before.servers.get(server) != now.servers.get(server)
+        }
+        changed |= {
+            server
+            for server in before.migrations_by_server.keys() | now.migrations_by_server.keys()
+            if before.migrations_by_server.get(server) != now.migrations_by_server.get(server)
+        }
+        hosts = before.hosts != now.hosts or before.doubtful_hosts != now.doubtful_hosts
+        if changed or hosts:
+            self._operator.waker.changed(frozenset(changed), hosts)
+
+    async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail:
+        return self._operator.cloud.detail(server_id, actions=with_actions)
+
+    async def progress(self, server_id: str, migration_id: int) -> Progress | None:
+        return self._operator.cloud.progress()
+
+    async def host_look(self, host: str) -> HostLook:
+        return self._operator.cloud.look(host)
+
+    async def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
+        operator = self._operator
+        if why := forbidden():
+            return NotSent(why)
+        operator.on_action(action)
+        return operator.effect(lambda: operator.cloud.act(action))
+
+    def subscribe(self, callback: object) -> None: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class _Kube:
+    """`runtime.kube.Kube`: what the operator does to Kubernetes, counted and logged."""
+
+    def __init__(self, operator: OperatorInMemory) -> None:
+        self._operator = operator
+        self._api = operator.api
+
+    async def get(self, kind: ResourceType[Any], key: Key) -> Body:
+        return self._api.get(key)
+
+    async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
+        operator = self._operator
+        before = self._api.get(key).get("status", {})
+        operator.writes += 1
+
+        def write() -> Body:
+            body = self._api.put_status(key, version, status)
+            operator.on_status(key, before, status)
+            return body
+
+        return operator.effect(write)
+
+    async def put_finalizers(self, kind: ResourceType[Any], key: Key, version: str, finalizers: Sequence[str]) -> Body:
+        body = self._operator.effect(lambda: self._api.put_finalizers(key, version, finalizers))
+        if key not in self._api.objects:
+            self._operator.say(f"{key.name}: gone")
+        return body
+
+    async def create(self, kind: ResourceType[Any], body: Body) -> Body:
+        self._refuse(body)
+        self._operator.admission(body)
+        made = self._operator.effect(lambda: self._api.create(kind.name, body))
+        self._operator.on_created(made)
+        return made
+
+    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
+        self._refuse(body)
+        if key_of(kind.name, body) in self._api.objects:
+            raise AlreadyExistsError("already exists")
+
+    def _refuse(self, body: Body) -> None:
+        if words := self._operator.refuses_creates(body):
+            raise InvalidError(words)
+
+    async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
+        left = self._operator.effect(lambda: self._api.delete(key, uid, version))
+        self._operator.say(
+            f"{key.name}: has outlived its time" if version else f"{self._operator.acting.name}: cancels {key.name}"
+        )
+        return left
+
+    async def is_terminating(self, namespace: str) -> bool:
+        return self._operator.namespace_terminating
+
+    async def create_event(self, namespace: str, body: Body) -> None:
+        self._operator.on_event(body)
+
+    async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
+        return self._api.get_config_map(name)
+
+    async def get_lease(self, namespace: str, name: str) -> Body:
+        return self._api.get_lease(namespace, name)
+
+    async def put_lease(self, namespace: str, body: Body) -> Body:
+        return self._api.put_lease(namespace, body)
+
+    async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
+        self._api.delete_lease(namespace, name, uid, version)
+
+
+class _Leases:
+    """`runtime.host_lease.HostLeases`, without its records."""
+
+    def __init__(self, operator: OperatorInMemory) -> None:
+        self._operator = operator
+
+    async def take(self, host: str, holder: str) -> HostLease:
+        operator, now = self._operator, self._operator.cloud.now
+        if operator.lease_refused is not None:
+            return HostLease(host, None, refused=operator.lease_refused)
+        if now - operator.renewed.get(host, now) > LEASE:
+            operator.leases.pop(host, None)
+        if host not in operator.leases:
+            operator.effect(lambda: operator.leases.update({host: holder}))
+        if operator.leases[host] == holder:
+            operator.renewed[host] = now
+            return HostLease(host, None)
+        return HostLease(host, operator.leases[host])
+
+    async def give_back(self, host: str, holder: str) -> None:
+        if self._operator.leases.get(host) == holder:
+            self._operator.effect(lambda: self._operator.leases.pop(host))
