@@ -7,7 +7,7 @@ Kubernetes, a change of the cloud) is counted; `crash_at` ends the process right
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -29,14 +29,14 @@ from vmferry.resources.catalog import ResourceType
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import Phase
 from vmferry.runtime.events import Recent
-from vmferry.runtime.fence import Fence
 from vmferry.runtime.key import Key
-from vmferry.runtime.kube import AlreadyExistsError, InvalidError, KubeError
+from vmferry.runtime.kill_switch import KillSwitch
+from vmferry.runtime.kube_api import AlreadyExistsError, InvalidError, KubeError
+from vmferry.runtime.leader_fence import LeaderFence
 from vmferry.runtime.queue import WorkQueue
 from vmferry.runtime.reconcile import Reconciler
-from vmferry.runtime.stop_switch import StopSwitch
 from vmferry.runtime.store import Body, Store, key_of, version_of
-from vmferry.runtime.waking import Waker
+from vmferry.runtime.triggers import Triggers
 
 TICK = timedelta(seconds=2)
 #: reconciles within one tick; more are a hot loop
@@ -111,14 +111,14 @@ class OperatorInMemory(Mortal):
         self.queue: WorkQueue[Key] = WorkQueue(clock=self._seconds, jitter=lambda: 1.0)
         self.view = View(self)
         limits = self.policy.limits
-        waker = Waker(
+        triggers = _Triggers(
             self.queue,
             lambda: self.view.snapshot.servers_by_host,
             clock=self._seconds,
             next_up=lambda: self.store.next_up(self.view.snapshot, limits),
         )
-        self.waker = waker
-        self.store = Store(kinds, waker, self.policy.breaker)
+        self.triggers = triggers
+        self.store = Store(kinds, triggers, self.policy.breaker)
         self.store.history.set_marks(self.marks)
         kube = _Kube(self)
         self.kill_switch = _Switch(kube, NAMESPACE, "vmferry-stop")
@@ -127,10 +127,10 @@ class OperatorInMemory(Mortal):
             kinds=kinds,
             store=self.store,
             queue=self.queue,
-            kube=Fence(kube, lambda: 1),
+            kube=LeaderFence(kube, lambda: 1),
             cloud=self.view,
             leases=_Leases(self),
-            waker=waker,
+            triggers=triggers,
             policy=self.policy,
             switch=self.kill_switch,
             now=lambda: self.cloud.now,
@@ -161,7 +161,7 @@ class OperatorInMemory(Mortal):
         """Once, now. Raises CrashError."""
         self.acting, failed = key, True
         try:
-            _loop().run_until_complete(self.reconciler.look(key))
+            _loop().run_until_complete(self.reconciler.reconcile(key))
             failed = False
         except KubeError as error:
             self.say(f"{key.name}: not done: {error}")
@@ -246,7 +246,13 @@ class _Reconciler(Reconciler):
         return lambda: self._held_now(key, action)
 
 
-class _Switch(StopSwitch):
+class _Triggers(Triggers):
+    def _wake(self, keys: Collection[Key], *rest: Any) -> float:
+        """In an order that is the same in every run."""
+        return super()._wake(sorted(keys), *rest)
+
+
+class _Switch(KillSwitch):
     def against(self, action: Action, snapshot: Callable[[], Snapshot]) -> Callable[[], str | None]:
         return lambda: self.seen.against_action(action, snapshot()) if isinstance(action, STARTS) else None
 
@@ -273,7 +279,7 @@ class View:
         }
         hosts = before.hosts != now.hosts or before.doubtful_hosts != now.doubtful_hosts
         if changed or hosts:
-            self._operator.waker.changed(frozenset(changed), hosts)
+            self._operator.triggers.changed(sorted(changed), hosts)
 
     async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail:
         return self._operator.cloud.detail(server_id, actions=with_actions)
@@ -333,7 +339,7 @@ class _Kube:
         self._operator.on_created(made)
         return made
 
-    async def try_create(self, kind: ResourceType[Any], body: Body) -> None:
+    async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None:
         self._refuse(body)
         if key_of(kind.name, body) in self._api.objects:
             raise AlreadyExistsError("already exists")
