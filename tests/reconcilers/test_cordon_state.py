@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from testbed.build import NOW
-from testbed.lifecycle.control_plane import Body, ControlPlane
+from testbed.storm.kubernetes import Api
 from tests.reconcilers import test_drain_traps as traps
 from tests.reconcilers.test_not_now import test_a_cordon_and_its_end_outlast_a_rate_limit_and_say_so as rate_limited
 from vmferry.cloud.actions import Refused
 from vmferry.reconcilers.maintenance.scope import remember_cordon
 from vmferry.resources.hostmaintenance import HostMaintenanceStatus
 from vmferry.resources.words import CordonAnswer, CordonState
+from vmferry.runtime.key import Key
+from vmferry.runtime.store import Body
 
 REFUSED = Refused(403, "no", "req-1")
 
@@ -22,14 +23,15 @@ REFUSED = Refused(403, "no", "req-1")
 @pytest.fixture
 def without_the_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every status is stored as version 0.1 wrote it."""
-    write = ControlPlane._write
+    put_status = Api.put_status
 
-    def as_before(self: ControlPlane, key: tuple[str, str], body: Body, status: Any) -> None:
-        write(self, key, body, status)
-        for name in ("state", "answer", "message"):
-            body.get("status", {}).get("cordon", {}).pop(name, None)
+    def as_before(self: Api, key: Key, version: str, status: Body) -> Body:
+        if "cordon" in status:
+            new = ("state", "answer", "message")
+            status = {**status, "cordon": {k: v for k, v in status["cordon"].items() if k not in new}}
+        return put_status(self, key, version, status)
 
-    monkeypatch.setattr(ControlPlane, "_write", as_before)
+    monkeypatch.setattr(Api, "put_status", as_before)
 
 
 @pytest.mark.parametrize(
