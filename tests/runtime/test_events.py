@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from tests.runtime.fakes import KEY, FakeKube, Record
 from vmferry.reconcilers.decision import Event
-from vmferry.runtime.events import MOST, SPAN, Recent, tell
+from vmferry.runtime.events import MOST, SPAN, Recent, post
 
 
 def test_the_same_words_are_told_of_an_object_once_in_a_while() -> None:
@@ -37,5 +37,5 @@ async def test_what_is_repeated_asks_nothing_of_kubernetes() -> None:
     kube, recent = FakeKube(Record()), Recent()
     reference = {"apiVersion": "v1", "kind": KEY.kind, "name": KEY.name, "uid": "u"}
     for version in ("1", "2", "3"):
-        await tell(kube, recent, KEY, reference, version, Event("Queued", "waits"), datetime(2026, 1, 1, tzinfo=UTC))
+        await post(kube, recent, KEY, reference, version, Event("Queued", "waits"), datetime(2026, 1, 1, tzinfo=UTC))
     assert [event["reason"] for event in kube.events] == ["Queued"]

@@ -27,7 +27,7 @@ from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import FINALIZER, VMMigration
 from vmferry.runtime.config import Config, Health
-from vmferry.runtime.events import Recent, tell
+from vmferry.runtime.events import Recent, post
 from vmferry.runtime.host_lease import DURATION, HostLeases, lease_name
 from vmferry.runtime.key import Key
 from vmferry.runtime.kube import Kube
@@ -322,7 +322,7 @@ async def test_what_lies_in_no_namespace_and_leases(
         await kube.put_status(HOST_MAINTENANCE, key, version, {"phase": "Blocked"})
     owner = HostMaintenance.read(written)
     event = Event("Drained", "it is empty")
-    await tell(kube, Recent(), key, owner.reference(), "1", event, datetime.now(UTC))
+    await post(kube, Recent(), key, owner.reference(), "1", event, datetime.now(UTC))
     told = json.loads(cluster.kubectl_run("get", "events.v1.events.k8s.io", "-n", "default", "-o", "json"))
     assert [e["reason"] for e in told["items"] if e["regarding"]["name"] == name] == ["Drained"]
 

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.examples import examples
-from vmferry.runtime.queue import HOLD, IN_A_ROW, LONGEST_LOOK, LONGEST_REST, REST, Lane, QueueClosedError, WorkQueue
+from vmferry.runtime.queue import (
+    HOLD,
+    IN_A_ROW,
+    LONGEST_RECONCILE,
+    LONGEST_REST,
+    REST,
+    Lane,
+    QueueClosedError,
+    WorkQueue,
+)
 
 #: keys before a patient one has its turn
 MOST = IN_A_ROW[Lane.PATIENT]
@@ -325,9 +334,9 @@ def test_R30_a_patient_look_that_waits_for_an_answer_does_not_keep_its_lane() ->
     for key in ("a", "b", "c"):
         queue.add(key, Lane.PATIENT)
     assert queue.poll() == "a"
-    clock.now += LONGEST_LOOK / 2
+    clock.now += LONGEST_RECONCILE / 2
     assert queue.poll() is None
-    clock.now += LONGEST_LOOK / 2
+    clock.now += LONGEST_RECONCILE / 2
     assert [queue.poll(), queue.poll()] == ["b", None]
     queue.done("a")
     assert queue.poll() is None, "whose turn it is now is b"

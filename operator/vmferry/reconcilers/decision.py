@@ -58,7 +58,7 @@ class Decision(Generic[Status]):
     release_lease: str | None = None
     #: the object has outlived its time
     delete: bool = False
-    #: look again after this long even if nothing wakes us; None: only when something changes
+    #: reconcile again after this long even if nothing changes; None: only when something does
     requeue_after: timedelta | None = None
     #: the move that this decision starts or follows, counted against the limits and the room of others
     move: PlannedMove | None = None

@@ -67,7 +67,7 @@ Duration = Annotated[
     Field(json_schema_extra={"type": "string", "pattern": DURATION_PATTERN, "maxLength": 21, "format": None}),
 ]
 
-#: the generation that was acted on where nobody has looked at the object yet. kstatus takes an object that says nothing
+#: the generation that was acted on where the object was never reconciled. kstatus takes an object that says nothing
 #: for one that is done; this one is not: the API server gives it to every new object (R33)
 NOT_SEEN = -1
 ObservedGeneration = Annotated[

@@ -66,7 +66,7 @@ def object_schema(kind: ResourceType[Any]) -> dict[str, Any]:
     for part in ("spec", "status"):
         _drop_empty_defaults(root["properties"][part], keep_scalars=part == "spec")
     root["properties"]["status"]["default"] = {"observedGeneration": NOT_SEEN}
-    _tell_rules(root["properties"]["spec"], kind.immutable)
+    _describe_rules(root["properties"]["spec"], kind.immutable)
     root["properties"] = {
         "apiVersion": {"type": "string", "description": "The version of this schema."},
         "kind": {"type": "string", "description": f"Always {kind.name}."},
@@ -107,16 +107,16 @@ def bounds_of(node: dict[str, Any]) -> str:
     return ""
 
 
-def _tell_rules(spec: dict[str, Any], fixed: Mapping[str, str]) -> None:
+def _describe_rules(spec: dict[str, Any], fixed: Mapping[str, str]) -> None:
     """Append to the descriptions what the schema says by itself, but `kubectl explain` does not show."""
 
-    def tell(node: dict[str, Any], *rules: str) -> None:
+    def describe(node: dict[str, Any], *rules: str) -> None:
         node["description"] = " ".join(filter(None, (node["description"], *rules)))
         for child in node.get("properties", {}).values():
-            tell(child, bounds_of(child), default_of(child))
+            describe(child, bounds_of(child), default_of(child))
 
     for name, node in spec["properties"].items():
-        tell(node, bounds_of(node), default_of(node), fixed.get(name, ""))
+        describe(node, bounds_of(node), default_of(node), fixed.get(name, ""))
 
 
 def definition(kind: ResourceType[Any]) -> dict[str, Any]:

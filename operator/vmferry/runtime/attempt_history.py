@@ -52,10 +52,10 @@ class AttemptHistory:
             self._by_server.setdefault(attempts[-1].server_id, {})[key] = attempts[-1]
         else:
             del self._known[key]
-        for server_id in {one.server_id for one in (*before, *attempts)}:
+        for server_id in {attempt.server_id for attempt in (*before, *attempts)}:
             self._see_whether_broken(server_id)
         if self._changed is not None:
-            self._changed |= {one.source for one in (*before, *attempts)}
+            self._changed |= {attempt.source for attempt in (*before, *attempts)}
 
     def keys(self) -> Set[Key]:
         """Of the objects that record attempts."""
@@ -97,7 +97,7 @@ class AttemptHistory:
 
     def _of_host(self, host: str) -> list[EndedAttempt]:
         since = self.marks.since(host)
-        return [one for one in self._by_host[host].values() if since is None or one.ended_at > since]
+        return [attempt for attempt in self._by_host[host].values() if since is None or attempt.ended_at > since]
 
     def _of_all(self) -> list[EndedAttempt]:
         """Of the time since the first failure that may still count: what was before has no effect."""

@@ -105,8 +105,8 @@ class Elector:
     async def step(self) -> None:
         """Renew our Lease, or take it if it is free or has expired. Raises KubeError."""
         begun = self._clock()
-        found = self._ours if self.term() is not None and self._ours is not None else await self._read()
-        record: Body = found.get("spec") or {}
+        lease = self._ours if self.term() is not None and self._ours is not None else await self._read()
+        record: Body = lease.get("spec") or {}
         holder = record.get("holderIdentity") or None
         if holder not in (None, self._me):
             self.holder = holder
@@ -116,7 +116,7 @@ class Elector:
             logger.warning("the Lease %s has expired in the hands of %s", self._name, holder)
             begun = self._clock()
         try:
-            self._ours = await self._write(found, self._me, self._duration)
+            self._ours = await self._write(lease, self._me, self._duration)
         except ConflictError as error:
             self._ours = None
             self._end()  # somebody else has written it
@@ -131,11 +131,11 @@ class Elector:
         """Lead no more, and let the next one begin at once. Raises KubeError."""
         self._end()
         while True:
-            found = await self._read()
-            if (found.get("spec") or {}).get("holderIdentity") != self._me:
+            lease = await self._read()
+            if (lease.get("spec") or {}).get("holderIdentity") != self._me:
                 break
             try:
-                await self._write(found, "", 1)
+                await self._write(lease, "", 1)
             except ConflictError:
                 continue  # a renewal that was given up has come through all the same
             break
@@ -170,6 +170,6 @@ class Elector:
         except NotFoundError:
             return {"metadata": {"name": self._name, "namespace": self._namespace}}
 
-    async def _write(self, found: Body, holder: str, duration: float) -> Body:
-        spec = written(found.get("spec") or {}, holder, duration, self._now())
-        return await self._client.put_lease(self._namespace, {**found, **KIND, "spec": spec})
+    async def _write(self, lease: Body, holder: str, duration: float) -> Body:
+        spec = written(lease.get("spec") or {}, holder, duration, self._now())
+        return await self._client.put_lease(self._namespace, {**lease, **KIND, "spec": spec})

@@ -34,7 +34,7 @@ MOST = 60
 
 
 class Recent:
-    """What was told lately; belongs to one event loop."""
+    """What was posted lately; belongs to one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -64,7 +64,7 @@ class EventSink(Protocol):
     async def create_event(self, namespace: str, body: dict[str, Any]) -> None: ...
 
 
-async def tell(
+async def post(
     sink: EventSink, recent: Recent, key: Key, reference: Reference, version: str, event: Event, now: datetime
 ) -> None:
     """Write one Event. Told twice of the object as it was at `version`, or within ten minutes, it is there once."""
@@ -102,4 +102,4 @@ async def tell(
 async def tell_of_operator(sink: EventSink, namespace: str, lease: str, event: Event, now: datetime) -> None:
     """Write one Event about the operator itself, as an Event of its Lease: it is found in the operator's namespace."""
     reference = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "namespace": namespace, "name": lease}
-    await tell(sink, Recent(), Key("Lease", namespace, lease), {**reference, "uid": ""}, "", event, now)
+    await post(sink, Recent(), Key("Lease", namespace, lease), {**reference, "uid": ""}, "", event, now)

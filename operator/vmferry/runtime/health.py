@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-#: a loop that gave no sign for this long is stuck: longer than the slowest look may take, with all its time-outs
+#: a loop that gave no sign for this long is stuck: longer than the slowest reconcile may take, with all its time-outs
 STUCK_SECONDS = 600.0
 
 #: why something is not ready, None when it is

@@ -60,11 +60,11 @@ class HostLeases:
         """Take the host's Lease if it is free or has expired, or keep it. Raises KubeError."""
         name = lease_name(host)
         try:
-            found = await self._client.get_lease(self._namespace, name)
+            lease = await self._client.get_lease(self._namespace, name)
         except NotFoundError:
-            found = {"metadata": {"name": name, "namespace": self._namespace, "annotations": {HOST: host}}}
+            lease = {"metadata": {"name": name, "namespace": self._namespace, "annotations": {HOST: host}}}
             self._seen.forget(name)
-        record: Body = found.get("spec") or {}
+        record: Body = lease.get("spec") or {}
         current = record.get("holderIdentity") or None
         if current == holder and self._seen.age(name, record) < DURATION / 3:
             return HostLease(host, None)
@@ -75,7 +75,7 @@ class HostLeases:
             logger.warning("the Lease of %s has expired in the hands of %s", host, current)
         try:
             spec = written(record, holder, DURATION, self._now())
-            kept = await self._client.put_lease(self._namespace, {**found, **KIND, "spec": spec})
+            kept = await self._client.put_lease(self._namespace, {**lease, **KIND, "spec": spec})
         except ConflictError:
             return HostLease(host, await self._who_else(name, holder))
         except NotFoundError as error:
@@ -90,9 +90,9 @@ class HostLeases:
         name = lease_name(host)
         self._seen.forget(name)
         try:
-            found = await self._client.get_lease(self._namespace, name)
-            if (found.get("spec") or {}).get("holderIdentity") == holder:
-                metadata = found["metadata"]
+            lease = await self._client.get_lease(self._namespace, name)
+            if (lease.get("spec") or {}).get("holderIdentity") == holder:
+                metadata = lease["metadata"]
                 await self._client.delete_lease(self._namespace, name, metadata["uid"], metadata["resourceVersion"])
         except (NotFoundError, ConflictError) as error:
             logger.info("the Lease of %s is not ours any more: %s", host, error)

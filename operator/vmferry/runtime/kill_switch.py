@@ -34,7 +34,7 @@ class ConfigMapClient(Protocol):
 
 
 class KillSwitch:
-    """Belongs to one event loop; `changed` is called in it when the switch says something else than before."""
+    """Belongs to one event loop; `changed` is called in it when the switch has changed."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class KillSwitch:
         self._unreadable = Stop(everywhere=True, message=f"new moves are stopped: {self._source} cannot be read")
         #: the last poll failed
         self._lost = False
-        #: what objects are told
+        #: what statuses report
         self.seen = Stop(everywhere=True, message=f"new moves wait until {self._source} was read")
 
     async def run(self, beat: Callable[[str], None] = lambda _: None) -> None:
@@ -66,19 +66,19 @@ class KillSwitch:
 
     async def refresh(self) -> None:
         """Read it for the statuses."""
-        found = await self.read()
-        if self._lost and found != self._unreadable:
+        state = await self.read()
+        if self._lost and state != self._unreadable:
             self._came_back()
-        first, self._lost = not self._lost, found == self._unreadable
+        first, self._lost = not self._lost, state == self._unreadable
         if self._lost and first:
-            return  # once is no news: each request asks for itself
-        if found != self.seen:
-            if found.message:
-                logger.warning("%s", found.message)
+            return  # one failure changes nothing: each request reads the switch itself
+        if state != self.seen:
+            if state.message:
+                logger.warning("%s", state.message)
             else:
                 logger.info("the kill switch is off")
-            self.seen = found
-            metrics.STOPPED.set(bool(found.everywhere or found.zones))
+            self.seen = state
+            metrics.STOPPED.set(bool(state.everywhere or state.zones))
             self._changed()
 
     async def read(self) -> Stop:
@@ -101,9 +101,9 @@ class KillSwitch:
                 return None
             reading = asyncio.run_coroutine_threadsafe(self.read(), loop)
             try:
-                found = reading.result(2 * PATIENCE)
+                state = reading.result(2 * PATIENCE)
             except TimeoutError:  # the loop is not what it was
                 return self._unreadable.message
-            return found.against_action(action, snapshot())
+            return state.against_action(action, snapshot())
 
         return ask

@@ -2,8 +2,8 @@
 
 `kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), and a response of
 `CustomObjectsApi` is the JSON itself. Events and Leases go through the same generic client, for it serves any group.
-What is set by hand: a timeout on every call, and no retries, which the work queue does better because it looks again
-first. How the server is reached, and as whom, is `connection`'s business.
+What is set by hand: a timeout on every call, and no retries: the work queue does that better, because it reconciles
+again first. How the server is reached, and as whom, is `connection`'s business.
 """
 
 from __future__ import annotations

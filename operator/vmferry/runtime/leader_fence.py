@@ -1,4 +1,4 @@
-"""Kubernetes for the looks of a leader: no write gets through once the term is over in which the look began (I32).
+"""Kubernetes for the reconciles of a leader: none can write once the term in which it began is over (I32).
 
 Who writes nothing any more cannot fight with the next leader, nor carry out what it decided before that one came. What
 is under way in that very moment is caught by the object's resourceVersion.
@@ -19,12 +19,12 @@ from vmferry.runtime.lease_record import LeaseClient
 from vmferry.runtime.owned import Writer as ChildWriter
 from vmferry.runtime.store import Body
 
-#: of the look that this task carries out
+#: of the reconcile that this task carries out
 _term: ContextVar[int | None] = ContextVar("term", default=None)
 
 
 class NotLeadingError(KubeError):
-    """Nothing was written: the term of this look is over."""
+    """Nothing was written: the term of this reconcile is over."""
 
 
 class Writer(EventSink, ChildWriter, Protocol):
@@ -40,7 +40,7 @@ class Writer(EventSink, ChildWriter, Protocol):
 
 
 class _Kube(Writer, LeaseClient, Protocol):
-    """All that looks ask of it."""
+    """All that reconciles use of it."""
 
 
 class LeaderFence:

@@ -1,7 +1,7 @@
-"""The moves of all active objects, kept at hand for thousands of looks; a part of the `Store`.
+"""The moves of all active objects, kept at hand for thousands of reconciles; a part of the `Store`.
 
-A move comes from an object's status and from its server in the shared view. It is worked out again when one of the two
-is another one than before, and from what a look finds here it never has to go through all objects.
+A move follows from an object's status and from its server in the shared view. It is derived again only when one of the
+two has changed, so that no reconcile has to go through all objects.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ from vmferry.runtime.watch import Watch
 from vmferry.runtime.workers import work
 
 #: seconds after which a thread that parses the cloud's answers lets the event loop go on; Python's own 5 ms would be
-#: waited for at each of the dozens of steps of a look
+#: waited for at each of the dozens of steps of a reconcile
 SWITCH_SECONDS = 0.0005
 #: for how long every reconcile may fail before the operator is not ready
 FAILING_PATIENCE = 60.0
@@ -191,7 +191,7 @@ class Operator:
                 await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
             return self._verdict(stop, [listing, ending, *workers, *loops])
         finally:
-            logger.info("stopping: running looks may finish within %s s", config.grace.total_seconds())
+            logger.info("stopping: running reconciles may finish within %s s", config.grace.total_seconds())
             self.queue.close()
             unwatching = asyncio.create_task(watch.stop(), name="unwatch")
             if workers:

@@ -1,10 +1,12 @@
-"""The work queue: which object is looked at next, and when.
+"""The work queue: which object is reconciled next, and when.
 
 A key is never in the hands of two workers, waits at most once, and comes back after an error with a growing pause.
-It waits in one of three lanes. News is looked at as soon as a worker is free: a new object, a change, a place that has
-become free. Routine comes after it: what is looked at again because its time has come, as the copies that run are.
-The patient lane is for what is only looked at again to be sure: one at a time, with a rest after each. So neither
-hundreds of copies nor thousands that wait keep news from being seen to. Nothing in here knows what a key means.
+
+A key waits in one of three lanes. The urgent lane is for a new object, a change, or capacity that has become free: it
+is served as soon as a worker is free. The routine lane holds periodic re-checks, such as those of running copies; it
+yields to urgent keys. The patient lane is for objects that are only checked again to be sure: one at a time, with a
+rest after each. So neither hundreds of copies nor thousands of queued objects delay urgent keys. Nothing in here knows
+what a key means.
 """
 
 from __future__ import annotations
@@ -22,13 +24,13 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-#: the rest after a patient key, as a multiple of the time that its look took
+#: the rest after a patient key, as a multiple of the time that its reconcile took
 REST = 4.0
 #: but no longer than that, in seconds
 LONGEST_REST = 1.0
-#: a patient look that takes longer, in seconds, waits for an answer: it keeps the lane no more
-LONGEST_LOOK = 1.0
-#: while news is being looked at nothing else is begun, but for no longer than this, in seconds: it waits for an answer
+#: a patient reconcile that takes longer, in seconds, waits for an answer: it keeps the lane no more
+LONGEST_RECONCILE = 1.0
+#: while an urgent key is being reconciled nothing else begins, but for no longer than this many seconds
 HOLD = 0.25
 
 
@@ -49,7 +51,7 @@ class QueueClosedError(Exception):
 
 
 class WorkQueue(Generic[K]):
-    """Keys to be looked at; belongs to one event loop. Times are seconds."""
+    """Keys to be reconciled; belongs to one event loop. Times are seconds."""
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class WorkQueue(Generic[K]):
         jitter: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`waited` is told how long each key that is given out was ready.
+        """`waited` gets for how long each key that is given out was ready.
 
         The pause after failures ends soon after an outage does: a move in flight is not seen to its end meanwhile.
         At most `most_routine` keys of that lane are in workers' hands at once; the other workers are kept for news.
@@ -74,13 +76,13 @@ class WorkQueue(Generic[K]):
         self._most_routine = most_routine
         #: keys in their order, and since when each is ready; a key is in one lane only
         self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
-        #: what was given out, from which lane. It may wait for another look meanwhile: what goes on may have seen less
+        #: what was given out, from which lane; a key may wait for its next reconcile while one of it runs
         self._processing: dict[K, Lane] = {}
-        #: when each key of news that is being looked at was given out, the latest last
+        #: when each urgent key that is being reconciled was given out, the latest last
         self._news: dict[K, float] = {}
         #: keys given out since a lane's last turn
         self._passed = dict.fromkeys(Lane, 0)
-        #: the patient key that was given out last and is being looked at, and since when
+        #: the patient key that was given out last and is being reconciled, and since when
         self._slow: tuple[K, float] | None = None
         self._rested_at = float("-inf")
         self._timers: dict[Lane, _Timers[K]] = {lane: _Timers() for lane in Lane}
@@ -105,22 +107,22 @@ class WorkQueue(Generic[K]):
 
     @property
     def failing(self) -> int:
-        """Keys whose last look failed."""
+        """Keys whose last reconcile failed."""
         return len(self._failures)
 
     def add(self, key: K, lane: Lane = Lane.URGENT) -> None:
-        """Look at `key` as soon as its lane allows; once more after, if it is being looked at."""
+        """Reconcile `key` as soon as its lane allows; once more afterwards, if it is being reconciled."""
         for known, waiting in self._lanes.items():
             if key in waiting:
                 if known <= lane:
                     return
-                # who was in two lanes would be looked at twice for one wish
+                # a key in two lanes would be reconciled twice for one request
                 del waiting[key]
         self._lanes[lane][key] = self._clock()
         self._wake.set()
 
     def add_after(self, key: K, delay: float, lane: Lane = Lane.URGENT) -> None:
-        """Look at `key` in `delay` seconds; of several such wishes the earliest wins. A look voids them all."""
+        """Reconcile `key` in `delay` seconds; the earliest of several requests wins. A reconcile voids them all."""
         if delay <= 0:
             self.add(key, lane)
         elif self._timers[lane].set(key, self._clock() + delay):
@@ -172,12 +174,12 @@ class WorkQueue(Generic[K]):
         self._processing[key] = lane
 
     def _held_until(self) -> float:
-        """When routine and the patient may begin, whatever news is being looked at."""
+        """When routine and the patient may begin, whatever urgent key is being reconciled."""
         return max(self._news.values(), default=float("-inf")) + HOLD
 
     def _patient_at(self) -> float:
         """When the patient lane may have its next turn."""
-        held = self._slow[1] + LONGEST_LOOK if self._slow is not None else float("-inf")
+        held = self._slow[1] + LONGEST_RECONCILE if self._slow is not None else float("-inf")
         return max(self._rested_at, held)
 
     async def get(self, timeout: float | None = None) -> K | None:  # noqa: ASYNC109 - a pause, not a deadline
@@ -204,7 +206,7 @@ class WorkQueue(Generic[K]):
                     await self._wake.wait()
 
     def done(self, key: K, *, failed: bool = False) -> None:
-        """The look is over. After a failure the key comes back with a pause that doubles each time."""
+        """The reconcile is over. After a failure the key comes back with a pause that doubles each time."""
         del self._processing[key]
         self._news.pop(key, None)
         if self._slow is not None and self._slow[0] == key:
@@ -225,7 +227,7 @@ class WorkQueue(Generic[K]):
             self._wake.set()
 
     def failures(self, key: K) -> int:
-        """How many looks in a row have failed."""
+        """How many reconciles in a row have failed."""
         return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
@@ -235,7 +237,7 @@ class WorkQueue(Generic[K]):
             timers.cancel(key)
 
     def close(self) -> None:
-        """Give out nothing any more; who waits in `get` is told."""
+        """Give out nothing any more; `get` raises."""
         self._closed = True
         self._wake.set()
 

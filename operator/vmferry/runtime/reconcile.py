@@ -1,12 +1,12 @@
-"""One look at one object: plan, write what will be done, do it, write what came of it.
+"""One reconcile of one object: plan, write what will be done, do it, write what came of it.
 
     plan -> needs? read them and plan again -> finalizer on -> status -> act -> settle -> status
          -> events -> delete owned objects -> create owned objects -> give the Lease back
-         -> finalizer off -> delete -> look again later
+         -> finalizer off -> delete -> reconcile again later
 
 The order is the safety: the process may die between any two steps. Before the status write nothing has happened;
 between it and the action the status says `Requested` and Nova has no record; after the action Nova has one. The next
-look tells these apart by Nova's records (I3), so no step is ever repeated blindly. A look that changes nothing writes
+reconcile tells these apart by Nova's records (I3), so no step is ever repeated blindly. One that changes nothing writes
 nothing. It ends where it is when this operator leads no more: the next leader goes on from what is written.
 """
 
@@ -46,7 +46,7 @@ from vmferry.reconcilers.world import World
 from vmferry.redaction import redact
 from vmferry.resources.base import API_VERSION, Metadata, Model, Resource, clip
 from vmferry.runtime.cloud import Cloud
-from vmferry.runtime.events import Recent, tell
+from vmferry.runtime.events import Recent, post
 from vmferry.runtime.key import Key
 from vmferry.runtime.kill_switch import PATIENCE, KillSwitch
 from vmferry.runtime.kube_api import ConflictError, InvalidError, KubeError, NotFoundError
@@ -60,13 +60,13 @@ from vmferry.runtime.refusals import Refusals
 from vmferry.runtime.store import Body, Store, Unreadable, key_of, version_of
 from vmferry.runtime.triggers import Triggers
 
-#: how long what is no news waits for a write, of an object that only waits
+#: how long to defer an unimportant status write of an object that only waits
 QUIET = timedelta(minutes=5)
-#: reads that one look may ask for before it has to decide
+#: reads that one reconcile may ask for before it has to decide
 MAX_READS = 4
-#: seconds until an object is looked at again while not everything is known
+#: seconds until an object is reconciled again while not everything is known
 NOT_WHOLE_PAUSE = 1.0
-#: seconds after which a look reports what was refused after its status was written
+#: seconds after which a reconcile reports what was refused after its status was written
 REFUSED_PAUSE = 1.0
 #: tries to write down what came of an action, and the pause before the next one (doubled each time)
 SETTLE_TRIES = 6
@@ -89,7 +89,7 @@ def _now() -> datetime:
 
 @dataclass
 class Reconciler:
-    """Executes decisions. `look` is given to the workers."""
+    """Executes decisions. `reconcile` is given to the workers."""
 
     kinds: Kinds
     store: Store
@@ -101,11 +101,11 @@ class Reconciler:
     policy: Policy
     switch: KillSwitch
     now: Callable[[], datetime] = _now
-    #: told of what the API server answers when an object is read again
+    #: gets what the API server answers when an object is read again
     suspect: Callable[[str, Body], None] = lambda *_: None
     #: resourceVersions of unreadable objects that were complained about
     _complained: dict[Key, int] = field(default_factory=dict)
-    #: thousands of looks judge the same hosts
+    #: thousands of reconciles judge the same hosts
     _host_assessments: HostAssessments = field(default_factory=HostAssessments)
     #: when a status was last written, or first found to be older than what is known
     _written: dict[Key, datetime] = field(default_factory=dict)
@@ -115,9 +115,9 @@ class Reconciler:
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> None:
-        """One pass. Raises what went wrong; the caller looks again after a pause.
+        """Raises what went wrong; the caller tries again after a pause.
 
-        While another operator leads nothing is looked at: all is, once this one does.
+        While another operator leads nothing is reconciled; everything is, once this one does.
         """
         known = self.store.get(key)
         if not isinstance(known, Unreadable):
@@ -196,7 +196,7 @@ class Reconciler:
                 if planned is None:
                     return
                 obj, decision = planned
-        told = decision.events
+        events = decision.events
         if not _same(decision.status, obj.status):
             if changed or decision.action is not None or self._is_due(kind, key, obj, decision):
                 obj = await self._put_status(kind, key, obj, decision.status)
@@ -205,15 +205,15 @@ class Reconciler:
                 self.store.note_unwritten(key, kind.with_status(obj, decision.status))
         if decision.action is not None:
             obj, more = await self._act(kind, key, obj, decision.action, term)
-            told += more
+            events += more
             changed = True
-        # a repeated wish changes nothing and is not told again
+        # a decision that changes nothing was reported before
         if changed or decision.delete:
             with about(kind.describe(obj)):
-                for event in told:
+                for event in events:
                     _log(event)
                     reference, version = obj.reference(), obj.metadata.resource_version
-                    await tell(self.kube, self._recent, key, reference, version, event, self.now())
+                    await post(self.kube, self._recent, key, reference, version, event, self.now())
         await self._see_to_others(key, obj, decision)
         if not decision.finalizer and _has(kind, obj):
             others = [name for name in obj.metadata.finalizers if name != kind.type.finalizer]
@@ -228,7 +228,7 @@ class Reconciler:
         self.triggers.note(key, decision.watches, waits=waits, host=decision.watches_host)
 
     def _is_due(self, kind: Kind[Any, Any], key: Key, obj: Resource, decision: Decision[Model]) -> bool:
-        """Whether the status is written now: it is news, or none was written for a while."""
+        """Whether the status is written now: it matters at once, or none was written for a while."""
         written = self._written.setdefault(key, self.now())
         pause = QUIET if decision.move is None else self.policy.progress_every
         return kind.must_write_now(obj.status, decision.status) or self.now() - written >= pause
@@ -279,7 +279,7 @@ class Reconciler:
     async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
         """Plan, with as many reads as it needs. None: the object is gone, or a fact is not to be had now.
 
-        From the last plan to `hold_claim` nothing is awaited, so no two looks plan for the same room or the same place.
+        From the last plan to `hold_claim` nothing is awaited, so no two reconciles plan for the same capacity or slot.
         """
         kind = self.kinds[key.kind]
         answers: list[tuple[AnyRead, Any]] = []
@@ -436,7 +436,7 @@ class Reconciler:
     async def _tell_refusal(self, key: Key, obj: Resource, error: KubeError) -> None:
         """What cannot be in the status is at least in an Event."""
         event = Event(EventReason.WRITE_REFUSED, clip(str(error)), EventType.WARNING)
-        await tell(self.kube, self._recent, key, obj.reference(), obj.metadata.resource_version, event, self.now())
+        await post(self.kube, self._recent, key, obj.reference(), obj.metadata.resource_version, event, self.now())
 
     def _count(self, kind: Kind[Any, Any], obj: Resource, status: Model) -> None:
         """For the metrics: it is written, over what `obj` says."""
@@ -494,7 +494,7 @@ class Reconciler:
             "uid": str(found.body["metadata"].get("uid", "")),
         }
         event = Event(EventReason.UNREADABLE, found.message, EventType.WARNING)
-        await tell(self.kube, self._recent, key, reference, str(found.version), event, self.now())
+        await post(self.kube, self._recent, key, reference, str(found.version), event, self.now())
 
 
 def _summary(decision: Decision[Any]) -> str:

@@ -1,4 +1,4 @@
-"""The periodic re-list: looks at everything again, and forgets what the watch did not tell was deleted.
+"""The periodic re-list: reconciles everything again, and forgets objects whose deletion the watch has missed.
 
 A watch that breaks may miss a deletion for good: after a 410 kopf lists anew, but compares the list with nothing.
 """
@@ -125,7 +125,8 @@ class Resync:
         """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError, and
         SetBackError: no list is older than what was known before it was asked for.
 
-        One that is over and no news was looked at since it came to be so: what is left of it has its timer.
+        Finished objects that have not changed are skipped: they were reconciled when they finished, and their TTL has a
+        timer of its own.
         """
         listed: set[Key] = set()
         versions: list[int] = []
@@ -138,10 +139,10 @@ class Resync:
                 key = key_of(kind.name, body)
                 if self._went_back(version_of(body), before.get(key, 0)):
                     raise SetBackError(f"{key} is listed with version {version_of(body)}, {before[key]} was known")
-                news = self._store.put(kind.name, body)
+                changed = self._store.put(kind.name, body)
                 listed.add(key)
-                if news or not self._store.is_over(key):
-                    self._queue.add(key, Lane.PATIENT if not news or self._store.rests(key) else Lane.URGENT)
+                if changed or not self._store.is_over(key):
+                    self._queue.add(key, Lane.PATIENT if not changed or self._store.rests(key) else Lane.URGENT)
                 if number % AT_A_TIME == 0:
                     await asyncio.sleep(0)
             versions.append(version)

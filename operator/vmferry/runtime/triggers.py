@@ -1,4 +1,4 @@
-"""Who is looked at again when something in the cloud, or another object, changes."""
+"""Which objects are reconciled again when something in the cloud, or another object, changes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Triggers:
     """Remembers of each object what its last decision was about, and queues those that a change is about.
 
     `servers_by_host` tells the ids of the servers on each host, as the shared view has them now. `next_up` tells which
-    queued objects could start now: only these are woken at once by a free place, the others are looked at in their own
+    queued objects could start now: only these are woken at once by a free place, the others are reconciled in their own
     time, so that a place that thousands wait for does not have them all plan for it.
     """
 

@@ -1,4 +1,4 @@
-"""The workers: each takes a key, looks at it, and gives it back."""
+"""The workers: each takes a key, reconciles it, and gives it back."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 async def work(
     name: str, queue: WorkQueue[Key], reconcile: Reconcile, health: Health, failing: Streaks | None = None
 ) -> None:
-    """Take keys until the queue is closed. A failed look is logged and comes back later; it never ends the worker.
+    """Take keys until the queue is closed. A failed reconcile is logged and comes back later; it never ends the worker.
 
-    `failing` is told what becomes of each that reaches Kubernetes, or fails by a fault of ours.
+    `failing` records what becomes of each that reaches Kubernetes, or fails by a fault of ours.
     """
     failing = failing or Streaks(0.0)
     while True:
@@ -43,7 +43,7 @@ async def work(
             return
         if key is None:
             continue
-        # neither a full queue nor a look without a wait gives way by itself to the loop's other tasks
+        # neither a full queue nor a reconcile without a wait gives way by itself to the loop's other tasks
         await asyncio.sleep(0)
         failed = True
         try:
