@@ -34,7 +34,7 @@ _KEY = re.compile(r"^( *)([A-Za-z]\w*):")
 
 def comments(text: str) -> dict[str, str]:
     """The comment above each key of values.yaml, by the key's path like `crds.keep`."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     path: list[str] = []
     above: list[str] = []
     for line in text.splitlines():
@@ -43,11 +43,11 @@ def comments(text: str) -> dict[str, str]:
         elif match := _KEY.match(line):
             path = [*path[: len(match[1]) // 2], match[2]]
             if above:
-                found[".".join(path)] = " ".join(above)
+                meanings[".".join(path)] = " ".join(above)
             above = []
         else:
             above = []
-    return found
+    return meanings
 
 
 def schema(values_text: str) -> str:
@@ -57,11 +57,11 @@ def schema(values_text: str) -> str:
     for name in SET_BY_THE_CHART:
         del config["properties"][name]
     root["properties"]["config"] = config
-    told = comments(values_text)
+    meanings = comments(values_text)
     for path, node in _properties(root):
         node.pop("description", None)
-        if path in told:
-            node["description"] = told[path]
+        if path in meanings:
+            node["description"] = meanings[path]
         if path in _FILLED:
             node["type"] = [node["type"], "null"]
     del root["description"]
@@ -111,11 +111,11 @@ _WHOLE = ("resources", "podSecurityContext", "securityContext", "dashboard.label
 
 def table(values_text: str) -> str:
     """The README's table: a row a value."""
-    told = comments(values_text)
+    meanings = comments(values_text)
     rows = ["| value | default | meaning |", "|---|---|---|"]
     for path, value in leaves(yaml.safe_load(values_text)):
         default = "" if value is None else f"`{json.dumps(value, ensure_ascii=False)}`"
-        above = [told[part] for part in _prefixes(path) if part in told]
+        above = [meanings[part] for part in _prefixes(path) if part in meanings]
         rows.append(f"| `{path}` | {default} | {' '.join(above[-1:])} |")
     return "\n".join(rows)
 

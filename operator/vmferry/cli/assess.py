@@ -58,22 +58,25 @@ def assess_server(
         status.target_host = status.source_host
     else:
         question = request.question(server, choice.type, snapshot, policy, now, NO_OTHERS)
-        found = assess(question, request.target, by=by)
-        write_verdicts(status, found)
-        names = {finding.name for finding in found.against}
+        assessment = assess(question, request.target, by=by)
+        write_verdicts(status, assessment)
+        names = {finding.name for finding in assessment.against}
         against = tuple(view for view in status.prerequisites if view.name in names)
-        if found.waits_for is not None:
+        if assessment.waits_for is not None:
             # as the operator's queue says it
-            reason = next((f.reason for f in found.against if f.waits), found.against[0].reason) or Reason.FACT_UNKNOWN
-            answer, message = Answer.WAITS, blocked(found.against)
-            status.target_host = found.waits_for
-        elif found.against:
-            answer = Answer.UNKNOWN if found.undecided else Answer.BLOCKED
-            reason, message = found.against[0].reason or Reason.FACT_UNKNOWN, blocked(found.against)
+            reason = (
+                next((f.reason for f in assessment.against if f.waits), assessment.against[0].reason)
+                or Reason.FACT_UNKNOWN
+            )
+            answer, message = Answer.WAITS, blocked(assessment.against)
+            status.target_host = assessment.waits_for
+        elif assessment.against:
+            answer = Answer.UNKNOWN if assessment.undecided else Answer.BLOCKED
+            reason, message = assessment.against[0].reason or Reason.FACT_UNKNOWN, blocked(assessment.against)
         else:
-            answer, reason, message = Answer.OK, MigrationReason.ALL_PASSED, f"the server can go to {found.target}"
-            status.target_host = found.target
-            status.storage = storage_class(server, source, policy, snapshot.hosts.get(found.target or ""))
+            answer, reason, message = Answer.OK, MigrationReason.ALL_PASSED, f"the server can go to {assessment.target}"
+            status.target_host = assessment.target
+            status.storage = storage_class(server, source, policy, snapshot.hosts.get(assessment.target or ""))
     conditions.set(c.PREREQUISITES_MET, answer is Answer.OK, reason, message)
     return Verdict(server.id, answer, reason, clip(message, 2048), status, against)
 

@@ -131,8 +131,8 @@ def _judge(
         stream.flush()
     age = snapshot.age(datetime.now(UTC))
     if not options.quiet and (age is None or age > policy.max_view_age):
-        said = "of unknown age" if age is None else f"{int(age.total_seconds())} s old"
-        err.write(f"note: the view of the cloud is {said} by now; the operator would read it anew\n")
+        described = "of unknown age" if age is None else f"{int(age.total_seconds())} s old"
+        err.write(f"note: the view of the cloud is {described} by now; the operator would read it anew\n")
     if not options.quiet and options.output_file is not None:
         err.write(f"{tally}; the report is in {plain(str(options.output_file))}\n")
     return tally.exit_status

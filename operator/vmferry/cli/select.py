@@ -45,15 +45,15 @@ def select(selection: Selection, snapshot: Snapshot) -> tuple[list[Server], dict
     if selection.hosts:
         ids = {server_id for text in selection.hosts for server_id in _on(text, snapshot)}
         return [snapshot.servers[server_id] for server_id in ids], {}
-    found: dict[str, Server] = {}
+    servers: dict[str, Server] = {}
     missing: dict[str, str] = {}
     for text in selection.servers:
         meant = _meant(text, selection.project, snapshot)
         if isinstance(meant, Server):
-            found[meant.id] = meant
+            servers[meant.id] = meant
         else:
             missing[text] = meant
-    return list(found.values()), missing
+    return list(servers.values()), missing
 
 
 def _on(text: str, snapshot: Snapshot) -> Collection[str]:

@@ -119,11 +119,11 @@ class Keeper:
 
     def _read(self) -> None:
         self._tried = self._clock()
-        found = self._load(self._access.context)
-        if found.server != self._access.server:
+        access = self._load(self._access.context)
+        if access.server != self._access.server:
             # a running operator must never go over to another cluster because somebody edits a file
-            raise AccessError(f"the kubeconfig names another API server now: restart to use {found.server}")
-        self._take(found)
+            raise AccessError(f"the kubeconfig names another API server now: restart to use {access.server}")
+        self._take(access)
 
     def _take(self, access: Access) -> None:
         self._read_at = self._clock()
@@ -149,13 +149,13 @@ def load(kubeconfig: str | None = None, context: str | None = None, *, prefer_po
 
 
 def _of_pod() -> Access:
-    found = Configuration()
-    incluster_config.load_incluster_config(client_configuration=found, try_refresh_token=False)  # type: ignore[no-untyped-call]
+    configuration = Configuration()
+    incluster_config.load_incluster_config(client_configuration=configuration, try_refresh_token=False)  # type: ignore[no-untyped-call]
     folder = Path(incluster_config.SERVICE_TOKEN_FILENAME).parent
-    token = found.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
+    token = configuration.get_api_key_with_prefix("BearerToken", alias="authorization") or ""
     return Access(
-        server=found.host,
-        ca_path=found.ssl_ca_cert,
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
         authorization=f"Bearer {token.split(' ', 1)[-1].strip()}",
         in_file=True,
         namespace=(folder / "namespace").read_text(encoding="utf-8").strip()
@@ -165,7 +165,7 @@ def _of_pod() -> Access:
 
 
 def _of_kubeconfig(path: str, context: str | None) -> Access:
-    found = Configuration()
+    configuration = Configuration()
     try:
         loader: Any = kube_config._get_kube_config_loader(  # type: ignore[no-untyped-call]
             filename=path, active_context=context, persist_config=True
@@ -174,13 +174,15 @@ def _of_kubeconfig(path: str, context: str | None) -> Access:
         if context is not None and f"Expected object with name {context} in" in str(error):
             raise ConfigException(f"the kubeconfig has no context {context}") from error
         raise
-    loader.load_and_set(found)
+    loader.load_and_set(configuration)
     chosen = loader.current_context
     user = loader._user.value if loader._user is not None else {}
     cluster = loader._cluster.value
-    header = found.get_api_key_with_prefix("BearerToken", alias="authorization") if found.api_key else None
+    header = (
+        configuration.get_api_key_with_prefix("BearerToken", alias="authorization") if configuration.api_key else None
+    )
     SECRETS.add(user.get("password"))
-    proxy = cluster.get("proxy-url") or proxy_of(found.host, os.environ)
+    proxy = cluster.get("proxy-url") or proxy_of(configuration.host, os.environ)
     SECRETS.add(urlsplit(proxy).password if proxy else None)
     token_file = user.get("tokenFile")
     if token_file:
@@ -188,17 +190,17 @@ def _of_kubeconfig(path: str, context: str | None) -> Access:
         if not text:
             raise ConfigException("the tokenFile is empty")
         header = f"Bearer {text}"
-    if user.get("exec") and not header and not found.cert_file:
+    if user.get("exec") and not header and not configuration.cert_file:
         raise ConfigException("the exec plug-in of the kubeconfig gave no credentials")
     return Access(
-        server=found.host,
-        ca_path=found.ssl_ca_cert,
-        insecure=not found.verify_ssl,
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
         authorization=header.replace("\n", "").strip() if header else None,
         expires=getattr(loader, "expiry", None),
-        certificate_path=found.cert_file,
-        private_key_path=found.key_file,
-        server_name=found.tls_server_name,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        server_name=configuration.tls_server_name,
         proxy=proxy,
         in_file=bool(token_file),
         context=chosen["name"],

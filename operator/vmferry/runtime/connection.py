@@ -58,8 +58,8 @@ class Connection:
         """After a 401; None when there are no other credentials. Raises AccessError."""
 
         def renewed() -> tuple[Access, ssl.SSLContext] | None:
-            found = self._keeper.other_than(refused)
-            return None if found is None else self._with_context(found)
+            access = self._keeper.other_than(refused)
+            return None if access is None else self._with_context(access)
 
         return await asyncio.to_thread(renewed)
 

@@ -133,10 +133,10 @@ class Kube:
         """Whether the namespace is being deleted, or is gone."""
         try:
             async with self._api_call(f"get the namespace {namespace}", "get", "namespaces"):
-                found = await self._read(f"/api/v1/namespaces/{namespace}")
+                namespace_body = await self._read(f"/api/v1/namespaces/{namespace}")
         except NotFoundError:
             return True
-        return found.get("metadata", {}).get("deletionTimestamp") is not None
+        return namespace_body.get("metadata", {}).get("deletionTimestamp") is not None
 
     async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
         """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
@@ -225,8 +225,8 @@ class Kube:
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
         """Its data."""
         async with self._api_call(f"get the ConfigMap {name}", "get", "configmaps"):
-            found = await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
-        return dict(found.get("data") or {})
+            body = await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        return dict(body.get("data") or {})
 
     async def document(self, path: str) -> Body:
         """What the API server tells of itself at this path, such as /openapi/v3."""

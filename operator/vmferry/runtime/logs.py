@@ -77,9 +77,9 @@ def _clean(value: Any, depth: int = 5) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return value
     if depth and isinstance(value, Mapping):
-        return {redact(str(name)): _clean(one, depth - 1) for name, one in value.items()}
+        return {redact(str(name)): _clean(inner, depth - 1) for name, inner in value.items()}
     if depth and isinstance(value, list | tuple | set | frozenset):
-        return [_clean(one, depth - 1) for one in value]
+        return [_clean(inner, depth - 1) for inner in value]
     try:
         return redact(str(value))
     except Exception as error:
@@ -121,7 +121,7 @@ class _Text(_UTCTimes):
         traces = [self.formatException(record.exc_info)] if record.exc_info else []
         traces += [self.formatStack(record.stack_info)] if record.stack_info else []
         below = redact("\n".join(traces)).splitlines()
-        return "\n".join([printable(line), *(f"    {printable(one)}" for one in below)])
+        return "\n".join([printable(line), *(f"    {printable(text)}" for text in below)])
 
 
 def set_up(log: Log) -> None:

@@ -274,22 +274,24 @@ def _administrator(request: web.Request, rule: str) -> Token:
 async def _projects(request: web.Request) -> Reply:
     _administrator(request, "identity:list_projects")
     name, domain = request.query.get("name"), request.query.get("domain_id")
-    found = [
+    entries = [
         _project_body(request, project)
         for project in request.app[CLOUD].projects.values()
         if name in (None, project.name) and domain in (None, DOMAIN["id"])
     ]
-    page, marker = _page(request, found)
+    page, marker = _page(request, entries)
     url = str(request.url.update_query(marker=marker)) if marker else None
     return Reply(200, {"projects": page, "links": {"next": url, "self": str(request.url), "previous": None}})
 
 
-def _page(request: web.Request, found: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
+def _page(request: web.Request, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
     """By `limit` and `marker`, as Keystone does since 2025.1: in the order of ids; and the marker of the next page."""
     limit, marker = request.query.get("limit", ""), request.query.get("marker")
     if not limit and marker is None:
-        return found, None
-    rest = sorted((one for one in found if marker is None or one["id"] > marker), key=lambda one: str(one["id"]))
+        return entries, None
+    rest = sorted(
+        (entry for entry in entries if marker is None or entry["id"] > marker), key=lambda entry: str(entry["id"])
+    )
     page = rest[: int(limit)] if limit.isdigit() and int(limit) else rest
     return page, page[-1]["id"] if len(page) < len(rest) else None
 
@@ -308,8 +310,8 @@ async def _project(request: web.Request) -> Reply:
 async def _users(request: web.Request) -> Reply:
     _administrator(request, "identity:list_users")
     name = request.query.get("name")
-    found = [_user_body(request, user) for user in request.app[CLOUD].users.values() if name in (None, user.name)]
-    return Reply(200, {"users": found, "links": {"next": None, "self": str(request.url), "previous": None}})
+    users = [_user_body(request, user) for user in request.app[CLOUD].users.values() if name in (None, user.name)]
+    return Reply(200, {"users": users, "links": {"next": None, "self": str(request.url), "previous": None}})
 
 
 async def _user(request: web.Request) -> Reply:

@@ -38,17 +38,17 @@ async def _ports(request: web.Request) -> web.Response:
     except UnauthorizedError:
         return unauthorized(request).response(headers)
     cloud.clock.run_due()
-    found = [
+    ports = [
         port
         for server in cloud.servers.values()
         if server.deleted_at is None and (caller.is_admin or server.project_id == caller.project_id)
         for port in _of(server)
         if all(port[name] in query.getall(name) for name in ("binding:vnic_type", "device_id") if name in query)
     ]
-    ids = [port["id"] for port in found]
+    ids = [port["id"] for port in ports]
     start = ids.index(query["marker"]) + 1 if query.get("marker") in ids else 0
-    limit = int(query.get("limit", len(found)))
-    page, more = found[start : start + limit], len(found) > start + limit
+    limit = int(query.get("limit", len(ports)))
+    page, more = ports[start : start + limit], len(ports) > start + limit
     fields = query.getall("fields", [])
     body: dict[str, Any] = {"ports": [{k: v for k, v in port.items() if not fields or k in fields} for port in page]}
     if more and page:

@@ -148,18 +148,18 @@ def _provider(call: Call, host: Host) -> dict[str, Any]:
 
 def _providers(call: Call) -> Reply:
     query, cloud = call.query, call.cloud
-    found = list(cloud.hosts.values())
+    hosts = list(cloud.hosts.values())
     if "name" in query:
-        found = [host for host in found if host.name == query["name"]]
+        hosts = [host for host in hosts if host.name == query["name"]]
     if "uuid" in query:
-        found = [host for host in found if host.uuid == query["uuid"]]
+        hosts = [host for host in hosts if host.uuid == query["uuid"]]
     if "in_tree" in query:
-        found = [host for host in found if host.uuid == query["in_tree"]]
-    found = _restricted(call, found)
+        hosts = [host for host in hosts if host.uuid == query["in_tree"]]
+    hosts = _restricted(call, hosts)
     if "resources" in query:
         wanted = _resources(query["resources"])
-        found = [host for host in found if cloud.has_room(host, wanted)]
-    return Reply(200, {"resource_providers": [_provider(call, host) for host in found]})
+        hosts = [host for host in hosts if cloud.has_room(host, wanted)]
+    return Reply(200, {"resource_providers": [_provider(call, host) for host in hosts]})
 
 
 def _restricted(call: Call, hosts: list[Host]) -> list[Host]:

@@ -86,8 +86,8 @@ def _image_view(image: Image) -> dict[str, Any]:
 
 def _images(cloud: Cloud, _caller: Caller, request: web.Request) -> Reply:
     name = request.query.get("name")
-    found = [_image_view(image) for image in cloud.images.values() if name in (None, image.name)]
-    return Reply(200, {"images": found, "first": "/v2/images", "schema": "/v2/schemas/images"})
+    images = [_image_view(image) for image in cloud.images.values() if name in (None, image.name)]
+    return Reply(200, {"images": images, "first": "/v2/images", "schema": "/v2/schemas/images"})
 
 
 def _image(cloud: Cloud, _caller: Caller, request: web.Request) -> Reply:
@@ -129,8 +129,8 @@ def _volume_view(cloud: Cloud, volume: Volume) -> dict[str, Any]:
 
 def _volumes(cloud: Cloud, caller: Caller, request: web.Request) -> Reply:
     everyone = caller.is_admin and "all_tenants" in request.query
-    found = [v for v in cloud.volumes.values() if everyone or v.project_id == caller.project_id]
-    return Reply(200, {"volumes": [_volume_view(cloud, volume) for volume in found]})
+    volumes = [v for v in cloud.volumes.values() if everyone or v.project_id == caller.project_id]
+    return Reply(200, {"volumes": [_volume_view(cloud, volume) for volume in volumes]})
 
 
 def _volume(cloud: Cloud, caller: Caller, request: web.Request) -> Reply:

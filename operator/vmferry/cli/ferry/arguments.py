@@ -185,7 +185,7 @@ def _output() -> argparse.ArgumentParser:
     group.add_argument(
         "-o",
         "--output",
-        choices=[one.value for one in Output if one is not Output.TEXT],
+        choices=[output.value for output in Output if output is not Output.TEXT],
         default=Output.TEXT.value,
         help="how to print it",
     )
@@ -245,9 +245,9 @@ def _duration(text: str) -> timedelta:
 
 
 def _values(enum: type[Priority] | type[MigrationType]) -> list[str]:
-    return [one.value for one in enum]
+    return [value.value for value in enum]
 
 
 def _word(enum: type[Priority] | type[MigrationType]) -> Callable[[str], str]:
     """A word of the API in any case."""
-    return lambda text: next((one.value for one in enum if one.lower() == text.lower()), text)
+    return lambda text: next((value.value for value in enum if value.lower() == text.lower()), text)

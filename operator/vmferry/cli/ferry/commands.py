@@ -64,8 +64,8 @@ class Ferry:
         command: str = self._args.command
         if command in MOVES:
             return self.move(MOVES[command][0])
-        found: ExitStatus = getattr(self, command)()
-        return found
+        status: ExitStatus = getattr(self, command)()
+        return status
 
     @cached_property
     def kube(self) -> Kube:
@@ -230,7 +230,9 @@ class Ferry:
         obj = read(body)
         assert isinstance(obj, VMMigration)
         self._say(f"{page.title(obj)}: {cancelling(obj)}")
-        owner = next((one for one in obj.metadata.owner_references if one.kind == HostMaintenance.KIND), None)
+        owner = next(
+            (reference for reference in obj.metadata.owner_references if reference.kind == HostMaintenance.KIND), None
+        )
         if owner is not None and obj.status.completed_at is None:
             self._say(f"it belongs to {owner.kind} {owner.name}, which asks for another one as long as it is enabled")
         if not args.yes:
@@ -302,16 +304,16 @@ class Ferry:
 
     @property
     def _class(self) -> str | None:
-        found: str | None = self._args.class_ or self._around.environment.get("VMFERRY_CLASS") or None
-        return found
+        name: str | None = self._args.class_ or self._around.environment.get("VMFERRY_CLASS") or None
+        return name
 
     def _named(self, text: str) -> list[Body]:
         """The maintenance of that host or name, and the migration of that name. Raises NotFoundError."""
         listed = self._list(HostMaintenance, None)
-        found = [manifests.find_named(text, listed) or manifests.find_maintenance(text, listed)]
+        candidates = [manifests.find_named(text, listed) or manifests.find_maintenance(text, listed)]
         with suppress(NotFoundError):
-            found.append(self.kube.get(VMMigration, self.namespace, text))
-        bodies = [body for body in found if body is not None]
+            candidates.append(self.kube.get(VMMigration, self.namespace, text))
+        bodies = [body for body in candidates if body is not None]
         if not bodies:
             raise NotFoundError(
                 f"no HostMaintenance is for or named {text}, and no VMMigration in the namespace {self.namespace}"
@@ -346,10 +348,10 @@ class Ferry:
         self.left_behind = stays + page.withdrawal(read(body), before=". ")
         last, withdrawn = self._wait_or_withdraw(body, kind)
         obj = read(last)
-        found = outcome(obj)
-        if found.standing.exit_status is ExitStatus.ALL_OK:
-            self._write([last], lambda: [page.verdict_line(obj, found, self._paint)])
-            return found.standing.exit_status
+        result = outcome(obj)
+        if result.standing.exit_status is ExitStatus.ALL_OK:
+            self._write([last], lambda: [page.verdict_line(obj, result, self._paint)])
+            return result.standing.exit_status
         lines = page.why(obj, self._paint, stays=not withdrawn)
         if withdrawn:
             lines += [
@@ -357,7 +359,7 @@ class Ferry:
                 "The request was withdrawn: nothing of it has begun. With --keep it stays and starts by itself.",
             ]
         self._write([last], lambda: lines)
-        return found.standing.exit_status
+        return result.standing.exit_status
 
     def _wait_or_withdraw(self, body: Body, kind: Kind) -> tuple[Body, bool]:
         """The object at its end; and whether it was a request that is blocked, and was withdrawn therefore."""

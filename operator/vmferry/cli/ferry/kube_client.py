@@ -40,16 +40,16 @@ class KubeClient:
         return self._call("get", f"get {full_name(kind.KIND, metadata)}", kind, namespace, name)
 
     def list(self, kind: Kind, namespace: str | None) -> list[Body]:
-        found: list[Body] = []
+        items: list[Body] = []
         page: str | None = None
         while True:
             answer = self._call(
                 "list", f"list {CATALOG[kind.KIND].plural} ({kind.KIND})", kind, namespace, limit=PAGE, _continue=page
             )
-            found += answer["items"]
+            items += answer["items"]
             page = answer["metadata"].get("continue")
             if not page:
-                return found
+                return items
 
     def create(self, body: Body, *, dry_run: bool = False) -> Body:
         what = f"create {full_name(body['kind'], body['metadata'])}"
@@ -161,7 +161,7 @@ def _cause(error: BaseException) -> str:
         lambda e: e.__context__,
     )
     while True:
-        inner = next((found for find in finders if isinstance(found := find(error), BaseException)), None)
+        inner = next((cause for find in finders if isinstance(cause := find(error), BaseException)), None)
         if inner is None:
             return getattr(error, "strerror", None) or str(error) or type(error).__name__
         error = inner

@@ -103,12 +103,12 @@ def _names(command: str) -> Iterable[str]:
     """What a command may name; a shell that completes wants no errors."""
     try:
         kube = _connect(None, None)
-        found: list[str] = []
+        names: list[str] = []
         if command != "cancel":
             listed = kube.list(HostMaintenance, None)
-            found += [body["spec"]["host"] for body in listed] + [body["metadata"]["name"] for body in listed]
+            names += [body["spec"]["host"] for body in listed] + [body["metadata"]["name"] for body in listed]
         if command in ("status", "why", "cancel"):
-            found += [body["metadata"]["name"] for body in kube.list(VMMigration, kube.namespace)]
-        return [name for name in found if name.isprintable()]
+            names += [body["metadata"]["name"] for body in kube.list(VMMigration, kube.namespace)]
+        return [name for name in names if name.isprintable()]
     except Exception:  # whatever it is
         return []

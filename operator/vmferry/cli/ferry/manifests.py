@@ -175,8 +175,8 @@ def _metadata(host: str, class_: str | None, existing: Body | None) -> Body:
 
 def class_of(body: Body) -> str | None:
     """Which operator an object is for."""
-    found: str | None = (body["metadata"].get("labels") or {}).get(CLASS)
-    return found
+    label: str | None = (body["metadata"].get("labels") or {}).get(CLASS)
+    return label
 
 
 def find_maintenance(host: str, bodies: Iterable[Body], class_: str | None = None) -> Body | None:
@@ -251,15 +251,15 @@ def owned_spec(body: Body) -> Body:
 
 
 def _owned(fields: Body, value: Body) -> Body:
-    found: Body = {}
+    owned: Body = {}
     for key, below in fields.items():
         field = key.removeprefix("f:")
         if not key.startswith("f:") or field not in value:
             continue
         inner = value[field]
-        deeper = any(one.startswith("f:") for one in below)
-        found[field] = _owned(below, inner) if deeper and isinstance(inner, dict) else inner
-    return found
+        deeper = any(key.startswith("f:") for key in below)
+        owned[field] = _owned(below, inner) if deeper and isinstance(inner, dict) else inner
+    return owned
 
 
 def _checked(kind: Kind, metadata: Body, spec: dict[str, Any]) -> Body:

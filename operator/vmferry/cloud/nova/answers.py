@@ -74,9 +74,9 @@ def dotted(version: Any) -> str:
 def parsed(parser: Callable[[parse.Json], T], raw: parse.Json) -> T:
     """Raises `CloudError` for an entry that is not what the API's reference promises."""
     try:
-        found = parser(raw)
-        well_typed.check(found)
-        return found
+        value = parser(raw)
+        well_typed.check(value)
+        return value
     except parse.PartialAnswerError as error:
         raise CellUnreachableError(str(error)) from None
     except parse.HiddenFieldError as error:
@@ -144,11 +144,11 @@ def describe(error: BaseException) -> str:
 def line(text: str, length: int) -> str:
     """Words of the cloud in one line that may be shown: bounded before any work is done on them, without control
     characters and secrets."""
-    printable = "".join(one if one.isprintable() else " " for one in redact(text[:LOOKED_AT]))
+    printable = "".join(char if char.isprintable() else " " for char in redact(text[:LOOKED_AT]))
     return " ".join(printable.split())[:length]
 
 
 def request_id_of(answer: Any) -> str | None:
     """None for what is no request id: it is shown on terminals and kept in statuses."""
-    found = answer.headers.get("x-openstack-request-id") or answer.headers.get("x-compute-request-id")
-    return found if isinstance(found, str) and _REQUEST_ID.fullmatch(found) else None
+    request_id = answer.headers.get("x-openstack-request-id") or answer.headers.get("x-compute-request-id")
+    return request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None

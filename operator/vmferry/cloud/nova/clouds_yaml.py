@@ -62,8 +62,8 @@ def load(cloud: str | None, file: Path | None, *, api_timeout: float, deadline: 
             raise CloudError(
                 f"cannot log in: {line(str(file), 300)} has {len(names)} clouds, name one of them: {which}"
             )
-    for one in (loader.cloud_config.get("clouds") or {}).values():
-        SECRETS.add_auth(one.get("auth"))
+    for entry in (loader.cloud_config.get("clouds") or {}).values():
+        SECRETS.add_auth(entry.get("auth"))
     config = loader.get_one(cloud, api_timeout=api_timeout)
     SECRETS.add_auth(config.config.get("auth"))
     return config
@@ -83,7 +83,9 @@ def settle(config: Any) -> Login:
     catalog = access.service_catalog
     if not config.get_region_name("compute"):
         interface = config.get_interface("compute")
-        regions = sorted({one.region_name for one in _endpoints(catalog, "compute", interface, None)} - {None})
+        regions = sorted(
+            {endpoint.region_name for endpoint in _endpoints(catalog, "compute", interface, None)} - {None}
+        )
         if len(regions) > 1:
             raise CloudError(
                 f"cannot log in: the cloud has the regions {line(', '.join(regions), 300)}; name one of them with "
@@ -110,13 +112,13 @@ def _plain(config: Any, catalog: Any, service: str) -> bool:
     if config.get_endpoint(service):
         return False
     region, interface = config.get_region_name(service), config.get_interface(service)
-    found = _endpoints(catalog, service, interface, region)
-    return any(str(one.url).startswith("http:") for one in found)
+    endpoints = _endpoints(catalog, service, interface, region)
+    return any(str(endpoint.url).startswith("http:") for endpoint in endpoints)
 
 
 def _endpoints(catalog: Any, service: str, interface: Any, region: str | None) -> list[Any]:
-    found = catalog.get_endpoints_data(service_type=service, interface=interface, region_name=region)
-    return [one for endpoints in found.values() for one in endpoints]
+    by_service = catalog.get_endpoints_data(service_type=service, interface=interface, region_name=region)
+    return [endpoint for endpoints in by_service.values() for endpoint in endpoints]
 
 
 def _auth_url(config: Any) -> str:

@@ -40,14 +40,14 @@ class HostReads(ServerReads, PlacementReads):
     def services_and_unreachable(self) -> tuple[list[Service], frozenset[str]]:
         """Every nova-compute service, and the names of the hosts in cells that Nova cannot reach."""
         raw = self._must("/os-services", {"binary": "nova-compute"})
-        found: list[Service] = []
+        services: list[Service] = []
         unreachable: set[str] = set()
-        for one in raw["services"]:
+        for entry in raw["services"]:
             try:
-                found.append(parsed(parse.service, one))
+                services.append(parsed(parse.service, entry))
             except CellUnreachableError:
-                unreachable.add(str(one["host"]))
-        return found, frozenset(unreachable)
+                unreachable.add(str(entry["host"]))
+        return services, frozenset(unreachable)
 
     @reads
     def hypervisors(self) -> list[Hypervisor]:
@@ -82,25 +82,27 @@ class HostReads(ServerReads, PlacementReads):
         migrations = self.host_migrations(host)
         builds = self.builds()
         servers = [parsed(parse.server, raw) for raw in self._server_pages({"host": host})]
-        if any(one.host != host for one in servers):
+        if any(server.host != host for server in servers):
             raise CloudError(hidden_filter("host"))
         service = self.service(host)
-        look = HostLook(
+        reading = HostLook(
             host=host,
             read_at=datetime.now(UTC),
             service=service,
-            servers=frozenset(one.id for one in servers),
+            servers=frozenset(server.id for server in servers),
             on_hypervisor=on_hypervisor,
             allocated=allocated,
-            migrations=tuple(one for one in migrations if one.open),
+            migrations=tuple(migration for migration in migrations if migration.open),
             evacuated=frozenset(
-                one.server_id
-                for one in migrations
-                if one.type == NOVA_TYPE[ResolvedType.EVACUATE] and one.status == "done" and one.source_host == host
+                migration.server_id
+                for migration in migrations
+                if migration.type == NOVA_TYPE[ResolvedType.EVACUATE]
+                and migration.status == "done"
+                and migration.source_host == host
             ),
         )
         # of one that is in both lists the later word counts
-        return look, list({one.id: one for one in (*builds, *servers)}.values())
+        return reading, list({server.id: server for server in (*builds, *servers)}.values())
 
     @reads
     def service(self, host: str) -> Service | None:
@@ -109,11 +111,11 @@ class HostReads(ServerReads, PlacementReads):
         Raises `CloudError` where Nova lists several: none of them is believed (I36).
         """
         raw = self._must("/os-services", {"binary": "nova-compute", "host": host})
-        found = [parsed(parse.service, one) for one in raw["services"] if one.get("host") == host]
-        doubt = doubtful_hosts(found, ()).get(host)
+        services = [parsed(parse.service, entry) for entry in raw["services"] if entry.get("host") == host]
+        doubt = doubtful_hosts(services, ()).get(host)
         if doubt is not None:
             raise CloudError(doubt.problem)
-        return found[0] if found else None
+        return services[0] if services else None
 
     @reads
     def host_migrations(self, host: str) -> list[Migration]:
@@ -134,11 +136,11 @@ class HostReads(ServerReads, PlacementReads):
 
     def _hypervisor_of(self, host: str) -> str | None:
         """None: there is none. Raises `CloudError` where several hypervisors name the host."""
-        found = [one for one in self.hypervisors() if one.service_host == host]
-        doubt = doubtful_hosts((), found).get(host)
+        hypervisors = [hypervisor for hypervisor in self.hypervisors() if hypervisor.service_host == host]
+        doubt = doubtful_hosts((), hypervisors).get(host)
         if doubt is not None:
             raise CloudError(doubt.problem)
-        return found[0].id if found else None
+        return hypervisors[0].id if hypervisors else None
 
 
 def hidden_filter(name: str) -> str:

@@ -22,24 +22,24 @@ class IdentityReads(Http):
         address that is wrong. So of `next` only the marker is used, and the list ends with a page that brings nothing
         new.
         """
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         asked: dict[str, Any] = {"limit": str(self._page)}
         bounds = Bounds("/projects")
         while True:
             try:
                 answer = self._get(self._open().identity, "/projects", "GET /projects", asked)
                 if answer.status_code == HTTPStatus.FORBIDDEN:
-                    return found, False
+                    return names, False
                 raw = body(answer, "GET /projects")
             except CloudError:
-                if not found:
+                if not names:
                     raise
-                return found, False
+                return names, False
             page = {project["id"]: project["name"] for project in raw["projects"]}
             marker = _next(raw.get("links"))
-            if page.keys() <= found.keys():
-                return found, not raw.get("truncated") and marker is None
-            found.update(page)
+            if page.keys() <= names.keys():
+                return names, not raw.get("truncated") and marker is None
+            names.update(page)
             asked["marker"] = bounds.next(marker or raw["projects"][-1]["id"])
 
 

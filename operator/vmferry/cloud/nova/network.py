@@ -37,7 +37,7 @@ class NetworkReads(Http):
         network = self._open().network
         if network is None:
             return {}
-        found: dict[str, set[str]] = {}
+        ports: dict[str, set[str]] = {}
         asked: dict[str, Any] = {
             "fields": ["id", "device_id", "binding:vnic_type"],
             "binding:vnic_type": list(SPECIAL_PORTS),
@@ -51,7 +51,7 @@ class NetworkReads(Http):
             raw = body(answer, "GET network /ports")
             for server_id, kind in parsed(parse.ports, raw):
                 if server_id and kind in SPECIAL_PORTS:
-                    found.setdefault(server_id, set()).add(kind)
+                    ports.setdefault(server_id, set()).add(kind)
             if not raw["ports"] or not any(link.get("rel") == "next" for link in raw.get("ports_links") or ()):
-                return {server_id: tuple(sorted(kinds)) for server_id, kinds in found.items()}
+                return {server_id: tuple(sorted(kinds)) for server_id, kinds in ports.items()}
             asked["marker"] = bounds.next(raw["ports"][-1]["id"])

@@ -71,8 +71,8 @@ def time(text: str | None) -> datetime | None:
     """ISO 8601 as OpenStack writes it, with or without a zone; without one it is UTC."""
     if not text:
         return None
-    found = datetime.fromisoformat(text)
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 @lru_cache(maxsize=4096)
@@ -233,7 +233,7 @@ def hypervisor(raw: Json) -> Hypervisor:
 
 def hypervisor_servers(raw: Json) -> frozenset[str]:
     """The servers of `GET /os-hypervisors/{id}?with_servers=true` (2.75)."""
-    return frozenset(one["uuid"] for one in raw["hypervisor"]["servers"])
+    return frozenset(server["uuid"] for server in raw["hypervisor"]["servers"])
 
 
 def consumers(raw: Json) -> frozenset[str]:
@@ -334,15 +334,21 @@ def _tree(parts: Iterable[Mapping[str, Inventory]]) -> dict[str, Inventory]:
     more than the roomiest has."""
     by_class: dict[str, list[Inventory]] = {}
     for part in parts:
-        for name, one in part.items():
-            by_class.setdefault(name, []).append(one)
+        for name, inventory in part.items():
+            by_class.setdefault(name, []).append(inventory)
     return {
         name: several[0]
         if len(several) == 1
         else Inventory(
-            sum(one.capacity for one in several),
-            sum(one.used for one in several),
-            max(0, *(one.free if one.max_unit is None else min(one.free, one.max_unit) for one in several)),
+            sum(inventory.capacity for inventory in several),
+            sum(inventory.used for inventory in several),
+            max(
+                0,
+                *(
+                    inventory.free if inventory.max_unit is None else min(inventory.free, inventory.max_unit)
+                    for inventory in several
+                ),
+            ),
         )
         for name, several in by_class.items()
     }
@@ -364,25 +370,27 @@ def with_shared(own: Mapping[str, Resources], sharing: Iterable[SharingProvider]
     What a host has itself counts alone: Nova's libvirt driver reports none of its own where the disks are shared. Of
     several sharing providers the roomiest counts, for a server gets all of a class from one.
     """
-    found = dict(own)
-    for one in sorted(sharing, key=lambda provider: provider.id):
-        shared = {name: replace(inventory, shared=one.id) for name, inventory in one.inventories.items()}
-        for member in one.members & own.keys():
-            known = found[member].inventories
+    inventories = dict(own)
+    for provider in sorted(sharing, key=lambda provider: provider.id):
+        shared = {name: replace(inventory, shared=provider.id) for name, inventory in provider.inventories.items()}
+        for member in provider.members & own.keys():
+            known = inventories[member].inventories
             better = {
                 name: inventory
                 for name, inventory in shared.items()
                 if name not in known or (known[name].shared is not None and known[name].free < inventory.free)
             }
-            found[member] = replace(found[member], inventories={**known, **better})
-    return found
+            inventories[member] = replace(inventories[member], inventories={**known, **better})
+    return inventories
 
 
 def _with_max_unit(inventories: Mapping[str, Inventory], whole: Mapping[str, int]) -> Mapping[str, Inventory]:
     """Allocation candidates do not tell the largest single allocation; the hypervisor does, of its own."""
     return {
-        resource: replace(one, max_unit=whole.get(resource)) if one.max_unit is None and not one.shared else one
-        for resource, one in inventories.items()
+        resource: replace(inventory, max_unit=whole.get(resource))
+        if inventory.max_unit is None and not inventory.shared
+        else inventory
+        for resource, inventory in inventories.items()
     }
 
 

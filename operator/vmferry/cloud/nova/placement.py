@@ -38,13 +38,15 @@ class PlacementReads(Http):
             raw = self._placement(placement, "/allocation_candidates", {"resources": "MEMORY_MB:1"})
             if raw is None:
                 return None
-            found = parsed(parse.candidate_resources, raw)
-            missing = [provider for provider in providers if provider not in found]
+            resources = parsed(parse.candidate_resources, raw)
+            missing = [provider for provider in providers if provider not in resources]
             if missing:
                 with ThreadPoolExecutor(PLACEMENT_THREADS) as pool:
                     reported = pool.map(lambda provider: self._provider(placement, provider), missing)
-                    found.update({p: one for p, one in zip(missing, reported, strict=True) if one is not None})
-            return parse.with_shared(found, self._sharing(placement))
+                    resources.update(
+                        {p: provider for p, provider in zip(missing, reported, strict=True) if provider is not None}
+                    )
+            return parse.with_shared(resources, self._sharing(placement))
         except CloudError as error:
             if error.status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_ACCEPTABLE):
                 return None
@@ -74,28 +76,28 @@ class PlacementReads(Http):
     def _provider(self, adapter: Adapter, provider: str) -> parse.Resources | None:
         """The resources of one provider's tree; None when Placement does not know it."""
         tree = self._placement(adapter, "/resource_providers", {"in_tree": provider})
-        ids = [one["uuid"] for one in (tree or {}).get("resource_providers", ())]
+        ids = [provider["uuid"] for provider in (tree or {}).get("resource_providers", ())]
         traits = self._of_provider(adapter, provider, "traits")
         if provider not in ids or traits is None:
             return None
-        parts = [self._inventories(adapter, one) for one in ids]
+        parts = [self._inventories(adapter, provider) for provider in ids]
         return parse.provider_resources([part for part in parts if part is not None], traits)
 
     def _sharing(self, adapter: Adapter) -> list[parse.SharingProvider]:
         """Every sharing provider, with who may take of it."""
         raw = self._placement(adapter, "/resource_providers", {"required": "MISC_SHARES_VIA_AGGREGATE"})
-        found = []
-        for one in (raw or {}).get("resource_providers", ()):
-            inventories = self._inventories(adapter, one["uuid"])
-            aggregates = (self._of_provider(adapter, one["uuid"], "aggregates") or {}).get("aggregates")
+        providers = []
+        for entry in (raw or {}).get("resource_providers", ()):
+            inventories = self._inventories(adapter, entry["uuid"])
+            aggregates = (self._of_provider(adapter, entry["uuid"], "aggregates") or {}).get("aggregates")
             if not inventories or not aggregates:
                 continue
             members = self._placement(
                 adapter, "/resource_providers", {"member_of": f"in:{','.join(sorted(aggregates))}"}
             )
             ids = frozenset(member["uuid"] for member in (members or {}).get("resource_providers", ()))
-            found.append(parse.SharingProvider(one["uuid"], inventories, ids - {one["uuid"]}))
-        return found
+            providers.append(parse.SharingProvider(entry["uuid"], inventories, ids - {entry["uuid"]}))
+        return providers
 
     def _inventories(self, adapter: Adapter, provider: str) -> dict[str, Inventory] | None:
         """What one provider has itself; None when Placement does not know it."""

@@ -31,17 +31,17 @@ class ServerReads(Http):
         a host either; and it leaves out servers of a cell that it cannot reach.
         """
         # builds first: what the list of changes says of one of them is newer
-        found = {} if changes_since is None else {one.id: one for one in self.builds()}
+        servers = {} if changes_since is None else {server.id: server for server in self.builds()}
         gone: set[str] = set()
         for raw in self._server_pages(changed_since(changes_since)):
             if raw["status"] in parse.GONE:
                 gone.add(raw["id"])
                 continue
             try:
-                found[raw["id"]] = parsed(parse.server, raw)
+                servers[raw["id"]] = parsed(parse.server, raw)
             except CellUnreachableError:
                 continue  # as in a list with a filter or a limit, where Nova leaves it out
-        return [one for one in found.values() if one.id not in gone], gone
+        return [server for server in servers.values() if server.id not in gone], gone
 
     @reads
     def builds(self) -> list[Server]:
@@ -61,19 +61,19 @@ class ServerReads(Http):
 
         Nova forgets the migrations of a deleted server.
         """
-        found: dict[str, Migration] = {}
+        migrations: dict[str, Migration] = {}
         since = changes_since or self.cloud_time() - RECENT
         for raw in self._migration_pages(changed_since(since)):
-            found[raw["uuid"]] = parsed(parse.migration, raw)
+            migrations[raw["uuid"]] = parsed(parse.migration, raw)
         for raw in self._migration_pages({}, page=NEWEST):
             if (parse.time(raw["created_at"]) or since) < since:
                 break
-            found[raw["uuid"]] = parsed(parse.migration, raw)
+            migrations[raw["uuid"]] = parsed(parse.migration, raw)
         if changes_since is None:
             for status in OPEN_STATUSES:
                 for raw in self._migration_pages({"status": status}):
-                    found[raw["uuid"]] = parsed(parse.migration, raw)
-        return list(found.values())
+                    migrations[raw["uuid"]] = parsed(parse.migration, raw)
+        return list(migrations.values())
 
     @reads
     def server_migrations(self, server_id: str) -> tuple[Migration, ...]:
@@ -90,14 +90,14 @@ class ServerReads(Http):
         raw = self._compute(path, route="/servers/{id}/os-instance-actions")
         if raw is None:
             return ()
-        found = [parsed(parse.action, one) for one in raw["instanceActions"]]
-        wanted = request_id or (found[0].request_id if found else None)
-        if any(one.request_id == wanted for one in found):
+        actions = [parsed(parse.action, entry) for entry in raw["instanceActions"]]
+        wanted = request_id or (actions[0].request_id if actions else None)
+        if any(action.request_id == wanted for action in actions):
             answer = self._compute(f"{path}/{wanted}", route="/servers/{id}/os-instance-actions/{request}")
             if answer is not None:
                 full = parsed(parse.action, parse.with_hidden_events(answer["instanceAction"]))
-                found = [full if one.request_id == wanted else one for one in found]
-        return tuple(found)
+                actions = [full if action.request_id == wanted else action for action in actions]
+        return tuple(actions)
 
     @reads
     def progress(self, server_id: str, migration_id: int) -> Progress | None:
@@ -115,15 +115,15 @@ class ServerReads(Http):
     @reads
     def server_groups(self) -> list[ServerGroup]:
         """The server groups of all projects. Nova pages them by offset and tells no end but an empty page."""
-        found: dict[str, ServerGroup] = {}
+        groups: dict[str, ServerGroup] = {}
         offset, bounds = 0, Bounds("/os-server-groups")
         while True:
             query = {"all_projects": "1", "limit": str(self._page), "offset": str(offset)}
             raws = self._must("/os-server-groups", query)["server_groups"]
             if not raws:
-                return list(found.values())
+                return list(groups.values())
             bounds.next(raws[0]["id"])
-            found.update((one.id, one) for one in (parsed(parse.server_group, raw) for raw in raws))
+            groups.update((group.id, group) for group in (parsed(parse.server_group, raw) for raw in raws))
             offset += len(raws)
 
     @property

@@ -29,9 +29,9 @@ def _services(call: Call) -> Reply:
     rows = [_controller_service(call, number, name) for number, name in enumerate(("scheduler", "conductor"), start=1)]
     own = [_service_view(call, entry) for entry in call.cloud.hosts.values()]
     strays = call.cloud.stray_services
-    rows += [_stray_view(call, one) for one in strays if one.first]
+    rows += [_stray_view(call, stray) for stray in strays if stray.first]
     rows += own
-    rows += [_stray_view(call, one) for one in strays if not one.first]
+    rows += [_stray_view(call, stray) for stray in strays if not stray.first]
     rows = [row for row in rows if binary in (None, "", row["binary"]) and host in (None, "", row["host"])]
     return Reply(200, {"services": rows})
 
@@ -81,7 +81,7 @@ def _stray_view(call: Call, stray: StrayService) -> dict[str, Any]:
 
 
 def _stray(call: Call) -> StrayService | None:
-    return next((one for one in call.cloud.stray_services if one.id == call.params["id"]), None)
+    return next((stray for stray in call.cloud.stray_services if stray.id == call.params["id"]), None)
 
 
 def _find_service(call: Call) -> Host:

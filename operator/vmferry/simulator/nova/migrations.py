@@ -29,20 +29,20 @@ _QUERY = (
 def _all(call: Call) -> Reply:
     call.require("os_compute_api:os-migrations:index")
     call.only(*_QUERY, *(("user_id", "project_id") if call.since(80) else ()), since=59)
-    found = _filtered(call)
+    rows = _filtered(call)
     if not call.since(59):
-        return Reply(200, {"migrations": [_view(call, migration) for migration in found]})
-    found.reverse()
+        return Reply(200, {"migrations": [_view(call, migration) for migration in rows]})
+    rows.reverse()
     limit = call.limit()
     if marker := call.query.get("marker"):
-        places = [index for index, migration in enumerate(found) if migration.uuid == marker]
+        places = [index for index, migration in enumerate(rows) if migration.uuid == marker]
         if not places:
             raise BadRequestError(f"Marker {marker} could not be found.")
-        found = found[places[0] + 1 :]
-    found = found[:limit]
-    body: dict[str, Any] = {"migrations": [_view(call, migration) for migration in found]}
-    if found and len(found) == limit:
-        body["migrations_links"] = call.next_link("/os-migrations", found[-1].uuid)
+        rows = rows[places[0] + 1 :]
+    rows = rows[:limit]
+    body: dict[str, Any] = {"migrations": [_view(call, migration) for migration in rows]}
+    if rows and len(rows) == limit:
+        body["migrations_links"] = call.next_link("/os-migrations", rows[-1].uuid)
     return Reply(200, body)
 
 

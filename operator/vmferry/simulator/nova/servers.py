@@ -80,17 +80,17 @@ def _detail(call: Call) -> Reply:
 
 
 def _page(call: Call, view: Callable[[Server], dict[str, Any]], path: str) -> Reply:
-    found = _filtered(call)
+    rows = _filtered(call)
     marker, limit = call.query.get("marker"), call.limit()
     if marker:
-        places = [index for index, server in enumerate(found) if server.id == marker]
+        places = [index for index, server in enumerate(rows) if server.id == marker]
         if not places:
             raise BadRequestError(f"marker [{marker}] not found")
-        found = found[places[0] + 1 :]
-    found = found[:limit]
-    body: dict[str, Any] = {"servers": [view(server) for server in found]}
-    if found and len(found) == limit:
-        body["servers_links"] = call.next_link(path, found[-1].id)
+        rows = rows[places[0] + 1 :]
+    rows = rows[:limit]
+    body: dict[str, Any] = {"servers": [view(server) for server in rows]}
+    if rows and len(rows) == limit:
+        body["servers_links"] = call.next_link(path, rows[-1].id)
     return Reply(200, body)
 
 
@@ -289,7 +289,7 @@ def _flavor(call: Call, reference: str) -> Flavor:
 
 def _volumes(call: Call, wanted: dict[str, Any], flavor: Flavor) -> list[tuple[str, bool, bool]]:
     """(id, delete on termination, is the root), made where the mapping says so; the root first."""
-    cloud, found = call.cloud, []
+    cloud, rows = call.cloud, []
     for mapping in wanted.get("block_device_mapping_v2") or []:
         if mapping.get("destination_type", "volume") != "volume" or mapping.get("source_type") == "blank":
             continue
@@ -310,8 +310,8 @@ def _volumes(call: Call, wanted: dict[str, Any], flavor: Flavor) -> list[tuple[s
             )
             cloud.volumes[volume.id] = volume
             volume_id = volume.id
-        found.append((volume_id, delete, root))
-    return sorted(found, key=lambda entry: not entry[2])
+        rows.append((volume_id, delete, root))
+    return sorted(rows, key=lambda entry: not entry[2])
 
 
 def _update(call: Call) -> Reply:

@@ -59,5 +59,5 @@ def _progress(obj: Object, *, percent: bool = True) -> list[str]:
 
 def _message(obj: Object) -> str:
     """The operator's sentence, where it is more than the numbers."""
-    found = outcome(obj)
-    return "" if found.reason in view_of(obj).shown_by_progress else found.message
+    result = outcome(obj)
+    return "" if result.reason in view_of(obj).shown_by_progress else result.message

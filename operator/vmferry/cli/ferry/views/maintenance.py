@@ -108,7 +108,9 @@ class MaintenanceView(View[HostMaintenance]):
     def current_moves(self, obj: HostMaintenance) -> list[str]:
         moving = [move for move in obj.status.moves if move.state in (MoveState.MOVING, MoveState.RETURNING)]
         lines = [f"{move.state.lower()}  {move.name} -> {move.target_host or '?'}" for move in moving[:_NAMED]]
-        lines += [f"blocked  {one.name}: {one.reason}: {one.message}" for one in obj.status.blockers[:_NAMED]]
+        lines += [
+            f"blocked  {blocker.name}: {blocker.reason}: {blocker.message}" for blocker in obj.status.blockers[:_NAMED]
+        ]
         rest = max(0, len(moving) - _NAMED) + max(0, len(obj.status.blockers) - _NAMED)
         return [*lines, f"and {rest} more"] if rest else lines
 

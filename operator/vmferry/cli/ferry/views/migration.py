@@ -86,8 +86,15 @@ class MigrationView(View[VMMigration]):
 
     def steps(self, obj: VMMigration) -> Sequence[tuple[str, ...]]:
         rows = [
-            (str(one.number), one.type, one.source_host, one.target_host, one.state, one.message or "")
-            for one in obj.status.attempts
+            (
+                str(attempt.number),
+                attempt.type,
+                attempt.source_host,
+                attempt.target_host,
+                attempt.state,
+                attempt.message or "",
+            )
+            for attempt in obj.status.attempts
         ]
         return [("ATTEMPT", "TYPE", "SOURCE", "TARGET", "STATE", "SAID"), *rows] if rows else []
 

@@ -34,9 +34,9 @@ def overview(objects: Sequence[Object], now: datetime, paint: Paint, *, wide: bo
         phase = view.columns.index("PHASE")
         lines += [""] if lines else []
         lines.append("  ".join(head).rstrip())
-        for one, line in zip(chosen, body, strict=True):
+        for obj, line in zip(chosen, body, strict=True):
             word = line[phase].rstrip()
-            line[phase] = paint(word, COLOURS[outcome(one).standing]) + line[phase][len(word) :]
+            line[phase] = paint(word, COLOURS[outcome(obj).standing]) + line[phase][len(word) :]
             lines.append("  ".join(line).rstrip())
     return lines or [plain(f"no HostMaintenance, and no VMMigration in {where}")]
 

@@ -29,10 +29,10 @@ def title(obj: Object) -> str:
     return plain(f"{obj.KIND} {name}")
 
 
-def verdict_line(obj: Object, found: Outcome, paint: Paint) -> str:
+def verdict_line(obj: Object, result: Outcome, paint: Paint) -> str:
     """`VMMigration a/b: Succeeded: Live from cmp1 to cmp2 is complete`."""
-    word = str(obj.status.phase or "Pending") if found.standing is not Standing.UNSEEN else "Pending"
-    return f"{title(obj)}: {paint(plain(word), COLOURS[found.standing])}: {plain(found.message)}"
+    word = str(obj.status.phase or "Pending") if result.standing is not Standing.UNSEEN else "Pending"
+    return f"{title(obj)}: {paint(plain(word), COLOURS[result.standing])}: {plain(result.message)}"
 
 
 def withdrawal(obj: Object, before: str = "") -> str:
@@ -44,25 +44,25 @@ def withdrawal(obj: Object, before: str = "") -> str:
 
 def why(obj: Object, paint: Paint, *, stays: bool = True) -> list[str]:
     """The refusal as a page: what, where, found, expected, remedy; and if the object stays, what becomes of it."""
-    view, found = view_of(obj), outcome(obj)
-    head = [verdict_line(obj, found, paint), *_pairs(view.facts(obj))]
-    if found.standing is Standing.UNSEEN:
+    view, result = view_of(obj), outcome(obj)
+    head = [verdict_line(obj, result, paint), *_pairs(view.facts(obj))]
+    if result.standing is Standing.UNSEEN:
         return [*head, "", "nothing is known before the operator has reconciled it: is it running?"]
     leftovers = [line for (title, _), *pairs in view.leftovers(obj) for line in ("", plain(title), *_pairs(pairs))]
     points = view.points(obj)
-    if not points and found.standing in (Standing.BLOCKED, Standing.CANNOT_TELL, Standing.FAILED):
-        points = [[(found.reason, ""), ("found", found.message)]]
+    if not points and result.standing in (Standing.BLOCKED, Standing.CANNOT_TELL, Standing.FAILED):
+        points = [[(result.reason, ""), ("found", result.message)]]
     if not points:
-        if found.standing is Standing.UNDER_WAY:
-            return [*head, "", f"{NOTHING}; it goes on by itself: {plain(found.message)}", *leftovers]
+        if result.standing is Standing.UNDER_WAY:
+            return [*head, "", f"{NOTHING}; it goes on by itself: {plain(result.message)}", *leftovers]
         return [*head, "", NOTHING, *leftovers]
     more = view.see_also(obj)
     hosts = ["", plain(more)] if more else []
-    return [*head, *_numbered(points, paint), *hosts, *leftovers, *(_stays(obj, found) if stays else [])]
+    return [*head, *_numbered(points, paint), *hosts, *leftovers, *(_stays(obj, result) if stays else [])]
 
 
-def _stays(obj: Object, found: Outcome) -> list[str]:
-    over = view_of(obj).finished(obj) or found.standing in (Standing.DONE, Standing.FAILED)
+def _stays(obj: Object, result: Outcome) -> list[str]:
+    over = view_of(obj).finished(obj) or result.standing in (Standing.DONE, Standing.FAILED)
     if over or obj.spec.preflight_only:
         return []
     return ["", "The request stays, and starts by itself as soon as nothing blocks it any more.", withdrawal(obj)]
@@ -91,31 +91,31 @@ def _numbered(points: Sequence[Point], paint: Paint) -> list[str]:
 def targets(obj: VMMigration, paint: Paint) -> list[str]:
     """Where the server may go, best first, and why the other hosts will not do."""
     status = obj.status
-    found = outcome(obj)
+    result = outcome(obj)
     lines = _pairs(view_of(obj).facts(obj))
     views = unmet(obj)
     if status.eligible_targets:
-        rows = [(str(one.rank), one.host, one.message) for one in status.eligible_targets]
+        rows = [(str(target.rank), target.host, target.message) for target in status.eligible_targets]
         lines += ["", *_table([("RANK", "ELIGIBLE", "WHY"), *rows])]
     if status.ineligible_targets:
         groups = [
-            (str(one.hosts), one.reason, f"{one.example}: {one.message or ''}".removesuffix(": "))
-            for one in status.ineligible_targets
+            (str(group.hosts), group.reason, f"{group.example}: {group.message or ''}".removesuffix(": "))
+            for group in status.ineligible_targets
         ]
         lines += ["", *_table([("HOSTS", "INELIGIBLE", "FOR EXAMPLE"), *groups])]
     if views:
         failed = [(str(view.name), view.reason or str(view.result), view.host or "-", view.message) for view in views]
         lines += ["", *_table([("PREREQUISITE", "REASON", "HOST", "FOUND"), *failed])]
-    return [*lines, "", paint(plain(found.message), COLOURS[found.standing])]
+    return [*lines, "", paint(plain(result.message), COLOURS[result.standing])]
 
 
 def details(obj: Object, paint: Paint) -> list[str]:
     """`status NAME`: the facts, the moves or attempts, and that there is a `why`."""
-    view, found = view_of(obj), outcome(obj)
-    lines = [verdict_line(obj, found, paint), *_pairs(view.facts(obj))]
+    view, result = view_of(obj), outcome(obj)
+    lines = [verdict_line(obj, result, paint), *_pairs(view.facts(obj))]
     if steps := view.steps(obj):
         lines += ["", *_table(steps)]
-    if view.leaves_servers(obj) or found.standing in (Standing.BLOCKED, Standing.FAILED, Standing.CANNOT_TELL):
+    if view.leaves_servers(obj) or result.standing in (Standing.BLOCKED, Standing.FAILED, Standing.CANNOT_TELL):
         namespace = f" -n {obj.metadata.namespace}" if obj.metadata.namespace else ""
         lines += ["", plain(f"why: kubectl ferry why {obj.metadata.name}{namespace}")]
     return lines
