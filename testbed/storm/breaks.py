@@ -137,11 +137,11 @@ def no_intent(stack: ExitStack) -> None:
 
 def sends_again(stack: ExitStack) -> None:
     """No answer is taken for no effect, and others' migrations are not looked for."""
-    settle = outcome.settle
+    record = outcome.record_outcome
 
     def hasty(obj: Any, action: Any, outcome: Outcome, now: datetime) -> Any:
         lost = isinstance(outcome, Unanswered) and isinstance(action, Move)
-        return settle(obj, action, NotSent("lost") if lost else outcome, now)
+        return record(obj, action, NotSent("lost") if lost else outcome, now)
 
     of_kind(stack, record_outcome=hasty)
     passes(stack, Name.SERVER_TASK)

@@ -118,7 +118,9 @@ def one_look(life: Life, world: World | None = None) -> Life:
 
 def stopped() -> Life:
     life = Life(cloud())
-    return one_look(life, World(life.cloud.snapshot(), stopped=Stop(everywhere=True, message="new moves are stopped")))
+    return one_look(
+        life, World(life.cloud.snapshot(), kill_switch=Stop(everywhere=True, message="new moves are stopped"))
+    )
 
 
 def behind_another_move() -> Life:

@@ -96,10 +96,10 @@ def test_I33_each_request_leaves_its_id_in_an_event(action: type[Action], outcom
     if action in get_args(ServerAction):
         spec = {"server": {"id": "11111111-1111-4111-8111-111111111111"}}
         move = VMMigration.read({"metadata": metadata, "spec": spec, "status": STATUS})
-        _, events = migration_outcome.settle(move, sample(action), outcome, NOW)
+        _, events = migration_outcome.record_outcome(move, sample(action), outcome, NOW)
     else:
         drain = HostMaintenance.read({"metadata": metadata, "spec": {"host": "a"}})
-        _, events = maintenance_outcome.settle(drain, sample(action), outcome, NOW)
+        _, events = maintenance_outcome.record_outcome(drain, sample(action), outcome, NOW)
     (event,) = events
     assert "(request req-7)" in event.message
     assert (event.type == "Normal") == isinstance(outcome, Accepted)

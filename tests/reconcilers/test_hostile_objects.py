@@ -393,7 +393,7 @@ def look_at_migration(draw: Any, obj: VMMigration, view: Snapshot) -> None:
     known = obj.status.server.id if obj.status.started_at and obj.status.server else obj.spec.server.id
     named = view.find_servers(obj.spec.server.name or "", obj.spec.server.project or "")
     check_server_action(decision.action, known or named[0].id, obj, view)
-    settled, events = migration_outcome.settle(
+    settled, events = migration_outcome.record_outcome(
         obj.model_copy(update={"status": decision.status}), decision.action, draw(OUTCOMES), NOW
     )
     takes(settled, VMMIGRATION)
@@ -481,7 +481,7 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     assert action.service_id in of, "another service than its host's"
     if isinstance(action, DisableService):
         assert len(action.reason) <= 255 and action.reason.isprintable()
-    settled, events = maintenance_outcome.settle(
+    settled, events = maintenance_outcome.record_outcome(
         obj.model_copy(update={"status": decision.status}), action, draw(OUTCOMES), NOW
     )
     takes(settled, HOSTMAINTENANCE)

@@ -13,7 +13,7 @@ from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from vmferry.cloud.actions import Accepted, DisableService, EnableService, LiveMigrate, NotNow, StopServer
 from vmferry.reconcilers.maintenance import outcome as maintenance_outcome
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
-from vmferry.reconcilers.migration.outcome import settle
+from vmferry.reconcilers.migration.outcome import record_outcome
 from vmferry.resources.hostmaintenance import Cordon, HostMaintenance
 
 LIMIT = NotNow("HTTP 429: Too many requests", 30.0, "req-1")
@@ -78,7 +78,7 @@ def test_the_time_for_a_graceful_shutdown_begins_when_nova_accepts_the_request()
 @pytest.mark.parametrize("action", [StopServer(SERVER), LiveMigrate(SERVER, "cmp2")])
 def test_an_outcome_without_anything_to_write_it_into_is_harmless(action: StopServer | LiveMigrate) -> None:
     life = Life(cloud())
-    status, _ = settle(life.obj, action, LIMIT, life.cloud.now)
+    status, _ = record_outcome(life.obj, action, LIMIT, life.cloud.now)
     assert status == life.status
 
 
@@ -116,11 +116,11 @@ def test_a_request_of_a_host_that_is_accepted_afterwards_is_not_limited_any_more
     drain.switch()
     obj = HostMaintenance.read(drain.maintenances["cmp1"])
     obj.status.cordon = Cordon(service_id="7", disabled_reason="ours", requested_at=drain.cloud.now)
-    obj.status, _ = maintenance_outcome.settle(obj, action, LIMIT, drain.cloud.now)
+    obj.status, _ = maintenance_outcome.record_outcome(obj, action, LIMIT, drain.cloud.now)
     cordoned = obj.status.condition("Cordoned")
     assert cordoned is not None
     assert cordoned.reason == "NotNow"
-    status, _ = maintenance_outcome.settle(obj, action, Accepted("req-2"), drain.cloud.now)
+    status, _ = maintenance_outcome.record_outcome(obj, action, Accepted("req-2"), drain.cloud.now)
     cordoned = status.condition("Cordoned")
     assert cordoned is not None
     assert cordoned.reason in ("Cordoning", "Uncordoning")

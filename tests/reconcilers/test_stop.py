@@ -26,7 +26,7 @@ from vmferry.cloud.actions import (
     StopServer,
 )
 from vmferry.reconcilers.kill_switch import Stop, parse
-from vmferry.reconcilers.migration.outcome import settle
+from vmferry.reconcilers.migration.outcome import record_outcome
 from vmferry.reconcilers.reads import ReadServer
 from vmferry.reconcilers.rows import VM_MIGRATION
 from vmferry.reconcilers.world import World
@@ -86,14 +86,14 @@ def test_a_zone_is_stopped_from_and_to_it(sentence: str) -> None:
 
 def test_a_move_says_so_once_and_takes_nobodys_turn() -> None:
     life = Life(cloud())
-    decision = life.look(World(life.cloud.snapshot(), stopped=ALL))
+    decision = life.look(World(life.cloud.snapshot(), kill_switch=ALL))
     assert (decision.action, decision.status.phase, decision.move) == (None, "Queued", None)
     ready = decision.status.condition("Ready")
     assert ready is not None
     assert (ready.reason, ready.message) == ("Stopped", "new moves are stopped by ConfigMap home/vmferry-stop")
     assert [event.reason for event in decision.events] == ["Stopped"]
     life.body["status"] = decision.status.to_json()
-    again = life.look(World(life.cloud.snapshot(), stopped=ALL))
+    again = life.look(World(life.cloud.snapshot(), kill_switch=ALL))
     assert again.events == ()
     assert again.status.to_json() == decision.status.to_json()
     life.body["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
@@ -104,13 +104,13 @@ def test_a_move_says_so_once_and_takes_nobodys_turn() -> None:
 
 def test_another_zone_goes_on() -> None:
     life = Life(cloud())
-    decision = life.look(World(life.cloud.snapshot(), stopped=Stop(zones=frozenset({"az2"}), message="no")))
+    decision = life.look(World(life.cloud.snapshot(), kill_switch=Stop(zones=frozenset({"az2"}), message="no")))
     assert decision.action == LiveMigrate(SERVER, "cmp2")
 
 
 def test_what_blocks_a_move_is_told_all_the_same() -> None:
     life = Life(cloud(locked=True))
-    decision = life.look(World(life.cloud.snapshot(), stopped=ALL))
+    decision = life.look(World(life.cloud.snapshot(), kill_switch=ALL))
     assert decision.status.phase == "Blocked"
 
 
@@ -122,7 +122,7 @@ def test_a_stop_of_a_server_that_got_lost_is_not_asked_for_again_and_nothing_is_
     life.body["status"] = decision.status.to_json()
     life.cloud.pass_time(timedelta(minutes=1))
     detail = life.cloud.detail(SERVER, actions=False)
-    decision = life.look(World(life.cloud.snapshot(), stopped=ALL).with_answer(ReadServer(SERVER), detail))
+    decision = life.look(World(life.cloud.snapshot(), kill_switch=ALL).with_answer(ReadServer(SERVER), detail))
     assert (decision.action, decision.status.phase) == (None, "Queued")
     assert decision.status.graceful_stop is None
 
@@ -132,7 +132,7 @@ def test_a_request_that_was_not_sent_ends_its_attempt_at_once_and_uses_none_up()
     decision = life.look()
     assert decision.action is not None
     life.body["status"] = decision.status.to_json()
-    status, events = settle(life.obj, decision.action, NotSent("the switch was thrown"), life.cloud.now)
+    status, events = record_outcome(life.obj, decision.action, NotSent("the switch was thrown"), life.cloud.now)
     assert (status.attempts[0].state, status.attempts[0].open) == ("NotSent", False)
     assert [event.reason for event in events] == ["NotSent"]
     life.body["status"] = status.to_json()

@@ -41,7 +41,7 @@ UNDISTURBED = [
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconcile, "SETTLE_PAUSE", 0.0)
+    monkeypatch.setattr(reconcile, "OUTCOME_PAUSE", 0.0)
 
 
 async def test_the_order_of_a_pass() -> None:

@@ -41,7 +41,7 @@ class World:
     #: what the other HostMaintenances claim
     claims: tuple[Claim, ...] = ()
     #: the kill switch (I31)
-    stopped: Stop = field(default_factory=Stop)
+    kill_switch: Stop = field(default_factory=Stop)
     #: how targets are judged: `assess_hosts`, or what remembers its answers
     assess_hosts: AssessHosts = assess_hosts
     #: why a read that this pass asked for failed, None: none did; see `reported` of the scopes

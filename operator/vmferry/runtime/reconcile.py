@@ -1,6 +1,6 @@
 """One reconcile of one object: plan, write what will be done, do it, write what came of it.
 
-    plan -> needs? read them and plan again -> finalizer on -> status -> act -> settle -> status
+    plan -> needs? read them and plan again -> finalizer on -> status -> act -> record outcome -> status
          -> events -> delete owned objects -> create owned objects -> give the Lease back
          -> finalizer off -> delete -> reconcile again later
 
@@ -69,8 +69,8 @@ NOT_WHOLE_PAUSE = 1.0
 #: seconds after which a reconcile reports what was refused after its status was written
 REFUSED_PAUSE = 1.0
 #: tries to write down what came of an action, and the pause before the next one (doubled each time)
-SETTLE_TRIES = 6
-SETTLE_PAUSE = 0.25
+OUTCOME_TRIES = 6
+OUTCOME_PAUSE = 0.25
 
 logger = logging.getLogger(__name__)
 
@@ -304,7 +304,7 @@ class Reconciler:
                 owner=self.store.owner(obj) if kind.owned is not None else None,
                 refusals=self._refusals.of(key),
                 answers=tuple(answers),
-                stopped=self.switch.seen,
+                kill_switch=self.switch.seen,
                 assess_hosts=self._host_assessments.assess_hosts,
             )
             decision = kind.plan(obj, world, self.now(), self.policy)
@@ -364,7 +364,7 @@ class Reconciler:
             metrics.ACTIONS.labels(name, type(outcome).__name__).inc()
             with about(asked_as(outcome.request_id)):
                 logger.debug("response: %s", outcome)
-                return await self._settle(kind, key, obj, action, outcome)
+                return await self._write_outcome(kind, key, obj, action, outcome)
 
     def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
         """A question for another thread: which breaker has opened since the action was decided?"""
@@ -391,14 +391,14 @@ class Reconciler:
         hold = self.store.history.breakers().against(server.host, kind, self.now(), moves)
         return hold.message if hold is not None else None
 
-    async def _settle(
+    async def _write_outcome(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome
     ) -> tuple[Resource, tuple[Event, ...]]:
         """Write the outcome, onto a fresh object if it changed meanwhile. What cannot be written is found in Nova."""
         uid = obj.metadata.uid
         events: tuple[Event, ...] = ()
-        pause = SETTLE_PAUSE
-        for _ in range(SETTLE_TRIES):
+        pause = OUTCOME_PAUSE
+        for _ in range(OUTCOME_TRIES):
             status, events = kind.record_outcome(obj, action, outcome, self.now())
             if _same(status, obj.status):
                 return obj, events

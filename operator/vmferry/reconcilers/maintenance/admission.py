@@ -61,7 +61,7 @@ def blocked(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | No
 
 def kill_switch(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
     """The kill switch (I31): the host is not touched and no move is begun; those that run are seen to their end."""
-    why = scope.world.stopped.against(scope.snapshot, survey.host.name)
+    why = scope.world.kill_switch.against(scope.snapshot, survey.host.name)
     under_way = scope.admitted and scope.status.release_started_at is None and not survey.host.service.enabled
     if why is None or (under_way and not survey.planned):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from vmferry.reconcilers.event_reasons import OF_MAINTENANCES
 from vmferry.reconcilers.host_claims import claim_of
 from vmferry.reconcilers.kind import Kind
-from vmferry.reconcilers.maintenance.outcome import settle
+from vmferry.reconcilers.maintenance.outcome import record_outcome
 from vmferry.reconcilers.maintenance.plan import plan
 from vmferry.reconcilers.maintenance.reasons import CONDITIONS, MaintenanceReason
 from vmferry.reconcilers.maintenance.telemetry import telemetry
@@ -30,7 +30,7 @@ HOST_MAINTENANCE: Kind[HostMaintenance, HostMaintenanceStatus] = Kind(
     conditions=CONDITIONS,
     events=OF_MAINTENANCES,
     plan=plan,
-    record_outcome=settle,
+    record_outcome=record_outcome,
     finished=_released,
     describe=lambda obj: {"host": obj.status.host or obj.spec.host},
     telemetry=telemetry,

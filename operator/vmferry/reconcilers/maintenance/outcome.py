@@ -17,7 +17,7 @@ from vmferry.resources.hostmaintenance import HostMaintenance, HostMaintenanceSt
 from vmferry.resources.words import CordonAnswer
 
 
-def settle(
+def record_outcome(
     obj: HostMaintenance, action: Action, outcome: Outcome, now: datetime
 ) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
     """The status after an action was tried: what it did shows in the next look at the host, not in its answer."""

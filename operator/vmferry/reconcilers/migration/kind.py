@@ -17,7 +17,7 @@ from vmferry.reconcilers.kind import Kind, MovesServers
 from vmferry.reconcilers.migration.deadline import is_past_deadline
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
 from vmferry.reconcilers.migration.os_upgrade_moves import crossing_of
-from vmferry.reconcilers.migration.outcome import settle
+from vmferry.reconcilers.migration.outcome import record_outcome
 from vmferry.reconcilers.migration.plan import plan
 from vmferry.reconcilers.migration.reasons import CONDITIONS, MigrationReason
 from vmferry.reconcilers.migration.scope import planned_move
@@ -94,7 +94,7 @@ VM_MIGRATION: Kind[VMMigration, VMMigrationStatus] = Kind(
     conditions=CONDITIONS,
     events=OF_MIGRATIONS,
     plan=plan,
-    record_outcome=settle,
+    record_outcome=record_outcome,
     finished=lambda obj: obj.status.completed_at is not None,
     describe=_describe,
     telemetry=telemetry,

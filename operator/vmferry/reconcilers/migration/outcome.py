@@ -26,7 +26,7 @@ from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 
 
-def settle(
+def record_outcome(
     obj: VMMigration, action: Action, outcome: Outcome, now: datetime
 ) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
     """The status after an action was tried. No answer changes nothing: the next pass looks it up (I4)."""

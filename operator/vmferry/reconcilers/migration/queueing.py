@@ -35,7 +35,7 @@ def paused(scope: MigrationScope) -> MigrationDecision | None:
 def kill_switch(scope: MigrationScope) -> MigrationDecision | None:
     """The kill switch (I31) is told, and lifted it goes on by itself; the last word is asked for before the request."""
     server, target = scope.server, scope.status.target_host
-    why = scope.world.stopped.against(scope.snapshot, server.host if server else None, target)
+    why = scope.world.kill_switch.against(scope.snapshot, server.host if server else None, target)
     if why is None:
         return None
     scope.event_once(EventReason.STOPPED, why)

@@ -67,7 +67,7 @@ def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
         if not scope.has_fresh_detail():
             return scope.needs()
         if (
-            scope.world.stopped.against(scope.snapshot, server.host) is not None
+            scope.world.kill_switch.against(scope.snapshot, server.host) is not None
             or scope.breaker_hold(server) is not None
         ):
             # it runs and nothing stops it: nothing has begun
