@@ -76,9 +76,9 @@ class HostReads(ServerReads, PlacementReads):
         or a migration, and at last it is on the host: reading in the same order meets it in one of these places
         whatever happens meanwhile.
         """
-        found = hypervisor or _unless_forbidden(self._hypervisor_of, host)
-        allocated = None if found is None else _unless_forbidden(self.consumers, found)
-        on_hypervisor = None if found is None else _unless_forbidden(self.servers_on_hypervisor, found)
+        hypervisor_id = hypervisor or _unless_forbidden(self._hypervisor_of, host)
+        allocated = None if hypervisor_id is None else _unless_forbidden(self.consumers, hypervisor_id)
+        on_hypervisor = None if hypervisor_id is None else _unless_forbidden(self.servers_on_hypervisor, hypervisor_id)
         migrations = self.host_migrations(host)
         builds = self.builds()
         servers = [parsed(parse.server, raw) for raw in self._server_pages({"host": host})]

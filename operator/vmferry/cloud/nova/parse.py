@@ -406,23 +406,23 @@ def join_hosts(
     """
     services, hypervisors = list(services), list(hypervisors)
     doubtful = doubtful_hosts(services, hypervisors)
-    by_host = {found.service_host: found for found in hypervisors}
+    by_host = {hypervisor.service_host: hypervisor for hypervisor in hypervisors}
     aggregates_of: dict[str, list[Aggregate]] = {}
-    for one in sorted(aggregates, key=lambda found: found.id):
-        for name in one.hosts:
-            aggregates_of.setdefault(name, []).append(one)
+    for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id):
+        for name in aggregate.hosts:
+            aggregates_of.setdefault(name, []).append(aggregate)
     hosts: dict[str, Host] = {}
-    for found in services:
-        if found.host in doubtful:
+    for service in services:
+        if service.host in doubtful:
             continue
-        its = by_host.get(found.host)
+        its = by_host.get(service.host)
         reported = resources.get(its.id) if resources is not None and its is not None else None
-        hosts[found.host] = Host(
-            name=found.host,
-            service=found,
+        hosts[service.host] = Host(
+            name=service.host,
+            service=service,
             hypervisor=its,
             inventories=_with_max_unit(reported.inventories, its.whole) if reported and its else None,
             traits=reported.traits if reported else frozenset(),
-            aggregates=tuple(aggregates_of.get(found.host, ())),
+            aggregates=tuple(aggregates_of.get(service.host, ())),
         )
     return hosts

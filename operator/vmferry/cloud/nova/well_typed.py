@@ -18,32 +18,32 @@ _LARGEST = 2**63 - 1
 _Check = Callable[[Any], bool]
 
 
-def check(found: object) -> None:
+def check(parsed: object) -> None:
     """Raises ValueError, which names the first field of a dataclass, or of those in a list, that is of another type."""
-    if isinstance(found, list | tuple):
-        for one in found:
-            check(one)
-    elif dataclasses.is_dataclass(found) and (wrong := _wrong(type(found), found)) is not None:
+    if isinstance(parsed, list | tuple):
+        for item in parsed:
+            check(item)
+    elif dataclasses.is_dataclass(parsed) and (wrong := _wrong(type(parsed), parsed)) is not None:
         raise ValueError(f"its {wrong} is of a wrong type or size")
 
 
-def _wrong(of: Any, found: object) -> str | None:
+def _wrong(cls: Any, parsed: object) -> str | None:
     """The first field that does not fit."""
-    plain, others = _fields(of)
+    plain, others = _fields(cls)
     for name, allowed in plain:
-        value = getattr(found, name)
+        value = getattr(parsed, name)
         if type(value) not in allowed or (type(value) is int and not -_LARGEST <= value <= _LARGEST):
             return name
-    return next((name for name, fits in others if not fits(getattr(found, name))), None)
+    return next((name for name, fits in others if not fits(getattr(parsed, name))), None)
 
 
 @cache
-def _fields(of: Any) -> tuple[list[tuple[str, frozenset[type]]], list[tuple[str, _Check]]]:
+def _fields(cls: Any) -> tuple[list[tuple[str, frozenset[type]]], list[tuple[str, _Check]]]:
     """Those whose values have one of a few exact types, and those that have to be looked into."""
     plain, others = [], []
-    for name, hint in get_type_hints(of).items():
+    for name, hint in get_type_hints(cls).items():
         choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-        if any(get_origin(one) or dataclasses.is_dataclass(one) for one in choices):
+        if any(get_origin(choice) or dataclasses.is_dataclass(choice) for choice in choices):
             others.append((name, _check(hint)))
         else:
             plain.append((name, frozenset(choices)))
@@ -53,14 +53,14 @@ def _fields(of: Any) -> tuple[list[tuple[str, frozenset[type]]], list[tuple[str,
 def _check(hint: Any) -> _Check:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        several = [_check(one) for one in inner]
+        several = [_check(choice) for choice in inner]
         return lambda value: any(fits(value) for fits in several)
     if origin in (tuple, frozenset):
         each = _check(inner[0])
         return lambda value: isinstance(value, origin) and all(map(each, value))
     if origin is not None and issubclass(origin, Mapping):
-        key, of = map(_check, inner)
-        return lambda value: isinstance(value, Mapping) and all(key(k) and of(v) for k, v in value.items())
+        key, item = map(_check, inner)
+        return lambda value: isinstance(value, Mapping) and all(key(k) and item(v) for k, v in value.items())
     if dataclasses.is_dataclass(hint):
         return lambda value: type(value) is hint and _wrong(hint, value) is None
     if hint is int:
