@@ -80,7 +80,7 @@ def crowded(hosts: int, leaving: int) -> Crowded:
     ]
     servers = {**view.servers, **{one.id: one for one in more}}
     view = replace(view, servers=servers, servers_by_host=index_servers(servers))
-    request = Request(MigrationType.LIVE)
+    request = Request(MigrationType.LIVE, attested=None)
     here = [servers[one] for one in view.servers_by_host[HOST]]
     return Crowded(
         view,
@@ -155,5 +155,6 @@ def _moving(leaving: Departure, number: int) -> OwnedMigration:
         deleting=False,
         reason="Migrating",
         message="",
+        held_by=None,
         hindrance=None,
     )

@@ -31,7 +31,7 @@ def doubling() -> float:
 
         def work() -> None:
             for one in some:
-                list(assess_servers([one], Request(), view, POLICY, NOW))
+                list(assess_servers([one], Request(attested=None), view, POLICY, NOW))
 
         return work
 
@@ -51,7 +51,7 @@ def cached_to_plain() -> float:
 
 def _look(servers: list[Server], view: Snapshot, look: AssessHosts) -> None:
     for one in servers:
-        assess_server(one, Request(), view, POLICY, NOW, look)
+        assess_server(one, Request(attested=None), view, POLICY, NOW, look)
 
 
 def fleet_memory() -> float:

@@ -15,7 +15,7 @@ from testbed.storm.common_cause import CommonCause
 from testbed.storm.maintenance_rules import Maintenances
 from vmferry.cloud.model import _STAGES, MigrationStage
 from vmferry.prerequisites.enums import Reason
-from vmferry.reconcilers.kill_switch import BREAKER_OPEN
+from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.words import MaintenancePhase, Phase
 from vmferry.runtime.key import Key
@@ -578,7 +578,7 @@ class Judge:
         if key.kind == "VMMigration":
             if "completedAt" in status:
                 return f"a finalizer is left: {told}" if metadata.get("finalizers") else None
-            if ready.get("reason") in ("Paused", "PreflightPassed", BREAKER_OPEN):
+            if ready.get("reason") in ("Paused", "PreflightPassed", MigrationReason.BREAKER_OPEN):
                 return None
             return None if phase == Phase.QUEUED and self._others_hold_it_up() else told
         wanted = body["spec"].get("enabled", True)

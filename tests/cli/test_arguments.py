@@ -70,7 +70,7 @@ def test_preflight_by_itself_as_the_plug_in_runs_it() -> None:
 def test_no_file_or_cloud_of_preflight_ends_in_a_traceback(absurd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OS_CLOUD", raising=False)
     text, every = ABSURD[absurd], Selection(everything=True)
-    request = Request(MigrationType.AUTO)
+    request = Request(MigrationType.AUTO, attested=None)
     for options in (
         Options(every, request, config=Path(f"/nowhere/{text}")),
         Options(every, request, cloud=text, clouds_file=Path("/nowhere/clouds.yaml")),
@@ -86,4 +86,4 @@ def test_an_unknown_key_that_looks_like_a_secret_is_told_as_it_is(tmp_path: Path
     path = tmp_path / "config.yaml"
     path.write_text("cloud: {password: hunter2}")
     with pytest.raises(PreflightError, match=r"cloud\.password: no such key$"):
-        run(Options(Selection(everything=True), Request(), config=path), {}, io.StringIO(), io.StringIO())
+        run(Options(Selection(everything=True), Request(attested=None), config=path), {}, io.StringIO(), io.StringIO())

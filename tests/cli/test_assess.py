@@ -104,17 +104,29 @@ NO_ROOM = room(MEMORY_MB=Inventory(capacity=1024, used=0))
 @pytest.mark.parametrize(
     ("asked", "hosts", "request_", "answer", "reasons"),
     [
-        pytest.param(server(), [host("host-b")], Request(), Answer.OK, ("AllPassed",), id="another host has room"),
         pytest.param(
-            server(), [host("host-b")], Request(target="host-a"), Answer.OK, ("AlreadyOnTarget",), id="it is there"
+            server(), [host("host-b")], Request(attested=None), Answer.OK, ("AllPassed",), id="another host has room"
         ),
         pytest.param(
-            server(locked=True), [host("host-b")], Request(), Answer.BLOCKED, ("Locked",), id="the server is locked"
+            server(),
+            [host("host-b")],
+            Request(target="host-a", attested=None),
+            Answer.OK,
+            ("AlreadyOnTarget",),
+            id="it is there",
+        ),
+        pytest.param(
+            server(locked=True),
+            [host("host-b")],
+            Request(attested=None),
+            Answer.BLOCKED,
+            ("Locked",),
+            id="the server is locked",
         ),
         pytest.param(
             server(),
             [host("host-b", inventories=None)],
-            Request(),
+            Request(attested=None),
             Answer.UNKNOWN,
             ("NoEligibleTarget", "FactUnknown"),
             id="nobody tells how much room the only other host has",
@@ -122,7 +134,7 @@ NO_ROOM = room(MEMORY_MB=Inventory(capacity=1024, used=0))
         pytest.param(
             server(locked=True),
             [host("host-b", inventories=None)],
-            Request(),
+            Request(attested=None),
             Answer.BLOCKED,
             ("Locked", "NoEligibleTarget", "FactUnknown"),
             id="locked, whatever room there may be",
@@ -130,7 +142,7 @@ NO_ROOM = room(MEMORY_MB=Inventory(capacity=1024, used=0))
         pytest.param(
             server(),
             [host("host-b", inventories=None, enabled=False)],
-            Request(),
+            Request(attested=None),
             Answer.BLOCKED,
             ("NoEligibleTarget", "FactUnknown"),
             id="disabled, whatever room it may have",
@@ -138,12 +150,19 @@ NO_ROOM = room(MEMORY_MB=Inventory(capacity=1024, used=0))
         pytest.param(
             server(),
             [host("host-b", inventories=NO_ROOM), host("host-c", inventories=None)],
-            Request(),
+            Request(attested=None),
             Answer.UNKNOWN,
             ("NoEligibleTarget", "InsufficientCapacity"),
             id="one host is full, of the other one nobody knows",
         ),
-        pytest.param(server(), [], Request(target="host-x"), Answer.BLOCKED, ("HostNotFound",), id="no such target"),
+        pytest.param(
+            server(),
+            [],
+            Request(target="host-x", attested=None),
+            Answer.BLOCKED,
+            ("HostNotFound",),
+            id="no such target",
+        ),
     ],
 )
 def test_answers(asked: Server, hosts: list[Host], request_: Request, answer: Answer, reasons: tuple[str, ...]) -> None:
@@ -179,10 +198,10 @@ def test_what_only_waits_for_other_moves_is_not_blocked() -> None:
     busy = migration(server(name="other", host="host-z"), target_host="host-b")
     view = snapshot([server()], [host("host-a"), host("host-b")], [busy])
     limited = replace(TOLERANT, bandwidth=1)
-    verdict = assess_server(server(), Request(), view, limited, NOW)
+    verdict = assess_server(server(), Request(attested=None), view, limited, NOW)
     assert (verdict.answer, verdict.status.target_host) == (Answer.WAITS, "host-b")
     assert "1 of 1 are taken by other moves" in verdict.message
-    locked = assess_server(server(locked=True), Request(), view, limited, NOW)
+    locked = assess_server(server(locked=True), Request(attested=None), view, limited, NOW)
     assert (locked.answer, locked.status.target_host) == (Answer.BLOCKED, None)
 
 
@@ -200,5 +219,5 @@ def test_a_fleet_is_judged_without_asking_every_host_for_every_server(monkeypatc
     chains = {kind: tuple(counting(p) for p in chain) for kind, chain in CHAINS.items()}
     monkeypatch.setattr(host_assessments, "CHAINS", chains)
     view = snapshot([server(name=f"web-{n}") for n in range(100)], [host(f"host-{x}") for x in "abc"])
-    assert len(list(assess_servers(view.servers.values(), Request(), view, TOLERANT, NOW))) == 100
+    assert len(list(assess_servers(view.servers.values(), Request(attested=None), view, TOLERANT, NOW))) == 100
     assert asked == 2 * sum(p.about is About.TARGET for p in CHAINS[ResolvedType.LIVE])

@@ -32,9 +32,9 @@ def rendered(
 ) -> str:
     out = io.StringIO()
     view = snapshot(servers, hosts)
-    report = make_report(format_, out, Paint(colour), Request(), NOW)
+    report = make_report(format_, out, Paint(colour), Request(attested=None), NOW)
     tally = Tally()
-    verdicts = list(assess_servers(servers, Request(), view, TOLERANT, NOW))
+    verdicts = list(assess_servers(servers, Request(attested=None), view, TOLERANT, NOW))
     for verdict in [*verdicts, *([not_found(missing, f"no server is named {missing}")] if missing else [])]:
         tally.count(verdict.answer)
         report.add(verdict)
@@ -86,8 +86,10 @@ def test_what_only_waits_is_no_failure_in_any_format(format_: Format) -> None:
     out = io.StringIO()
     busy = migration(server(name="other", host="host-z"), target_host="host-b")
     view = snapshot([server(), server(name="web-2")], [host("host-a"), host("host-b")], [busy])
-    report, tally = make_report(format_, out, Paint(False), Request(), NOW), Tally()
-    for verdict in assess_servers(view.servers.values(), Request(), view, replace(TOLERANT, bandwidth=1), NOW):
+    report, tally = make_report(format_, out, Paint(False), Request(attested=None), NOW), Tally()
+    for verdict in assess_servers(
+        view.servers.values(), Request(attested=None), view, replace(TOLERANT, bandwidth=1), NOW
+    ):
         tally.count(verdict.answer)
         report.add(verdict)
     report.end(tally)

@@ -49,7 +49,7 @@ def test_R21_what_is_said_of_the_cpu_is_what_nova_does(
 ) -> None:
     server = boot(source)
     seen = view(client)
-    asked = Request(MigrationType.LIVE).question(
+    asked = Request(MigrationType.LIVE, attested=None).question(
         seen.servers[server], ResolvedType.LIVE, seen, Policy(), client.cloud_time(), NO_OTHERS
     )
     finding = cpu_model.check(replace(asked, target=seen.hosts[target]))

@@ -56,7 +56,7 @@ class Case:
     moves: list[PlannedMove] = field(default_factory=list)
     policy: Policy = field(default_factory=Policy)
     in_maintenance: frozenset[str] = frozenset()
-    request: Request = field(default_factory=lambda: Request(MigrationType.LIVE))
+    request: Request = field(default_factory=lambda: Request(MigrationType.LIVE, attested=None))
     kind: ResolvedType = ResolvedType.LIVE
     avoid: frozenset[str] = frozenset()
     ignore_headroom: bool = False
@@ -120,20 +120,26 @@ CASES: dict[str, Case] = {
         [WEB], [host("host-b", enabled=False)], stuck={"web-1": Reason.NO_ELIGIBLE_TARGET}
     ),
     "the named host alone is allowed": Case(
-        [WEB, WEB_2], [B, C], {"web-1": "host-c", "web-2": "host-c"}, request=Request(MigrationType.LIVE, "host-c")
+        [WEB, WEB_2],
+        [B, C],
+        {"web-1": "host-c", "web-2": "host-c"},
+        request=Request(MigrationType.LIVE, "host-c", attested=None),
     ),
     "a hypervisor's UUID names its host": Case(
-        [WEB], [B, C], {"web-1": "host-c"}, request=Request(MigrationType.LIVE, ident("hypervisor-host-c"))
+        [WEB],
+        [B, C],
+        {"web-1": "host-c"},
+        request=Request(MigrationType.LIVE, ident("hypervisor-host-c"), attested=None),
     ),
     "a host that nobody knows is not found": Case(
-        [WEB], [B], stuck={"web-1": Reason.HOST_NOT_FOUND}, request=Request(MigrationType.LIVE, "host-x")
+        [WEB], [B], stuck={"web-1": Reason.HOST_NOT_FOUND}, request=Request(MigrationType.LIVE, "host-x", attested=None)
     ),
     "a host that a try failed on is out": Case([WEB], [B, C], {"web-1": "host-c"}, avoid=frozenset({"host-b"})),
     "a named host that a try failed on leaves none, and that is said": Case(
         [WEB],
         [B, C],
         stuck={"web-1": Reason.CLOUD_REFUSED},
-        request=Request(MigrationType.LIVE, "host-b"),
+        request=Request(MigrationType.LIVE, "host-b", attested=None),
         avoid=frozenset({"host-b"}),
     ),
     "room is shared out: what one takes no other one gets": Case(
@@ -567,7 +573,9 @@ def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: Re
     """A check that reads something else wants it in `drain.choice.alike`, or servers are stuck that are not."""
     noting = Noting(vm("s", image_id="i", flavor={"disk_gb": 4, "extra_specs": {"trait:X": "required"}}))
     view = snapshot([noting.of], [A, B])
-    asked = Request(MigrationType.LIVE).question(noting.of, kind, view, Policy(bandwidth=3), NOW, NO_OTHERS)
+    asked = Request(MigrationType.LIVE, attested=None).question(
+        noting.of, kind, view, Policy(bandwidth=3), NOW, NO_OTHERS
+    )
     for p in CHAINS[kind]:
         if p.about is About.TARGET and p.name not in (Name.CAPACITY, Name.SERVER_GROUP):
             p.check(replace(asked, server=noting, target=B))  # type: ignore[arg-type]

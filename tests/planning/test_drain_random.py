@@ -103,7 +103,11 @@ def drains(draw: st.DrawFn) -> Drain:
     leaving = [
         Departure(
             one,
-            Request(MigrationType.LIVE, None if draw(USUALLY) else draw(st.sampled_from([*NAMES, "src", "nobody"]))),
+            Request(
+                MigrationType.LIVE,
+                None if draw(USUALLY) else draw(st.sampled_from([*NAMES, "src", "nobody"])),
+                attested=None,
+            ),
             ResolvedType.LIVE,
             frozenset() if draw(USUALLY) else frozenset({draw(TARGET)}),
         )

@@ -74,7 +74,7 @@ def test_in_a_big_fleet_they_are_the_same(policy: Policy, type_: MigrationType) 
     view, assessments = big_fleet(60, 240), HostAssessments()
     moves = (move(next(iter(view.servers.values())), "cmp0001"),)
     for of in sorted(view.servers.values(), key=lambda s: (s.host or "", s.name)):
-        request = Request(type_)
+        request = Request(type_, attested=None)
         kind = request.resolved_type(of, view.hosts[of.host or ""]).type
         question = request.question(of, kind, view, policy, NOW, replace(NO_OTHERS, moves=moves))
         assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
@@ -85,7 +85,7 @@ def test_another_view_or_another_policy_is_asked_anew() -> None:
     for hosts in ("ab", "abc", "a"):
         for policy in (Policy(), Policy(tolerate_unknown=frozenset(Name) - NEVER_TOLERATED.keys())):
             view = snapshot([server()], [host(f"host-{x}", inventories=None) for x in hosts])
-            question = Request().question(server(), ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
+            question = Request(attested=None).question(server(), ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
             assert assessments.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
@@ -104,7 +104,7 @@ def asked_of_hosts(monkeypatch: pytest.MonkeyPatch, servers: list[Server], view:
     monkeypatch.setattr(host_assessments, "CHAINS", chains)
     memory, policy = HostAssessments(), Policy()
     for of in servers:
-        question = Request().question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
+        question = Request(attested=None).question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
         memory.assess_hosts(question, None, frozenset())
     return asked
 
@@ -162,7 +162,7 @@ def test_a_check_that_reads_more_on_some_hosts_is_never_taken_for_another_server
     view = snapshot([pinned, *others], hosts)
     memory, policy = HostAssessments(), Policy()
     for of in (pinned, *others, pinned):
-        question = Request().question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
+        question = Request(attested=None).question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
         assert memory.assess_hosts(question, None, frozenset()) == assess_hosts(question, None, frozenset())
 
 
@@ -182,7 +182,9 @@ def test_a_check_that_cannot_be_observed_fails_loudly(sentence: str, monkeypatch
     capacity = [replace(p, check=check) for p in CHAINS[ResolvedType.LIVE] if p.name is Name.CAPACITY]
     monkeypatch.setattr(host_assessments, "CHAINS", {ResolvedType.LIVE: tuple(capacity)})
     view = snapshot()
-    question = Request().question(server(), ResolvedType.LIVE, view, Policy(), NOW + timedelta(seconds=1), NO_OTHERS)
+    question = Request(attested=None).question(
+        server(), ResolvedType.LIVE, view, Policy(), NOW + timedelta(seconds=1), NO_OTHERS
+    )
     with pytest.raises((TypeError, AttributeError)):
         HostAssessments().assess_hosts(question, None, frozenset())
 
@@ -203,7 +205,9 @@ def test_what_another_view_makes_useless_is_freed_without_the_garbage_collector(
             view = views.pop(0)
             for of in view.servers.values():
                 memory.assess_hosts(
-                    Request().question(of, ResolvedType.LIVE, view, Policy(), NOW, NO_OTHERS), None, frozenset()
+                    Request(attested=None).question(of, ResolvedType.LIVE, view, Policy(), NOW, NO_OTHERS),
+                    None,
+                    frozenset(),
                 )
         assert first() is None
     finally:
@@ -224,6 +228,6 @@ def test_flavors_of_another_size_are_told_apart() -> None:
     view, memory, policy = snapshot(servers, [host(f"host-{x}") for x in "abc"]), HostAssessments(), Policy()
     seen = []
     for of in servers:
-        question = Request().question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
+        question = Request(attested=None).question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
         seen.append([r.share for r in memory.assess_hosts(question, None, frozenset()).eligible])
     assert seen == [[0.02, 0.02], [0.92, 0.92], []]

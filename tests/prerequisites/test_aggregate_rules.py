@@ -95,7 +95,7 @@ def test_R8_a_drain_takes_such_a_host_only_when_no_other_has_room() -> None:
     vip = Aggregate(1, "vip", None, frozenset({"host-b"}), {"filter_tenant_id": "p-vip"})
     servers = [server(name=f"web-{n}", flavor=flavor(memory_mb=24_000)) for n in range(4)]
     hosts = [host("host-a"), host("host-b", aggregates=(vip,)), host("host-c")]
-    leaving = [Departure(one, Request(MigrationType.LIVE), question(one).type) for one in servers]
+    leaving = [Departure(one, Request(MigrationType.LIVE, attested=None), question(one).type) for one in servers]
     plan = planned_for(leaving, snapshot(servers, hosts))
     assert sorted(one.target for one in plan.planned) == ["host-b", "host-b", "host-c", "host-c"]
     few = planned_for(leaving[:2], snapshot(servers[:2], hosts))
@@ -105,6 +105,6 @@ def test_R8_a_drain_takes_such_a_host_only_when_no_other_has_room() -> None:
 def test_what_one_server_learnt_of_a_host_counts_for_the_others() -> None:
     one = server()
     for behind, target in ((frozenset[str](), "host-b"), (frozenset({"host-b"}), "host-c")):
-        leaving = [Departure(one, Request(MigrationType.LIVE), question(one).type, behind=behind)]
+        leaving = [Departure(one, Request(MigrationType.LIVE, attested=None), question(one).type, behind=behind)]
         plan = planned_for(leaving, snapshot([one]))
         assert [planned.target for planned in plan.planned] == [target]

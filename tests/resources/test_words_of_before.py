@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from testbed.build import NOW
 from vmferry.reconcilers.migration.attempts import ended_by_others, succeeded
 from vmferry.resources.hostmaintenance import MaintenanceProgress
-from vmferry.resources.vmmigration import Attempt, attempt_state
+from vmferry.resources.vmmigration import Attempt, VMMigrationStatus, attempt_state
+from vmferry.resources.words import HeldBy
 
 
 def test_servers_that_stay_were_called_left() -> None:
@@ -40,3 +42,18 @@ def test_what_had_succeeded_has_succeeded(state: str) -> None:
 @pytest.mark.parametrize("state", ["cancelled", "reverted"])
 def test_what_a_person_had_ended_was_ended_by_a_person(state: str) -> None:
     assert ended_by_others(Attempt.model_validate({**ENDED, "state": state, "endedAt": "2026-01-01T00:01:00Z"}))
+
+
+@pytest.mark.parametrize(
+    ("reason", "held_by"),
+    [
+        ("Stopped", HeldBy.KILL_SWITCH),
+        ("BreakerOpen", HeldBy.BREAKER),
+        ("AwaitingResult", HeldBy.AWAITED_RESULT),
+        ("Paused", HeldBy.PAUSE),
+        ("Queued", None),
+    ],
+)
+def test_what_holds_a_migration_was_the_reason_of_a_condition(reason: str, held_by: HeldBy | None) -> None:
+    ready = {"type": "Ready", "status": "False", "reason": reason, "message": "m", "lastTransitionTime": NOW}
+    assert VMMigrationStatus.model_validate({"conditions": [ready]}).held_by is held_by

@@ -57,7 +57,7 @@ def cloud() -> Iterator[SimulatedCloud]:
 
 def judge(view: Snapshot) -> dict[str, Finding]:
     """What Devices finds, by the server's name."""
-    request, now = Request(MigrationType.LIVE, None), datetime.now(UTC)
+    request, now = Request(MigrationType.LIVE, None, attested=None), datetime.now(UTC)
     return {
         server.name: devices.check(request.question(server, ResolvedType.LIVE, view, Policy(), now, NO_OTHERS))
         for server in view.servers.values()

@@ -112,7 +112,7 @@ def preflight(
     end(
         Options(
             selection=select.Selection(servers, project, hosts, everything),
-            request=Request(kind, target, stop_if_running, os_upgrade),
+            request=Request(kind, target, stop_if_running, os_upgrade, attested=None),
             config=config,
             cloud=cloud,
             clouds_file=clouds_file,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from vmferry.cloud.model import Host, ResolvedType, Server, Snapshot
@@ -43,7 +43,7 @@ class Request:
     stop_if_running: bool = False
     os_upgrade: bool = False
     #: Evacuate: the one host whose death the request attests (I38). No type attests a host by itself
-    attested: str | None = None
+    attested: str | None = field(kw_only=True)
 
     def resolved_type(self, server: Server, source: Host | None) -> Choice:
         """The type in force for the server as it is now (R7)."""

@@ -25,13 +25,6 @@ from vmferry.resources.base import clip
 #: what is stopped; all other actions finish what has begun
 STARTS = (LiveMigrate, ColdMigrate, Evacuate, StopServer, ForceComplete, DisableService)
 
-#: the reason that conditions and Events give
-STOPPED = "Stopped"
-#: the same of what a breaker holds (`planning.breaker`)
-BREAKER_OPEN = "BreakerOpen"
-#: nor is a move started while the end of another one may open a breaker
-AWAITING_RESULT = "AwaitingResult"
-
 
 #: what a breaker holds, and as which type of migration: the stop is the first step of a cold one
 _HELD: Mapping[type[Action], ResolvedType] = {

@@ -20,12 +20,12 @@ from enum import StrEnum
 from hashlib import sha256
 
 from vmferry.cloud.model import ResolvedType
-from vmferry.prerequisites.enums import Name, Reason, Result
+from vmferry.prerequisites.enums import Name, Result
 from vmferry.reconcilers.conditions import READY, STALLED
 from vmferry.reconcilers.owned import Deletion, Owned, Owner, owner_reference
 from vmferry.resources.base import GROUP
 from vmferry.resources.vmmigration import VMMigration
-from vmferry.resources.words import Phase
+from vmferry.resources.words import HeldBy, Phase
 
 MAINTENANCE = f"{GROUP}/maintenance"
 PURPOSE = f"{GROUP}/purpose"
@@ -70,6 +70,8 @@ class OwnedMigration(Owned):
     #: why it is as it is, the reason and the message of its condition Ready
     reason: str
     message: str
+    #: what keeps it from starting, besides other migrations and limits
+    held_by: HeldBy | None
     #: while it is Blocked or Stalled: it does not go on by itself
     hindrance: Hindrance | None
 
@@ -90,7 +92,7 @@ class OwnedMigration(Owned):
     @property
     def paused(self) -> bool:
         """It waits for the person who paused it."""
-        return not self.over and self.reason == Reason.PAUSED
+        return not self.over and self.held_by is HeldBy.PAUSE
 
     @property
     def succeeded(self) -> bool:
@@ -160,6 +162,7 @@ def owned_migration(obj: VMMigration) -> OwnedMigration:
         deleting=obj.metadata.deletion_timestamp is not None,
         reason=ready.reason if ready else "Pending",
         message=ready.message if ready else "",
+        held_by=status.held_by,
         hindrance=_hindrance(obj),
     )
 

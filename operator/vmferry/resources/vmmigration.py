@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites.enums import Name, Result
@@ -23,7 +23,7 @@ from vmferry.resources.base import (
     keyed_by,
     to_camel,
 )
-from vmferry.resources.words import MigrationType, OnTimeout, Phase, Priority, StorageClass
+from vmferry.resources.words import HeldBy, MigrationType, OnTimeout, Phase, Priority, StorageClass
 
 #: on the object only while there is something to undo or to see to its end
 FINALIZER = "vmferry.dev/migration"
@@ -459,6 +459,14 @@ class AttestationView(Model):
     at: Annotated[Time, Field(description="A host that has reported since then is not dead.")]
 
 
+_HELD = {
+    "Stopped": HeldBy.KILL_SWITCH,
+    "BreakerOpen": HeldBy.BREAKER,
+    "AwaitingResult": HeldBy.AWAITED_RESULT,
+    "Paused": HeldBy.PAUSE,
+}
+
+
 class VMMigrationStatus(Model):
     """What the operator observed and did."""
 
@@ -515,6 +523,13 @@ class VMMigrationStatus(Model):
             description="The other hosts, by their first reason.",
         ),
     ] = []
+    held_by: Annotated[
+        HeldBy | None,
+        Field(
+            description="What keeps it from starting, besides other migrations and limits: KillSwitch, Breaker, "
+            "AwaitedResult (the end of another migration may open a breaker) or Pause. It has no place in the queue."
+        ),
+    ] = None
     progress: Annotated[ProgressView | None, Field(description="How far the running copy is.")] = None
     graceful_stop: Annotated[
         GracefulStop | None,
@@ -539,6 +554,13 @@ class VMMigrationStatus(Model):
         Time | None, Field(description="When the first change was decided; from then on the spec is fixed.")
     ] = None
     completed_at: Annotated[Time | None, Field(description="When it finished, whatever the outcome.")] = None
+
+    @model_validator(mode="after")
+    def _held_before(self) -> Self:
+        """Version 0.1 had it in the reason of the condition Ready only."""
+        ready = self.condition("Ready") if self.held_by is None else None
+        self.held_by = _HELD.get(ready.reason) if ready is not None else self.held_by
+        return self
 
     @property
     def open_attempt(self) -> Attempt | None:

@@ -49,6 +49,16 @@ class StorageClass(StrEnum):
     EPHEMERAL_LOCAL = "EphemeralLocal"
 
 
+class HeldBy(StrEnum):
+    """What keeps a migration from starting, besides other migrations and limits."""
+
+    KILL_SWITCH = "KillSwitch"
+    BREAKER = "Breaker"
+    #: the end of another migration may open a breaker
+    AWAITED_RESULT = "AwaitedResult"
+    PAUSE = "Pause"
+
+
 class MaintenancePhase(StrEnum):
     """For people's eyes only; programs read the conditions."""
 

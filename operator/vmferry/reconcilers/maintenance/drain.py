@@ -21,7 +21,7 @@ from vmferry.reconcilers.owned import CreateObject
 from vmferry.reconcilers.owned_migrations import Purpose
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import VMMigrationSpec
-from vmferry.resources.words import MaintenancePhase, OnBlockers
+from vmferry.resources.words import HeldBy, MaintenancePhase, OnBlockers
 
 #: how many servers, and how many records, a message names
 _NAMED = 3
@@ -122,11 +122,7 @@ def _admitted_by_breakers(scope: MaintenanceScope, survey: Survey) -> list[Plann
 def _all_is_held(survey: Survey, admitted: list[Planned]) -> bool:
     """Nothing is on its way or about to be: a further try of a server that has failed waits for the breaker, too."""
     waiting = [one.child for one in survey.waiting]
-    others = [
-        child
-        for child in waiting
-        if child is None or not (child.over or child.reason == MaintenanceReason.BREAKER_OPEN)
-    ]
+    others = [child for child in waiting if child is None or not (child.over or child.held_by is HeldBy.BREAKER)]
     return not (survey.moving or others or admitted)
 
 

@@ -10,7 +10,6 @@ from vmferry.planning.request import Request
 from vmferry.planning.targets import assess, blocked
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import Moves
-from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.refused_writes import taken_name
 from vmferry.reconcilers.maintenance.report import move_of
 from vmferry.reconcilers.maintenance.scope import (
@@ -20,7 +19,7 @@ from vmferry.reconcilers.owned import CreateObject
 from vmferry.reconcilers.owned_migrations import OwnedMigration, Purpose
 from vmferry.resources.hostmaintenance import MAX_MOVES, Move
 from vmferry.resources.vmmigration import VMMigrationSpec
-from vmferry.resources.words import MigrationType, MoveState, Phase
+from vmferry.resources.words import HeldBy, MigrationType, MoveState, Phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ def return_servers(scope: MaintenanceScope) -> Returning:
                 moves.append(move_of(scope, back, MoveState.FAILED, back.message))
             else:
                 under_way += 1
-                held += [back.message] if back.reason == MaintenanceReason.BREAKER_OPEN else []
+                held += [back.message] if back.held_by is HeldBy.BREAKER else []
                 moves.append(move_of(scope, back, MoveState.RETURNING))
             continue
         server = scope.snapshot.servers.get(child.server_id)
@@ -113,7 +112,7 @@ def _moved_away(scope: MaintenanceScope) -> list[OwnedMigration]:
 
 
 def _request(host: Host) -> Request:
-    return Request(MigrationType.AUTO, host.name)
+    return Request(MigrationType.AUTO, host.name, attested=None)
 
 
 def _blocked_by(scope: MaintenanceScope, server: Server, host: Host, planned: list[PlannedMove]) -> str | None:

@@ -14,7 +14,6 @@ from vmferry.planning.request import Request
 from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.moves import Moves
 from vmferry.prerequisites.stuck import DELETING, Stuck, stuck
-from vmferry.reconcilers.maintenance.reasons import MaintenanceReason
 from vmferry.reconcilers.maintenance.scope import MaintenanceScope
 from vmferry.reconcilers.maintenance.survey import Blocked, Survey, Waiting
 from vmferry.reconcilers.maintenance.tries import (
@@ -25,7 +24,7 @@ from vmferry.reconcilers.maintenance.tries import (
     taken_by_another,
 )
 from vmferry.reconcilers.owned_migrations import Hindrance, OwnedMigration
-from vmferry.resources.words import MigrationType, Phase, PoweredOffPolicy, RunningPolicy
+from vmferry.resources.words import HeldBy, MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
 #: powered off, as the spec's `poweredOff` means it (R5)
 _OFF = ("stopped", "suspended")
@@ -147,10 +146,10 @@ def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
 
 
 def _note_child(seen: Survey, child: OwnedMigration, server: Server) -> None:
-    if child.stalled and child.hindrance is not None and child.reason != MaintenanceReason.BREAKER_OPEN:
+    if child.stalled and child.hindrance is not None and child.held_by is not HeldBy.BREAKER:
         seen.blocked.append(Blocked(server, child.hindrance, child))
     # a server that was stopped for a move that is held runs again: nothing of it is on its way
-    elif child.deleting or (child.started_at is not None and child.reason != MaintenanceReason.BREAKER_OPEN):
+    elif child.deleting or (child.started_at is not None and child.held_by is not HeldBy.BREAKER):
         seen.moving.append((child, server))
     else:
         seen.waiting.append(Waiting(server, child.message or "its VMMigration is new", child))
@@ -190,13 +189,13 @@ def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Ow
     target = scope.spec.target.host if scope.spec.target else None
     if not host.service.up:
         # evacuated only where that is proven safe: Auto asks for a host that was forced down (R6, I12)
-        request = Request(MigrationType.AUTO, target)
+        request = Request(MigrationType.AUTO, target, attested=None)
     elif server.vm_state in _OFF:
-        request = Request(MigrationType.COLD, target)
+        request = Request(MigrationType.COLD, target, attested=None)
     elif scope.spec.running is RunningPolicy.COLD_MIGRATE:
-        request = Request(MigrationType.COLD, target, stop_if_running=True)
+        request = Request(MigrationType.COLD, target, stop_if_running=True, attested=None)
     else:
-        request = Request(MigrationType.LIVE, target)
+        request = Request(MigrationType.LIVE, target, attested=None)
     # the one host that is allowed is tried again, as often as tries are allowed
     avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
     behind = hosts_that_refused_its_like(scope, server) if target is None else frozenset()

@@ -8,7 +8,7 @@ from vmferry.reconcilers.event_reasons import EventReason
 from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.shutdown import release_server
-from vmferry.resources.words import Phase
+from vmferry.resources.words import HeldBy, Phase
 
 
 def held_by_breaker(scope: MigrationScope) -> MigrationDecision | None:
@@ -22,6 +22,7 @@ def held_by_breaker(scope: MigrationScope) -> MigrationDecision | None:
     if stop is not None and (decision := release_server(scope)) is not None:
         return decision
     wait = scope.policy.recheck if hold.until is None else min(hold.until - scope.now, scope.policy.recheck)
+    scope.status.held_by = HeldBy.BREAKER if hold.open else HeldBy.AWAITED_RESULT
     if hold.open:
         scope.event_once(EventReason.BREAKER_OPEN, hold.message, warning=True)
         scope.progressing(MigrationReason.BREAKER_OPEN, hold.message)

@@ -10,9 +10,7 @@ from vmferry.planning.targets import WISHES
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove
 from vmferry.prerequisites.moves import QueuePosition
-from vmferry.reconcilers.conditions import READY
 from vmferry.reconcilers.event_reasons import OF_MIGRATIONS
-from vmferry.reconcilers.kill_switch import AWAITING_RESULT, BREAKER_OPEN, STOPPED
 from vmferry.reconcilers.kind import Kind, MovesServers
 from vmferry.reconcilers.migration.deadline import is_past_deadline
 from vmferry.reconcilers.migration.ended_attempts import ended_attempts
@@ -35,9 +33,8 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
     status = obj.status
     if status.phase is not Phase.QUEUED or status.server is None or obj.spec.paused:
         return None
-    ready = status.condition(READY)
-    if ready is not None and ready.reason in (STOPPED, BREAKER_OPEN, AWAITING_RESULT):
-        return None  # it has no turn, and keeps nobody from theirs
+    if status.held_by is not None:
+        return None  # it has no place in the queue, and delays nobody
     if status.type is None or status.source_host is None or status.target_host is None:
         return None
     created = obj.metadata.creation_timestamp

@@ -15,7 +15,7 @@ from vmferry.reconcilers.migration.reasons import MigrationReason
 from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.migration.tries import describe_last_attempt
 from vmferry.resources.vmmigration import Attempt
-from vmferry.resources.words import Phase
+from vmferry.resources.words import HeldBy, Phase
 
 #: more than the client ever waits for a cloud that asked to
 _LONGEST_PAUSE = timedelta(minutes=6)
@@ -25,6 +25,7 @@ def paused(scope: MigrationScope) -> MigrationDecision | None:
     if not scope.spec.paused:
         return None
     message = "spec.paused is true: nothing new is started"
+    scope.status.held_by = HeldBy.PAUSE
     if scope.status.graceful_stop is not None:
         scope.stalled(MigrationReason.PAUSED, message)
     else:
@@ -39,6 +40,7 @@ def kill_switch(scope: MigrationScope) -> MigrationDecision | None:
     if why is None:
         return None
     scope.event_once(EventReason.STOPPED, why)
+    scope.status.held_by = HeldBy.KILL_SWITCH
     scope.progressing(MigrationReason.STOPPED, why)
     return scope.decide(Phase.QUEUED, requeue_after=scope.policy.recheck)
 

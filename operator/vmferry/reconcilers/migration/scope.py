@@ -40,6 +40,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
         self.obj = obj
         self.spec = obj.spec
         self._set_times_right()
+        self.status.held_by = None
         #: servers that the reference may mean; more than one is refused, none may be an unknown server
         self.candidates: list[Server] = []
         self.server_id: str | None = self._resolve(world.snapshot)
