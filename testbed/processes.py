@@ -92,17 +92,19 @@ def plain_environment() -> dict[str, str]:
 def wait_for(condition: Callable[[], T], seconds: float, what: str, check: Callable[[], object] | None = None) -> T:
     """Ask `condition` until it is true and return its value; TimeoutError says that we waited for `what`.
 
-    `check` is called between the questions and may raise to end the wait early: see `Supervisor.check`.
+    `check` is called between the questions and may raise to end the wait early: see `Supervisor.check`. Between two
+    questions there is as much time as one takes, so that who waits leaves the processor to what is waited for.
     """
     deadline = time.monotonic() + seconds
     while True:
+        asked = time.monotonic()
         if value := condition():
             return value
         if check is not None:
             check()
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(max(POLL_SECONDS, time.monotonic() - asked))
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from testbed.cloud import CLOUD_NAME
 MICROVERSION = "2.84"
 #: seconds that the slowest sensible step (boot, delete) takes on a busy machine
 PATIENCE = 180.0
+#: seconds between two questions: each takes a real Nova a good part of a second of its processor
+PAUSE = 0.5
 
 
 class TenantError(Exception):
@@ -149,7 +151,7 @@ class Tenant:
                 raise TenantError(f"server {server_id} is in ERROR, wanted {what}: {server.get('fault')}")
             if time.monotonic() > deadline:
                 raise TenantError(f"server {server_id} is {seen} after {timeout:.0f} s, wanted {what}")
-            time.sleep(0.2)
+            time.sleep(PAUSE)
 
     def wait_for_status(self, server_id: str, status: str, timeout: float = PATIENCE) -> dict[str, Any]:
         """Wait until the server has that status and no task."""
@@ -168,7 +170,7 @@ class Tenant:
         while any(record["status"] not in ended for record in self.migrations(server_id)):
             if time.monotonic() > deadline:
                 raise TenantError(f"a migration of {server_id} is still open after {timeout:.0f} s")
-            time.sleep(0.2)
+            time.sleep(PAUSE)
         return self.wait_for(server_id, lambda s: s["OS-EXT-STS:task_state"] is None, "idle", timeout)
 
     def delete(self, *server_ids: str, timeout: float = PATIENCE) -> None:
@@ -184,7 +186,7 @@ class Tenant:
             while (server := self.server(server_id)) is not None:
                 if time.monotonic() > deadline:
                     raise TenantError(f"server {server_id} is still there after {timeout:.0f} s, {server['status']}")
-                time.sleep(0.2)
+                time.sleep(PAUSE)
         self._booted = [booted for booted in self._booted if booted not in server_ids]
 
     def delete_booted(self) -> None:
@@ -252,7 +254,7 @@ class Tenant:
         while self.service(host)["state"] != state:
             if time.monotonic() > deadline:
                 raise TenantError(f"the service of {host} is not {state} after {timeout:.0f} s")
-            time.sleep(0.2)
+            time.sleep(PAUSE)
 
     def disable_host(self, host: str, reason: str = "disabled by an administrator") -> None:
         self._put_service(host, {"status": "disabled", "disabled_reason": reason})

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import PATIENCE, Player
+from tests.e2e.conftest import PATIENCE, PAUSE, Player
 
 HOST = "cmp1"
 STRAY = "11111111-1111-4111-8111-111111111111"
@@ -45,7 +45,7 @@ def wait(player: Player, name: str, phase: str, seconds: float = PATIENCE) -> di
     end = time.monotonic() + seconds
     while (status := maintenance(player, name)).get("phase") != phase:
         assert time.monotonic() < end, yaml.safe_dump(status) + player.bed.supervisor.log_tail("operator", 30)
-        time.sleep(0.3)
+        time.sleep(PAUSE)
     return status
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from testbed.processes import wait_for
-from tests.e2e.conftest import PATIENCE, Player
+from tests.e2e.conftest import PATIENCE, PAUSE, Player
 
 HOST = "cmp1"
 
@@ -52,7 +52,7 @@ class Maintenance:
             if time.monotonic() > end:
                 log = self.player.bed.supervisor.log_tail("operator", 40)
                 raise AssertionError(f"not {what} after {seconds:.0f} s:\n{yaml.safe_dump(status)}\n{log}")
-            time.sleep(0.3)
+            time.sleep(PAUSE)
 
     def phase(self, phase: str, seconds: float = PATIENCE) -> dict[str, Any]:
         return self.wait(phase, lambda s: s.get("phase") == phase, seconds)

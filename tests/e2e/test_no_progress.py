@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import PATIENCE, Player
+from tests.e2e.conftest import PATIENCE, PAUSE, Player
 
 HOST, ELSEWHERE = "cmp1", "cmp4"
 DAY = 86_400
@@ -61,7 +61,7 @@ def drained(player: Player, until: str, seconds: float = PATIENCE) -> dict[str, 
             if found.get("phase") == until:
                 return found
             assert time.monotonic() < end, yaml.safe_dump(found) + player.bed.supervisor.log_tail("operator", 30)
-            time.sleep(0.3)
+            time.sleep(PAUSE)
     finally:
         player.kubectl("delete", "hm", name, "--ignore-not-found", "--timeout=240s")
 

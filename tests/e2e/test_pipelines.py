@@ -19,7 +19,7 @@ import yaml
 from testbed.bed import Bed
 from testbed.processes import Supervisor, run_root
 from testbed.simulator import SimulatedCloud
-from tests.e2e.conftest import Player, install
+from tests.e2e.conftest import PAUSE, Player, install
 
 pytestmark = [pytest.mark.simulator, pytest.mark.kubernetes]
 
@@ -84,7 +84,7 @@ def wait(player: Player, what: str, met: Callable[[], object], seconds: float = 
             state = yaml.safe_dump(get(player)) + player.kubectl("get", "vmm", "-A", "-o", "wide", check=False)
             log = player.bed.supervisor.log_tail("operator", 40)
             raise AssertionError(f"not {what} after {seconds:.0f} s:\n{state}\n{log}")
-        time.sleep(0.2)
+        time.sleep(PAUSE)
 
 
 def phase(player: Player, name: str = HOST) -> str | None:
