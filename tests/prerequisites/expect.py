@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import pytest
 
 from vmferry.prerequisites.check import Finding, Question
 from vmferry.prerequisites.enums import Name, Reason, Result
@@ -43,3 +46,15 @@ def compare(finding: Finding, name: Name, case: Case) -> None:
         assert finding.host == case.host, f"R20: on which host: {finding}"
     if case.result in (Result.FAILED, Result.UNKNOWN):
         assert finding.remedy, f"R20: what the user can do: {finding}"
+
+
+def table(check: Callable[[Question], Finding], name: Name, cases: Mapping[str, Case]) -> Callable[[str], None]:
+    """A test of each case of a table, for a module to call `test_it_says`."""
+
+    @pytest.mark.parametrize("sentence", cases)
+    def says(sentence: str) -> None:
+        finding = check(cases[sentence].question)
+        compare(finding, name, cases[sentence])
+        assert "None" not in finding.message
+
+    return says

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from testbed.build import host, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import Aggregate
 from vmferry.prerequisites import availability_zone
 from vmferry.prerequisites.check import Question
@@ -69,9 +67,4 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    finding = availability_zone.check(case.question)
-    compare(finding, Name.AVAILABILITY_ZONE, case)
-    assert "None" not in finding.message
+test_it_says = table(availability_zone.check, Name.AVAILABILITY_ZONE, CASES)

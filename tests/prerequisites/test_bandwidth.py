@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from testbed.build import flavor, host, migration, move, question, server, snapshot
-from tests.prerequisites.expect import Case, compare, fails, passes
+from tests.prerequisites.expect import Case, fails, passes, table
 from vmferry.cloud.model import Migration, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import bandwidth
@@ -137,9 +137,11 @@ CASES: dict[str, Case] = {
 }
 
 
+test_it_says = table(bandwidth.check, Name.BANDWIDTH, CASES)
+
+
 @pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
+def test_only_a_limit_that_others_use_up_is_waited_for(sentence: str) -> None:
     case = CASES[sentence]
     finding = bandwidth.check(case.question)
-    compare(finding, Name.BANDWIDTH, case)
     assert finding.waits == (case.reason is Reason.BANDWIDTH_EXCEEDED), "it is no refusal for ever"

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from testbed.build import NOW, flavor, host, move, question, room, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import Inventory, Part, Server
 from vmferry.policy import Policy
 from vmferry.prerequisites import capacity
@@ -171,10 +171,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(capacity.check(case.question), Name.CAPACITY, case)
+test_it_says = table(capacity.check, Name.CAPACITY, CASES)
 
 
 @pytest.mark.parametrize(

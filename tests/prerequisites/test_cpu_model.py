@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from testbed.build import SKYLAKE, dead_host, facts, host, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import CPU, Fact, GuestCPU, GuestCPUMode, Host, HostFacts, ResolvedType
 from vmferry.policy import GuestCPUOf, Policy
 from vmferry.prerequisites import cpu_model, host_facts
@@ -186,12 +184,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    finding = cpu_model.check(case.question)
-    compare(finding, Name.CPU_MODEL, case)
-    assert "None" not in finding.message
+test_it_says = table(cpu_model.check, Name.CPU_MODEL, CASES)
 
 
 def test_a_makers_name_of_the_model_contradicts_nothing() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from testbed.build import flavor, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import devices
 from vmferry.prerequisites.check import Question
@@ -156,10 +156,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(devices.check(case.question), Name.DEVICES, case)
+test_it_says = table(devices.check, Name.DEVICES, CASES)
 
 
 @pytest.mark.parametrize("kind", ResolvedType)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from testbed.build import flavor, host, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import Aggregate
 from vmferry.prerequisites import availability_zone
 from vmferry.prerequisites.check import Question
@@ -144,10 +144,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(availability_zone.check(case.question), Name.AVAILABILITY_ZONE, case)
+test_it_says = table(availability_zone.check, Name.AVAILABILITY_ZONE, CASES)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.build import JAMMY, NOBLE, facts, host, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.facts import marks
 from vmferry.cloud.facts.os_info import operating_system as read
 from vmferry.cloud.model import Aggregate, Fact, Host, OperatingSystem, ResolvedType
@@ -171,9 +171,4 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    finding = operating_system.check(case.question)
-    compare(finding, Name.OPERATING_SYSTEM, case)
-    assert "None" not in finding.message
+test_it_says = table(operating_system.check, Name.OPERATING_SYSTEM, CASES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.build import STATUS, dead_host, question, server, snapshot
-from tests.prerequisites.expect import Case, compare, fails, passes
+from tests.prerequisites.expect import Case, fails, passes, table
 from vmferry.cloud.model import ResolvedType
 from vmferry.prerequisites import power_state
 from vmferry.prerequisites.enums import Name, Reason, Result
@@ -104,10 +104,7 @@ FIRST_STEP = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(power_state.check(case.question), Name.POWER_STATE, case)
+test_it_says = table(power_state.check, Name.POWER_STATE, CASES)
 
 
 @pytest.mark.parametrize("kind", [LIVE, COLD])

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
 from testbed.build import dead_host, host, ident, migration, move, question, server, snapshot
-from tests.prerequisites.expect import Case, compare, fails, passes
+from tests.prerequisites.expect import Case, fails, passes, table
 from vmferry.cloud.model import Host, Migration, ResolvedType, Server, ServerGroup
 from vmferry.prerequisites import server_group
 from vmferry.prerequisites.check import Question
@@ -176,10 +174,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(server_group.check(case.question), Name.SERVER_GROUP, case)
+test_it_says = table(server_group.check, Name.SERVER_GROUP, CASES)
 
 
 def test_I25_only_what_ends_by_itself_is_waited_for() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from testbed.build import NOW, facts, host, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import Fact, Part, ResolvedType
 from vmferry.policy import Policy
 from vmferry.prerequisites import source_host
@@ -193,10 +193,7 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(source_host.check(case.question), Name.SOURCE_HOST, case)
+test_it_says = table(source_host.check, Name.SOURCE_HOST, CASES)
 
 
 def test_R20_no_remedy_promises_that_fencing_shortens_the_silence() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.build import dead_host, facts, flavor, host, question, server, snapshot
-from tests.prerequisites.expect import Case, cannot_tell, compare, fails, passes
+from tests.prerequisites.expect import Case, cannot_tell, fails, passes, table
 from vmferry.cloud.model import Aggregate, Fact, ResolvedType, Server
 from vmferry.policy import Policy, StoragePool
 from vmferry.prerequisites import storage
@@ -144,7 +144,4 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(storage.check(case.question), Name.STORAGE, case)
+test_it_says = table(storage.check, Name.STORAGE, CASES)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from testbed.build import host, question, server, snapshot
-from tests.prerequisites.expect import Case, compare, fails, passes
+from tests.prerequisites.expect import Case, fails, passes, table
 from vmferry.prerequisites import target_host
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name, Reason
@@ -56,7 +54,4 @@ CASES: dict[str, Case] = {
 }
 
 
-@pytest.mark.parametrize("sentence", CASES)
-def test_it_says(sentence: str) -> None:
-    case = CASES[sentence]
-    compare(target_host.check(case.question), Name.TARGET_HOST, case)
+test_it_says = table(target_host.check, Name.TARGET_HOST, CASES)
