@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from testbed.stub import Answer, Stub
+from tests.cloud.nova.test_client import ACTION, SERVERS, fault
 from tests.cloud.samples import SERVER
-from tests.cloud.test_nova_client import ACTION, SERVERS, fault
 from tests.cloud.test_observer import FakeClient
 from vmferry.cloud.actions import Accepted, LiveMigrate, NotNow, Refused, Unanswered
 from vmferry.cloud.nova import CloudError, NovaClient, not_now

@@ -15,7 +15,7 @@ from testbed.lifecycle.drains import Drain, a_cloud, add
 from testbed.lifecycle.life import KEY, Life
 from testbed.lifecycle.little_cloud import SERVER, LittleCloud
 from testbed.storm.kubernetes import Api
-from tests.reconcilers.test_drains import (
+from tests.reconcilers.maintenance.test_drain import (
     a_second_operator_has_the_lease,
     deleted_in_the_middle,
     everything_moves_and_the_host_is_released,
@@ -27,7 +27,7 @@ from tests.reconcilers.test_drains import (
     they_return_but_for_two,
     two_hosts_and_room_for_one_in_the_budget,
 )
-from tests.reconcilers.test_lives import (
+from tests.reconcilers.migration.test_lives import (
     cloud,
     cold_of_a_powered_off_server,
     cold_with_stop_and_start,

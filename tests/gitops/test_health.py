@@ -16,8 +16,8 @@ import yaml
 
 from testbed.gitops.engines import Answer, EngineError, Question, ask
 from tests.gitops.states import MAINTENANCE, MIGRATION, STATES, Body, lived, new, phase, without_a_status
-from tests.reconcilers.test_drains import DRAINS
-from tests.reconcilers.test_lives import LIVES
+from tests.reconcilers.maintenance.test_drain import DRAINS
+from tests.reconcilers.migration.test_lives import LIVES
 from vmferry.resources.words import MaintenancePhase, Phase
 
 #: the engines are built with the API server

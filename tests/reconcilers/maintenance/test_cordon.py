@@ -8,7 +8,7 @@ import pytest
 
 from testbed.build import NOW
 from testbed.storm.kubernetes import Api
-from tests.reconcilers import test_drain_traps as traps
+from tests.reconcilers.maintenance import test_drain_traps as traps
 from tests.reconcilers.test_not_now import test_a_cordon_and_its_end_outlast_a_rate_limit_and_say_so as rate_limited
 from vmferry.cloud.actions import Refused
 from vmferry.reconcilers.maintenance.scope import remember_cordon

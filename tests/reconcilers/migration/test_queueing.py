@@ -8,7 +8,7 @@ import pytest
 
 from testbed.lifecycle.life import Life
 from testbed.lifecycle.little_cloud import SERVER
-from tests.reconcilers.test_decisions import before_it, cloud
+from tests.reconcilers.migration.test_plan import before_it, cloud
 from vmferry.cloud.actions import ColdMigrate
 from vmferry.cloud.model import ResolvedType
 from vmferry.policy import Limits, Policy

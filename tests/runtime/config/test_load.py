@@ -13,7 +13,7 @@ from vmferry.cloud.observer import Pace
 from vmferry.policy import Breaker, GuestCPUOf, Limits, Maintenance, Policy, StoragePool, SystemOf
 from vmferry.runtime.config import ConfigError, load, parse
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 ERRORS: dict[str, tuple[Any, str]] = {
     "an unknown key at the top": ({"polcy": {}}, "configuration: polcy: no such key"),

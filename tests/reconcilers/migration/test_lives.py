@@ -18,7 +18,7 @@ from testbed.lifecycle.little_cloud import SERVER, START, LittleCloud
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 from vmferry.resources.base import format_time
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def cloud(

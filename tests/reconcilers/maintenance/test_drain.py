@@ -18,7 +18,7 @@ from testbed.lifecycle.drains import Drain, a_cloud, add, where
 from vmferry.cloud.actions import LiveMigrate, Refused, Unanswered
 from vmferry.cloud.model import Flavor, ServerGroup
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def everything_moves_and_the_host_is_released() -> Drain:
