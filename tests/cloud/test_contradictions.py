@@ -55,7 +55,7 @@ def test_I36_records_that_contradict_each_other(sentence: str) -> None:
         for name, words in expected.items():
             assert all(word in found[name].problem for word in words), found[name].problem
             assert found[name].remedy
-        joined = parse.join_hosts(order, hypervisors, [], None)
+        joined = parse.join_hosts(order, hypervisors, [], None, found)
         assert joined.keys() == {one.host for one in services} - expected.keys()
 
 
@@ -86,7 +86,7 @@ def test_I36_the_order_of_the_records_decides_nothing(
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     random.shuffle(nodes)  # type: ignore[attr-defined]
     assert doubtful_hosts(services, hypervisors) == doubtful_hosts(shuffled, nodes)
-    for name, one in parse.join_hosts(services, hypervisors, [], None).items():
+    for name, one in parse.join_hosts(services, hypervisors, [], None, doubtful_hosts(services, hypervisors)).items():
         assert [s for s in services if s.host == name] == [one.service]
 
 

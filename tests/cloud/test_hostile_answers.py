@@ -20,6 +20,7 @@ from testbed.build import index_migrations, index_servers
 from testbed.storm.cloud import Answer, Client, Site, Weather, Wire, connected
 from testbed.storm.draw import draw_fleet
 from tests.examples import examples
+from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.model import Service, index_groups
 from vmferry.cloud.nova import CloudError, NovaClient
 from vmferry.cloud.nova.parse import join_hosts
@@ -96,7 +97,8 @@ def hosts(of: NovaClient) -> Any:
     """As the observer joins them."""
     services: list[Service] = of.services()
     hypervisors = of.hypervisors()
-    return join_hosts(services, hypervisors, of.aggregates(), of.resources([one.id for one in hypervisors]))
+    resources, doubtful = of.resources([one.id for one in hypervisors]), doubtful_hosts(services, hypervisors)
+    return join_hosts(services, hypervisors, of.aggregates(), resources, doubtful)
 
 
 def indexed(of: NovaClient) -> Any:

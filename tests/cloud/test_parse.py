@@ -114,7 +114,7 @@ def test_hosts_are_joined_by_the_exact_host_name() -> None:
     """I1: cmp1 is not cmp10, and a service without a hypervisor is a host all the same."""
     services = [parse.service({**SERVICE, "host": host}) for host in ("cmp1", "cmp10")]
     resources = {"h1": parse.Resources({}, frozenset({"COMPUTE_NODE"}))}
-    hosts = parse.join_hosts(services, [parse.hypervisor(HYPERVISOR)], [parse.aggregate(AGGREGATE)], resources)
+    hosts = parse.join_hosts(services, [parse.hypervisor(HYPERVISOR)], [parse.aggregate(AGGREGATE)], resources, {})
     assert hosts["cmp1"].hypervisor == parse.hypervisor(HYPERVISOR)
     assert hosts["cmp1"].traits == {"COMPUTE_NODE"}
     assert [one.name for one in hosts["cmp1"].aggregates] == ["cluster1"]
@@ -129,7 +129,8 @@ def test_R16_no_server_takes_more_of_a_host_than_there_is_whatever_the_ratio() -
     resources = {
         "h1": parse.Resources({"VCPU": Inventory(128, 3), "MEMORY_MB": Inventory(16384, 0, 4096)}, frozenset())
     }
-    found = parse.join_hosts([parse.service({**SERVICE, "host": "cmp1"})], [whole], [], resources)["cmp1"].inventories
+    joined = parse.join_hosts([parse.service({**SERVICE, "host": "cmp1"})], [whole], [], resources, {})
+    found = joined["cmp1"].inventories
     assert found == {"VCPU": Inventory(128, 3, 8), "MEMORY_MB": Inventory(16384, 0, 4096)}
 
 

@@ -555,8 +555,7 @@ class Observer:
 
     def _join_hosts(self) -> None:
         doubtful = doubtful_hosts(self._services, self._hypervisors, self._unreachable)
-        services = [one for one in self._services if one.host not in doubtful]
-        joined = join_hosts(services, self._hypervisors, self._aggregates, self._resources)
+        joined = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources, doubtful)
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
         for name in self._unreachable:
             # the hypervisors of its cell are not listed either, and still name it

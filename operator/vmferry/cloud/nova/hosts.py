@@ -65,7 +65,9 @@ class HostReads(ServerReads, PlacementReads):
         """Every compute host by its name."""
         hypervisors = self.hypervisors()
         resources = self.resources([hypervisor.id for hypervisor in hypervisors if hypervisor.has_guests])
-        return parse.join_hosts(self.services(), hypervisors, self.aggregates(), resources)
+        services = self.services()
+        doubtful = doubtful_hosts(services, hypervisors)
+        return parse.join_hosts(services, hypervisors, self.aggregates(), resources, doubtful)
 
     @reads
     def host_look(self, host: str, hypervisor: str | None = None) -> tuple[HostLook, list[Server]]:

@@ -4,14 +4,13 @@ a second, where the SDK's own resource objects take tens of seconds."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from vmferry.cloud.actions import OUR_REASON
-from vmferry.cloud.contradictions import doubtful_hosts
 from vmferry.cloud.model import (
     CPU,
     ActionEvent,
@@ -399,13 +398,12 @@ def join_hosts(
     hypervisors: Iterable[Hypervisor],
     aggregates: Iterable[Aggregate],
     resources: Mapping[str, Resources] | None,
+    doubtful: Container[str],
 ) -> dict[str, Host]:
     """Hosts by name: service, hypervisor and resources, joined by the service's exact host name (I1).
 
-    Hosts whose records contradict each other are left out: see `cloud.contradictions`.
+    `doubtful` are left out: see `cloud.contradictions.doubtful_hosts`.
     """
-    services, hypervisors = list(services), list(hypervisors)
-    doubtful = doubtful_hosts(services, hypervisors)
     by_host = {hypervisor.service_host: hypervisor for hypervisor in hypervisors}
     aggregates_of: dict[str, list[Aggregate]] = {}
     for aggregate in sorted(aggregates, key=lambda aggregate: aggregate.id):
