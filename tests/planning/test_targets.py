@@ -213,7 +213,7 @@ def test_R19_memory_that_nobody_tells_is_ranked_last_and_not_called_full() -> No
     silent = host("host-b", inventories=None)
     found = assess(ask(A, silent, C, policy=Policy(tolerate_unknown=frozenset({Name.CAPACITY}))), None)
     assert hosts_of(found) == ["host-c", "host-b"]
-    assert "not known" in found.eligible[1].message and "100%" not in found.eligible[1].message
+    assert "unknown" in found.eligible[1].message and "100%" not in found.eligible[1].message
 
 
 class TestNamedTarget:

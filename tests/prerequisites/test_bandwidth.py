@@ -44,7 +44,7 @@ def big(name: str, on: str = "host-a") -> Server:
     return server(name=name, host=on, **BIG)
 
 
-FULL = (("units needed", "of 2 are taken"), ("goes on by itself", "policy.bandwidth"))
+FULL = (("units needed", "of 2 are taken"), ("it continues when", "policy.bandwidth"))
 
 CASES: dict[str, Case] = {
     "nothing is counted where no limit is configured": passes(ask(None, migration(small("x"))), "no limit"),

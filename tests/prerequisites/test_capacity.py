@@ -57,7 +57,7 @@ def shared(other: str) -> Question:
 
 
 CASES: dict[str, Case] = {
-    "an empty host has room": passes(ask(), "enough room"),
+    "an empty host has room": passes(ask(), "enough capacity"),
     "the last byte may be taken": passes(ask(MEMORY_MB=Inventory(65_536, 61_440))),
     "one MiB too little is too little": fails(
         ask(MEMORY_MB=Inventory(65_536, 61_441)),

@@ -40,12 +40,12 @@ def refused(specs: dict[str, str], kind: ResolvedType, *says: str, remedy: str =
 
 
 def untold(specs: dict[str, str], kind: ResolvedType, *says: str) -> Case:
-    return cannot_tell(ask(specs, kind), ("the cloud does not tell", *says), ("tolerateUnknown: [Devices]",), "host-a")
+    return cannot_tell(ask(specs, kind), ("does not report", *says), ("tolerateUnknown: [Devices]",), "host-a")
 
 
 CASES: dict[str, Case] = {
     "an ordinary flavor, and what is not looked at": passes(
-        ask({}, LIVE), "nothing told of it asks for a device", "its image and file shares"
+        ask({}, LIVE), "nothing reported about it asks for a device", "its image and file shares"
     ),
     "specs that attach nothing": passes(
         ask({"quota:vif_inbound_average": "1", "trait:HW_CPU_X86_AVX2": "required", "hw:cpu_policy": "shared"}, COLD)
@@ -84,7 +84,7 @@ CASES: dict[str, Case] = {
     ),
     # what an image asks for
     "an image that asks for nothing": passes(
-        imaged(LIVE, {"hw_disk_bus": "virtio", "hw_cpu_policy": "shared"}), "nothing told of it asks", "file shares"
+        imaged(LIVE, {"hw_disk_bus": "virtio", "hw_cpu_policy": "shared"}), "nothing reported about it", "file shares"
     ),
     "a vTPM of the image's is one": fails(
         imaged(LIVE, {"hw_tpm_version": "2.0", "hw_tpm_model": "tpm-crb"}),
@@ -114,7 +114,7 @@ CASES: dict[str, Case] = {
         ask({"hw:cpu_policy": "shared"}, LIVE, image_properties={"hw_cpu_policy": "dedicated"})
     ),
     "what the image of a volume asks for is not told, and that is said (R19)": passes(
-        ask({}, LIVE, image_id=None), "the properties of its image and file shares are not told"
+        ask({}, LIVE, image_id=None), "the properties of its image and file shares are not reported"
     ),
     # ports
     "a port with a device of its host": cannot_tell(
@@ -137,7 +137,7 @@ CASES: dict[str, Case] = {
     ),
     # what the cloud has and does not show
     "ports that Neutron does not tell (R19)": cannot_tell(
-        ask({}, LIVE, None), ("does not tell which ports it has",), ("Neutron",)
+        ask({}, LIVE, None), ("does not report which ports",), ("Neutron",)
     ),
     "a flavor whose extra specs are hidden is not one that has none (R19)": cannot_tell(
         ask({}, COLD, hidden=True), ("extra specs are hidden",), ("os-flavor-extra-specs:index",)

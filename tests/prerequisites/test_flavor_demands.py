@@ -110,7 +110,7 @@ CASES: dict[str, Case] = {
     ),
     "a forbidden trait that is not there": passes(ask({AVX: "forbidden"})),
     "traits that Placement did not tell (R19)": cannot_tell(
-        ask({AVX: "forbidden"}, inventories=None), ("does not tell the traits of host-b",), ("Placement",), "host-b"
+        ask({AVX: "forbidden"}, inventories=None), ("not report the traits of host-b",), ("Placement",), "host-b"
     ),
     "a trait that a device of the host may have (R19)": cannot_tell(
         ask({"trait:CUSTOM_V100": "required", "resources:VGPU": "1"}),

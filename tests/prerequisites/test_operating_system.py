@@ -118,7 +118,10 @@ CASES: dict[str, Case] = {
         "host-b",
     ),
     "a server that has crossed goes to no host that nobody knows, tolerated or not": fails(
-        ask(NOBLE, None, os_upgrades=CROSSED), Reason.NOT_RETURNABLE, ("told to run nothing",), ("Ubuntu 24.04",)
+        ask(NOBLE, None, os_upgrades=CROSSED),
+        Reason.NOT_RETURNABLE,
+        ("runs an unknown",),
+        ("Ubuntu 24.04",),
     ),
     "a server that has crossed goes to no other distribution": fails(
         ask(NOBLE, BOOKWORM, os_upgrades=CROSSED), Reason.NOT_RETURNABLE, ("Debian 12",), (), "host-b"

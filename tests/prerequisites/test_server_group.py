@@ -139,7 +139,7 @@ CASES: dict[str, Case] = {
         ask("anti-affinity", FAR, records=(migration(FAR, target_host="host-d"),)),
         Reason.AFFINITY_CONFLICT,
         ("far of the same anti-affinity group shop is on its way", "one after another"),
-        ("goes on by itself",),
+        ("it continues when",),
         "host-b",
     ),
     "another member's move was decided just now": fails(

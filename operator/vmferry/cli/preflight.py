@@ -34,7 +34,7 @@ Name servers by id, or by name with --project; or take all on a HOST, or --all.
 Exit status:
   0    every server can be moved (or waits for other moves only, or is on the target already, or there is none)
   1    every server was judged, and at least one is blocked
-  2    cannot tell: nothing but facts that the cloud does not tell stands in the way of a server; a server or host
+  2    cannot tell: nothing but facts that the cloud does not report stands in the way of a server; a server or host
        was not found; the cloud or the configuration cannot be read; bad arguments. Wins over 1.
   130  interrupted
 """

@@ -15,7 +15,7 @@ class Answer(StrEnum):
     #: as soon as other moves have ended: the operator would queue it
     WAITS = "Waits"
     BLOCKED = "Blocked"
-    #: facts that the cloud does not tell are all that stands in the way, or there is no such server
+    #: facts that the cloud does not report are all that stands in the way, or there is no such server
     UNKNOWN = "Unknown"
 
 

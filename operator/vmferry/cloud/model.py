@@ -76,7 +76,7 @@ class Server:
     fault: str | None = None
     #: when Nova last changed the record, ISO 8601 as given
     updated: str = ""
-    #: the zone that the server was asked for (2.96); None: any, or the cloud does not tell
+    #: the zone that the server was asked for (2.96); None: any, or the cloud does not report
     pinned_availability_zone: str | None = None
     #: the properties of its image as Nova keeps them for the server (2.98), traits left out by Nova; None: not told,
     #: which is so for every server that boots from a volume

@@ -48,7 +48,7 @@ class Ranked:
     @property
     def message(self) -> str:
         memory = (
-            "its memory is not known" if self.share is None else f"{self.share:.0%} of its memory taken after the move"
+            "its memory is unknown" if self.share is None else f"{self.share:.0%} of its memory taken after the move"
         )
         rule = f"; behind the others: {self.rule}" if self.rule else ""
         return f"{memory}, {self.coming} migrations on their way there{self.friends}{rule}"
@@ -77,7 +77,7 @@ class HostAssessment:
     #: best first
     eligible: tuple[Ranked, ...]
     ineligible: tuple[Group, ...]
-    #: a host is eligible, or would be if everything that the cloud does not tell turned out well
+    #: a host is eligible, or would be if everything that the cloud does not report turned out well
     possible: bool
     #: the eligible one to go to; `findings` are about it
     target: str | None = None
@@ -98,7 +98,7 @@ class Assessment:
     against: tuple[Finding, ...]
     #: the host to move to; None when something blocks, or the named host was tried and failed
     target: str | None
-    #: something blocks, but only what the cloud does not tell: if it turned out well, the server could go
+    #: something blocks, but only what the cloud does not report: if it turned out well, the server could go
     undecided: bool = False
     #: something blocks, but only other moves: the host to go to once they have ended
     waits_for: str | None = None
@@ -300,11 +300,11 @@ def nowhere(of_all: Iterable[OfAll], groups: Iterable[Group]) -> tuple[Finding, 
                     f"none of {one.hosts} other hosts is eligible: {summary}"
                     if one.hosts
                     else "the cloud has no other host",
-                    "remove what stands against one of these hosts, or add a host",
+                    "resolve what blocks one of these hosts, or add a host",
                 )
             )
         elif not one.hosts:
-            findings.append(unknown(one.name, "there is no other host to look at", "add a host"))
+            findings.append(unknown(one.name, "there is no other host to check", "add a host"))
         elif one.example is not None and one.unmet == one.hosts:
             message = f"on all {one.hosts} other hosts, like {one.example.message}"
             findings.append(replace(one.example, message=message))
@@ -339,7 +339,7 @@ def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Findin
     """Every prerequisite that exists, each exactly once; those of other types as NotApplicable."""
     by_name = {f.name: f for f in findings}
     every = {p.name: None for chain in CHAINS.values() for p in chain}
-    return tuple(by_name.get(name) or not_applicable(name, f"not asked for {question.type}") for name in every)
+    return tuple(by_name.get(name) or not_applicable(name, f"not checked for {question.type}") for name in every)
 
 
 def _groups(judged: list[JudgedHost], avoid: frozenset[str]) -> tuple[Group, ...]:

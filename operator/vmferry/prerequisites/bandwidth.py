@@ -42,7 +42,7 @@ def check(question: Question) -> Finding:
                 _NAME,
                 Reason.BANDWIDTH_EXCEEDED,
                 f"{host}: {needed} units needed, {taken} of {limit} are taken by other moves",
-                "wait: it goes on by itself once others have ended; or raise policy.bandwidth",
+                "wait: it continues when others have ended; or raise policy.bandwidth",
                 host,
                 waits=True,
             )

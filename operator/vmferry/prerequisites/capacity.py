@@ -60,7 +60,7 @@ def check(question: Question) -> Finding:
     if target.inventories is None:
         return unknown(
             Name.CAPACITY,
-            f"the cloud does not tell how much room {target.name} has",
+            f"the capacity of {target.name} is unknown",
             "give the operator's user access to Placement",
             target.name,
         )
@@ -82,7 +82,7 @@ def check(question: Question) -> Finding:
             Name.CAPACITY,
             Reason.INSUFFICIENT_CAPACITY,
             f"{target.name}: {'; '.join(short)}",
-            "free room there, or choose another host",
+            "free capacity there, or choose another host",
             target.name,
         )
     if missing:
@@ -92,4 +92,4 @@ def check(question: Question) -> Finding:
             f"check the inventory of {target.name} in Placement",
             target.name,
         )
-    return passed(Name.CAPACITY, "enough room", target.name)
+    return passed(Name.CAPACITY, "enough capacity", target.name)

@@ -1,7 +1,7 @@
 """What a prerequisite is: one question, one function, one finding.
 
 A check is a pure function of a `Question`. It never raises for what the cloud says, and it never guesses: what
-the cloud does not tell is `Unknown` (R19).
+the cloud does not report is `Unknown` (R19).
 """
 
 from __future__ import annotations

@@ -95,8 +95,8 @@ def _compare(
     if custom:
         return unknown(
             _NAME,
-            f"the guest sees {custom}; nobody tells whether {target.name} offers it",
-            f"if it does, say so: guestCPU with mode Custom and model {custom} in the operator's configuration, "
+            f"the guest sees {custom}; whether {target.name} offers it is unknown",
+            f"if it does, declare it: guestCPU with mode Custom and model {custom} in the operator's configuration, "
             "or vmferry:cpu_mode and vmferry:cpu_model in the metadata of its aggregate",
             target.name,
         )
@@ -107,15 +107,15 @@ def _compare(
             f"{target.name} ({new.model or 'CPU'}) lacks what {source.name} ({old.model or 'CPU'}) offers: "
             f"{_list(difference.missing)}",
             f"choose a host with {old.model or 'the same CPU'} or a newer one; where the guests see a common model "
-            "(cpu_mode=custom), say so with guestCPU in the operator's configuration",
+            "(cpu_mode=custom), declare it with guestCPU in the operator's configuration",
             target.name,
         )
     return unknown(
         _NAME,
-        f"{source.name} is {old}, {target.name} is {new}: what is told of them does not decide whether "
+        f"{source.name} is {old}, {target.name} is {new}: what is known of them does not decide whether "
         f"{target.name} offers all that the guest uses",
-        "choose a host with the same CPU; or where guests see a common model, say so with guestCPU in the operator's "
-        "configuration; or tolerateUnknown: [CPUModel], and Nova decides alone",
+        "choose a host with the same CPU; or where guests see a common model, declare it with guestCPU in the "
+        "operator's configuration; or tolerateUnknown: [CPUModel], and Nova decides alone",
         target.name,
     )
 

@@ -71,16 +71,16 @@ def check(question: Question) -> Finding:
     if untold:
         return unknown(
             _NAME,
-            f"{type_}: the cloud does not tell {'; nor '.join(what for what, _ in untold)}",
+            f"{type_}: the cloud does not report {'; nor '.join(what for what, _ in untold)}",
             "; ".join(dict.fromkeys(remedy for _, remedy in untold)),
             host,
         )
-    unseen = "file shares are not told"
+    unseen = "file shares are not reported"
     if question.server.image_properties is None:
         unseen = f"the properties of its image and {unseen}"
     if has_vtpm(question.server):
         return passed(_NAME, f"{type_} takes its vTPM along; {unseen}", host)
-    return passed(_NAME, f"nothing told of it asks for a device; {unseen}", host)
+    return passed(_NAME, f"nothing reported about it asks for a device; {unseen}", host)
 
 
 def _refused(question: Question) -> list[tuple[str, str]]:
@@ -128,7 +128,7 @@ def _refused(question: Question) -> list[tuple[str, str]]:
 
 
 def _untold(question: Question) -> list[tuple[str, str]]:
-    """What decides and nobody tells, each completing `the cloud does not tell ...`, and what to do."""
+    """What decides and nobody tells, each completing `the cloud does not report ...`, and what to do."""
     type_, server = question.type, question.server
     specs = server.flavor.extra_specs
     live = type_ is _LIVE

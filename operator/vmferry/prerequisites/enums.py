@@ -38,7 +38,7 @@ NEVER_TOLERATED: Mapping[Name, str] = {
 class Result(StrEnum):
     PASSED = "Passed"
     FAILED = "Failed"
-    #: the cloud does not tell (R19); blocks unless the policy tolerates it
+    #: the cloud does not report (R19); blocks unless the policy tolerates it
     UNKNOWN = "Unknown"
     NOT_APPLICABLE = "NotApplicable"
 

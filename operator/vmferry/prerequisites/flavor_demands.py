@@ -103,7 +103,7 @@ def _trait(server: Server, target: Host, trait: str, wish: str, by: str) -> Find
     if target.inventories is None:
         return unknown(
             Name.AVAILABILITY_ZONE,
-            f"{by}, and the cloud does not tell the traits of {target.name}",
+            f"{by}, and the cloud does not report the traits of {target.name}",
             "give the operator's user access to Placement",
             target.name,
         )
@@ -113,7 +113,7 @@ def _trait(server: Server, target: Host, trait: str, wish: str, by: str) -> Find
         return unknown(
             Name.AVAILABILITY_ZONE,
             f"{target.name} itself has no trait {trait}, which is required: {by}; whether one of its devices has it is "
-            "not told",
+            "unknown",
             f"check `openstack resource provider list --required {trait}`",
             target.name,
         )
@@ -149,7 +149,7 @@ def _unscoped(server: Server, source: Host, target: Host, key: str, wish: str) -
         Name.AVAILABILITY_ZONE,
         f"the flavor {server.flavor.name} has {key}={wish}, and the aggregates of {target.name} say "
         f"{', '.join(values) if values else 'nothing of it'}; whether Nova asks for it "
-        "(AggregateInstanceExtraSpecsFilter) is not told",
+        "(AggregateInstanceExtraSpecsFilter) is unknown",
         f"choose a host in an aggregate with {key} {wish}; write the key as {_PROPERTY}{key} where it is meant so, "
         "and remove it where it is not",
         target.name,

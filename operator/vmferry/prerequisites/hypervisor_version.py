@@ -23,7 +23,7 @@ def check(question: Question) -> Finding:
         silent = target.name if new is None else question.server.host
         return unknown(
             _NAME,
-            f"{silent} tells no hypervisor version",
+            f"{silent} reports no hypervisor version",
             f"check nova-compute on {silent}: it has registered no hypervisor",
             silent,
         )

@@ -71,7 +71,9 @@ def _compare(source: Host, target: Host, old: OperatingSystem, new: OperatingSys
 
 
 def _not_returnable(target: Host, system: ReportedFact[OperatingSystem], crossing: OSUpgradeMove) -> Finding:
-    runs = f"runs {system.value}" if system.value else f"is told to run {system}"
+    runs = f"runs {system.value}" if system.value else f"is reported to run {system}"
+    if not system.facts:
+        runs = "runs an unknown operating system"
     return failed(
         _NAME,
         Reason.NOT_RETURNABLE,
@@ -92,7 +94,7 @@ def _unknown_system(host: Host, system: ReportedFact[OperatingSystem]) -> Findin
     return unknown(
         _NAME,
         f"the operating system of {host.name} is unknown{host_facts.unreadable(host, FactKind.OPERATING_SYSTEM)}",
-        "say it: operatingSystems in the operator's configuration, or the metadata vmferry:os_version="
+        "set it: operatingSystems in the operator's configuration, or the metadata vmferry:os_version="
         '"Ubuntu 22.04" of its aggregate; tolerateUnknown: [OperatingSystem] moves servers without knowing it',
         host.name,
     )

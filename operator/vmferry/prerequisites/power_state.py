@@ -27,7 +27,7 @@ _REMEDY = {
     "suspended": "resume it first",
     "resized": "confirm or revert the resize first",
     "rescued": "unrescue it first",
-    "error": "find out what broke it (its fault says more) and repair it first",
+    "error": "find out what broke it (see its fault) and repair it first",
     "shelved": "unshelve it first",
     "shelved_offloaded": "unshelve it: it is on no host, and will be placed anew",
     "building": "wait until it is built",

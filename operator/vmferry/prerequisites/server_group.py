@@ -44,7 +44,9 @@ def check(question: Question) -> Finding:
             target.name,
         )
     if group.policy.startswith("soft-"):
-        return passed(_NAME, f"{group.policy} of group {group.name} is a wish: it counts in the rank", target.name)
+        return passed(
+            _NAME, f"{group.policy} of group {group.name} is a preference: it counts in the rank", target.name
+        )
     hidden = question.snapshot.hides(group.members)
     if hidden:
         return unknown(
@@ -60,7 +62,7 @@ def check(question: Question) -> Finding:
             Reason.AFFINITY_CONFLICT,
             f"{_title(question, moving)} of the same {group.policy} group {group.name} is on its way: "
             "its members move one after another",
-            "wait: it goes on by itself once that move has ended",
+            "wait: it continues when that move has ended",
             target.name,
             waits=True,
         )
@@ -121,7 +123,7 @@ def _together(question: Question, group: ServerGroup, target: str) -> Finding:
         Reason.AFFINITY_CONFLICT,
         f"{target} holds no other member of the affinity group {group.name}, and Nova moves its members to no other "
         "host than those that do",
-        f"{remedy}give the rule up if it is no longer wanted: `openstack server group delete {group.id}`",
+        f"{remedy}delete the group if it is no longer needed: `openstack server group delete {group.id}`",
         target,
     )
 

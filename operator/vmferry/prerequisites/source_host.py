@@ -112,7 +112,7 @@ def _failed_host(question: Question, source: Host) -> Finding:
     if service.last_seen is None:
         return unknown(
             Name.SOURCE_HOST,
-            f"the cloud does not tell when {source.name} was last seen alive",
+            f"the cloud does not report when {source.name} was last seen alive",
             "check the host; its compute service has never reported",
             source.name,
         )
@@ -125,18 +125,19 @@ def _failed_host(question: Question, source: Host) -> Finding:
             )
             remedy = (
                 f"if it is alive: {_MARK_UP} {source.name} nova-compute`; if it was switched off just now: wait until "
-                f"it was silent for {seconds(needed)}"
+                f"it has sent no heartbeat for {seconds(needed)}"
             )
         else:
             message = f"{source.name} reported less than {seconds(needed)} ago; it may be alive"
-            remedy = f"wait until it was silent for {seconds(needed)}"
+            remedy = f"wait until it has sent no heartbeat for {seconds(needed)}"
         return failed(Name.SOURCE_HOST, Reason.HOST_NOT_FAILED, message, remedy, source.name)
     witness = next((fact for fact in source.facts.responding if fact.value), None)
     if witness is not None:
         return failed(
             Name.SOURCE_HOST,
             Reason.HOST_NOT_FAILED,
-            f"{source.name} is silent in Nova, but another witness says that it responds: {witness.origin}",
+            f"{source.name} sends no heartbeat to Nova, but another health source reports that it responds: "
+            f"{witness.origin}",
             "find out which of them is wrong; a host that may be alive is never evacuated",
             source.name,
         )
@@ -144,10 +145,12 @@ def _failed_host(question: Question, source: Host) -> Finding:
         return failed(
             Name.SOURCE_HOST,
             Reason.HOST_NOT_FAILED,
-            f"{source.name} is silent, but nothing proves that it is off",
+            f"{source.name} sends no heartbeat, but nothing confirms that it is powered off",
             "make certain that the host is powered off, then ask for type Evacuate by name, or force its service down",
             source.name,
         )
     return passed(
-        Name.SOURCE_HOST, f"failed: its compute service is down and silent for {seconds(needed)}", source.name
+        Name.SOURCE_HOST,
+        f"failed: its compute service is down and has sent no heartbeat for {seconds(needed)}",
+        source.name,
     )

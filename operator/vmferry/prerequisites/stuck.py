@@ -21,7 +21,7 @@ _DATABASE = (
     "make certain that Nova does nothing with it, then set it to `error` in the cell's database: "
     "UPDATE migrations SET status='error' WHERE uuid='{uuid}'; Nova's API ends no record of an idle server"
 )
-_WHERE = "look first where its guest runs (`virsh list` on both hosts)"
+_WHERE = "check first where its guest runs (`virsh list` on both hosts)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _task(server: Server, record: Migration | None) -> tuple[str, str]:
     if record is not None:
         what = f"{record.type} {record.uuid} moves it and is {record.status}"
         if record.type != "live-migration":
-            return what, f"look at nova-compute's log on {record.source_host} and {record.target_host}; {_WHERE}"
+            return what, f"check nova-compute's log on {record.source_host} and {record.target_host}; {_WHERE}"
         if record.status in _ABORTABLE and server.task_state == "migrating":
             return what, f"`openstack server migration abort {server.id} {record.id}`"
         return (
@@ -96,6 +96,6 @@ def _task(server: Server, record: Migration | None) -> tuple[str, str]:
         return f"it is being built{task}", f"`openstack server delete {server.id}`, and create it anew"
     return (
         f"Nova is busy with it: {server.task_state}",
-        f"look at the log of {on}; if it does nothing with the server, `openstack server set --state active "
+        f"check the log of {on}; if it does nothing with the server, `openstack server set --state active "
         f"{server.id}` resets its task (`--state error` if it does not run)",
     )

@@ -383,14 +383,14 @@ def test_R20_no_room_together_says_where_there_is_some_alone_and_what_to_do() ->
     plan = Case([vm(f"s{n}", 10) for n in range(6)], hosts).plan()
     (found,) = plan.stuck[0].against
     assert found.message == (
-        "there is room for it alone on host-0, host-1, host-2 and 2 more, but not together with the others that leave"
+        "host-0, host-1, host-2 and 2 more would take it alone, but not together with the other departing servers"
     )
     assert found.remedy and (found.name, found.reason) == (Name.CAPACITY, Reason.INSUFFICIENT_CAPACITY)
 
 
 def test_R20_a_group_in_the_way_is_named() -> None:
     found = CASES["I25 anti-affinity leaves the second one no host"].plan().stuck[0].against[0]
-    assert "room for it alone on host-b" in found.message and "anti-affinity group shop" in found.message
+    assert "host-b would take it alone" in found.message and "anti-affinity group shop" in found.message
     assert found.remedy and "openstack server group delete g-1" in found.remedy
 
 

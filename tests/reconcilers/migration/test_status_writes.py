@@ -25,7 +25,7 @@ def queued(message: str = "waits for its turn: 9 migrations leave cmp1 or go fir
         "sourceHost": "cmp1",
         "targetHost": "cmp2",
         "conditions": [condition("Queued", message)],
-        "prerequisites": [{"name": "Capacity", "result": "Passed", "host": "cmp2", "message": "enough room"}],
+        "prerequisites": [{"name": "Capacity", "result": "Passed", "host": "cmp2", "message": "enough capacity"}],
         "eligibleTargets": [{"host": "cmp2", "rank": 1, "message": "20% taken"}],
     }
 

@@ -1,4 +1,4 @@
-"""What the configuration says of hosts that the cloud does not tell: operating systems and the guests' CPU."""
+"""What the configuration says of hosts that the cloud does not report: operating systems and the guests' CPU."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ EXIT_STATUS = """\
 exit status:
   0    done, asked for, or under way
   1    failed, blocked, or refused by the cluster's rules
-  2    cannot tell: facts that the cloud does not tell, no such object, nobody has answered in time, no connection,
+  2    cannot tell: facts that the cloud does not report, no such object, nobody has answered in time, no connection,
        no permission, bad arguments
   130  interrupted; what was asked for stays as it is
 """

@@ -31,7 +31,7 @@ class Standing(StrEnum):
     DONE = "Done"
     #: it goes on once what stands against it is gone
     BLOCKED = "Blocked"
-    #: nothing but what the cloud does not tell stands against it
+    #: nothing but what the cloud does not report stands against it
     CANNOT_TELL = "CannotTell"
     FAILED = "Failed"
 

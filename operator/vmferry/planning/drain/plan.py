@@ -288,8 +288,8 @@ class _Draft:
             tried = failed(
                 Name.TARGET_HOST,
                 Reason.CLOUD_REFUSED,
-                f"a try to move it to {named.name} has failed before, and no other host is allowed",
-                "mend what made it fail, or allow other hosts",
+                f"an attempt to move it to {named.name} has failed, and no other host is allowed",
+                "fix the cause, or allow other hosts",
                 named.name,
             )
             return (*self._against(one, candidate.question), tried)
@@ -299,8 +299,8 @@ class _Draft:
             afterwards = failed(
                 Name.SERVER_GROUP,
                 Reason.AFFINITY_CONFLICT,
-                f"once the moves of its {group.policy} group {group.name} have ended, no host that takes it is left "
-                "that the group allows",
+                f"after the current moves of its {group.policy} group {group.name} end, no eligible host will satisfy "
+                "the group",
                 _give_up(group),
             )
             return (afterwards, *against)
@@ -316,7 +316,7 @@ class _Draft:
         hosts = [name for name in candidate.alone() if name not in candidate.refused]
         more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
         where = ", ".join(hosts[:_NAMED]) + more
-        message = f"there is room for it alone on {where}, but not together with the others that leave"
+        message = f"{where} would take it alone, but not together with the other departing servers"
         group = candidate.question.group
         if group is not None and any(self._capacity.fits(candidate.pool.needs, name) for name in hosts):
             return failed(
@@ -329,7 +329,7 @@ class _Draft:
             Name.CAPACITY,
             Reason.INSUFFICIENT_CAPACITY,
             message,
-            "free room there, add a host, or move or stop some of the others for good",
+            "free capacity there, add a host, or move or shut down some of the other servers",
         )
 
     # ---- the result
@@ -371,7 +371,7 @@ class _Draft:
         free, capacity = self._capacity.headroom(others)
         if capacity <= 0:
             return (
-                f"no other enabled host of {source.zone} tells of any memory, and {percent}% of it must stay free "
+                f"no other enabled host of {source.zone} reports its memory, and {percent}% of it must stay free "
                 "(headroomPercent)"
             )
         if free * 100 >= percent * capacity:
@@ -383,7 +383,7 @@ class _Draft:
 
 
 def _give_up(group: ServerGroup) -> str:
-    return f"add a host, or give the rule up if it is no longer wanted: `openstack server group delete {group.id}`"
+    return f"add a host, or delete the group if it is no longer needed: `openstack server group delete {group.id}`"
 
 
 def _own_blocker(question: Question) -> bool:
