@@ -18,16 +18,28 @@ from testbed.bench.fleet import big_fleet
 from testbed.build import JAMMY, NOBLE, NOW, flavor, host, move, server, snapshot
 from tests.examples import examples
 from tests.planning.test_random_fleets import HOST, NAMES, questions
-from vmferry.cloud.model import Flavor, Host, ResolvedType, Server, Snapshot
+from vmferry.cloud.model import Flavor, Host, Inventory, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning import host_assessments
 from vmferry.planning.host_assessments import HostAssessments
 from vmferry.planning.request import NO_OTHERS, Request
-from vmferry.planning.targets import assess_hosts
+from vmferry.planning.targets import assess_hosts, judge_others
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import Finding, OSUpgradeMove, Prerequisite, Question, failed, passed
 from vmferry.prerequisites.enums import NEVER_TOLERATED, Name, Reason
 from vmferry.resources.words import MigrationType
+
+APART = (Name.CAPACITY, Name.SERVER_GROUP)
+
+
+def takers(question: Question) -> dict[str, int]:
+    """What `HostAssessments.takers` finds, host by host and check by check."""
+    found: dict[str, int] = {}
+    for one in judge_others(question):
+        against = [f for f in one.against if f.name not in APART]
+        if all(f.waits for f in against):
+            found[one.host.name] = int(bool(against))
+    return found
 
 
 @examples(150)
@@ -65,6 +77,7 @@ def test_whatever_is_asked_in_whatever_order_the_assessment_is_the_uncached_one(
                 os_upgrades={of.id: OSUpgradeMove(of.id, JAMMY, NOBLE, "web-1")} if crossed else {},
             )
             assert assessments.assess_hosts(question, target, avoid) == assess_hosts(question, target, avoid)
+            assert dict(assessments.takers(question, APART).tiers()) == takers(question)
 
 
 @pytest.mark.slow
@@ -231,3 +244,14 @@ def test_flavors_of_another_size_are_told_apart() -> None:
         question = Request(attested=None).question(of, ResolvedType.LIVE, view, policy, NOW, NO_OTHERS)
         seen.append([r.share for r in memory.assess_hosts(question, None, frozenset()).eligible])
     assert seen == [[0.02, 0.02], [0.92, 0.92], []]
+
+
+def test_what_is_set_apart_refuses_no_host() -> None:
+    """Capacity and server groups change while a plan grows, so a drain asks for hosts without them."""
+    web, friend = server(), server(name="friend", host="host-b")
+    group = ServerGroup("g", "apart", "anti-affinity", frozenset({web.id, friend.id}))
+    full = host("host-c", inventories={"VCPU": Inventory(1, 1), "MEMORY_MB": Inventory(1, 1)})
+    view = snapshot([web, friend], [host("host-a"), host("host-b"), full], server_groups=[group])
+    question = Request().question(web, ResolvedType.LIVE, view, Policy(), NOW, NO_OTHERS)
+    assert HostAssessments().assess_hosts(question, None, frozenset()).target is None
+    assert dict(HostAssessments().takers(question, APART).tiers()) == {"host-b": 0, "host-c": 0}

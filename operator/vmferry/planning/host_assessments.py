@@ -11,7 +11,8 @@ the findings of all are told. Sets of hosts are bits of an integer, the lowest f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Generic, TypeVar, cast
 
@@ -32,7 +33,7 @@ from vmferry.planning.targets import (
 from vmferry.policy import Policy
 from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
-from vmferry.prerequisites.enums import Reason, Result
+from vmferry.prerequisites.enums import Name, Reason, Result
 
 #: what differs from source host to source host: findings that rest on it are forgotten with the host
 _OF_SOURCE = frozenset({"source", "server.host", "server.id"})
@@ -44,10 +45,36 @@ _KEPT = 256
 Answer = TypeVar("Answer")
 
 
+@dataclass(frozen=True, slots=True)
+class Takers:
+    """Hosts that take a server; equal for servers that the same hosts take."""
+
+    now: int
+    #: once others have ended their moves
+    later: int
+    hosts: list[Host] = field(repr=False, compare=False)
+
+    def tiers(self) -> Iterator[tuple[str, int]]:
+        """Their names, with 0 for now and 1 for later."""
+        for tier, some in enumerate((self.now, self.later)):
+            for bit in _each(some):
+                yield self.hosts[_number(bit)].name, tier
+
+
 class HostAssessments:
     """`assess_hosts` with a memory, for any questions; it pays for those about one view and one policy.
 
     It forgets what rests on a source host when asked about another one, so ask host by host.
+
+    An example: web-1 and web-2 are on cmp1, each of 4 GiB, and cmp2 and cmp3 are asked.
+
+    1. For web-1 the check CPUModel runs for cmp2 and cmp3. It reads `source`, `policy` and `server.host` .
+       Its two findings are kept in a row, under the values of just these three.
+    2. For web-2 the three values are the same: the row answers, and CPUModel does not run.
+    3. Capacity reads `server.needs`, too. web-2 needs as much, so that row answers as well; web-3 of 8 GiB gets one of
+       its own.
+    4. A check that reads `server.id` has a row for each server. It had better read a property of the question, which is
+       noted by its value: `os_upgrade_of_server` is None for nearly all.
     """
 
     def __init__(self) -> None:
@@ -97,6 +124,18 @@ class HostAssessments:
             possible=bool(hopeful),
             waits_for=self._rank(question, waiting)[0].host if waiting else None,
         )
+
+    def takers(self, question: Question, apart: Collection[Name]) -> Takers:
+        """The hosts that take the server if the checks in `apart` allow it."""
+        self._turn_to(question)
+        left = self._everywhere & ~self._bits.get(question.server.host or "", 0)
+        waiting = 0
+        for prerequisite in _about_targets(question):
+            if prerequisite.name not in apart:
+                row = self._row(prerequisite, question, left)
+                left &= ~row.blocked | row.waits
+                waiting |= row.waits
+        return Takers(left & ~waiting, left & waiting, self._hosts)
 
     def _turn_to(self, question: Question) -> None:
         """Forget what cannot be of use to this question."""

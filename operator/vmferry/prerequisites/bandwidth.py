@@ -33,10 +33,11 @@ def check(question: Question) -> Finding:
     loads = snapshot.derived.once(
         _loads, snapshot.migrations, snapshot.servers, snapshot.hosts, question.moves, question.earlier, policy
     )
-    needed = _units(question.server.id, question.server.host, target.name, snapshot.servers, snapshot.hosts, policy)
+    needed = _units(question.server, question.server.host, target.name, snapshot.hosts, policy)
     for host in (question.server.host, target.name):
         on_host = loads.get(host, {})
-        taken = sum(on_host.values()) - on_host.get(question.server.id, 0)
+        own = on_host.get(question.server.id, 0) if question.server_is_moving else 0
+        taken = sum(on_host.values()) - own
         if taken + needed > limit:
             return failed(
                 _NAME,
@@ -68,27 +69,26 @@ def _loads(
         target = migration.target_host or (planned.target_host if planned else None)
         if migration.type == NOVA_TYPE[ResolvedType.EVACUATE]:
             continue
-        units = _units(migration.server_id, migration.source_host, target, servers, hosts, policy)
+        units = _units(servers.get(migration.server_id), migration.source_host, target, hosts, policy)
         for host in {migration.source_host or "", target or ""}:
             loads.setdefault(host, {})[migration.server_id] = units
     for move in decided.values():
         if move.type is not ResolvedType.EVACUATE:
-            units = _units(move.server_id, move.source_host, move.target_host, servers, hosts, policy)
+            units = _units(servers.get(move.server_id), move.source_host, move.target_host, hosts, policy)
             for host in {move.source_host, move.target_host}:
                 loads.setdefault(host, {})[move.server_id] = units
     return loads
 
 
 def _units(
-    server_id: str,
+    server: Server | None,
     source: str | None,
     target: str | None,
-    servers: Mapping[str, Server],
     hosts: Mapping[str, Host],
     policy: Policy,
 ) -> int:
     """The weight of the server's move; a server that is not listed weighs like a small one."""
-    server, limit = servers.get(server_id), policy.bandwidth or 0
+    limit = policy.bandwidth or 0
     pool, there = (_pool(hosts.get(name or ""), policy) for name in (source, target))
     # a target that Nova has not named yet counts as on the same storage
     stays = pool is not None and (target is None or there == pool)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from vmferry.cloud.model import Host, OperatingSystem, ResolvedType, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import Host, Migration, OperatingSystem, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.policy import Policy
 from vmferry.prerequisites.enums import Name, Reason, Result
 
@@ -93,6 +93,23 @@ class Question:
     os_upgrades: Mapping[str, OSUpgradeMove]
     #: set if an attempt of ours left the server in ERROR
     broken: BrokenServer | None
+
+    @property
+    def os_upgrade_of_server(self) -> OSUpgradeMove | None:
+        """The furthest OS upgrade move of this server."""
+        return self.os_upgrades.get(self.server.id)
+
+    @property
+    def server_is_moving(self) -> bool:
+        """Whether the server itself may be among the moves and migrations: who counts them has to leave it out."""
+        moving = self.snapshot.derived.once(_moving, self.snapshot.migrations, self.moves, self.earlier)
+        return self.server.id in moving
+
+
+def _moving(
+    migrations: Mapping[str, Migration], moves: Sequence[PlannedMove], earlier: Sequence[PlannedMove]
+) -> frozenset[str]:
+    return frozenset([one.server_id for some in (migrations.values(), moves, earlier) for one in some])
 
 
 #: whether a host is alive is never taken for granted, whatever a policy says (I12, I36)

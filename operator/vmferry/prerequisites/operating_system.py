@@ -25,7 +25,7 @@ def check(question: Question) -> Finding:
         return unknown(_NAME, ON_NO_HOST, PLACE_IT)
     new = host_facts.operating_system(target, policy)
     # a look at the id makes the answer this server's own, so it is not looked at without need
-    crossing = question.os_upgrades.get(question.server.id) if question.os_upgrades else None
+    crossing = question.os_upgrade_of_server
     if crossing is not None and (new.value is None or not _at_least(new.value, crossing.target)):
         return _not_returnable(target, new, crossing)
     if source is None:

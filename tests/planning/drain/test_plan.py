@@ -10,10 +10,11 @@ import pytest
 from testbed.build import NOW, flavor, host, hypervisor, ident, migration, move, room, server, snapshot
 from vmferry.cloud.model import Host, Inventory, Migration, ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning.drain.plan import Departure, DrainPlan, Planned, Stuck, next_moves, plan_drain
+from vmferry.planning.host_assessments import HostAssessments, Takers
 from vmferry.planning.request import NO_OTHERS, Request
 from vmferry.policy import Limits, Maintenance, Policy
 from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.check import About, Finding, PlannedMove, Question
+from vmferry.prerequisites.check import Finding, PlannedMove, Question
 from vmferry.prerequisites.enums import Name, Reason
 from vmferry.resources.words import MigrationType
 
@@ -552,40 +553,10 @@ def test_twice_the_fleet_costs_twice_the_checks(monkeypatch: pytest.MonkeyPatch)
     assert once <= 40 * len(CHAINS[ResolvedType.LIVE]) * 3, "hosts are asked once for all servers of a class"
 
 
-class Noting:
-    """A server that notes which of its fields are read."""
-
-    def __init__(self, of: Server) -> None:
-        self.of = of
-        self.read: set[str] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        member = getattr(Server, name)
-        if isinstance(member, property):
-            assert member.fget is not None
-            return member.fget(self)
-        self.read.add(name)
-        return getattr(self.of, name)
-
-
-@pytest.mark.parametrize("kind", ResolvedType)
-def test_servers_are_told_apart_by_all_that_a_check_about_targets_reads(kind: ResolvedType) -> None:
-    """A check that reads something else wants it in `drain.choice.alike`, or servers are stuck that are not."""
-    noting = Noting(vm("s", image_id="i", flavor={"disk_gb": 4, "extra_specs": {"trait:X": "required"}}))
-    view = snapshot([noting.of], [A, B])
-    asked = Request(MigrationType.LIVE, attested=None).question(
-        noting.of, kind, view, Policy(bandwidth=3), NOW, NO_OTHERS
-    )
-    for p in CHAINS[kind]:
-        if p.about is About.TARGET and p.name not in (Name.CAPACITY, Name.SERVER_GROUP):
-            p.check(replace(asked, server=noting, target=B))  # type: ignore[arg-type]
-    told_apart = {"host", "flavor", "image_id", "pinned_availability_zone", "image_properties"}
-    assert noting.read <= {*told_apart, "id"}, "the id only for what has crossed, and to count its own bandwidth"
-
-
 def test_a_class_that_is_too_wide_lets_nobody_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if all servers were taken for alike, each one is judged for itself on the host that was chosen."""
-    monkeypatch.setattr("vmferry.planning.drain.plan.alike", lambda *_: "all the same")
+    """Even if every host were said to take every server, each one is judged for itself on the host that was chosen."""
+    everywhere = Takers(0b111, 0, [B, C, D])
+    monkeypatch.setattr(HostAssessments, "takers", lambda *_: everywhere)
     fit = with_memory("host-c", 10, traits=frozenset({"CUSTOM_X"}))
     plan = Case([vm("a-1"), picky("picky", 4, "CUSTOM_X")], [B, fit, D]).plan()
     assert told(plan) == {"a-1": "host-b", "picky": "host-c"}

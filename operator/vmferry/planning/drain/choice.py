@@ -1,67 +1,29 @@
-"""The hosts that may take a server, found once for all servers that the checks about targets cannot tell apart.
+"""The hosts that may take a server, the best one first.
 
-`alike` says which servers those are, `Pool` keeps the hosts of those of one size in the order of the rank. Capacity and
-server groups are left to `capacity` and `groups`, which change while a plan grows. Whatever is chosen is
-judged again for the very server: a class that is too wide costs time or a choice, and never lets a server through.
+`HostAssessments.takers` finds them, `Pool` keeps those for servers of one size in the order of the rank. Capacity and
+server groups are left to `capacity` and `groups`, which change while a plan grows.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Container, Hashable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Container
+from dataclasses import dataclass, field
 
-from vmferry.cloud.model import Host, Server
+from vmferry.cloud.model import Server
 from vmferry.planning.drain.capacity import FreeCapacity, Needs
 from vmferry.planning.drain.groups import Members
-from vmferry.planning.request import Request
-from vmferry.prerequisites.chains import CHAINS
-from vmferry.prerequisites.check import About, Question
+from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name
-from vmferry.prerequisites.storage import has_local_disks
 
 #: checked of capacity and groups as the plan grows
-_APART = (Name.CAPACITY, Name.SERVER_GROUP)
+APART = (Name.CAPACITY, Name.SERVER_GROUP)
 
 #: what is added for a host that may refuse: it comes after all others
 BEHIND = 2
 #: 0: the host is free now, 1: once others have ended their moves; BEHIND more where Nova may refuse the server; then a
 #: group's wish, then `FreeCapacity.order`
 Rank = tuple[int, int, int, float, str]
-
-
-def alike(question: Question, request: Request) -> Hashable:
-    """Equal for servers of one host that the checks about targets, except capacity and groups, cannot tell apart."""
-    server = question.server
-    return (
-        question.type,
-        request,
-        tuple(sorted(server.flavor.extra_specs.items())),
-        server.image_id is None,
-        has_local_disks(server),
-        server.local_disk_gb if question.policy.bandwidth is not None else None,
-        server.pinned_availability_zone,
-        None if server.image_properties is None else tuple(sorted(server.image_properties.items())),
-        question.ports,
-        question.os_upgrades.get(server.id),
-    )
-
-
-def judged(question: Question, hosts: Iterable[Host]) -> dict[str, int]:
-    """Hosts that take the server if capacity and its group allow it: 0 now, 1 once others have ended their moves."""
-    checks = [p.check for p in CHAINS[question.type] if p.about is About.TARGET and p.name not in _APART]
-    found: dict[str, int] = {}
-    for host in hosts:
-        asked, tier = replace(question, target=host), 0
-        for check in checks:
-            finding = check(asked)
-            if finding.blocks(question.policy):
-                tier = 1
-                if not finding.waits:
-                    break
-        else:
-            found[host.name] = tier
-    return found
 
 
 class Pool:

@@ -13,10 +13,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from vmferry.cloud.model import Host, ResolvedType, Server, ServerGroup, Snapshot
+from vmferry.cloud.model import ResolvedType, Server, ServerGroup, Snapshot
 from vmferry.planning import targets
 from vmferry.planning.drain.capacity import FreeCapacity
-from vmferry.planning.drain.choice import BEHIND, Pool, ServerToPlace, alike, judged
+from vmferry.planning.drain.choice import APART, BEHIND, Pool, ServerToPlace
 from vmferry.planning.drain.groups import HARD, Members, in_flight
 from vmferry.planning.drain.order import in_turn
 from vmferry.planning.host_assessments import HostAssessments
@@ -118,7 +118,6 @@ class _Draft:
         self._first = asked[0][1]
         self._capacity = FreeCapacity(self._first)
         self._moves = {move.server_id: move for move in self._first.moves}
-        self._tiers: dict[Hashable, dict[str, int]] = {}
         self._pools: dict[Hashable, Pool] = {}
         #: hosts with rules of their aggregates, and which of these may refuse whom
         self._ruled = aggregate_rules.ruled(self._first.source, self._capacity.hosts.values())
@@ -161,18 +160,17 @@ class _Draft:
     # ---- who may go where
 
     def _to_place(self, one: Departure, question: Question) -> ServerToPlace:
-        look = alike(question, one.request)
-        if look not in self._tiers:
-            alone = replace(question, group=None)
-            self._tiers[look] = judged(alone, self._allowed(one.request))
+        takers = self._host_assessments.takers(question, APART)
+        allowed = None if one.request.target is None else self._first.snapshot.find_host(one.request.target)
+        named = allowed.name if allowed is not None else one.request.target
         needs = one.server.needs
         behind = self._may_refuse(question) | one.behind
-        key = (look, one.avoid, behind, tuple(sorted(needs.items())))
+        key = (takers, named, one.avoid, behind, tuple(sorted(needs.items())))
         if key not in self._pools:
             tiers = {
                 name: tier + BEHIND * (name in behind)
-                for name, tier in self._tiers[look].items()
-                if name not in one.avoid
+                for name, tier in takers.tiers()
+                if name not in one.avoid and named in (None, name)
             }
             self._pools[key] = Pool(tiers, needs, self._capacity)
         return ServerToPlace(question, self._pools[key], self._members_of(question))
@@ -190,12 +188,6 @@ class _Draft:
                 host.name for host in self._ruled if aggregate_rules.may_refuse(replace(question, target=host))
             )
         return self._refusing[key]
-
-    def _allowed(self, request: Request) -> Sequence[Host]:
-        if request.target is None:
-            return tuple(self._capacity.hosts.values())
-        named = self._first.snapshot.find_host(request.target)
-        return (named,) if named is not None else ()
 
     def _members_of(self, question: Question) -> Members | None:
         group = question.group
