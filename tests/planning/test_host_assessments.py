@@ -252,6 +252,6 @@ def test_what_is_set_apart_refuses_no_host() -> None:
     group = ServerGroup("g", "apart", "anti-affinity", frozenset({web.id, friend.id}))
     full = host("host-c", inventories={"VCPU": Inventory(1, 1), "MEMORY_MB": Inventory(1, 1)})
     view = snapshot([web, friend], [host("host-a"), host("host-b"), full], server_groups=[group])
-    question = Request().question(web, ResolvedType.LIVE, view, Policy(), NOW, NO_OTHERS)
+    question = Request(attested=None).question(web, ResolvedType.LIVE, view, Policy(), NOW, NO_OTHERS)
     assert HostAssessments().assess_hosts(question, None, frozenset()).target is None
     assert dict(HostAssessments().takers(question, APART).tiers()) == {"host-b": 0, "host-c": 0}
