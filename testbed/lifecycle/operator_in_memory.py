@@ -21,7 +21,7 @@ from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.reconcilers.decision import Decision
-from vmferry.reconcilers.kill_switch import STARTS, Stop
+from vmferry.reconcilers.kill_switch import STARTS, KillSwitchState
 from vmferry.reconcilers.reads import HostLease
 from vmferry.reconcilers.rows import KINDS
 from vmferry.resources.base import format_time
@@ -97,7 +97,7 @@ class OperatorInMemory(Mortal):
         self.lease_refused: str | None = None
         self.namespace_terminating = False
         #: the kill switch
-        self.stop = Stop()
+        self.stop = KillSwitchState()
         self.marks = Marks()
         #: the operator sees objects in the order of their names, or by these dice
         self.shuffle: Random | None = None

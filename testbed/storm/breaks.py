@@ -32,7 +32,7 @@ from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.check import Finding, Question, passed
 from vmferry.prerequisites.enums import Name
 from vmferry.reconcilers import rows
-from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kill_switch import KillSwitchState
 from vmferry.reconcilers.maintenance import cordon, drain, emptiness, idle, release, take_survey, uncordon
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.maintenance.scope import CORDONED, MaintenanceScope
@@ -285,8 +285,8 @@ def forces(stack: ExitStack) -> None:
 def no_switch(stack: ExitStack) -> None:
     """There may be a kill switch; nobody reads it."""
 
-    async def never(self: KillSwitch) -> Stop:
-        return Stop()
+    async def never(self: KillSwitch) -> KillSwitchState:
+        return KillSwitchState()
 
     put(stack, KillSwitch, "read", never)
 

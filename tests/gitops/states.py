@@ -45,7 +45,7 @@ from tests.reconcilers.test_waits import (
 )
 from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
-from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kill_switch import KillSwitchState
 from vmferry.reconcilers.owned import Deletion
 from vmferry.reconcilers.owned_migrations import Purpose, labels
 from vmferry.reconcilers.world import World
@@ -119,7 +119,8 @@ def one_look(life: Life, world: World | None = None) -> Life:
 def stopped() -> Life:
     life = Life(cloud())
     return one_look(
-        life, World(life.cloud.snapshot(), kill_switch=Stop(everywhere=True, message="new moves are stopped"))
+        life,
+        World(life.cloud.snapshot(), kill_switch=KillSwitchState(everywhere=True, message="new moves are stopped")),
     )
 
 

@@ -25,7 +25,7 @@ from vmferry.cloud.actions import (
     StartServer,
     StopServer,
 )
-from vmferry.reconcilers.kill_switch import Stop, parse
+from vmferry.reconcilers.kill_switch import KillSwitchState, parse
 from vmferry.reconcilers.migration.outcome import record_outcome
 from vmferry.reconcilers.reads import ReadServer
 from vmferry.reconcilers.rows import VM_MIGRATION
@@ -61,9 +61,13 @@ ACTIONS: dict[str, tuple[Action, bool]] = {
 def test_what_is_stopped(sentence: str) -> None:
     action, stopped = ACTIONS[sentence]
     snapshot = cloud().snapshot()
-    for stop, wanted in {ALL: stopped, Stop(zones=frozenset({"az1"}), message="no"): stopped, Stop(): False}.items():
+    for stop, wanted in {
+        ALL: stopped,
+        KillSwitchState(zones=frozenset({"az1"}), message="no"): stopped,
+        KillSwitchState(): False,
+    }.items():
         assert bool(stop.against_action(action, snapshot)) is wanted
-    assert Stop(zones=frozenset({"az9"}), message="no").against_action(action, snapshot) is None
+    assert KillSwitchState(zones=frozenset({"az9"}), message="no").against_action(action, snapshot) is None
 
 
 ZONES: dict[str, tuple[Action, bool]] = {
@@ -80,7 +84,7 @@ def test_a_zone_is_stopped_from_and_to_it(sentence: str) -> None:
     action, stopped = ZONES[sentence]
     made = cloud()
     made.add_server("cmp3", id=ident("elsewhere"))
-    stop = Stop(zones=frozenset({"az1"}), message="no")
+    stop = KillSwitchState(zones=frozenset({"az1"}), message="no")
     assert bool(stop.against_action(action, made.snapshot())) is stopped
 
 
@@ -104,7 +108,9 @@ def test_a_move_says_so_once_and_takes_nobodys_turn() -> None:
 
 def test_another_zone_goes_on() -> None:
     life = Life(cloud())
-    decision = life.look(World(life.cloud.snapshot(), kill_switch=Stop(zones=frozenset({"az2"}), message="no")))
+    decision = life.look(
+        World(life.cloud.snapshot(), kill_switch=KillSwitchState(zones=frozenset({"az2"}), message="no"))
+    )
     assert decision.action == LiveMigrate(SERVER, "cmp2")
 
 
@@ -149,7 +155,7 @@ def test_a_maintenance_does_not_begin() -> None:
         d.tick()
     assert d.phase() == "Queued"
     assert d.cloud.hosts["cmp1"].service.enabled and not d.migrations and not d.leases
-    d.stop = Stop()
+    d.stop = KillSwitchState()
     d.in_maintenance()
 
 
@@ -166,7 +172,7 @@ def test_a_drain_in_the_middle_ends_what_runs_keeps_its_host_and_goes_on_when_li
     assert d.phase() == "Draining"
     assert d.cloud.now - d.renewed["cmp1"] < timedelta(minutes=2), "nobody else may take the host meanwhile"
     assert sum("Normal Stopped" in line for line in d.log if line.split()[1] == "cmp1:") == 1
-    d.stop = Stop()
+    d.stop = KillSwitchState()
     d.in_maintenance()
     assert len(d.cloud.moved) == 8
 

@@ -16,7 +16,7 @@ from vmferry.cloud.model import Migration, MigrationStage
 from vmferry.policy import Limits, Policy
 from vmferry.reconcilers.backoff import LONGEST, pause_after
 from vmferry.reconcilers.conditions import unread
-from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kill_switch import KillSwitchState
 from vmferry.reconcilers.maintenance import plan as hostmaintenance
 from vmferry.reconcilers.migration import plan as vmmigration
 from vmferry.reconcilers.world import World
@@ -319,10 +319,10 @@ def test_the_time_under_the_kill_switch_does_not_count() -> None:
     d = Drain(cloud)
     d.apply("cmp1", maxParallel=1)
     d.run(lambda: not cloud.hosts["cmp1"].service.enabled)
-    d.stop = Stop(everywhere=True, message="new moves are stopped")
+    d.stop = KillSwitchState(everywhere=True, message="new moves are stopped")
     d.rest(3 * AFTER)
     assert d.is_("cmp1", "Stopped")
-    d.stop = Stop()
+    d.stop = KillSwitchState()
     d.in_maintenance()
     assert not [line for line in d.log if "NoProgress" in line]
 

@@ -19,7 +19,7 @@ from testbed.lifecycle.little_cloud import LittleCloud
 from vmferry.cloud.actions import Accepted, Action, Outcome, Refused, Unanswered
 from vmferry.cloud.model import Migration, Part, Server, ServerGroup, Snapshot
 from vmferry.policy import Limits
-from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kill_switch import KillSwitchState
 from vmferry.runtime.key import Key
 from vmferry.runtime.store import Body
 
@@ -163,10 +163,10 @@ def behind_another_host() -> Waits:
 def under_the_kill_switch(before: bool) -> Waits:
     d = Waits(cloud("web-1", "web-2", "web-3"))
     if before:
-        d.stop = Stop(everywhere=True, message="stopped")
+        d.stop = KillSwitchState(everywhere=True, message="stopped")
     d.apply("cmp1", maxParallel=1)
     d.rest(6)
-    d.stop = Stop(everywhere=True, message="stopped")
+    d.stop = KillSwitchState(everywhere=True, message="stopped")
     d.rest(LONG)
     return d
 
@@ -312,7 +312,7 @@ def stays_at_its_source() -> Waits:
 
 def stopped_by_the_kill_switch() -> Waits:
     d = Waits(cloud("web-1"))
-    d.stop = Stop(everywhere=True, message="stopped")
+    d.stop = KillSwitchState(everywhere=True, message="stopped")
     d.migrate("one", ident("web-1"))
     d.rest(LONG)
     return d

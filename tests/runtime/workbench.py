@@ -10,7 +10,7 @@ from typing import Any
 from tests.runtime.fakes import KEY, NOW, FakeCloud, FakeKube, Record, SmallMaintenance, SmallPlan, settle
 from vmferry.policy import Policy
 from vmferry.reconcilers.decision import Decision
-from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kill_switch import KillSwitchState
 from vmferry.reconcilers.kind import Kinds
 from vmferry.reconcilers.rows import HOST_MAINTENANCE, VM_MIGRATION
 from vmferry.reconcilers.world import World
@@ -48,7 +48,7 @@ class Bench:
         self.store = Store(self.kinds, self.triggers)
         fence = LeaderFence(self.kube, lambda: self.term)
         self.switch = KillSwitch(self.kube, "vmferry-system", "vmferry-stop")
-        self.switch.seen = Stop()
+        self.switch.seen = KillSwitchState()
         self.reconciler = Reconciler(
             self.kinds,
             self.store,

@@ -40,17 +40,17 @@ def breaker_kind(action: Action) -> ResolvedType | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """What the switch says. Nothing is stopped unless it says so."""
+class KillSwitchState:
+    """Where the switch is on. By default it is off everywhere."""
 
     everywhere: bool = False
     #: availability zones
     zones: frozenset[str] = frozenset()
-    #: for people: that it is so, and who says so
+    #: for people: that it is on, and why
     message: str = ""
 
     def against(self, snapshot: Snapshot, *hosts: str | None) -> str | None:
-        """Why nothing new may begin on these hosts, None: it may. A zone that nobody tells may be a stopped one."""
+        """Why nothing new may begin on these hosts; None: it may. A host of unknown zone counts as stopped."""
         if self.everywhere:
             return self.message
         if not self.zones:
@@ -60,7 +60,7 @@ class Stop:
         return self.message if stopped else None
 
     def against_action(self, action: Action, snapshot: Snapshot) -> str | None:
-        """Why it must not be asked for now, None: it may."""
+        """Why the request must not be sent now; None: it may be sent."""
         if not isinstance(action, STARTS):
             return None
         return self.against(snapshot, *_hosts(action, snapshot))
@@ -74,7 +74,7 @@ def _hosts(action: Action, snapshot: Snapshot) -> tuple[str | None, ...]:
     return (source, action.target_host) if isinstance(action, LiveMigrate | ColdMigrate | Evacuate) else (source,)
 
 
-def parse(data: Mapping[str, str], source: str) -> Stop:
+def parse(data: Mapping[str, str], source: str) -> KillSwitchState:
     """The data of the ConfigMap called `source`: `stop: "true"` or `zones: "az1,az2"`, and a `reason` for people.
 
     What cannot be understood stops everything: somebody wanted something of a kill switch.
@@ -85,11 +85,11 @@ def parse(data: Mapping[str, str], source: str) -> Stop:
     reason = f": {clip(data['reason'].strip(), 200)}" if data.get("reason", "").strip() else ""
     told = f"new moves are stopped by {source}"
     if unknown:
-        return Stop(everywhere=True, message=f"{told}, which has an unknown key {clip(unknown[0], 100)}")
+        return KillSwitchState(everywhere=True, message=f"{told}, which has an unknown key {clip(unknown[0], 100)}")
     if word == "true":
-        return Stop(everywhere=True, message=f"{told}{reason}")
+        return KillSwitchState(everywhere=True, message=f"{told}{reason}")
     if word not in ("", "false"):
-        return Stop(everywhere=True, message=f"{told}: stop is neither true nor false")
+        return KillSwitchState(everywhere=True, message=f"{told}: stop is neither true nor false")
     if zones:
-        return Stop(zones=zones, message=f"{told} in {clip(', '.join(sorted(zones)), 200)}{reason}")
-    return Stop()
+        return KillSwitchState(zones=zones, message=f"{told} in {clip(', '.join(sorted(zones)), 200)}{reason}")
+    return KillSwitchState()

@@ -12,7 +12,7 @@ from vmferry.planning.request import Others
 from vmferry.planning.targets import AssessHosts, assess_hosts
 from vmferry.prerequisites.check import BrokenServer, OSUpgradeMove, PlannedMove
 from vmferry.reconcilers.host_claims import Claim
-from vmferry.reconcilers.kill_switch import Stop
+from vmferry.reconcilers.kill_switch import KillSwitchState
 from vmferry.reconcilers.owned import Owned, Owner
 from vmferry.reconcilers.reads import Answer, Read
 from vmferry.reconcilers.refused_writes import Refusal
@@ -41,7 +41,7 @@ class World:
     #: what the other HostMaintenances claim
     claims: tuple[Claim, ...] = ()
     #: the kill switch (I31)
-    kill_switch: Stop = field(default_factory=Stop)
+    kill_switch: KillSwitchState = field(default_factory=KillSwitchState)
     #: how targets are judged: `assess_hosts`, or what remembers its answers
     assess_hosts: AssessHosts = assess_hosts
     #: why a read that this pass asked for failed, None: none did; see `reported` of the scopes

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from vmferry.cloud.actions import Action
 from vmferry.cloud.model import Snapshot
-from vmferry.reconcilers.kill_switch import STARTS, Stop, parse
+from vmferry.reconcilers.kill_switch import STARTS, KillSwitchState, parse
 from vmferry.runtime.kube_api import KubeError, NotFoundError
 from vmferry.runtime.metrics import definitions as metrics
 
@@ -51,11 +51,13 @@ class KillSwitch:
         #: called when Kubernetes answers again
         self._came_back = came_back
         self._source = f"ConfigMap {namespace}/{name}"
-        self._unreadable = Stop(everywhere=True, message=f"new moves are stopped: {self._source} cannot be read")
+        self._unreadable = KillSwitchState(
+            everywhere=True, message=f"new moves are stopped: {self._source} cannot be read"
+        )
         #: the last poll failed
         self._lost = False
         #: what statuses report
-        self.seen = Stop(everywhere=True, message=f"new moves wait until {self._source} was read")
+        self.seen = KillSwitchState(everywhere=True, message=f"new moves wait until {self._source} was read")
 
     async def run(self, beat: Callable[[str], None] = lambda _: None) -> None:
         """Poll for ever."""
@@ -81,13 +83,13 @@ class KillSwitch:
             metrics.STOPPED.set(bool(state.everywhere or state.zones))
             self._changed()
 
-    async def read(self) -> Stop:
+    async def read(self) -> KillSwitchState:
         """What it says now; never raises."""
         try:
             async with asyncio.timeout(PATIENCE):
                 data = await self._client.get_config_map(self._namespace, self._name)
         except NotFoundError:
-            return Stop()
+            return KillSwitchState()
         except (KubeError, TimeoutError):
             return self._unreadable
         return parse(data, self._source)
