@@ -95,7 +95,7 @@ lint: setup ## lint, format, strict types, import rules, words, the Dockerfile
 	@echo "lint: Dockerfile"; $(VENV)/bin/hadolint Dockerfile
 
 .PHONY: test-unit
-test-unit: setup ## tests that need no server and are not slow; a minute
+test-unit: setup ## the quick tests; they need no server
 	@$(PY) -m pytest -q -m "not simulator and not kubernetes and not nova and not slow" $(ARGS)
 
 .PHONY: install
