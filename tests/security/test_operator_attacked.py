@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from testbed.bed import OPERATOR, Bed, merge
 from testbed.kubernetes.cluster import Cluster
 from testbed.processes import Supervisor, wait_for
 from testbed.simulator import SimulatedCloud
+from tests.cloud.samples import SERVER
 from tests.e2e.conftest import Player
 from tests.runtime.test_hostile_logs import HOSTILE
 from tests.security.encodings import ENCODINGS, traces
@@ -154,6 +155,8 @@ class Attacked:
             assert not [secret for secret in secrets if secret in text], where
         for line in self.log.splitlines():
             assert {"time", "level", "message"} <= json.loads(line).keys(), line
+        assert "Traceback (most recent call last)" not in self.log, "an answer makes a fault of ours"
+        assert "\\u001b" not in self.everything()["objects and Events"], "something steers a terminal"
         assert self.peak < LIMIT
         assert "no longer leads" not in self.log, "the Lease was lost"
 
@@ -226,14 +229,16 @@ def echo_in_every_encoding(status: int) -> Lie:
 def echo_as_text(request: Request, wire: Wire) -> None:
     """As a load balancer shows the request that it could not hand on."""
     shown = "\r\n".join(f"{name}: {value}" for name, value in request.headers.items()).encode() + request.body
-    wire.answer(502, {"Content-Type": "text/html"}, b"<pre>upstream failed: " + shown + PASSWORD.encode() + b"</pre>")
+    # the beginning of a page is what is shown of it
+    wire.answer(502, {"Content-Type": "text/html"}, b"<pre>" + PASSWORD.encode() + b" upstream failed: " + shown)
 
 
-def bad_headers(cloud: LyingCloud) -> Lie:
-    odd = {
-        "X-OpenStack-Request-Id": "req-\x1b]0;pwn\x07\x1b[31mX" + "y" * 5000,
-        "Date": "Fri, 27 Nov 99999 16:00:00 +9999",
-    }
+STEERING = {"X-OpenStack-Request-Id": "req-\x1b]0;pwn\x07\x1b[31mX"}
+NO_DATE = {"Date": "Fri, 27 Nov 99999 16:00:00 +9999"}
+LONG = {"X-OpenStack-Request-Id": "y" * 5000}
+
+
+def bad_headers(cloud: LyingCloud, odd: Mapping[str, str]) -> Lie:
 
     def lie(request: Request, wire: Wire) -> None:
         status, headers, body = cloud._asked(request)
@@ -267,10 +272,12 @@ LIES: dict[str, Callable[[LyingCloud], list[tuple[Lie, str, str]]]] = {
     "packed answers that are large": lambda cloud: [(bomb(), "GET", ANY_READ)],
     "large errors": lambda cloud: [(bomb(300, 500), ".*", ANY_READ)],
     "endless answers": lambda cloud: [(endless_body(), "GET", ANY_READ)],
-    "endless pages": lambda cloud: [(endless_pages("servers", {"id": "x", "status": "ACTIVE"}), "GET", ANY_READ)],
+    "endless pages": lambda cloud: [(endless_pages("servers", SERVER), "GET", ANY_READ)],
     "deep answers": lambda cloud: [(deep(), ".*", ANY_READ)],
-    "answers of millions of values": lambda cloud: [(many(), "GET", ANY_READ)],
-    "headers that nobody sends": lambda cloud: [(bad_headers(cloud), ".*", ANY_READ)],
+    "answers of millions of values": lambda cloud: [(many(10_000_000), "GET", ANY_READ)],
+    "headers that nobody sends": lambda cloud: [(bad_headers(cloud, NO_DATE | LONG), ".*", ANY_READ)],
+    "request ids that steer a terminal": lambda cloud: [(bad_headers(cloud, STEERING), ".*", ANY_READ)],
+    "actions that are done at no date": lambda cloud: [(bad_headers(cloud, NO_DATE), "POST", ACTION)],
     "answers that drip": lambda cloud: [(drip(1.0), ".*", ANY_READ)],
     "heads that drip": lambda cloud: [(drip(1.0, "head"), ".*", ANY_READ)],
 }
@@ -291,6 +298,12 @@ def test_a_lying_cloud_does_no_harm(attacked: Attacked, sentence: str) -> None:
     attacked.watch(SPAN)
     cloud.behave()
     attacked.recovers()
+    if sentence == "endless pages":
+        first, next_ = (
+            [one for one in cloud.seen("GET", ".*/servers/detail") if ("marker=" in one.target) is marked]
+            for marked in (False, True)
+        )
+        assert len(next_) <= len(first), "the same page is read more than twice"
     if sentence == "actions are done, and redirected to themselves":
         moves = [one for one in cloud.seen("POST", ACTION) if b"os-migrateLive" in one.body]
         assert len(moves) == 1, "what was done was asked for again"
