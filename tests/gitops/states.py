@@ -46,7 +46,6 @@ from tests.reconcilers.test_waits import (
 from vmferry.cloud.model import Migration, Part
 from vmferry.policy import Policy
 from vmferry.reconcilers.kill_switch import KillSwitchState
-from vmferry.reconcilers.owned import Deletion
 from vmferry.reconcilers.owned_migrations import Purpose, labels
 from vmferry.reconcilers.world import World
 from vmferry.resources.base import API_VERSION
@@ -183,7 +182,7 @@ def deleted_with_its_namespace() -> Life:
         life.one_pass()
         life.cloud.pass_time(timedelta(seconds=2))
     life.delete()
-    life.deletion = Deletion(namespace_terminating=True)
+    life.namespace_terminating = True
     life.run()
     return life
 
