@@ -5,7 +5,7 @@ it reads are noted. Checks are pure, so every question with the same values in j
 whatever checks there are. A check that reads the server's id makes every server ask for itself: slower, never wrong.
 
 Hosts are asked no more than they need be: one that a check refuses is not asked by the next, unless none is left and
-the findings of all are told. Sets of hosts are bits of an integer, the lowest for the first name.
+the findings of all are reported. Sets of hosts are bits of an integer, the lowest for the first name.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class HostAssessments:
         self._source = question.source
 
     def _sift(self, question: Question) -> tuple[int, int, _Out]:
-        """All hosts but the server's own, those of them that nothing stands against, and the others by reason."""
+        """All hosts but the server's own, those of them that no check blocks, and the others by reason."""
         left = others = self._everywhere & ~self._bits.get(question.server.host or "", 0)
         out = _Out(self._hosts)
         for prerequisite in _about_targets(question):

@@ -54,7 +54,7 @@ class Ranked:
         return f"{memory}, {self.coming} migrations on their way there{self.friends}{rule}"
 
 
-#: what to order hosts by, and what is told of it
+#: what to order hosts by, and what is reported of it
 Standing = tuple[tuple[bool, int, int, float, str], Ranked]
 
 
@@ -125,7 +125,7 @@ def rank_others(question: Question) -> Sequence[Ranked]:
 def assess_hosts(
     question: Question, target: str | None, avoid: frozenset[str], alternatives: RankOthers = rank_others
 ) -> HostAssessment:
-    """Ask the named host, or all of them; a named one that is refused is told with its `alternatives`."""
+    """Judge the named host, or all of them; the finding of a named one that is refused names its `alternatives`."""
     if target is not None:
         host = question.snapshot.find_host(target)
         if host is None:
@@ -162,7 +162,7 @@ def assess(
     """Judge `question` for the named target, or for all hosts.
 
     `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out. A named one that
-    nothing else stands against gives no target, and no finding against it either.
+    nothing else blocks gives no target, and no finding that blocks either.
     """
     alone = replace(question, target=None)
     of_server = tuple(p.check(alone) for p in CHAINS[question.type] if p.about is About.SERVER)

@@ -75,7 +75,7 @@ class Question:
     now: datetime
     #: the group that the server is in, None: in none
     group: ServerGroup | None
-    #: the types of the server's ports that are not `normal` ones, None: not told (`Snapshot.ports_of`)
+    #: the types of the server's ports that are not `normal` ones, None: unknown (`Snapshot.ports_of`)
     ports: tuple[str, ...] | None
     #: moves of other requests, decided or in flight
     moves: tuple[PlannedMove, ...]

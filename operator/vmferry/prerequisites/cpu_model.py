@@ -144,7 +144,7 @@ def _enough(source: Host, target: Host, difference: _Difference, seen: GuestCPU 
 
 
 def _difference(source: Host, target: Host, old: CPU, new: CPU, *, by_traits: bool) -> _Difference | None:
-    """None: what is told does not decide.
+    """None: what is reported does not decide.
 
     Features are comparable when both are complete, or both are those beyond the same model; an empty set of these
     may as well mean that the source does not tell. A trait that the target lacks is a feature that it lacks; that it

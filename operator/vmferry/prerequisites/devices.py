@@ -3,7 +3,7 @@
 What Nova refuses for them is refused here before (R21; the rules of Nova 33, whose API also refuses in older
 releases). Whether a host has a fitting device free, or room on one NUMA node, Nova tells nobody: that is Unknown (R19).
 
-| fact | told by | not told |
+| fact | reported by | unknown |
 |---|---|---|
 | extra specs of the flavor | the server in Nova (2.47) | where a policy hides them: Unknown |
 | properties of the image | the server in Nova (2.98) | below 2.98, for servers on volumes, and traits of images ever |
@@ -12,7 +12,7 @@ releases). Whether a host has a fitting device free, or room on one NUMA node, N
 
 What only an image could ask for is no reason to hold back every server of an older cloud, or every one on a volume:
 Nova refuses such a request before anything moves. It is said in the message instead. A flavor or a port, though, is
-told by every cloud that lets its operator read it, so that silence is Unknown.
+reported by every cloud that lets its operator read it, so that no answer is Unknown.
 """
 
 from __future__ import annotations
@@ -152,15 +152,15 @@ def _untold(question: Question) -> list[tuple[str, str]]:
     if question.ports:
         also = " and can take it over from a running server" if live else ""
         found.append(f"which host has a device for its ports of type {', '.join(question.ports)} free{also}")
-    told = [(what, _BY_HAND) for what in found]
+    missing = [(what, _BY_HAND) for what in found]
     if not server.flavor.extra_specs_told:
         allow = "give the operator's user Nova's policy os_compute_api:os-flavor-extra-specs:index"
-        told.append(("what its flavor asks for: the extra specs are hidden", allow))
+        missing.append(("what its flavor asks for: the extra specs are hidden", allow))
     if question.ports is None:
-        told.append(
+        missing.append(
             ("which ports it has", "let the operator's user list all ports in Neutron, and check that it answers")
         )
-    return told
+    return missing
 
 
 def _asks_for_vgpu(server: Server) -> bool:

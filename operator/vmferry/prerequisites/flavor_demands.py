@@ -8,7 +8,7 @@ Part of AvailabilityZone (R11, R21). Nova's scheduler asks for the same at every
   wish must be met by one of the comma-separated values of one aggregate). A cloud may run without that filter; the
   wish of whoever made the flavor counts all the same.
 - A key without any scope is asked for by that filter too, but means nothing in a cloud that does not enable it, as
-  Nova by default does not; which is so is not told. Where neither the server's own host nor the target is in an
+  Nova by default does not; which is so is unknown. Where neither the server's own host nor the target is in an
   aggregate with that key, the filter cannot be in force, or the server would not be where it is: the key is ignored.
   Where one of them is, and the target does not meet the wish, the result is Unknown (R19).
 

@@ -58,9 +58,9 @@ def cpu(host: Host) -> ReportedFact[CPU]:
 
 
 def _same(texts: Iterable[str]) -> str | None:
-    """The one text that is told; empty if none is, None if there are two."""
-    told = {text for text in texts if text}
-    return None if len(told) > 1 else next(iter(told), "")
+    """The one text that is reported; empty if none is, None if there are two."""
+    reported = {text for text in texts if text}
+    return None if len(reported) > 1 else next(iter(reported), "")
 
 
 def _is_about(rule: _OfHosts, host: Host) -> bool:

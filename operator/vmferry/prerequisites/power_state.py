@@ -73,7 +73,7 @@ def _broken_by_us(question: Question, broken: BrokenServer) -> Finding:
 
 
 def _guest(question: Question) -> Finding | None:
-    """What the hypervisor says of the guest, where that stands against the type though Nova's state does not.
+    """What the hypervisor reports of the guest, where that rules out the type though Nova's state does not.
 
     Nova's conductor live-migrates running and paused guests only (`_check_instance_is_active`). A cold migration powers
     off whatever runs: a guest that runs behind a stopped server would be stopped without being asked (R5).

@@ -68,7 +68,7 @@ class Stuck:
     """A server that cannot go."""
 
     departure: Departure
-    #: what stands against it, the most telling first; never empty
+    #: the findings that block it, the most important first; never empty
     against: tuple[Finding, ...]
 
 
@@ -379,7 +379,7 @@ def _give_up(group: ServerGroup) -> str:
 
 
 def _own_blocker(question: Question) -> bool:
-    """Whether something about the server itself stands against its move."""
+    """Whether a check about the server itself blocks its move."""
     found = (p.check(question) for p in CHAINS[question.type] if p.about is About.SERVER)
     return any(finding.blocks(question.policy) for finding in found)
 
