@@ -58,7 +58,7 @@ CAN_GO = {
     "eligibleTargets": [{"host": "cmp2", "rank": 1, "message": "most room"}],
     "ineligibleTargets": [{"reason": "HostDown", "hosts": 3, "example": "cmp7", "message": "it is down"}],
 }
-DRAINED = {"phase": "InMaintenance", "conditions": ready("InMaintenance", "the host was found empty twice")}
+DRAINED = {"phase": "InMaintenance", "conditions": ready("InMaintenance", "the host is verified empty")}
 
 #: command line, and the spec that is created
 MOVES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -141,7 +141,7 @@ ENDS: dict[str, tuple[str, list[Any], int, str]] = {
     "blocked": ("live shop/web-1", [HALF, LOCKED], 1, "remedy    ask its owner"),
     "untold": ("live shop/web-1", [UNTOLD], 2, "OperatingSystem: FactUnknown"),
     "failed": ("live shop/web-1", [{"conditions": failed("CloudRefused", "Nova says no")}], 1, "Nova says no"),
-    "drained": ("drain cmp1", [DRAINED], 0, "InMaintenance: the host was found empty twice"),
+    "drained": ("drain cmp1", [DRAINED], 0, "InMaintenance: the host is verified empty"),
     "the cluster is away for a moment": ("live shop/web-1", [NoConnectionError("x"), MOVED], 0, "Succeeded"),
 }
 
@@ -161,9 +161,9 @@ def test_waiting_ends_when(sentence: str, how: str) -> None:
 def test_a_release_is_not_done_by_what_was_said_of_the_drain() -> None:
     """The status still says Ready, of the generation before."""
     kube = FakeKube(hm(DRAINED, managedFields=applied("host", "enabled")))
-    kube.script = [None, {"phase": "Released", "conditions": ready("Released", "the host is given back")}]
+    kube.script = [None, {"phase": "Released", "conditions": ready("Released", "the host is back in service")}]
     run = Run("release cmp1 --wait", kube)
-    assert run.status == 0 and "Released: the host is given back" in run.said
+    assert run.status == 0 and "Released: the host is back in service" in run.said
     ((verb, body, _),) = kube.written
     assert (verb, body["spec"]) == ("apply", {"host": "cmp1", "enabled": False})
 

@@ -291,8 +291,8 @@ def test_a_maintenance_from_drain_to_release(space: Space) -> None:
     process = space.start("release", host, "--wait")
     until(lambda: space.get("hm", host)["spec"]["enabled"] is False, "the release")
     assert space.get("hm", host)["spec"]["returnVMs"] is True, "or no server would come back"
-    space.operate("hm", host, {"phase": "Released", "conditions": ready("Released", "the host is given back")})
-    assert process.communicate(timeout=SECONDS)[0].endswith("Released: the host is given back\n")
+    space.operate("hm", host, {"phase": "Released", "conditions": ready("Released", "the host is back in service")})
+    assert process.communicate(timeout=SECONDS)[0].endswith("Released: the host is back in service\n")
     assert process.returncode == 0
 
     assert space.ferry("release", host, "--delete", "--wait").returncode == 0 and not space.exists("hm", host)

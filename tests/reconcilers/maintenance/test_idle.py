@@ -17,7 +17,7 @@ from vmferry.resources.words import MaintenancePhase
 TIME = "2026-01-01T00:00:00Z"
 
 
-def ready(reason: str, status: str = "True", message: str = "the host is given back") -> dict[str, Any]:
+def ready(reason: str, status: str = "True", message: str = "the host is back in service") -> dict[str, Any]:
     return {"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": TIME}
 
 

@@ -166,7 +166,7 @@ CONTRADICTED: dict[Callable[[], Life], str] = {
     and_a_failed_attempt_has_left_it_on_the_target: "attests that cmp1 is dead, and the server is on cmp2",
     and_another_host_is_named: "attests that cmp2 is dead, and the server is on cmp1",
     and_an_unknown_host_is_named: "attests that nope is dead",
-    and_the_named_time_has_not_come: "spec.attestation.at lies in the future",
+    and_the_named_time_has_not_come: "spec.attestation.at is in the future",
     and_the_host_reported_after_the_named_time: "reported after that",
     of_a_server_on_no_host: "the server is on no host",
     that_nobody_saw_for_an_hour_in_which_it_was_moved: "may have been on another host",

@@ -49,7 +49,10 @@ def running(**over: Any) -> Status:
         **queued(),
         "phase": "Migrating",
         "startedAt": TIME,
-        "conditions": [condition("Migrating", "Nova took request req-1"), condition("x", "y", "Reconciling", "True")],
+        "conditions": [
+            condition("Migrating", "accepted req-1"),
+            condition("x", "y", "Reconciling", "True"),
+        ],
         "attempts": [{**attempt, **over}],
     }
 

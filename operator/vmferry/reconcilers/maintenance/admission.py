@@ -121,5 +121,7 @@ def admit(scope: MaintenanceScope, survey: Survey) -> Survey | MaintenanceDecisi
         survey = take_survey(scope, survey.host)
         write_survey(scope, survey)
     scope.note_change()
-    scope.event(EventReason.MAINTENANCE_STARTED, f"{survey.total} servers are on {status.host}")
+    scope.event(
+        EventReason.MAINTENANCE_STARTED, f"the maintenance of {status.host} has started; servers on it: {survey.total}"
+    )
     return survey

@@ -46,7 +46,7 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
     if undone:
         scope.event(
             EventReason.CORDON_REASSERTED,
-            f"somebody has enabled {survey.host.name} meanwhile: disabling it again",
+            f"the compute service on {survey.host.name} was enabled during the maintenance: disabling it again",
             warning=True,
         )
         scope.note_change()

@@ -31,15 +31,15 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
     status.empty_since = status.empty_since or scope.now
     due = status.empty_since + rules.settle
     if status.drained_at is None and scope.now < due:
-        message = f"the host looks empty; it is looked at again at {due:%H:%M:%SZ}"
+        message = f"the host was found empty; the second check follows at {due:%H:%M:%SZ}"
         scope.conditions.set(DRAINED, False, MaintenanceReason.VERIFYING, message)
         scope.progressing(MaintenanceReason.VERIFYING, message)
         return scope.decide(MaintenancePhase.DRAINING, requeue_after=due - scope.now)
-    message = "the host was found empty twice"
+    message = "the host is verified empty"
     reason = MaintenanceReason.EMPTY
     if survey.staying:
         reason = MaintenanceReason.SERVERS_STAY
-        message = f"all servers that have to leave have left; {len(survey.staying)} stay because the spec says so"
+        message = f"all servers that have to leave have left; {len(survey.staying)} stay, as the spec requires"
     if (astray := survey.first_astray()) is not None:
         message += f"; {astray[1]}"
     if survey.leftovers:
@@ -66,8 +66,8 @@ def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str 
     if hidden:
         return (
             f"the hypervisor still has {len(hidden)} servers that Nova's list does not show, "
-            f"{_server_name(scope, min(hidden))} is one: deleted softly, they stay there until they "
-            "are restored, or deleted for good"
+            f"for example {_server_name(scope, min(hidden))}: soft-deleted servers remain there until they "
+            "are restored or deleted permanently"
         )
     for consumer in sorted(look.allocated or ()):
         # a build or an unshelving in flight holds room before it has a host; room that a server elsewhere left behind
@@ -76,7 +76,7 @@ def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str 
         if server is None or server.id in stay or server.host is not None:
             continue
         if server.vm_state == "building" or server.task_state is not None:
-            return f"{server.name} is on its way to a host and has room of this one already"
+            return f"{server.name} is being placed on a host and already has an allocation on this one"
     return None
 
 

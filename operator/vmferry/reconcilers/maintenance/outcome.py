@@ -35,8 +35,9 @@ def record_outcome(
         reason = MaintenanceReason.CORDONING if cordon else MaintenanceReason.UNCORDONING
         conditions.set(CORDONED, not cordon, reason, f"{type(action).__name__} was sent")
     if isinstance(outcome, Accepted):
-        done = EventReason.CORDONED if cordon else EventReason.UNCORDONED
-        return status, (Event(done, f"Nova took it{request}"),)
+        if cordon:
+            return status, (Event(EventReason.CORDONED, f"disabled the compute service on {status.host}{request}"),)
+        return status, (Event(EventReason.UNCORDONED, f"enabled the compute service on {status.host}{request}"),)
     if isinstance(outcome, Refused):
         # what the cloud refuses once it will refuse again: a person has to know
         message = f"the cloud refuses {type(action).__name__}: {outcome.code} {outcome.message}"

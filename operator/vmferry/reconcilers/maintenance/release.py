@@ -24,8 +24,8 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
     status = scope.status
     if status.release_started_at is None:
         status.release_started_at = scope.now
-        scope.event(EventReason.RELEASING, f"{status.host} is given back")
-        why = "the host is being given back"
+        scope.event(EventReason.RELEASING, f"{status.host} is being returned to service")
+        why = "the host is being returned to service"
         scope.note_change()
         scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASING, why)
         if status.cordon is None:
@@ -46,7 +46,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
     if running:
         status.moves = [move_of(scope, child, MoveState.MOVING) for child in running][:MAX_MOVES]
-        scope.progressing(MaintenanceReason.RELEASING, f"{len(running)} moves that had begun are seen to their end")
+        scope.progressing(MaintenanceReason.RELEASING, f"{len(running)} running migrations are completing")
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=DRAINING)
     back = return_servers(scope) if scope.spec.return_vms else Returning()
     if scope.creates:
@@ -85,9 +85,9 @@ def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision
     scope.cancel(scope.open_children())
     status.released_at = scope.now
     status.admitted_at = status.release_started_at = status.down_since = None
-    message = "the host is given back"
+    message = "the host is back in service"
     if status.host_before is not None and status.host_before.status is ServiceStatus.DISABLED:
-        message += "; it was disabled before and is left so"
+        message += "; its compute service was disabled before and stays disabled"
     if not_returned:
         message += f"; {not_returned} servers were not brought back, see moves"
     scope.conditions.set(DRAINED, False, MaintenanceReason.RELEASED, message)

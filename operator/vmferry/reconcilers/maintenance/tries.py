@@ -60,8 +60,8 @@ def given_up(scope: MaintenanceScope, tries: list[OwnedMigration]) -> Hindrance 
     return Hindrance(
         Name.SERVER_TASK.value,
         Reason.CONFLICT if by_people else Reason.CLOUD_REFUSED,
-        f"it was tried {times}; the last time: {last.message}",
-        f"mend that, then delete the VMMigration {last.namespace}/{last.name} to have it tried again",
+        f"it was tried {times}; the last failure: {last.message}",
+        f"fix the cause, then delete the VMMigration {last.namespace}/{last.name} to make vmferry try again",
     )
 
 

@@ -52,7 +52,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         return None
     if service.disabled_reason != cordon.disabled_reason:
         reason = service.disabled_reason or "no reason given"
-        message = f"somebody else has disabled the compute service since, it is left so: {reason}"
+        message = f"somebody else has disabled the compute service, so it stays disabled: {reason}"
         scope.event(EventReason.CORDON_LEFT, message, warning=True)
         scope.status.cordon = None
         scope.conditions.set(CORDONED, False, MaintenanceReason.LEFT_DISABLED, message)
@@ -84,9 +84,9 @@ def report_without_cordon(scope: MaintenanceScope) -> None:
     """Cordoned, of a release that has no cordon to undo."""
     before = scope.status.host_before
     left = before is not None and before.status is ServiceStatus.DISABLED
-    message = "the compute service was disabled before and is left so" if left else "the cordon is undone"
+    message = "the compute service was disabled before and stays disabled" if left else "the compute service is enabled"
     if not left and scope.service is not None and not scope.service.enabled:
-        left, message = True, "somebody else has disabled the compute service since, it is left so"
+        left, message = True, "somebody else has disabled the compute service, so it stays disabled"
     reason = MaintenanceReason.LEFT_DISABLED if left else MaintenanceReason.RELEASED
     scope.conditions.set(CORDONED, False, reason, message)
 

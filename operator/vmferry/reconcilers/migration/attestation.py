@@ -80,7 +80,7 @@ def _keep(scope: MigrationScope) -> MigrationDecision | str | None:
     named, kept = scope.spec.attestation, scope.status.attestation
     if named is not None:
         if named.at is not None and is_ahead(named.at, scope.now):
-            return f"spec.attestation.at lies in the future: {format_time(named.at)}"
+            return f"spec.attestation.at is in the future: {format_time(named.at)}"
         found = scope.snapshot.find_host(named.host)
         name = found.name if found else clip(named.host, 255)
         moment = named.at or (kept.at if kept is not None and kept.host == name else _moment(scope))

@@ -70,7 +70,7 @@ def follow(scope: MigrationScope) -> MigrationDecision | None:
         case MigrationStage.BAD:
             return failed(scope, attempt, record)
         case MigrationStage.UNKNOWN:
-            message = f"Nova says {record.status} of migration {record.uuid}, a word this operator does not know"
+            message = f"migration {record.uuid} has the status {record.status}, which this operator does not know"
             scope.stalled(Reason.FACT_UNKNOWN, message)
             return scope.decide(Phase.MIGRATING, requeue_after=ASK_AGAIN)
         case MigrationStage.LEFTOVER:

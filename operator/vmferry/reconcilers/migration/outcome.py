@@ -55,7 +55,7 @@ def _wait_longer(status: VMMigrationStatus, action: Action, now: datetime) -> No
 
 def _accepted(action: Action, outcome: Accepted) -> Event:
     """What is asked for leaves its request id in an Event (I33)."""
-    return Event(EventReason.REQUEST_ACCEPTED, f"Nova took {type(action).__name__}{asked_as(outcome.request_id)}")
+    return Event(EventReason.REQUEST_ACCEPTED, f"Nova accepted {type(action).__name__}{asked_as(outcome.request_id)}")
 
 
 def _settle_move(

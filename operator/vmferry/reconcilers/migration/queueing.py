@@ -101,7 +101,7 @@ def waits_in_vain(scope: MigrationScope, why: str, source: str, target: str) -> 
     if alive or not (ours or theirs):
         return False
     names = [describe(record, snapshot) for record in holders(snapshot, *ends)]
-    scope.report_no_progress(f"waits for its turn: {why}: {', '.join(names[:3]) or 'moves that do not go on'}")
+    scope.report_no_progress(f"queued: {why}: {', '.join(names[:3]) or 'migrations without progress'}")
     return True
 
 

@@ -34,7 +34,7 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
     detail = scope.world.answer(ReadServer)
     if attempt.request_id is not None and young and attempt.migration_id is None:
         # right after the 202 the row may be missing; the shared view will show it
-        scope.progressing(MigrationReason.MIGRATING, f"Nova took request {attempt.request_id}")
+        scope.progressing(MigrationReason.MIGRATING, f"Nova accepted request {attempt.request_id}")
         return scope.decide(Phase.MIGRATING, requeue_after=POLL)
     if detail is None or detail.actions is None:
         return scope.needs(actions=True, events_of=attempt.request_id)
@@ -61,7 +61,7 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
     )
     if witness is not None and attempt.request_id is None:
         attempt.request_id = witness.request_id
-        message = f"Nova took the request: {witness.request_id}"
+        message = f"Nova accepted the request: {witness.request_id}"
     elif witness is not None:
         if witness.message and detail.server.task_state is None and not young:
             words = nova_words(detail.actions, attempt.request_id, detail.server)
@@ -69,13 +69,13 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
             attempt.failure = failed_in_nova(attempt, words, in_error=in_error, server_name=detail.server.name)
             end(scope, attempt, "failed", words)
             return None
-        message = f"Nova took request {attempt.request_id} and shows no migration yet"
+        message = f"Nova accepted request {attempt.request_id} and shows no migration yet"
     elif not young and detail.server.task_state is None and attempt.migration_id is None:
         # three witnesses say that nothing was asked of Nova: no record, no action, no task
-        end(scope, attempt, NOT_SENT, "Nova has no trace of the request: it never got there")
+        end(scope, attempt, NOT_SENT, "Nova has no record of the request: it never arrived")
         return None
     else:
-        message = "it is being looked up whether Nova took the request"
+        message = "checking whether Nova accepted the request"
     if scope.now >= deadline(attempt, scope.server, scope):
         scope.stalled(Reason.FACT_UNKNOWN, f"{message}; see the server's instance actions")
     else:
