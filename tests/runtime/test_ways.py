@@ -30,7 +30,6 @@ from vmferry.runtime import definitions, kube, operator, watch
 from vmferry.runtime.kube import Kube
 from vmferry.runtime.kube_api import KubeError
 from vmferry.runtime.operator import Operator
-from vmferry.runtime.socks import ASYNCHRONOUS, SYNCHRONOUS
 
 pytestmark = pytest.mark.kubernetes
 
@@ -207,8 +206,6 @@ async def test_a_socks_proxy_of_the_kubeconfig(
     scheme: str, name: str, cluster: Cluster, account: Path, namespace: str, admin: Kube, tmp_path: Path
 ) -> None:
     """Watch, calls and plug-in. With `socks5h` only the proxy can resolve the name."""
-    for module in (ASYNCHRONOUS, SYNCHRONOUS):
-        pytest.importorskip(module)
     cloud, bastion = FakeCloud(Record()), Bastion(cluster)
     server = f"{name}:{urlsplit(cluster.server_url).port}"
     async with listening(bastion.socks, "127.0.0.1") as port:
