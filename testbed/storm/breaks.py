@@ -26,7 +26,7 @@ from vmferry.cloud.actions import (
     Unanswered,
 )
 from vmferry.cloud.model import MigrationStage, ResolvedType
-from vmferry.cloud.nova import NovaClient, act, hosts, parse
+from vmferry.cloud.nova import NovaClient, act, hosts
 from vmferry.planning.breaker import Breakers
 from vmferry.prerequisites import chains, server_group
 from vmferry.prerequisites.check import Finding, Question, passed
@@ -539,7 +539,7 @@ def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] =
 
 def believes_one_record(stack: ExitStack) -> None:
     """Of two records of one name the last one is believed."""
-    for module in (observer, parse, hosts):
+    for module in (observer, hosts):
         put(stack, module, "doubtful_hosts", lambda *_: {})
 
 
