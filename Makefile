@@ -109,6 +109,10 @@ install: setup ## what the tests run on: a Kubernetes API, built, a Nova and a P
 test-servers: install ## API, contract and end-to-end tests on the real Kubernetes API, the simulator and the real Nova
 	@$(PY) -m pytest -v -m "(simulator or kubernetes or nova) and not long" $(ARGS)
 
+.PHONY: test-guests
+test-guests: setup ## two hypervisor hosts with real guests (libvirt, QEMU) that report whether they ever stop; needs root
+	@$(PY) -u -m testbed.guests -v -s $(ARGS)
+
 .PHONY: drain50
 drain50: install ## on the real Nova: 50 servers leave a host, 10 at a time; some three minutes
 	@$(PY) -m pytest -q -s -m long tests/e2e/test_big_drain.py $(ARGS)
