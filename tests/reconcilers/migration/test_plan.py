@@ -105,7 +105,7 @@ BLOCKED: dict[str, tuple[Callable[[], LittleCloud], dict[str, object], str, str]
         lambda: dead_source(cloud()),
         {},
         "HostNotFailed",
-        "nothing proves",
+        "nothing confirms",
     ),
     "a locked server (I10)": (lambda: cloud(locked=True, locked_reason="audit"), {}, "Locked", "audit"),
     "a server with a task": (lambda: cloud(task_state="image_snapshot"), {}, "TaskInProgress", "image_snapshot"),
