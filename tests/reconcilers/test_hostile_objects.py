@@ -459,7 +459,8 @@ def look_at_maintenance(draw: Any, obj: HostMaintenance, view: Snapshot) -> None
     )
     decision = decided(draw, world, lambda world: hostmaintenance.plan(obj, world, NOW, POLICY))
     takes(decision.status, HOSTMAINTENANCE)
-    sensible_wait(decision, ended=decision.status.phase is MaintenancePhase.RELEASED)
+    over = (MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
+    sensible_wait(decision, ended=decision.status.phase in over)
     assert all(0 < len(event.message) <= 1024 and event.reason for event in decision.events)
     p = decision.status.progress
     if p is not None and p != obj.status.progress:
