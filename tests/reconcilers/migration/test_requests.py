@@ -556,7 +556,7 @@ def test_what_waits_in_nova_is_not_aborted_and_its_deadline_counts_from_running(
         life.cloud.now += 5 * SECOND
         assert life.one_pass().action is None
     attempt = life.status.open_attempt
-    assert attempt is not None and (attempt.state, attempt.running_since) == (status, None)
+    assert attempt is not None and (attempt.state, attempt.running_since) == (status.capitalize(), None)
     assert life.condition("Reconciling") == ("True", "Migrating")
     queued(life, "running")
     life.one_pass()
