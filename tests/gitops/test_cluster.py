@@ -237,7 +237,7 @@ def test_one_word_lists_both_kinds_with_the_columns_that_a_person_needs(bed: Bed
     kubectl(bed, "wait", "--for=condition=Ready", "hm/cmp2", "--timeout=240s")
     listed = kubectl(bed, "get", "vmferry")
     assert re.search(r"^NAME +HOST +ENABLED +PHASE +MOVED +BLOCKED +AGE$", listed, re.MULTILINE)
-    assert re.search(r"^hostmaintenance.vmferry.dev/cmp2 +cmp2 +false +Released ", listed, re.MULTILINE)
+    assert re.search(r"^hostmaintenance.vmferry.dev/cmp2 +cmp2 +false +InService ", listed, re.MULTILINE)
     assert re.search(r"^NAME +SERVER +TYPE +SOURCE +TARGET +PHASE +PROGRESS +AGE$", listed, re.MULTILINE)
 
 
