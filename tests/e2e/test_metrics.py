@@ -40,6 +40,7 @@ EMPTY = {
     'vmferry_kubernetes_requests_total{job="vmferry", namespace="vmferry-system", code=~"none|403|429|5.."}': (
         "the API server serves, and the operator has the rights that it needs"
     ),
+    "vmferry_kubernetes_refused_writes_total": "no policy and no quota stands in the way of a write",
     "vmferry_kubernetes_set_back_total": "nobody restores a backup of etcd",
     'vmferry_blocked{job="vmferry", namespace="vmferry-system", reason="NoProgress"}': "nothing hangs for half an hour",
 }
