@@ -1,4 +1,4 @@
-"""What follows once Nova has finished: a cold migration is confirmed, the arrival verified, a failure explained."""
+"""After Nova has finished: confirm a cold migration, verify the arrival, explain a failure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmferry.reconcilers.reads import ReadServer
 from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import Phase
 
-#: what the server must look like at the target (I5)
+#: the vm_states in which a server may be at its target (I5)
 _ARRIVED = {
     ResolvedType.LIVE: ("active", "paused"),
     ResolvedType.COLD: ("active", "stopped"),
@@ -24,7 +24,7 @@ _ARRIVED = {
 
 
 def confirm(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
-    """A cold migration waits in VERIFY_RESIZE; only our own is confirmed, and only a plain one (I7)."""
+    """Confirm a cold migration in VERIFY_RESIZE: only the operator's own, and only without a flavor change (I7)."""
     same_flavor = record.old_flavor_id == record.new_flavor_id
     if record.type != NOVA_TYPE[ResolvedType.COLD] or not same_flavor:
         scope.stalled(Reason.RESIZE_PENDING, f"{record.type} {record.uuid} is not a plain cold migration")
@@ -48,7 +48,7 @@ def confirm(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migra
 
 
 def verify(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision | None:
-    """Success is: our record is good, the server is at the target, idle, and in a fitting state (I5)."""
+    """Verify success: the record is good, and the server is at the target, idle, and in an expected state (I5)."""
     server = scope.server
     arrived = (
         server is not None
@@ -60,7 +60,7 @@ def verify(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migrat
         end(scope, attempt, record.status, None)
         return None
     patience = max(deadline(attempt, server, scope), attempt.started_at + scope.policy.timeout_base)
-    # the shared view shows the arrival within a poll or two; only then is the server asked for by itself
+    # the shared view shows the arrival within a poll or two; the server is read separately only after that
     waited = scope.status.phase is Phase.VERIFYING and scope.now - attempt.started_at >= POLL * 5
     detail = scope.world.answer(ReadServer)
     if waited and (detail is None or detail.actions is None or not scope.has_fresh_detail()):
@@ -77,14 +77,14 @@ def verify(scope: MigrationScope, attempt: Attempt, record: Migration) -> Migrat
         scope.stalled(Reason.FACT_UNKNOWN, message)
     else:
         scope.progressing(MigrationReason.VERIFYING, message)
-    # its arrival wakes this object; until the next poll has had its time nothing else is to be learnt
+    # the arrival triggers a reconcile; before the next poll completes there is nothing new to read
     first = scope.status.phase is not Phase.VERIFYING
     return scope.decide(Phase.VERIFYING, requeue_after=POLL * 3 if first else POLL)
 
 
 def _others_came_after(scope: MigrationScope, record: Migration, server: Server, detail: Detail) -> bool:
-    """Our record is good, and what was last asked of the server was asked by somebody else: that it is not as we would
-    have left it is their will, and nothing that will pass. Nova lets nobody touch it before our move is over."""
+    """Whether another user changed the server after the operator's move succeeded, so its state will not become the
+    expected one. Nova does not let anyone act on the server before the move has finished."""
     newest = detail.actions[0] if detail.actions else None
     theirs = newest is not None and newest.user_id not in (None, scope.snapshot.user_id)
     moved_on = any(other.id > record.id for other in detail.migrations)

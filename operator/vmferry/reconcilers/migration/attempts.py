@@ -1,4 +1,4 @@
-"""What an attempt is: its states, which of them count, and how it is closed."""
+"""The states of an attempt, which attempts count, and how an attempt is closed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from vmferry.reconcilers.migration.scope import MigrationScope
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import Attempt, attempt_state
 
-#: states of an attempt that are ours; all others are Nova's status words
+#: states that the operator sets; all other states are Nova's migration statuses
 REQUESTED = "Requested"
 REFUSED = "Refused"
 NOT_SENT = "NotSent"
-#: the cloud limits requests, or is busy; the request is sent again (I40)
+#: the cloud rate-limits requests or is busy; the request is sent again (I40)
 NOT_NOW = "NotNow"
 SERVER_GONE = "ServerGone"
 
-#: why we asked a running migration to stop
+#: why the operator aborted a running migration
 DELETED = "Deleted"
 TIMED_OUT = "TimedOut"
 
-#: reason of a running migration whose resource is deleted, and which is not aborted
+#: condition reason: the resource is being deleted, but its running migration is not aborted
 RUNS_TO_COMPLETION = "RunsToCompletion"
 
 
@@ -28,17 +28,17 @@ def succeeded(attempt: Attempt) -> bool:
 
 
 def counts(attempt: Attempt) -> bool:
-    """Whether it used up one of the allowed attempts: a request that Nova never acted on did not (I40)."""
+    """Whether the attempt used up one of the allowed attempts. A request that Nova never acted on did not (I40)."""
     return attempt.state not in (NOT_SENT, NOT_NOW)
 
 
 def ended_by_others(attempt: Attempt) -> bool:
-    """Somebody else aborted or reverted our migration: a person's will, not a failure to be tried again."""
+    """Whether another user aborted or reverted the migration. That is intended, so it is not retried."""
     return not attempt.open and attempt.state in ("Cancelled", "Reverted") and attempt.stop_reason is None
 
 
 def end(scope: MigrationScope, attempt: Attempt, state: str, message: str | None) -> None:
-    """Close the attempt; the steps that follow in the same pass decide what comes next."""
+    """Close the attempt with `state`. The later steps of the same reconcile decide what follows."""
     attempt.state = clip(attempt_state(state), 64)
     attempt.ended_at = scope.now
     attempt.message = clip(message, 2048) if message else None

@@ -1,4 +1,4 @@
-"""When an attempt counts as stuck: by default its time grows with the bytes to copy (I6)."""
+"""The deadline of an attempt; by default it grows with the bytes to copy (I6)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vmferry.resources.words import StorageClass
 
 
 def deadline(attempt: Attempt, server: Server | None, scope: MigrationScope) -> datetime:
-    """When the attempt counts as stuck; by default it grows with the bytes to copy. Nova's own queue does not count."""
+    """When the attempt counts as stuck. Time spent in Nova's own queue does not count."""
     return _deadline(attempt, server, scope.spec.timeout, scope.policy, scope.snapshot)
 
 
 def is_past_deadline(obj: VMMigration, snapshot: Snapshot, policy: Policy, now: datetime) -> bool:
-    """Whether the open attempt of a VMMigration, if it has one, is past its deadline. While the migration waits in
-    Nova's own queue it has no deadline."""
+    """Whether the VMMigration has an open attempt that is past its deadline. A migration in Nova's own queue has no
+    deadline."""
     attempt = obj.status.open_attempt
     if attempt is None:
         return False
@@ -39,7 +39,7 @@ def _deadline(
 
 
 def default_timeout(attempt: Attempt, server: Server | None, policy: Policy, snapshot: Snapshot) -> timedelta:
-    """By the attempt's own hosts: the server may be at the target already."""
+    """The timeout by the storage on the attempt's recorded hosts, since the server may be at the target already."""
     if server is None:
         return policy.timeout_base
     gib = server.flavor.memory_mb / 1024

@@ -1,7 +1,8 @@
-"""Following one attempt: from the written intent to Nova's last word on it.
+"""Following one attempt from the written intent to the final status of Nova's migration record.
 
-Nova's records are the truth (I2). A record is ours when it is of the right type, from the right host, by our user,
-and newer than the newest one that Nova had when the intent was written (I3); ids ascend, so no clocks are compared.
+Nova's records are the truth (I2). A record belongs to an attempt if it has the attempt's type and source host, was
+created by the operator's user, and has a higher id than every record that existed when the intent was written (I3).
+Ids ascend, so no clocks are compared.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from vmferry.resources.words import Phase
 
 
 def find_record(scope: MigrationScope, attempt: Attempt) -> Migration | None:
-    """Nova's record of the attempt, adopted by its UUID or recognised for the first time."""
+    """Nova's record of the attempt: by the UUID that the status already has, or else the first matching new record."""
     assert scope.server_id is not None
     records = scope.snapshot.migrations_by_server.get(scope.server_id, ())
     if attempt.migration_id is not None:
@@ -41,7 +42,7 @@ def find_record(scope: MigrationScope, attempt: Attempt) -> Migration | None:
 
 
 def follow(scope: MigrationScope) -> MigrationDecision | None:
-    """One look at the open attempt. None: there is none, or it has just ended and its end is in the status."""
+    """Check the open attempt. None: no attempt is open, or it has just ended and the status records its result."""
     attempt = scope.status.open_attempt
     if attempt is None:
         return None
@@ -79,12 +80,12 @@ def follow(scope: MigrationScope) -> MigrationDecision | None:
             return scope.decide(Phase.MIGRATING, requeue_after=ASK_AGAIN)
 
 
-#: a server in ERROR for which an attempt is blamed that had ended so long ago at most
+#: an attempt is held responsible for a server in ERROR if it ended at most this long ago
 _TURNS = timedelta(minutes=5)
 
 
 def note_late_error(scope: MigrationScope) -> None:
-    """Nova may mark a server ERROR some seconds after it has ended the record: it was the attempt that left it so."""
+    """Record that the last attempt left its server in ERROR: Nova may set it some seconds after closing the record."""
     attempt = scope.status.attempts[-1] if scope.status.attempts else None
     server = scope.server
     if attempt is None or attempt.ended_at is None or server is None or server.vm_state != "error":

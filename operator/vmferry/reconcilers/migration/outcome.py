@@ -1,4 +1,4 @@
-"""What the cloud answered to an action, as the status records it."""
+"""Records the outcome of a cloud request in the status."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ from vmferry.resources.vmmigration import VMMigration, VMMigrationStatus
 def record_outcome(
     obj: VMMigration, action: Action, outcome: Outcome, now: datetime
 ) -> tuple[VMMigrationStatus, tuple[Event, ...]]:
-    """The status after an action was tried. No answer changes nothing: the next pass looks it up (I4)."""
+    """The status and Events after a request.
+
+    If Nova gave no answer, the attempt stays open: the next reconcile finds the result (I4).
+    """
     status = obj.status.model_copy(deep=True)
     if isinstance(action, LiveMigrate | ColdMigrate | Evacuate):
         return _settle_move(status, action, outcome, now)
@@ -43,7 +46,7 @@ def record_outcome(
 
 
 def _wait_longer(status: VMMigrationStatus, action: Action, now: datetime) -> None:
-    """The time that a stop or a start may take begins when the cloud accepts the request for it."""
+    """Restart the time limit of a shutdown or start: it runs from the moment the cloud accepts the request."""
     stop = status.graceful_stop
     if stop is None:
         return
@@ -54,7 +57,7 @@ def _wait_longer(status: VMMigrationStatus, action: Action, now: datetime) -> No
 
 
 def _accepted(action: Action, outcome: Accepted) -> Event:
-    """What is asked for leaves its request id in an Event (I33)."""
+    """The Event that records Nova's request id (I33)."""
     return Event(EventReason.REQUEST_ACCEPTED, f"Nova accepted {type(action).__name__}{asked_as(outcome.request_id)}")
 
 

@@ -1,4 +1,4 @@
-"""Starting a server again that was shut down for its move."""
+"""Starting a server again after it was shut down for its move."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmferry.resources.words import Phase
 
 
 def start_again(scope: MigrationScope) -> MigrationDecision | str | None:
-    """Start the server that we stopped: a decision while that goes on, a text if it cannot be done, None when done."""
+    """Start a server that was shut down: a decision while it is starting, a text if that failed, None when done."""
     stop, server = scope.status.graceful_stop, scope.server
     if stop is None or server is None:
         return None
@@ -43,12 +43,13 @@ def start_again(scope: MigrationScope) -> MigrationDecision | str | None:
 
 
 def operator_was_away(scope: MigrationScope, since_asked: timedelta) -> bool:
-    """Whether nobody has asked for so long that the operator was not there: its own absence is no server's failure."""
+    """Whether the last request is so old that the operator must have been down since: that time must not count against
+    the server."""
     return since_asked >= scope.policy.stop_timeout
 
 
 def note_waiting(scope: MigrationScope, stop: GracefulStop) -> None:
-    """The cloud takes its time, and the operator is there: written now and then, not each time."""
+    """Record that the operator still waits for the cloud: once every half `stop_timeout`, not at every reconcile."""
     since = scope.now - (stop.asked_at or scope.now)
     if since >= scope.policy.stop_timeout / 2 and not operator_was_away(scope, since):
         stop.asked_at = scope.now

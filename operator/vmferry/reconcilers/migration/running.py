@@ -1,4 +1,4 @@
-"""An attempt that Nova works on: its progress, its deadline, and whether it is aborted."""
+"""An attempt in flight: its progress, its deadline, and whether it is aborted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmferry.resources.base import format_time
 from vmferry.resources.vmmigration import Attempt, ProgressView
 from vmferry.resources.words import OnTimeout, Phase
 
-#: of all reads of progress together, what one takes up: ten a second
+#: budget of one progress read: at most ten reads a second over all migrations
 _PROGRESS_SHARE = timedelta(seconds=0.1)
 
 
@@ -59,7 +59,7 @@ def in_flight(scope: MigrationScope, attempt: Attempt, record: Migration) -> Mig
 
 
 def why_it_goes_on(scope: MigrationScope) -> str:
-    """Why the deletion of this resource is no wish to cancel it."""
+    """Why the deletion of this resource does not cancel the migration."""
     deletion = scope.world.answer(ReadDeletion)
     if deletion is not None and deletion.namespace_terminating:
         return f"only because its namespace {scope.obj.metadata.namespace} is being deleted"
@@ -73,7 +73,10 @@ def _announce_completion(scope: MigrationScope, why: str) -> None:
 
 
 def _waits_for_nova(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
-    """Nova has not begun: no deadline counts, nothing is aborted, and no target is at fault. What lasts is reported."""
+    """Nova has not started the migration: no deadline applies, nothing is aborted, and no target is at fault.
+
+    After `policy.stuckAfter` the migration is reported as stalled.
+    """
     since = f"since {format_time(attempt.started_at)}"
     message = (
         f"Nova has accepted the migration and has not started it: its record is {record.status}, asked for {since}"
@@ -97,7 +100,7 @@ def _waits_for_nova(scope: MigrationScope, attempt: Attempt, record: Migration) 
 
 
 def _abort_or_force(scope: MigrationScope, attempt: Attempt, record: Migration) -> MigrationDecision:
-    """Abort, or force, our own live migration (I6, I9): what counts is what its record says afterwards."""
+    """Abort the operator's own live migration, or force it to complete (I6, I9). Nova's record decides the result."""
     force = not scope.withdrawn and scope.spec.on_timeout is OnTimeout.FORCE_COMPLETE and record.status == "running"
     attempt.stop_requested_at = scope.now
     if not force:
@@ -121,7 +124,8 @@ def _progress_is_old(scope: MigrationScope) -> bool:
 
 
 def _progress_pace(scope: MigrationScope) -> timedelta:
-    """Of each migration, so that hundreds at once neither keep the cloud nor Kubernetes busy with it."""
+    """Interval between two progress reads of one migration. It grows with the number of moves, so that hundreds of them
+    overload neither the cloud nor Kubernetes."""
     return max(scope.policy.progress_every, _PROGRESS_SHARE * (1 + len(scope.world.moves)))
 
 

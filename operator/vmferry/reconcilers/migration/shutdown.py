@@ -1,4 +1,4 @@
-"""The graceful shutdown before a cold migration, and what ends it when the move cannot start."""
+"""The graceful shutdown before a cold migration, and starting the server again when the move cannot start."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vmferry.resources.words import Phase
 
 
 def starting_again(scope: MigrationScope) -> MigrationDecision | None:
-    """A start that was begun because the move was held is completed before anything else is decided."""
+    """Complete the start of a server whose move is held before deciding anything else."""
     stop = scope.status.graceful_stop
     if stop is None or stop.start_requested_at is None:
         return None
@@ -29,7 +29,7 @@ def starting_again(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def release_server(scope: MigrationScope) -> MigrationDecision | None:
-    """Start the server that we stopped for a move that may not start now; None: it runs, and nothing has begun."""
+    """Start a server that was shut down for a move that may not start now. None: it runs, as before the shutdown."""
     owed = start_again(scope)
     if isinstance(owed, Decision):
         return owed
@@ -40,7 +40,7 @@ def release_server(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def giving_up(scope: MigrationScope) -> MigrationDecision | None:
-    """The move could not start in time after the server was stopped for it: the server is started again."""
+    """Fail the request if its move could not start in time after the shutdown; the server is started again."""
     stop = scope.status.graceful_stop
     if stop is None or stop.reason is None:
         return None
@@ -48,7 +48,7 @@ def giving_up(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
-    """The graceful stop before a cold migration was asked for: wait for it, ask again if it got lost."""
+    """Wait for the requested graceful shutdown, and repeat the request if it was lost."""
     stop, server = scope.status.graceful_stop, scope.server
     assert server is not None
     if stop is not None and server.vm_state == "stopped":
@@ -70,10 +70,10 @@ def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
             scope.world.kill_switch.against(scope.snapshot, server.host) is not None
             or scope.breaker_hold(server) is not None
         ):
-            # it runs and nothing stops it: nothing has begun
+            # the server runs and no shutdown is in progress, so nothing has begun
             scope.status.graceful_stop = None
             return None
-        # stopping twice does no harm, waiting for a stop that was never asked for does
+        # a second shutdown request is harmless; waiting for a request that was never sent is not
         stop.requested_at = scope.now if away else stop.requested_at
         stop.asked_at = scope.now
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=POLL * 5)
@@ -83,7 +83,7 @@ def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
     return scope.decide(Phase.MIGRATING, requeue_after=POLL)
 
 
-#: reasons for which a move waits, and the reason for which it fails if that lasts while its server is off
+#: the reason why a move waits -> the reason with which it fails if it waits too long while its server is off
 _WAITS: Mapping[ReasonWord, StrEnum] = {
     MigrationReason.PAUSED: Reason.CONFLICT,
     MigrationReason.QUEUED: MigrationReason.TIMED_OUT,
@@ -92,7 +92,8 @@ _WAITS: Mapping[ReasonWord, StrEnum] = {
 
 
 def not_off_for_good(scope: MigrationScope, decision: MigrationDecision) -> MigrationDecision:
-    """A server that was stopped for its move waits for it no longer than `stopTimeout`: then it is started again."""
+    """Limit how long a server stays off for a move that does not start: after `stopTimeout` the server is started again
+    and the request fails."""
     stop, server, summary = scope.status.graceful_stop, scope.server, scope.summary
     waits = decision.status is scope.status and scope.status.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
     if (

@@ -1,4 +1,4 @@
-"""Starting an attempt: the intent is written before Nova is asked (I2, I3)."""
+"""Starting an attempt: the intent is written to the status before Nova receives the request (I2, I3)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmferry.resources.words import Phase
 
 
 def start(scope: MigrationScope) -> MigrationDecision:
-    """Re-check against a fresh read of the server, write the intent, ask Nova (I2, I3)."""
+    """Re-check against a fresh read of the server, write the intent, and send the request to Nova (I2, I3)."""
     server, target, kind = scope.server, scope.status.target_host, scope.status.type
     assert server is not None and server.host is not None and target is not None and kind is not None
     if not scope.has_fresh_detail():
@@ -32,7 +32,7 @@ def start(scope: MigrationScope) -> MigrationDecision:
         return scope.decide(Phase.MIGRATING, action=StopServer(server.id), requeue_after=POLL)
     records = scope.snapshot.migrations_by_server.get(server.id, ())
     if scope.status.attempts and scope.status.attempts[-1].state == NOT_NOW:
-        # the same attempt once more: a limit may last for hours
+        # repeat the same attempt instead of adding entries: a rate limit may last for hours
         scope.status.attempts.pop()
     attempt = Attempt(
         number=len(scope.status.attempts) + 1,

@@ -1,4 +1,4 @@
-"""An attempt of which Nova shows no record: neither a failure nor a success (I4)."""
+"""An attempt without a migration record in Nova: neither a failure nor a success (I4)."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ ACTION_NAME = {
     ResolvedType.EVACUATE: "evacuate",
 }
 
-#: a cloud's clock and ours may differ by this much where times have to be compared
+#: maximum difference between the cloud's clock and the operator's where their times are compared
 _SKEW = timedelta(seconds=60)
 
 
 def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision | None:
-    """Nova shows no record of the attempt: unknown, neither failure nor success (I4)."""
+    """Follow an attempt without a record: its result is unknown until Nova's instance actions show it (I4)."""
     age = scope.now - attempt.started_at
     young = age < scope.policy.record_grace
     detail = scope.world.answer(ReadServer)
     if attempt.request_id is not None and young and attempt.migration_id is None:
-        # right after the 202 the row may be missing; the shared view will show it
+        # right after the 202 response the record may be missing; the shared view will show it
         scope.progressing(MigrationReason.MIGRATING, f"Nova accepted request {attempt.request_id}")
         return scope.decide(Phase.MIGRATING, requeue_after=POLL)
     if detail is None or detail.actions is None:
@@ -71,7 +71,7 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
             return None
         message = f"Nova accepted request {attempt.request_id} and shows no migration yet"
     elif not young and detail.server.task_state is None and attempt.migration_id is None:
-        # three witnesses say that nothing was asked of Nova: no record, no action, no task
+        # three sources show that Nova received no request: no record, no action, no task
         end(scope, attempt, NOT_SENT, "Nova has no record of the request: it never arrived")
         return None
     else:
@@ -84,8 +84,10 @@ def without_record(scope: MigrationScope, attempt: Attempt) -> MigrationDecision
 
 
 def _last_record_before(attempt: Attempt, detail: Detail) -> datetime | None:
-    """When Nova recorded the last migration that was there before the attempt: an action older than that is not ours.
-    Both times are the cloud's."""
+    """When Nova recorded the last migration before the attempt; an older action is not the attempt's.
+
+    Both times are from the cloud's clock.
+    """
     texts = [m.created_at for m in detail.migrations if m.id <= attempt.previous_migration_id and m.created_at]
     try:
         moments = [datetime.fromisoformat(text) for text in texts]
