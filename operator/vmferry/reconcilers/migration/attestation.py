@@ -1,9 +1,8 @@
-"""`type: Evacuate` attests that one host is dead, at one moment (I12, I38).
+"""`type: Evacuate` attests that a particular host was dead at a particular moment (I12, I38).
 
-The host is the one that the spec names, or else the one on which the server is when the operator first reconciles the
-request. It is kept in the status and does not follow the server. Whatever contradicts the attestation ends the request:
-a server that is elsewhere, or a host that is alive, or that was alive after that moment. So no request ever waits for a
-host to die.
+The attested host is the host that the spec names, or else the server's host at the first reconcile. It is kept in the
+status and does not follow the server. Any contradiction ends the request: the server is on another host, or the host
+is alive or was alive after that moment. So no request ever waits for a host to die.
 """
 
 from __future__ import annotations
@@ -20,25 +19,25 @@ from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
 from vmferry.resources.words import MigrationType, Phase
 
-#: a request that is first reconciled later than this after its creation may have been made about another host
+#: a request first reconciled later than this after its creation may have been made when the server was elsewhere
 _AT_ONCE = timedelta(seconds=60)
-#: Kubernetes cuts the time of creation to whole seconds
+#: Kubernetes truncates creation times to whole seconds
 _SECOND = timedelta(seconds=1)
 POLL = timedelta(seconds=2)
-#: Nova's names of the actions after which a server may be on another host
+#: Nova's names of the instance actions that can change a server's host
 _RELOCATES = frozenset({"create", "evacuate", "live-migration", "migrate", "resize", "revertResize", "unshelve"})
 
 
 def attests_unseen(scope: MigrationScope) -> bool:
-    """An Evacuate that names no host and has none in its status: all that it attests is where its server is now."""
+    """Whether an evacuation has no attested host yet, in spec or status, so it attests the server's current host."""
     spec = scope.spec
     return spec.type is MigrationType.EVACUATE and spec.attestation is None and scope.status.attestation is None
 
 
 def contradiction(scope: MigrationScope) -> MigrationDecision | str | None:
-    """What contradicts the attestation, None: nothing does; or a decision that reads what has to be known first.
+    """What contradicts the attestation; None if nothing does; or a decision that first reads missing facts.
 
-    Keeps the attestation in the status. A preflight attests nothing for later.
+    Writes the attestation to the status. A preflight keeps none.
     """
     if scope.spec.type is not MigrationType.EVACUATE or scope.spec.preflight_only:
         scope.status.attestation = None
@@ -61,8 +60,8 @@ def contradiction(scope: MigrationScope) -> MigrationDecision | str | None:
 
 
 def _read_since(scope: MigrationScope, moment: datetime) -> bool:
-    """Whether the shared view of the hosts is newer than the request: an older one says nothing about a host that
-    died in between."""
+    """Whether the shared view of the hosts was read after the request was made: an older view may miss a host that died
+    in between."""
     read_at = scope.snapshot.read_at.get(Part.HOSTS)
     return read_at is not None and read_at > moment + _SECOND
 
@@ -76,7 +75,7 @@ def _wait_for_a_newer_view(scope: MigrationScope, host: str) -> MigrationDecisio
 
 
 def _keep(scope: MigrationScope) -> MigrationDecision | str | None:
-    """The attestation into the status, once; a text says why there is none."""
+    """Write the attestation to the status, once; the returned text states why that is impossible."""
     named, kept = scope.spec.attestation, scope.status.attestation
     if named is not None:
         if named.at is not None and is_ahead(named.at, scope.now):
@@ -99,7 +98,7 @@ def _keep(scope: MigrationScope) -> MigrationDecision | str | None:
 
 
 def _moment(scope: MigrationScope) -> datetime:
-    """When the attestation was made: with the object; of one that became an Evacuate later, now."""
+    """When the attestation was made: at the object's creation, or now if the object became an evacuation later."""
     created = scope.obj.metadata.creation_timestamp
     return min(created, scope.now) if created is not None and not scope.seen_before else scope.now
 

@@ -1,4 +1,4 @@
-"""A request that is blocked: its condition, its Event, and what is forgotten of earlier verdicts."""
+"""Blocking a request: its condition, its Event, and clearing earlier results."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from vmferry.resources.documented import ReasonWord
 
 
 def is_first_report(scope: MigrationScope, reason: ReasonWord) -> bool:
-    """Whether the status does not say already that this stands in the way."""
+    """Whether PrerequisitesMet does not report this reason yet."""
     before = scope.conditions.get(c.PREREQUISITES_MET)
     return before is None or before.status != "False" or before.reason != reason
 
 
 def announce_block(scope: MigrationScope, reason: ReasonWord, message: str) -> None:
-    """The condition, and an Event the first time that this reason stands in the way."""
+    """Set PrerequisitesMet to False, with an Event the first time for this reason."""
     if is_first_report(scope, reason):
         scope.event(EventReason.PREREQUISITES_NOT_MET, message, warning=True)
     scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)

@@ -1,4 +1,4 @@
-"""Every prerequisite of the move, and the host that it goes to."""
+"""Checks every prerequisite of the move and chooses its target host."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vmferry.resources.words import MigrationType, Phase
 
 
 def check(scope: MigrationScope) -> MigrationDecision | None:
-    """Every prerequisite, all at once; nothing moves while one of them is not met."""
+    """Check all prerequisites; the move does not start while any of them fails."""
     server = scope.server
     assert server is not None
     choice = _resolve_type(scope, server)
@@ -41,13 +41,13 @@ def check(scope: MigrationScope) -> MigrationDecision | None:
     reason = (first.reason if first else None) or Reason.FACT_UNKNOWN
     unreachable = scope.doubt is not None and scope.doubt.unreachable
     if first and is_first_report(scope, reason) and not scope.has_fresh_detail() and not unreachable:
-        # the shared view may be some seconds old: nobody is refused for what was true then
+        # the shared view may be some seconds old, so confirm with a fresh read before blocking the request
         return scope.needs()
     write_verdicts(scope.status, found)
     if first:
         if attempts_used(scope) and _only_tried_hosts_remain(scope, server, choice.type):
             return conclude_tried(scope)
-        # a server that was stopped for a move that may not start does not stay off
+        # a server must not stay off for a move that may not start
         if scope.status.graceful_stop is not None and (decision := release_server(scope)) is not None:
             return decision
         message = blocked(found.against)
@@ -67,13 +67,13 @@ def check(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def _wait_for_others(scope: MigrationScope, found: Assessment, target: str) -> MigrationDecision:
-    """Nothing but other moves stands in the way: it takes its place in the queue, for the host that it will go to."""
+    """Only other moves block this one: queue it for its target host."""
     write_verdicts(scope.status, found)
     message = blocked(found.against)
     reason = next((f.reason for f in found.against if f.waits), found.against[0].reason) or Reason.FACT_UNKNOWN
     scope.status.target_host = target
     scope.conditions.set(c.PREREQUISITES_MET, False, reason, message)
-    # what is held has no turn, and delays nobody
+    # a held move has no queue position and delays no other move
     if (held := held_by_breaker(scope)) is not None:
         return held
     source = scope.server.host if scope.server else None
@@ -93,7 +93,7 @@ def preflight_only(scope: MigrationScope) -> MigrationDecision | None:
 def _request(scope: MigrationScope) -> Request:
     spec = scope.spec
     kept = scope.status.attestation
-    # a preflight supposes that the host is dead
+    # a preflight assumes that the server's host is dead
     here = scope.server.host if scope.server is not None and spec.preflight_only else None
     return Request(
         type=spec.type,

@@ -1,4 +1,4 @@
-"""What a migration does while the view of the cloud cannot be used (I13)."""
+"""Waiting while the view of the cloud is stale or unreadable (I13)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from vmferry.resources.words import Phase
 
 
 def stale_view(scope: MigrationScope) -> MigrationDecision | None:
-    """No decision on stale data: it is said, and the next fresh view goes on by itself."""
+    """Decide nothing on stale data: report it, and continue with the next fresh view."""
     age = scope.world.snapshot.age(scope.now)
     if age is not None and age <= scope.policy.max_view_age:
         return None
     if scope.deleting and not scope.owes:
         return None
     if age is None and scope.world.snapshot.trouble is None and scope.reported:
-        # the first view is being read: nothing new to report
+        # the operator is reading the cloud for the first time: there is nothing new to report
         return Decision(
             scope.obj.status,
             finalizer=scope.owes,
@@ -34,7 +34,7 @@ def stale_view(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def unread(scope: MigrationScope) -> MigrationDecision | None:
-    """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
+    """Report on a new resource that a read failed, although the last view of the cloud still counts as fresh."""
     if scope.world.unread is None or scope.reported or scope.owes:
         return None
     scope.progressing(MigrationReason.CLOUD_VIEW_STALE, c.unread(scope.world.unread))

@@ -1,4 +1,4 @@
-"""How a request ends: its conclusion, what remains of it, and when it is deleted."""
+"""How a request finishes: its result, how long the object is kept, and when it is deleted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vmferry.resources.words import Phase
 
 
 def finished(scope: MigrationScope) -> MigrationDecision | None:
-    """Over: nothing is done any more but the deletion after its time."""
+    """A finished request only waits for its deletion after `ttlAfterFinished`."""
     done = scope.status.completed_at
     if done is None:
         return None
@@ -34,12 +34,13 @@ def finished(scope: MigrationScope) -> MigrationDecision | None:
     if scope.deleting or ttl is None:
         return scope.decide(phase)
     if crossing_of(scope.obj) is not None and (scope.server is not None or not scope.has_fresh_detail()):
-        # it is all that remembers that the server cannot return (R22); gone is only what Nova says is gone (I4)
+        # this object is the only record that the server must not move back (R22), and only Nova can confirm that the
+        # server is gone (I4)
         if scope.server is None:
             return scope.needs()
         return scope.decide(phase, requeue_after=ttl)
     if scope.world.breakers.rests_on(scope.obj.key, scope.now):
-        # deleted, it would be as if it had not failed
+        # an open breaker counts this failure: deleting the object would lose it
         return scope.decide(phase, requeue_after=max(ttl, scope.policy.recheck))
     left = done + ttl - scope.now
     return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
@@ -74,7 +75,7 @@ def server_gone(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def cancelled(scope: MigrationScope) -> MigrationDecision | None:
-    """Nothing is in flight, so that nothing is lost, whoever has deleted it."""
+    """Cancel a deleted request. Nothing is in flight, so the cause of the deletion does not matter."""
     if not scope.deleting:
         return None
     message = "the resource was deleted"
@@ -84,7 +85,7 @@ def cancelled(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def given_up(scope: MigrationScope) -> MigrationDecision | None:
-    """Attempts are bounded (I23); a person who aborted ours is not fought."""
+    """Fail when the attempts are used up (I23), or when a person aborted or reverted the migration."""
     attempts = scope.status.attempts
     if not attempts:
         return None
@@ -97,7 +98,7 @@ def given_up(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def _may_try_again(scope: MigrationScope) -> bool:
-    """Not on the only host that the request allows, and not with a server that our attempt left in ERROR."""
+    """No retry if the requested target has failed already, or if the last attempt left the server in ERROR."""
     wanted = scope.spec.target
     host = scope.snapshot.find_host(wanted.host) if wanted else None
     if host is not None and host.name in hosts_to_avoid(scope):
@@ -111,7 +112,7 @@ _ENDS = {Phase.SUCCEEDED: EventReason.SUCCEEDED, Phase.CANCELLED: EventReason.CA
 
 
 def conclude(scope: MigrationScope, phase: Phase, reason: ReasonWord, message: str) -> MigrationDecision:
-    """The end, once a server that we stopped runs again."""
+    """Finish the request with this phase and reason; a server that was shut down for it is started first."""
     owed = start_again(scope)
     if isinstance(owed, Decision):
         return owed
@@ -134,26 +135,28 @@ def conclude(scope: MigrationScope, phase: Phase, reason: ReasonWord, message: s
 
 
 def conclude_tried(scope: MigrationScope) -> MigrationDecision:
-    """Failed, because the attempts did."""
+    """Fail with the result of the last attempt."""
     last = scope.status.attempts[-1]
     reason = MigrationReason.TIMED_OUT if last.stop_reason == TIMED_OUT else Reason.CLOUD_REFUSED
     return conclude(scope, Phase.FAILED, reason, describe_last_attempt(scope))
 
 
 def _ttl(scope: MigrationScope) -> timedelta | None:
-    """How long it outlives its end; None: for good. A HostMaintenance counts its moves, and knows the way back of each,
-    by its VMMigrations: these go when it goes."""
+    """How long to keep the finished object; None: no limit.
+
+    A HostMaintenance counts its moves and plans their return by its VMMigrations, so these are deleted with it.
+    """
     metadata = scope.obj.metadata
     if gitops_owned.owner_of(metadata) is not None:
         return None
     stays = scope.owned_by_maintenance or gitops_owned.applied(metadata)
     own = scope.spec.ttl_after_finished
-    # 0s is a wish, too: at once
+    # 0s is a value too: delete at once
     return own if own is not None or stays else scope.policy.ttl_after_finished
 
 
 def explain_kept_object(scope: MigrationScope) -> None:
-    """A `ttlAfterFinished` that is not carried out is explained where people look."""
+    """Explain in Ready why `ttlAfterFinished` is not applied."""
     succeeded, ready = scope.conditions.get(c.SUCCEEDED), scope.conditions.get(c.READY)
     if scope.status.completed_at is None or succeeded is None or ready is None:
         return

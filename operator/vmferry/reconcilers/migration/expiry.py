@@ -1,4 +1,4 @@
-"""Requests end (I39): one that has not started in time ends as Expired, and starts nothing any more."""
+"""Expiry (I39): a request that has not started in time finishes as Expired and starts nothing afterwards."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from vmferry.resources.base import format_duration, format_time
 
 
 def expired(scope: MigrationScope) -> str | None:
-    """Why it must not start any more, with what has blocked it; None: it may, or something of it is under way.
+    """Why the request has expired, including what blocked it; None: it may start, or part of it is in progress.
 
-    Needs no view of the cloud: a request also ends while that is stale. Paused counts as not started. A preflight does
-    not expire: its time begins when it ends.
+    Needs no view of the cloud, so a request also expires while that view is stale. A paused request counts as not
+    started. A preflight does not expire: the time starts once `preflightOnly` is removed.
     """
     status, spec = scope.status, scope.spec
     if spec.preflight_only:
@@ -35,7 +35,7 @@ def expired(scope: MigrationScope) -> str | None:
 
 
 def _due(scope: MigrationScope, requested_at: datetime) -> tuple[datetime, str] | None:
-    """The time, and who says so."""
+    """The time by which the request must start, and the setting that defines it."""
     spec, span = scope.spec, scope.policy.expire_after
     if spec.start_before is not None:
         return spec.start_before, "spec.startBefore"

@@ -1,4 +1,4 @@
-"""Whether the request may be carried out at all: its owner, its server, its attestation."""
+"""The first checks of a request: its owner, its server and its attestation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmferry.resources.words import Phase
 
 
 def without_owner(scope: MigrationScope) -> MigrationDecision | None:
-    """What a HostMaintenance has created moves nothing without it, nor what only claims to be its own (I42)."""
+    """Block or fail a migration whose HostMaintenance is missing, or that only claims to have an owner (I42)."""
     found = scope.ownership
     if found in (Ownership.NONE, Ownership.OWNED):
         return None
@@ -39,7 +39,7 @@ def without_owner(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def finalizer_refused(scope: MigrationScope) -> MigrationDecision | None:
-    """Nothing is begun that a deletion of the object would leave half done."""
+    """Block while Kubernetes refuses the finalizer: without it, deleting the object could leave a move half done."""
     found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
     if found is None or scope.owes or scope.now - found.at >= scope.policy.recheck:
         return None
@@ -50,7 +50,7 @@ def finalizer_refused(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def find_server(scope: MigrationScope) -> MigrationDecision | None:
-    """The server must be there; what is not listed is asked for by itself before it counts as unknown (I4)."""
+    """Find the server of the request. One that is not listed is read separately before it counts as absent (I4)."""
     ref = scope.spec.server
     if scope.server_id is None or (not scope.started and ref.id is None):
         ambiguous = scope.snapshot.ambiguous_project(ref.project or "")
@@ -85,7 +85,10 @@ def find_server(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def _not_found(scope: MigrationScope, message: str, reason: Reason = Reason.SERVER_NOT_FOUND) -> MigrationDecision:
-    """A server of that name may still be created, so the request waits until it expires."""
+    """Block, because a server of that name may still be created: the request waits until it expires.
+
+    An evacuation without an attested host fails at once instead.
+    """
     if attests_unseen(scope) and not scope.spec.preflight_only:
         message += ", so the request attests no host to be dead"
         return conclude(scope, Phase.FAILED, reason, message)
@@ -96,7 +99,7 @@ def _not_found(scope: MigrationScope, message: str, reason: Reason = Reason.SERV
 
 
 def attested(scope: MigrationScope) -> MigrationDecision | None:
-    """An Evacuate is for the one host that it attests to be dead; what contradicts that ends it (I38)."""
+    """Fail an evacuation whose attestation is contradicted; it attests that one particular host is dead (I38)."""
     found = contradiction(scope)
     if not isinstance(found, str):
         return found

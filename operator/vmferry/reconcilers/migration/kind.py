@@ -1,4 +1,4 @@
-"""The row of VMMigration: the one kind that moves servers."""
+"""The `Kind` of VMMigration, the only kind whose objects move servers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
     if status.phase is not Phase.QUEUED or status.server is None or obj.spec.paused:
         return None
     if status.held_by is not None:
-        return None  # it has no place in the queue, and delays nobody
+        return None  # a held migration has no queue position and delays no other move
     if status.type is None or status.source_host is None or status.target_host is None:
         return None
     created = obj.metadata.creation_timestamp
@@ -49,7 +49,7 @@ def _queued_move(obj: VMMigration, snapshot: Snapshot) -> PlannedMove | None:
 
 
 def _has_wish(snapshot: Snapshot, server_id: str) -> bool:
-    """It waits for the host that it likes best (`targets.choose`)."""
+    """Whether the policy of the server's group makes the move wait for its preferred host (`targets.choose`)."""
     group = snapshot.group_of(server_id)
     return group is not None and group.policy in WISHES
 

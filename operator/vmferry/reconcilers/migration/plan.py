@@ -1,7 +1,7 @@
-"""VMMigration: the state machine of one move.
+"""The state machine of a VMMigration.
 
-A reconcile runs the steps in `STEPS` until one of them decides. Nothing is remembered between two reconciles but the
-status.
+A reconcile runs the steps in `STEPS` in order until one returns a decision. The status is the only state kept between
+two reconciles.
 
     Pending -> Checking -> Blocked | Queued -> Migrating -> Verifying -> Succeeded | Failed | Cancelled
 """
@@ -64,7 +64,7 @@ STEPS: tuple[Callable[[MigrationScope], MigrationDecision | None], ...] = (
 
 
 def plan(obj: VMMigration, world: World, now: datetime, policy: Policy) -> MigrationDecision:
-    """What to do about `obj` now. Pure: the same arguments give the same decision."""
+    """Decide what to do about `obj` now. Pure: the same arguments give the same decision."""
     scope = MigrationScope(obj, world, now, policy)
     note_late_error(scope)
     if scope.status.completed_at is None:

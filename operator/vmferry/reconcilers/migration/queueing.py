@@ -1,4 +1,4 @@
-"""What a move that passes all prerequisites still waits for: a person, the kill switch, a pause, the limits."""
+"""What a move still waits for after all prerequisites pass: spec.paused, the kill switch, a back-off, the limits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmferry.reconcilers.migration.tries import describe_last_attempt
 from vmferry.resources.vmmigration import Attempt
 from vmferry.resources.words import HeldBy, Phase
 
-#: more than the client ever waits for a cloud that asked to
+#: longer than any delay that the client accepts from a cloud's "not now" answer
 _LONGEST_PAUSE = timedelta(minutes=6)
 
 
@@ -34,7 +34,10 @@ def paused(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def kill_switch(scope: MigrationScope) -> MigrationDecision | None:
-    """The kill switch (I31) is told, and lifted it goes on by itself; the last word is asked for before the request."""
+    """Report the kill switch (I31). Once it is turned off, the migration continues by itself.
+
+    The switch is checked again immediately before each request.
+    """
     server, target = scope.server, scope.status.target_host
     why = scope.world.kill_switch.against(scope.snapshot, server.host if server else None, target)
     if why is None:
@@ -46,7 +49,7 @@ def kill_switch(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def back_off(scope: MigrationScope) -> MigrationDecision | None:
-    """A pause before the next attempt, longer with each one."""
+    """Wait before the next attempt, longer after each failed attempt."""
     attempts = scope.status.attempts
     if not attempts or attempts[-1].ended_at is None:
         return None
@@ -61,7 +64,7 @@ def back_off(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def _not_now(scope: MigrationScope, attempt: Attempt) -> MigrationDecision | None:
-    """The pause that the cloud asked for; one that is longer than any was written by a wrong clock."""
+    """Wait as long as the cloud requested. A delay above `_LONGEST_PAUSE` comes from a wrong clock and is ignored."""
     assert attempt.ended_at is not None
     due = attempt.retry_at or attempt.ended_at
     if scope.now >= due or due - attempt.ended_at > _LONGEST_PAUSE:
@@ -73,7 +76,7 @@ def _not_now(scope: MigrationScope, attempt: Attempt) -> MigrationDecision | Non
 
 
 def queue(scope: MigrationScope) -> MigrationDecision | None:
-    """Within the limits, counted over everybody's migrations (I24)."""
+    """Wait until the limits admit the move. They count all migrations in the cloud, not only the operator's (I24)."""
     server, target = scope.server, scope.status.target_host
     assert server is not None and server.host is not None and target is not None
     why = full(server.host, target, scope.snapshot, scope.others_moves, scope.earlier_moves, scope.policy.limits)
@@ -85,7 +88,7 @@ def queue(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def waits_in_vain(scope: MigrationScope, why: str, source: str, target: str) -> bool:
-    """Whether all that it waits for has not changed for so long that it will not: reported as stalled then."""
+    """Whether all moves that this one waits for are overdue or unchanged for too long; if so, report it as stalled."""
     snapshot, policy = scope.snapshot, scope.policy
     ends = () if why.startswith(limited("total", policy.limits.total)) else (source, target)
     ours = {
@@ -106,6 +109,6 @@ def waits_in_vain(scope: MigrationScope, why: str, source: str, target: str) -> 
 
 
 def _overdue(move: PlannedMove, policy: Policy) -> datetime:
-    """When a move of ours counts as one that does not end, by the default deadline of its server."""
+    """When one of the operator's moves counts as stuck: the default deadline of its server plus `stuck_after`."""
     gib = move.needs.get("MEMORY_MB", 0) / 1024 + move.needs.get("DISK_GB", 0)
     return move.decided_at + policy.timeout_base + policy.timeout_per_gib * gib + policy.stuck_after

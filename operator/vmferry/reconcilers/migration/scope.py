@@ -1,4 +1,4 @@
-"""What the steps of one look at a VMMigration share: the facts, and the status being written."""
+"""The data that the steps of one VMMigration reconcile share: the facts, and the status being written."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from vmferry.resources.words import Phase
 
 MigrationDecision = Decision[VMMigrationStatus]
 
-#: facts read longer ago than this are read again before a migration is started
+#: a server read longer ago than this is read again before a migration starts
 FRESH = timedelta(seconds=5)
-#: until the next check of something that is about to happen
+#: interval between two checks of a step that is about to complete
 POLL = timedelta(seconds=2)
-#: until the cloud is asked once more for what it has not done
+#: how long to wait before repeating a request that Nova has not carried out
 ASK_AGAIN = timedelta(seconds=60)
 
 
@@ -41,7 +41,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
         self.spec = obj.spec
         self._set_times_right()
         self.status.held_by = None
-        #: servers that the reference may mean; more than one is refused, none may be an unknown server
+        #: servers that match the name in the spec: more than one is ambiguous, none means that no such server is known
         self.candidates: list[Server] = []
         self.server_id: str | None = self._resolve(world.snapshot)
         detail = world.answer(ReadServer)
@@ -59,7 +59,8 @@ class MigrationScope(Scope[VMMigrationStatus]):
             set_right(status.attempts[-1], times, now)
 
     def _resolve(self, snapshot: Snapshot) -> str | None:
-        """The server's id: once started it never changes (I1), whatever a name means by now."""
+        """The server's id. It never changes once the migration has started (I1), even if the name now matches another
+        server."""
         if self.started and self.status.server is not None:
             return self.status.server.id
         ref = self.spec.server
@@ -78,12 +79,13 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def wish_is_unread(self) -> bool:
-        """Whether it is deleted and nobody has read yet by whom, which decides what becomes of a running migration."""
+        """Whether the object is being deleted and the cause has not been read yet. The cause decides whether a running
+        migration is aborted."""
         return self.deleting and self.world.answer(ReadDeletion) is None
 
     @property
     def withdrawn(self) -> bool:
-        """Somebody has deleted it to cancel it (I41); not so where another deletion takes it along."""
+        """Whether a person deleted the object to cancel it (I41); False if another deletion caused this one."""
         deletion = self.world.answer(ReadDeletion)
         return self.deleting and deletion is not None and is_cancellation(self.obj, deletion)
 
@@ -94,7 +96,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def owned_by_maintenance(self) -> bool:
-        """A HostMaintenance has made it, and decides how long it is wanted."""
+        """Whether a HostMaintenance is its controller, and so decides how long to keep it."""
         owners = self.obj.metadata.owner_references
         return any(owner.controller and owner.kind == "HostMaintenance" for owner in owners)
 
@@ -109,7 +111,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def doubt(self) -> DoubtfulHost | None:
-        """Why nothing is known of the host that the server was last seen on."""
+        """Why the facts of the server's last known host are unknown."""
         server = self.server
         return self.snapshot.find_doubt(server.host) if server and server.host else None
 
@@ -118,15 +120,18 @@ class MigrationScope(Scope[VMMigrationStatus]):
         return detail is not None and self.now - detail.read_at <= FRESH
 
     def breaker_hold(self, server: Server) -> Hold | None:
-        """What keeps a migration of this type from leaving the server's host (I37), None: nothing does."""
+        """The breaker hold that prevents this type of migration from the server's host (I37); None if there is none."""
         if server.host is None or self.status.type is None:
             return None
         return self.world.breakers.against(server.host, self.status.type, self.now, self.world.moves)
 
     @property
     def others_moves(self) -> tuple[PlannedMove, ...]:
-        """What others have begun. Of those whose servers were stopped and are not on their way yet each counts the ones
-        that were stopped before it: if all counted all, they would hold each other up for good."""
+        """The moves of other objects that count for this one.
+
+        Among moves whose servers are shut down but not moving yet, each counts only those shut down before it: if each
+        counted all others, they would block each other for good.
+        """
         stop = self.status.graceful_stop
         if stop is None or not any(move.stopped for move in self.world.moves):
             return self.world.moves
@@ -135,12 +140,12 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def earlier_moves(self) -> Sequence[PlannedMove]:
-        """Earlier ones in the queue. A move whose server was shut down for it has begun: all others wait for it, so it
-        waits for none of them."""
+        """The moves earlier in the queue. Empty for a move whose server was shut down for it: that move has begun, so
+        it waits for none of them."""
         return () if self.status.graceful_stop is not None else self.world.earlier
 
     def see_server(self) -> None:
-        """Write down how the server looks now."""
+        """Record the current server in the status."""
         if self.server is not None:
             server = self.server
             self.status.server = ServerView(
@@ -148,24 +153,24 @@ class MigrationScope(Scope[VMMigrationStatus]):
             )
 
     def report_no_progress(self, message: str) -> None:
-        """Report that it does not go on by itself (R47), with an Event the first time."""
+        """Set Stalled because the migration makes no progress (R47), with an Event the first time."""
         self.event_once(EventReason.NO_PROGRESS, message, warning=True)
         self.stalled(Reason.NO_PROGRESS, message)
 
     def summarise(self) -> None:
-        """Succeeded besides: Unknown until the end."""
+        """Also set Succeeded, which is Unknown until the migration finishes."""
         if self.summary is not None:
             success = {State.READY: True, State.FAILED: False}.get(self.summary.state)
             self.conditions.set(SUCCEEDED, success, self.summary.reason, self.summary.message)
         super().summarise()
 
     def needs(self, *, actions: bool = False, events_of: str | None = None) -> MigrationDecision:
-        """Read the server fresh and plan again."""
+        """Request a fresh read of the server, after which `plan` runs again."""
         assert self.server_id is not None
         return self._needs(ReadServer(self.server_id, actions=actions, events_of=events_of))
 
     def needs_deletion(self) -> MigrationDecision:
-        """Read who deletes the object and plan again."""
+        """Request a read of the cause of the deletion, after which `plan` runs again."""
         return self._needs(ReadDeletion())
 
     def needs_progress(self, migration_id: int) -> MigrationDecision:
@@ -183,7 +188,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def owes(self) -> bool:
-        """Whether there is something to see to its end: a migration in flight, or a start after our stop."""
+        """Whether the finalizer is needed: a migration is in flight, or a server that was shut down must be started."""
         status = self.status
         return status.completed_at is None and (status.open_attempt is not None or status.graceful_stop is not None)
 
@@ -195,7 +200,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
         requeue_after: timedelta | None = None,
         delete: bool = False,
     ) -> MigrationDecision:
-        """End the pass with what the status says now."""
+        """End the reconcile with the current status."""
         self.status.phase = phase
         self.status.observed_generation = self.obj.metadata.generation
         return Decision(
@@ -211,7 +216,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
 
 def planned_move(status: VMMigrationStatus, snapshot: Snapshot) -> PlannedMove | None:
-    """The move that a status says is decided or in flight, None when there is none."""
+    """The move that the status records as decided or in flight; None if there is none."""
     attempt = status.open_attempt
     if status.server is None or status.completed_at is not None:
         return None
@@ -224,7 +229,7 @@ def planned_move(status: VMMigrationStatus, snapshot: Snapshot) -> PlannedMove |
     stop = status.graceful_stop
     if stop is None or status.type is None or status.source_host is None or status.target_host is None:
         return None
-    # stopped for its move, or about to be started after it: nobody else may touch it
+    # the server is shut down for this move, or about to be started after it: no other move may use it
     return PlannedMove(
         status.server.id, status.type, status.source_host, status.target_host, needs, stop.requested_at, stopped=True
     )
