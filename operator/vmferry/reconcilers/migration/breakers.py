@@ -1,4 +1,4 @@
-"""The breakers (I37): what failed for others of this host by a common cause is not tried on every server."""
+"""The breakers (I37): after common failures of a host's servers, the other servers are not tried as well."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vmferry.resources.words import HeldBy, Phase
 
 
 def held_by_breaker(scope: MigrationScope) -> MigrationDecision | None:
-    """The breaker (I37): what failed for others of this host by a common cause is not tried on every server."""
+    """Hold the move while a breaker prevents moves from its host (I37)."""
     server = scope.server
     assert server is not None
     hold = scope.breaker_hold(server)

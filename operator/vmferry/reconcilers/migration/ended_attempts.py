@@ -1,4 +1,4 @@
-"""What a VMMigration's status records of its ended attempts: the history that the breakers are judged by (I37)."""
+"""The ended attempts in a VMMigration's status: the history from which the breakers are computed (I37)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vmferry.resources.vmmigration import VMMigration
 
 
 def ended_attempts(obj: VMMigration) -> tuple[EndedAttempt, ...]:
-    """The oldest first; without evacuations, which a breaker neither counts nor holds."""
+    """Oldest first, without evacuations, which a breaker neither counts nor holds."""
     server = obj.status.server
     if server is None:
         return ()

@@ -1,7 +1,7 @@
-"""What the failure of an attempt says about the next ones: the part of it that the breaker compares (I37).
+"""The part of an attempt's failure that the breaker compares with other failures (I37).
 
-Only failures of the cloud count. That a person aborted it, that we did at its deadline, or that Nova could not take the
-request at that moment, says nothing of the host. A server in ERROR counts whatever ended the attempt.
+Only failures of the cloud count. An abort by a person, an abort at the deadline, or a request that Nova could not take
+at that moment is no evidence about the host. A server in ERROR counts whatever ended the attempt.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from vmferry.cloud.actions import Refused
 from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import Attempt, AttemptFailure
 
-#: answers that are about this moment (401: a token, 409: busy, 429 and 503: later) or about this server (404)
+#: status codes about this moment (401: token, 409: busy, 429 and 503: later) or this server (404), not about the host
 _NOT_THE_HOST = frozenset({401, 404, 408, 409, 413, 425, 429, 502, 503, 504})
-#: what the scheduler says of targets, whatever the source is
+#: scheduler errors about targets, independent of the source host
 _OF_TARGETS = ("no valid host", "max scheduling attempts")
 
 _IDS = re.compile(
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)*")
 
 
 def cause_of(words: str, names: Iterable[str]) -> str:
-    """The cloud's words without what differs between two failures of one cause: ids, numbers, and these names."""
+    """The cloud's error text without what differs between two failures of the same cause: ids, numbers, these names."""
     text = words
     for name in sorted(filter(None, names), key=len, reverse=True):
         text = re.sub(rf"(?<![\w.-]){re.escape(name)}(?:\.[\w.-]*\w)?(?![\w-])", "*", text)
@@ -36,7 +36,7 @@ def cause_of(words: str, names: Iterable[str]) -> str:
 
 
 def failed_in_nova(attempt: Attempt, words: str | None, *, in_error: bool, server_name: str) -> AttemptFailure | None:
-    """Of an attempt that Nova took. `words` are Nova's own; None: it was not Nova that ended it."""
+    """The failure of an attempt that Nova accepted. `words`: Nova's error text; None if another cause ended it."""
     cause = None
     if words is not None and not any(text in words.lower() for text in _OF_TARGETS):
         cause = cause_of(words, (attempt.source_host, attempt.target_host, server_name))
@@ -44,7 +44,7 @@ def failed_in_nova(attempt: Attempt, words: str | None, *, in_error: bool, serve
 
 
 def refused(attempt: Attempt, outcome: Refused, server_name: str) -> AttemptFailure | None:
-    """Of a request that Nova did not take: the server is as it was."""
+    """The failure of a request that Nova refused: the server is unchanged."""
     if outcome.code in _NOT_THE_HOST:
         return None
     return failed_in_nova(attempt, f"{outcome.code}: {outcome.message}", in_error=False, server_name=server_name)

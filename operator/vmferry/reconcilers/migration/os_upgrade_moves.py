@@ -1,10 +1,10 @@
-"""Servers that went to a newer operating system, one way (R22): where that is remembered.
+"""One-way moves of servers to a newer operating system (R22), and where they are recorded.
 
-The memory is the finished VMMigration that moved the server: its attempt says what source and target ran at that time.
-The cloud would be the better place, for it knows the server's whole life, but has none that is ours: metadata and
-tags are the project's own, which may read, change and delete them, and a migration record names hosts, not what they
-ran then. So such a VMMigration outlives its `ttlAfterFinished` for as long as its server lives. A person may still
-delete it; then the hosts' facts alone guard the way back, as the plain rule is never to an older system.
+The record is the finished VMMigration that moved the server: its attempt contains the operating systems that source
+and target ran at that time. The cloud offers no better place: metadata and tags belong to the project, which may read,
+change and delete them, and a migration record names hosts but not their operating systems. So such a VMMigration is
+kept beyond its `ttlAfterFinished` for as long as its server exists. A person may still delete it; then only the hosts'
+facts prevent the way back, because ordinary moves never go to an older system.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from vmferry.resources.vmmigration import OSCrossing, VMMigration
 
 
 def between(source: OperatingSystem | None, target: OperatingSystem | None) -> OSCrossing | None:
-    """What an attempt's status says of a move between hosts that run these."""
+    """The OS upgrade of a move between hosts that run these systems, as the attempt's status records it."""
     if source is None or target is None or not source.older_than(target):
-        return None  # other systems are never crossed to, and have no order
+        return None  # not an upgrade, or the systems have no order
     return OSCrossing(source=str(source), target=str(target))
 
 
 def crossing_of(obj: VMMigration) -> OSUpgradeMove | None:
-    """The crossing that the object's status remembers; None when its server has not crossed."""
+    """The OS upgrade move that the object's status records; None if its server made none."""
     server = obj.status.server
     for attempt in reversed(obj.status.attempts):
         if attempt.crossing is None or server is None or not succeeded(attempt):
@@ -38,7 +38,7 @@ def crossing_of(obj: VMMigration) -> OSUpgradeMove | None:
 
 
 def furthest(crossings: Iterable[OSUpgradeMove]) -> dict[str, OSUpgradeMove]:
-    """By server: the crossing to the newest system."""
+    """By server id: the OS upgrade move to the newest system."""
     found: dict[str, OSUpgradeMove] = {}
     for crossing in crossings:
         known = found.get(crossing.server_id)

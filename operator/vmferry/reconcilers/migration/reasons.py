@@ -1,7 +1,7 @@
-"""The conditions of a VMMigration, and why each is as it is. docs/reference/conditions.md is generated from here.
+"""The conditions of a VMMigration and their reasons. docs/reference/conditions.md is generated from this file.
 
-Besides these the conditions carry the reasons of prerequisites (`vmferry.prerequisites.enums.Reason`) and, in
-TypeResolved, those of the chosen type (`vmferry.planning.choose_type.TypeReason`).
+The conditions also use the reasons of prerequisites (`vmferry.prerequisites.enums.Reason`) and, in TypeResolved, those
+of the chosen type (`vmferry.planning.choose_type.TypeReason`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from vmferry.resources.documented import ConditionReason
 
-#: what True, False and Unknown mean of each condition
+#: meaning of True, False and Unknown of each condition
 CONDITIONS: Mapping[str, tuple[str, str, str]] = {
     "PrerequisitesMet": (
         "nothing blocks the migration",

@@ -1,9 +1,10 @@
-"""Which changes of a VMMigration's status are written at once, and which with the next one that is.
+"""Which status changes of a VMMigration are written at once, and which wait for the next write.
 
-What is decided, begun or over is news, and so is all that a program may wait for: the phase, the verdict on each
-prerequisite, the conditions. How many others wait, which of two equal hosts comes first today, or Nova's word for the
-stage of a migration that runs on is not: with thousands of objects these alone would be most of all writes. A crash
-loses nothing with them, for the next look finds them again (I3: what is recorded before a request always is news).
+Written at once: everything that was decided, started or finished, and everything a client may wait for (the phase, the
+result of each prerequisite, the conditions). Deferred: how many moves are queued, the order of equal hosts, and Nova's
+status of a running migration; with thousands of objects these would be most of all writes. A crash loses nothing by
+that, because the next reconcile finds the deferred facts again. What must be recorded before a request is always
+written at once (I3).
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from typing import Any
 from vmferry.resources.vmmigration import Attempt, VMMigrationStatus
 from vmferry.resources.words import Phase
 
-#: of a migration that runs
+#: phases of a running migration
 _RUNNING = (Phase.MIGRATING, Phase.VERIFYING)
-#: whoever waits is told where it would go; that changes with every move of others
+#: the host lists of a queued or blocked migration, which change with every move of other servers
 _HOSTS = ("eligibleTargets", "ineligibleTargets")
 _NUMBER = re.compile(r"\b\d+\b")
 
 
 def is_news(before: VMMigrationStatus, after: VMMigrationStatus) -> bool:
-    """Whether `after` must not wait for the next write."""
+    """Whether `after` must be written at once."""
     if before.phase in _RUNNING and after.phase in _RUNNING:
         return _running(before) != _running(after)
     if before.phase is not after.phase:
@@ -35,7 +36,7 @@ def is_news(before: VMMigrationStatus, after: VMMigrationStatus) -> bool:
 
 
 def _running(status: VMMigrationStatus) -> object:
-    """All but what Nova's record tells from look to look; the record itself is found again by its attempt."""
+    """Everything except what changes with Nova's record, which is found again through its attempt."""
     rest = status.to_json()
     for key in ("phase", "server", "targetHost", "attempts"):
         rest.pop(key, None)

@@ -1,6 +1,6 @@
-"""What a VMMigration reports to Prometheus.
+"""The metrics of a VMMigration.
 
-An end is counted once, by the operator that writes it: a finished object that is only seen again counts nothing.
+A finished migration is counted once, by the operator that writes its final status; reading it again counts nothing.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from vmferry.reconcilers.migration.attempts import (
 from vmferry.reconcilers.telemetry import Sample, Telemetry, seconds_between
 from vmferry.resources.vmmigration import Attempt, ProgressView, VMMigration
 
-#: of an object that ended before its type was decided
+#: type label of an object that finished before its type was decided
 UNDECIDED = "Undecided"
-#: how an attempt ends
+#: results of an attempt, as a metric label
 RESULTS = (
     "Succeeded",
     "Failed",
@@ -80,12 +80,12 @@ def _gauges(obj: VMMigration) -> tuple[Sample, ...]:
 
 @cache
 def _migrations(type_: str, phase: str) -> tuple[Sample, ...]:
-    """Finished objects are the many, and add nothing else: they share it."""
+    """Cached, because most objects are finished and report only this sample."""
     return (Sample("vmferry_migrations", (type_, phase), 1),)
 
 
 def _result(attempt: Attempt) -> str:
-    """How an ended attempt ended, in few words: one of `RESULTS`."""
+    """The result of an ended attempt, from `RESULTS`."""
     if succeeded(attempt):
         return "Succeeded"
     if attempt.state in (REFUSED, NOT_SENT, NOT_NOW, SERVER_GONE):

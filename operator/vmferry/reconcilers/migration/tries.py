@@ -8,8 +8,8 @@ from vmferry.reconcilers.nova_explanation import no_valid_host
 
 
 def counted_tries(scope: MigrationScope) -> int:
-    """Those that count against `retries`. A host of our own choice that Nova's scheduler refused uses up none: it is
-    avoided from then on, and there are only so many hosts."""
+    """Number of attempts that count against `retries`. A refusal by Nova's scheduler does not count if the operator
+    chose the host: that host is avoided from then on, and the number of hosts is limited."""
     free = scope.spec.target is None
     return sum(counts(a) and not (free and no_valid_host(a.message)) for a in scope.status.attempts)
 
@@ -19,7 +19,7 @@ def attempts_used(scope: MigrationScope) -> int:
 
 
 def hosts_to_avoid(scope: MigrationScope) -> frozenset[str]:
-    """Hosts that an attempt failed on. A conflict (409) was not the host's fault."""
+    """Hosts on which an attempt failed, except by a conflict (409), which is not the host's fault."""
     return frozenset(
         a.target_host
         for a in scope.status.attempts

@@ -1,4 +1,4 @@
-"""What was found of prerequisites and targets, as a status says it."""
+"""Writes the results for prerequisites and targets to the status."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmferry.resources.vmmigration import (
 
 
 def write_verdicts(status: VMMigrationStatus, found: Assessment) -> None:
-    """Every prerequisite, the best eligible targets, and the others by reason."""
+    """Write every prerequisite, the best eligible targets, and the ineligible ones by reason."""
     status.prerequisites = [
         PrerequisiteView(
             name=f.name,
