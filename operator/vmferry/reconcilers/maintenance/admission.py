@@ -1,4 +1,4 @@
-"""What keeps a maintenance from touching its host, and how a round of it begins."""
+"""The checks that must pass before a maintenance changes its host, and the start of a round."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def budget(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
-    """At most so many hosts of one cluster at once (I26); the others wait, in their order."""
+    """Limit the number of hosts of an availability zone in maintenance (I26); the others wait in queue order."""
     if scope.admitted:
         return None
     limit = scope.policy.maintenance.max_hosts_per_cluster
@@ -41,13 +41,13 @@ def budget(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
 
 
 def _may_be_in(scope: MaintenanceScope, claim: Claim, zone: str) -> bool:
-    """Whether it is about a host of the zone, or of one whose zone is unknown."""
+    """Whether the claim's host is in the zone, or its zone is unknown."""
     host = scope.snapshot.find_host(claim.host)
     return host.zone == zone if host else scope.snapshot.find_doubt(claim.host) is not None
 
 
 def blocked(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
-    """The host is left as it is while something is blocked, if that is the wish (R27), or too little room is left."""
+    """Leave the host unchanged while servers are blocked and the spec refuses that (R27), or capacity is short."""
     blocker = survey.first_blocker()
     if scope.admitted or blocker is None or not holds_back(scope, survey):
         return None
@@ -60,13 +60,13 @@ def blocked(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | No
 
 
 def kill_switch(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
-    """The kill switch (I31): the host is not touched and no move is begun; those that run are seen to their end."""
+    """The kill switch (I31): the host is not changed and no move starts; running moves run to completion."""
     why = scope.world.kill_switch.against(scope.snapshot, survey.host.name)
     under_way = scope.admitted and scope.status.release_started_at is None and not survey.host.service.enabled
     if why is None or (under_way and not survey.planned):
         return None
     if scope.admitted and (decision := lease(scope)) is not None:
-        return decision  # it is kept
+        return decision  # an admitted maintenance keeps the Lease of its host
     scope.event_once(EventReason.STOPPED, why)
     scope.forget_change()
     scope.progressing(MaintenanceReason.STOPPED, why)
@@ -78,7 +78,7 @@ def kill_switch(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision 
 
 
 def writable(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
-    """The host is not touched where Kubernetes would refuse what comes next: the finalizer, the VMMigrations."""
+    """Leave the host unchanged if Kubernetes would refuse the next writes: the finalizer or the VMMigrations."""
     if scope.admitted:
         return None
     refused = finalizer_refused(scope)
@@ -98,7 +98,7 @@ def writable(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | N
 
 
 def admit(scope: MaintenanceScope, survey: Survey) -> Survey | MaintenanceDecision:
-    """A new round begins, also when it is switched on again in the middle of its release. The survey of the round."""
+    """Begin a new round, also if the maintenance is enabled again during its release. Returns the round's survey."""
     if (decision := lease(scope)) is not None:
         return decision
     status = scope.status
@@ -113,11 +113,11 @@ def admit(scope: MaintenanceScope, survey: Survey) -> Survey | MaintenanceDecisi
     status.release_started_at = status.released_at = status.drained_at = status.empty_since = None
     if not again:
         status.host_before = status.cordon = None
-        # the records of the maintenance before this one stay to be read, older ones would pile up for ever
+        # keep the VMMigrations of the previous maintenance for users to read; delete older ones, so they do not pile up
         scope.deletes += [child for child in scope.children if child.over and child.round < status.round - 1]
     scope.cancel(child for child in scope.open_children() if child.purpose is Purpose.RETURN)
     if scope.children:
-        # what was tried in the round before does not count in this one
+        # tries of the previous round do not count in this round
         survey = take_survey(scope, survey.host)
         write_survey(scope, survey)
     scope.note_change()

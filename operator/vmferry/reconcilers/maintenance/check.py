@@ -1,4 +1,4 @@
-"""The whole-host check: every server and every prerequisite before the first one moves (R27, I21)."""
+"""The whole-host check: all prerequisites of all servers are checked before the first server moves (R27, I21)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def check(scope: MaintenanceScope) -> Survey | MaintenanceDecision:
-    """Every server of the host, every prerequisite, before the first one moves (R27, I21)."""
+    """Check all prerequisites of all servers of the host before the first server moves (R27, I21)."""
     assert scope.host is not None
     if (
         scope.wanted
@@ -23,7 +23,7 @@ def check(scope: MaintenanceScope) -> Survey | MaintenanceDecision:
         and scope.world.answer(TakeHostLease) is None
         and (decision := lease(scope)) is not None
     ):
-        # every way from here asks for it: sooner, for the plan, which is costly, is then made once
+        # every later step needs the Lease; reading it first avoids computing the costly plan twice
         return decision
     survey = take_survey(scope, scope.host)
     if survey.retry is not None and scope.world.answer(TryCreate) is None:
@@ -52,7 +52,7 @@ def preflight_only(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecisi
 
 
 def _report_service_state(scope: MaintenanceScope, host: Host) -> None:
-    """A host that dies while it is drained is said at once; what may be evacuated, the prerequisites decide (I12)."""
+    """Report at once that the host went down or came up. The prerequisites decide what may be evacuated (I12)."""
     if host.service.up:
         if scope.status.down_since is not None:
             scope.event(EventReason.HOST_UP, f"the compute service of {host.name} is up again")

@@ -1,4 +1,4 @@
-"""What a maintenance does while the view of the cloud cannot be used (I13)."""
+"""Waiting while the view of the cloud is stale or unreadable (I13)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """No decision on stale data: it is said, and the next fresh view goes on by itself."""
+    """Decide nothing on stale data: report it, and continue with the next fresh view."""
     age = scope.snapshot.age(scope.now)
     if age is not None and age <= scope.policy.max_view_age:
         return None
@@ -22,7 +22,7 @@ def stale_view(scope: MaintenanceScope) -> MaintenanceDecision | None:
 
 
 def unread(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """The cloud fails while its last view still counts as fresh: a new resource says so at once."""
+    """Report on a new resource that a read failed, although the last view of the cloud still counts as fresh."""
     if scope.world.unread is None or scope.reported:
         return None
     scope.progressing(MaintenanceReason.CLOUD_VIEW_STALE, c.unread(scope.world.unread))

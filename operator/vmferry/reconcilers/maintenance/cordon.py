@@ -1,4 +1,4 @@
-"""Disabling the compute service of the host, so that nothing new is placed on it (I8, I27)."""
+"""Disabling the compute service of the host, so that Nova schedules no new servers to it (I8, I27)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmferry.resources.words import CordonAnswer, CordonState, MaintenancePhase,
 
 
 def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | None:
-    """Nothing new lands on the host from now on (I8, I20, I27)."""
+    """Disable the compute service, and disable it again if it was enabled during the maintenance (I8, I20, I27)."""
     service, status = scope.service, scope.status
     if service is not None and not service.enabled and status.host_before is not None:
         if status.cordon is not None:
@@ -50,7 +50,7 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
             warning=True,
         )
         scope.note_change()
-    # it was open: something may have come to it that nobody sees yet
+    # the service was enabled, so servers may have arrived that the view does not show yet
     status.drained_at = status.empty_since = None
     message = "the compute service is being disabled"
     scope.conditions.set(DRAINED, False, MaintenanceReason.CORDONING, message)
@@ -79,16 +79,16 @@ def cordon(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision | Non
 
 
 def _was_held(status: HostMaintenanceStatus) -> bool:
-    """Whether the service was seen disabled in this maintenance, so that somebody else must have enabled it."""
+    """Whether the service was disabled before in this maintenance, so that another user must have enabled it."""
     cordon, before = status.cordon, status.host_before
     if cordon is None:
         return before is not None and before.status is ServiceStatus.DISABLED
     undoing = cordon.state is CordonState.UNDOING
-    # an operator that Nova has refused to enable it, or has asked to wait, has not enabled it
+    # if Nova refused or postponed the operator's request to enable the service, the operator did not enable it
     return cordon.answer is not None if undoing else cordon.state is CordonState.HELD
 
 
 def our_reason(scope: MaintenanceScope) -> str:
-    """Nova's disabled reason: whose it is, then the user's words (I8)."""
+    """The disabled reason for Nova: the owner of the cordon, then the user's text (I8)."""
     words = f": {scope.spec.reason}" if scope.spec.reason.strip() else ""
     return clip(f"{OUR_REASON}{clip(scope.name, 60)} {scope.obj.metadata.uid}{words}", 255)

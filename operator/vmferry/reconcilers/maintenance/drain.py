@@ -1,4 +1,4 @@
-"""The moves away from the host: which start now, and what the others wait for."""
+"""The moves away from the host: which start now, and why the others wait."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from vmferry.resources.base import clip
 from vmferry.resources.vmmigration import VMMigrationSpec
 from vmferry.resources.words import HeldBy, MaintenancePhase, OnBlockers
 
-#: how many servers, and how many records, a message names
+#: maximum number of servers, and of migration records, that a message names
 _NAMED = 3
 
 
 def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
-    """Start what may start; say where all others stand."""
+    """Start the moves that may start now, and report the state of all others."""
     if survey.outstanding == 0:
         return verify_empty(scope, survey)
     if scope.status.drained_at is not None:
@@ -88,7 +88,7 @@ def drain(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
 
 
 def _hold(scope: MaintenanceScope, survey: Survey) -> Hold | None:
-    """The open breaker that keeps servers of this host from leaving it (I37), None: there is none."""
+    """The open breaker that prevents moves from this host (I37); None if there is none."""
     host = survey.host
     assert host is not None
     kinds = {one.departure.type for one in survey.planned}
@@ -98,7 +98,7 @@ def _hold(scope: MaintenanceScope, survey: Survey) -> Hold | None:
 
 
 def _admitted_by_breakers(scope: MaintenanceScope, survey: Survey) -> list[Planned]:
-    """What the breakers let start: everything, nothing, or one trial move."""
+    """The planned moves that the breakers allow: all, none, or a single trial move."""
     breakers, name, now = scope.world.breakers, survey.host.name, scope.now
     admitted: list[Planned] = []
     trial = any(
@@ -113,21 +113,21 @@ def _admitted_by_breakers(scope: MaintenanceScope, survey: Survey) -> list[Plann
             continue
         if breakers.concerning(name, kind, now):
             if trial:
-                continue  # another one is to be it
+                continue  # another move is the trial move
             trial = True
         admitted.append(one)
     return admitted
 
 
 def _all_is_held(survey: Survey, admitted: list[Planned]) -> bool:
-    """Nothing is on its way or about to be: a further try of a server that has failed waits for the breaker, too."""
+    """Whether no move is running or about to start. A further try of a failed server waits for the breaker, too."""
     waiting = [one.child for one in survey.waiting]
     others = [child for child in waiting if child is None or not (child.over or child.held_by is HeldBy.BREAKER)]
     return not (survey.moving or others or admitted)
 
 
 def _start(scope: MaintenanceScope, survey: Survey, admitted: list[Planned]) -> tuple[Planned, ...]:
-    """Create the VMMigrations that the limits admit now (I24); their names make each the only one (R36)."""
+    """Create the VMMigrations that the limits admit now (I24). Their names prevent duplicates (R36)."""
     busy = sum(child.purpose is Purpose.DRAIN for child in scope.open_children())
     chosen = next_moves(
         DrainPlan(tuple(admitted), ()),
@@ -142,7 +142,7 @@ def _start(scope: MaintenanceScope, survey: Survey, admitted: list[Planned]) -> 
         parallel = limited("maxParallel", scope.spec.max_parallel, "spec.maxParallel")
         survey.limited |= {planned.departure.server.id: parallel for planned in chosen.rest}
     if scope.status.progress is not None:
-        # the heads of the reasons only: counts of others' moves would be written again and again
+        # only the part before ": ", because the counts after it change with every move and would cause status writes
         first = next(iter(survey.limited.values()), None)
         scope.status.progress.limited_by = clip(first.partition(": ")[0], 255) if first else None
     survey.limited = {server: why.partition(": ")[0] for server, why in survey.limited.items()}
@@ -153,7 +153,7 @@ def _start(scope: MaintenanceScope, survey: Survey, admitted: list[Planned]) -> 
 
 
 def _waits_for(scope: MaintenanceScope, survey: Survey) -> str:
-    """What those wait for that neither move nor are blocked; never empty."""
+    """Why the servers wait that are neither moving nor blocked; never empty."""
     waits = [(one.server.name, one.message) for one in survey.waiting]
     waits += [
         (one.departure.server.name, one.waits or survey.limited.get(one.departure.server.id) or "its turn")
@@ -181,7 +181,7 @@ def move_away(scope: MaintenanceScope, planned: Planned, round_: int | None = No
 
 
 def holds_back(scope: MaintenanceScope, survey: Survey) -> bool:
-    """Whether nothing new may be started."""
+    """Whether no new move may start."""
     return survey.too_full is not None or (scope.spec.on_blockers is OnBlockers.REFUSE and bool(survey.blocked))
 
 

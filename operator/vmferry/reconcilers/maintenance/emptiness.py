@@ -12,7 +12,7 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision:
-    """Empty is what two clean looks some time apart have seen, and what is looked at again as long as it lasts."""
+    """Set Drained once two consecutive checks find the host empty, and repeat the check from then on."""
     status = scope.status
     if scope.look is None:
         return scope.needs(ReadHost(survey.host.name))
@@ -53,7 +53,7 @@ def verify_empty(scope: MaintenanceScope, survey: Survey) -> MaintenanceDecision
 
 
 def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str | None:
-    """What is on the host, or on its way to it, or still tied to it; None: nothing (I20)."""
+    """What is still on the host, on its way to it, or tied to it; None if nothing is (I20)."""
     stay = {server.id for server in survey.staying}
     here = look.servers - stay
     if here:
@@ -70,8 +70,8 @@ def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str 
             "are restored or deleted permanently"
         )
     for consumer in sorted(look.allocated or ()):
-        # a build or an unshelving in flight holds room before it has a host; room that a server elsewhere left behind
-        # does not count
+        # a server being built or unshelved has an allocation before it has a host; an allocation left behind by a
+        # server that is on another host does not count
         server = scope.snapshot.servers.get(consumer)
         if server is None or server.id in stay or server.host is not None:
             continue
@@ -81,8 +81,8 @@ def still_there(scope: MaintenanceScope, survey: Survey, look: HostLook) -> str 
 
 
 def _is_over(scope: MaintenanceScope, record: Migration, host: str) -> bool:
-    """An open record that ties nothing to the host any more: a leftover, or a move that its server's state says was
-    confirmed."""
+    """Whether an open record no longer ties anything to the host: it is a leftover, or its server's state shows that
+    the move was confirmed."""
     server = scope.snapshot.servers.get(record.server_id)
     if record.stage is MigrationStage.FINISHED:
         elsewhere = server is not None and server.host != host and server.task_state is None

@@ -1,4 +1,4 @@
-"""Which host the maintenance is about, and what it does without a usable one."""
+"""Finds the host of the maintenance, and handles a missing or doubtful host."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
     if scope.doubt is not None:
         return _in_doubt(scope, scope.doubt)
     if scope.admitted and (decision := lease(scope)) is not None:
-        return decision  # what is not listed at the moment is still ours (I43)
+        return decision  # a host that is not listed at the moment is still owned (I43)
     message = f"the cloud has no host {scope.spec.host}"
     forget_survey(scope)
     scope.event_once(EventReason.HOST_NOT_FOUND, message, warning=True)
@@ -35,12 +35,12 @@ def find_host(scope: MaintenanceScope) -> MaintenanceDecision | None:
 
 
 def _in_doubt(scope: MaintenanceScope, doubt: DoubtfulHost) -> MaintenanceDecision:
-    """Its records contradict each other or cannot be read: it counts as neither cordoned nor empty (I36).
+    """Block while the host's records contradict each other or cannot be read: it is neither cordoned nor empty (I36).
 
-    What a round before has changed stays written down, and is undone once the records agree (I43).
+    The changes of an earlier round stay recorded and are undone once the records agree (I43).
     """
     if scope.admitted and (decision := lease(scope)) is not None:
-        return decision  # it is kept
+        return decision  # an admitted maintenance keeps the Lease of its host
     status = scope.status
     forget_survey(scope)
     status.drained_at = status.empty_since = None

@@ -1,4 +1,4 @@
-"""A maintenance that is switched off: nothing to do, or its host to release."""
+"""A disabled maintenance: it has nothing to do, or it must release its host."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def nothing_to_do(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """Switched off, and nothing to undo."""
+    """Report a disabled maintenance that has nothing to undo."""
     if scope.wanted or scope.admitted or (scope.spec.preflight_only and scope.spec.enabled and not scope.deleting):
         return None
-    # what a release may have left behind when the operator was killed
+    # migrations that a release may have left behind when the operator was killed
     scope.cancel(scope.open_children())
     scope.conditions.drop(c.PREREQUISITES_MET)
     before = scope.status.released_at is not None

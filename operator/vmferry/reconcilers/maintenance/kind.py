@@ -1,4 +1,4 @@
-"""The row of HostMaintenance, which owns VMMigrations and moves nothing itself."""
+"""The `Kind` of HostMaintenance, which owns VMMigrations and moves no server itself."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def _released(obj: HostMaintenance) -> bool:
-    """Nothing is left to undo, and the status says so of the newest spec."""
+    """Whether nothing is left to undo and the status describes the current spec."""
     return (
         not obj.spec.enabled
         and obj.status.phase in (MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)

@@ -1,10 +1,11 @@
-"""HostMaintenance: the state machine of one host's maintenance (R25-R30).
+"""The state machine of a HostMaintenance (R25-R30).
 
     Checking -> Queued | Blocked -> Draining -> InMaintenance -> Releasing -> Released
 
-A reconcile runs the steps below until one of them decides. A step that needs to know the servers of the host takes the
-survey of them, so none can run before it is made. The moves are VMMigrations of their own: this one decides which and
-when, and counts what becomes of them. Nothing is remembered between two reconciles but the status.
+A reconcile runs the steps below in order until one returns a decision. Steps that need the servers of the host take
+the survey as an argument, so they cannot run before it is made. The moves are separate VMMigrations: the
+HostMaintenance decides which to create and when, and counts their results. The status is the only state kept between
+two reconciles.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from vmferry.reconcilers.steps import run
 from vmferry.reconcilers.world import World
 from vmferry.resources.hostmaintenance import HostMaintenance
 
-#: before the servers of the host are known
+#: steps that run before the survey of the host's servers
 STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     nothing_to_do,
     stale_view,
@@ -38,7 +39,7 @@ STEPS: tuple[Callable[[MaintenanceScope], MaintenanceDecision | None], ...] = (
     find_host,
     conflict,
 )
-#: what may keep a host from being touched
+#: steps that decide whether the host may be changed
 ADMISSION: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | None], ...] = (
     preflight_only,
     blocked,
@@ -46,7 +47,7 @@ ADMISSION: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | None
     kill_switch,
     writable,
 )
-#: of a host that is in maintenance
+#: steps for an admitted host
 MAINTENANCE: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | None], ...] = (
     cordon,
     drain,
@@ -54,7 +55,7 @@ MAINTENANCE: tuple[Callable[[MaintenanceScope, Survey], MaintenanceDecision | No
 
 
 def plan(obj: HostMaintenance, world: World, now: datetime, policy: Policy) -> MaintenanceDecision:
-    """What to do about `obj` now. Pure: the same arguments give the same decision."""
+    """Decide what to do about `obj` now. Pure: the same arguments give the same decision."""
     scope = MaintenanceScope(obj, world, now, policy)
     scope.conditions.report_unverified(scope.snapshot, MaintenanceReason.VERIFY_DISABLED)
     decision = run(STEPS, scope) or _maintain(scope)

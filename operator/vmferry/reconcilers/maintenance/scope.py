@@ -1,4 +1,4 @@
-"""What the steps of one look at a HostMaintenance share: the facts, and the status being written."""
+"""The data that the steps of one HostMaintenance reconcile share: the facts, and the status being written."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ MaintenanceDecision = Decision[HostMaintenanceStatus]
 
 CORDONED = "Cordoned"
 DRAINED = "Drained"
-#: there only while it is True
+#: present only while it is True
 FALSE_CLAIMS = "FalseClaims"
 FALSE_CLAIM = "FalseClaim"
 
-#: a host looked at longer ago than this is looked at again before it is changed
+#: a host read longer ago than this is read again before it is changed
 FRESH = timedelta(seconds=5)
 SOON = timedelta(seconds=5)
 DRAINING = timedelta(seconds=10)
-#: no longer than that between two looks of who has a host: its Lease is renewed by them
+#: maximum time between two reconciles of a maintenance that holds a host; each one renews the host's Lease
 RENEW = timedelta(seconds=60)
 
 
-#: of the status
+#: times in the status that are checked for clock skew
 TIMES = ("admitted_at", "empty_since", "drained_at", "down_since", "release_started_at", "released_at")
 
 
@@ -58,16 +58,16 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         remember_cordon(self.status)
         self.creates: list[CreateObject[VMMigrationSpec]] = []
         self.deletes: list[OwnedMigration] = []
-        # once admitted it is about that very host, whatever the spec's word means by now (I1)
+        # once admitted, the maintenance keeps its host even if the name in the spec now matches another one (I1)
         name = self.status.host if self.admitted and self.status.host else self.spec.host
         self.host: Host | None = self.snapshot.find_host(name)
-        #: why nothing may be concluded of the host, None: its records agree, or there is no such host
+        #: why the facts of the host are unknown; None: its records agree, or there is no such host
         self.doubt: DoubtfulHost | None = None if self.host else self.snapshot.find_doubt(name)
         look = world.answer(ReadHost)
         self.look = look if look is not None and now - look.read_at <= FRESH else None
         self._sort_children()
 
-    # ---- what is wanted, and how far it is
+    # ---- desired state and progress
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
 
     @property
     def wanted(self) -> bool:
-        """The host is to be in maintenance."""
+        """Whether the host should be in maintenance."""
         return self.claim.wanted
 
     @property
@@ -84,20 +84,20 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
 
     @property
     def admitted(self) -> bool:
-        """There may be something to undo."""
+        """Whether the maintenance owns its host, so that changes may have to be undone."""
         return self.status.admitted_at is not None
 
     @property
     def service(self) -> Service | None:
-        """The compute service, as freshly as it is known."""
+        """The compute service from the newest available reading."""
         if self.look is not None:
             return self.look.service
         return self.host.service if self.host else None
 
-    # ---- children
+    # ---- owned migrations
 
     def _sort_children(self) -> None:
-        """Ours are those that this resource has created; what only says so is reported and otherwise ignored."""
+        """Separate the migrations that this resource created from false claims, which are reported and ignored."""
         uid, namespace = self.obj.metadata.uid, self.policy.maintenance.namespace
         ours: list[OwnedMigration] = []
         others: list[OwnedMigration] = []
@@ -121,15 +121,16 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         self.conditions.set(FALSE_CLAIMS, True, MaintenanceReason.FALSE_CLAIM, message)
 
     def open_children(self) -> list[OwnedMigration]:
-        """Of every round: what runs is there, whenever it was begun."""
+        """The unfinished owned migrations of all rounds."""
         return [child for child in self.children if not child.over]
 
     def this_round(self) -> list[OwnedMigration]:
-        """None before the round has begun: those of the one before are history."""
+        """The owned migrations of the current round; empty before a round has begun."""
         return [child for child in self.children if self.admitted and child.round == self.status.round]
 
     def taken_away(self) -> list[OwnedMigration]:
-        """Moves that have emptied the host since it was let in, in their order: a toggle midway forgets none."""
+        """The moves that succeeded since the host was admitted, in order. Includes earlier rounds if the maintenance
+        was disabled and enabled again meanwhile."""
         since = self.status.admitted_at
         found = [
             child
@@ -140,7 +141,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         return sorted(found, key=lambda child: (child.round, child.number, child.name))
 
     def moves(self) -> tuple[PlannedMove, ...]:
-        """Everybody's decided moves, with those of our children that have not begun yet."""
+        """The decided moves of all objects, plus the owned migrations that have not begun yet."""
         known = Moves.of(self.world.moves).servers
         waiting = []
         for child in self.open_children():
@@ -152,25 +153,25 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
             waiting.append(PlannedMove(server.id, kind, server.host, child.target_host, server.needs, decided))
         return Moves((*self.world.moves, *waiting)) if waiting else self.world.moves
 
-    # ---- whether it goes on
+    # ---- progress
 
     def note_change(self) -> None:
-        """A step of the maintenance begins or has ended: the time without progress counts from now."""
+        """Restart the time without progress, because a step of the maintenance begins or has ended."""
         if self.status.progress is not None:
             self.status.progress.last_change_at = self.now
 
     def forget_change(self) -> None:
-        """It waits for a reason that people know: that time does not count."""
+        """Stop counting the time without progress while the maintenance waits for a known reason."""
         if self.status.progress is not None:
             self.status.progress.last_change_at = None
 
     def no_progress_since(self) -> datetime | None:
-        """When it last went on, if that is too long ago; None: it is not."""
+        """The time of the last progress if that is more than `stuck_after` ago, else None."""
         last = self.status.progress.last_change_at if self.status.progress else None
         return last if last is not None and self.now - last >= self.policy.stuck_after else None
 
     def no_progress(self, what: str) -> bool:
-        """Report that nothing went on for too long; `what` it waits for. False: it is not so long."""
+        """Set Stalled and return True if nothing has progressed for too long. `what`: what it waits for."""
         since = self.no_progress_since()
         if since is None:
             return False
@@ -196,7 +197,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         stop_if_running: bool = False,
         round_: int | None = None,
     ) -> CreateObject[VMMigrationSpec]:
-        """A VMMigration of this round, or of another one, as the spec and the policy want it."""
+        """A VMMigration to create, by the spec and the policy; in the current round unless `round_` names another."""
         round_ = self.status.round if round_ is None else round_
         settings, rules = self.spec.migration, self.policy.maintenance
         marks = rules.labels | dict(labels(self.name, purpose, round_, number))
@@ -220,15 +221,15 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         )
 
     def ask_again_in(self, asked_at: datetime, *, refused: bool) -> timedelta | None:
-        """How long to wait before the cloud is asked once more for what it has not done; None: it is time."""
+        """How long to wait before repeating a request that Nova has not carried out; None: repeat it now."""
         pause = self.policy.recheck if refused else self.policy.retry_backoff
         left = asked_at + pause - self.now
         return max(left, timedelta(seconds=1)) if left > timedelta(0) else None
 
-    # ---- ending the pass
+    # ---- ending the reconcile
 
     def needs(self, read: AnyRead) -> MaintenanceDecision:
-        """Read this and plan again."""
+        """Request this read, after which `plan` runs again."""
         return Decision(
             self.obj.status,
             needs=read,
@@ -238,7 +239,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         )
 
     def cancel(self, children: Iterable[OwnedMigration]) -> None:
-        """Delete what is not under way; whatever runs is seen to its end."""
+        """Delete the migrations that are not in progress; running ones run to completion."""
         self.deletes += [child for child in children if not child.over and child.idle]
 
     def decide(
@@ -272,14 +273,14 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
 
 
 def not_now(cordon: Cordon, reason: StrEnum, message: str) -> tuple[StrEnum, str]:
-    """Reason and message of a condition: what the cloud last answered, when that was "not now" (I40)."""
+    """Reason and message of a condition, replaced by the cloud's last answer if that was "not now" (I40)."""
     if cordon.answer is CordonAnswer.NOT_NOW:
         return MaintenanceReason.NOT_NOW, cordon.message or message
     return reason, message
 
 
 def remember_cordon(status: HostMaintenanceStatus) -> None:
-    """Version 0.1 kept the state of a cordon in the reason of the condition Cordoned only: read it from there, once."""
+    """Restore the state of a cordon from the reason of the condition Cordoned, where version 0.1 kept it, once."""
     cordon, was = status.cordon, status.condition(CORDONED)
     if cordon is None or cordon.state is not None:
         return
