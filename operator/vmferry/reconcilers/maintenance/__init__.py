@@ -1,1 +1,1 @@
-"""HostMaintenance: the state machine of one host's maintenance."""
+"""The state machine of a HostMaintenance."""

@@ -1,4 +1,4 @@
-"""Who may maintain a host: one HostMaintenance at a time (I26), and only with its Lease (I32)."""
+"""Host ownership: one HostMaintenance per host at a time (I26), and only with the host's Lease (I32)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vmferry.resources.words import MaintenancePhase
 
 
 def conflict(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """Two resources for one host: who has it already, then the older one, wins (I26)."""
+    """Block if another HostMaintenance has precedence for the host: the current owner, then the older one (I26)."""
     if not scope.wanted:
         return None
     winner = min(_competitors(scope), key=lambda claim: claim.turn, default=None)
@@ -34,7 +34,7 @@ def _competitors(scope: MaintenanceScope) -> list[Claim]:
 
 
 def lease(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """One actor a host (I32): without its Lease nothing is touched, neither for the drain nor for the release."""
+    """Take or renew the host's Lease (I32). Without it the host is changed neither for a drain nor for a release."""
     host = scope.status.host or scope.spec.host
     lease = scope.world.answer(TakeHostLease)
     if lease is None:

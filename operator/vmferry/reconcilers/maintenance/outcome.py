@@ -1,4 +1,4 @@
-"""What the cloud answered to an action, as the status records it."""
+"""Records the outcome of a cloud request in the status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vmferry.resources.words import CordonAnswer
 def record_outcome(
     obj: HostMaintenance, action: Action, outcome: Outcome, now: datetime
 ) -> tuple[HostMaintenanceStatus, tuple[Event, ...]]:
-    """The status after an action was tried: what it did shows in the next look at the host, not in its answer."""
+    """The status and Events after a request. The next reconcile reads the effect from the host, not from the answer."""
     status = obj.status.model_copy(deep=True)
     cordon = isinstance(action, DisableService)
     request = asked_as(outcome.request_id)
@@ -30,7 +30,7 @@ def record_outcome(
         _answered(status, CordonAnswer.NOT_NOW, message)
         conditions.set(CORDONED, not cordon, MaintenanceReason.NOT_NOW, message)
     elif status.cordon is not None and status.cordon.answer is CordonAnswer.NOT_NOW:
-        # it is past that
+        # the cloud no longer postpones the request
         _answered(status, None, None)
         reason = MaintenanceReason.CORDONING if cordon else MaintenanceReason.UNCORDONING
         conditions.set(CORDONED, not cordon, reason, f"{type(action).__name__} was sent")
@@ -39,7 +39,7 @@ def record_outcome(
             return status, (Event(EventReason.CORDONED, f"disabled the compute service on {status.host}{request}"),)
         return status, (Event(EventReason.UNCORDONED, f"enabled the compute service on {status.host}{request}"),)
     if isinstance(outcome, Refused):
-        # what the cloud refuses once it will refuse again: a person has to know
+        # the cloud would refuse the request again, so a person must be informed
         message = f"the cloud refuses {type(action).__name__}: {outcome.code} {outcome.message}"
         _answered(status, CordonAnswer.REFUSED, message)
         conditions.set(CORDONED, not cordon, Reason.CLOUD_REFUSED, message)

@@ -1,6 +1,6 @@
-"""The conditions of a HostMaintenance, and why each is as it is. docs/reference/conditions.md is generated from here.
+"""The conditions of a HostMaintenance and their reasons. docs/reference/conditions.md is generated from this file.
 
-Besides these the conditions carry the reasons of prerequisites (`vmferry.prerequisites.enums.Reason`).
+The conditions also use the reasons of prerequisites (`vmferry.prerequisites.enums.Reason`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from vmferry.resources.documented import ConditionReason
 
-#: what True, False and Unknown mean of each condition
+#: meaning of True, False and Unknown of each condition
 CONDITIONS: Mapping[str, tuple[str, str, str]] = {
     "PrerequisitesMet": (
         "nothing blocks any server's migration",

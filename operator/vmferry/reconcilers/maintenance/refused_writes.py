@@ -1,5 +1,5 @@
-"""What a HostMaintenance does about writes that Kubernetes refuses: it finds out before the host is touched, starts
-nothing that cannot be created, asks again now and then, and reports the API server's own words."""
+"""Handles writes that Kubernetes refuses: a HostMaintenance detects them before it changes the host, starts no move
+whose VMMigration cannot be created, tries again periodically, and reports the API server's error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vmferry.resources.vmmigration import VMMigrationSpec
 def refused_create(
     scope: MaintenanceScope, sample: CreateObject[VMMigrationSpec], *, before: bool
 ) -> MaintenanceDecision | Refusal | None:
-    """Why no VMMigration like `sample` can be created now; None: nothing is known to keep it from that.
+    """Why no VMMigration like `sample` can be created now; None: no refusal is known.
 
-    A decision asks for a trial: `before` anything was created, when the last refusal is old, and after a restart of the
-    operator, which has forgotten what the status reports.
+    A decision requests a trial: with `before`, that is before the first VMMigration is created; when the last refusal
+    is old; or after a restart of the operator, which has forgotten the refusal that the status reports.
     """
-    # the latest: a trial asks for one of several that were refused
+    # use the latest refusal, because a trial repeats only one of several refused writes
     known = max((one for one in scope.world.refusals if one.creates), key=lambda one: one.at, default=None)
     if known is not None and _is_fresh(scope, known):
         return known
@@ -33,23 +33,23 @@ def refused_create(
 
 
 def report(scope: MaintenanceScope, what: str, refusal: str) -> None:
-    """Stalled with the server's words, and an Event the first time."""
+    """Set Stalled with the API server's error, and add an Event the first time."""
     message = f"Kubernetes refuses {what}: {refusal}"
     scope.event_once(EventReason.WRITE_REFUSED, message, warning=True)
     scope.stalled(MaintenanceReason.WRITE_REFUSED, message)
 
 
 def finalizer_refused(scope: MaintenanceScope) -> str | None:
-    """Why our finalizer cannot be put on the object, without which the host is not touched."""
+    """Why the finalizer cannot be added to the object; without it the host is not changed."""
     found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
     return found.message if found is not None and _is_fresh(scope, found) else None
 
 
 def _is_fresh(scope: MaintenanceScope, refusal: Refusal) -> bool:
-    """Whether it need not be tried again yet."""
+    """Whether the refusal is too recent to try again."""
     return scope.now - refusal.at < scope.policy.recheck
 
 
 def taken_name(scope: MaintenanceScope, name: str) -> Refusal | None:
-    """That an object which is not ours has this name."""
+    """The refusal that reports that another owner's object has this name; None if there is none."""
     return next((one for one in scope.world.refusals if one.taken and one.subject == name), None)

@@ -1,5 +1,5 @@
-"""Giving a host back (R29, I8, I28): what has not begun is cancelled, what runs is seen to its end, our cordon is
-undone if it is still exactly ours, and servers return only if that was asked for."""
+"""Releasing a host (R29, I8, I28): moves that have not begun are cancelled, running moves run to completion, the cordon
+is undone if it is still exactly the operator's, and servers return only if the spec requests it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from vmferry.resources.words import MaintenancePhase, MoveState, ServiceStatus
 
 
 def release(scope: MaintenanceScope) -> MaintenanceDecision:
-    """One look at a host that is being given back. Every step may be repeated without harm."""
+    """Reconcile a host that is being released. Every step is safe to repeat."""
     status = scope.status
     if status.release_started_at is None:
         status.release_started_at = scope.now
@@ -68,7 +68,7 @@ def release(scope: MaintenanceScope) -> MaintenanceDecision:
 
 
 def _returns_are_refused(scope: MaintenanceScope, refused: Refusal) -> MaintenanceDecision:
-    """The host is in service again; those that would return stay where they are until they may."""
+    """The host is in service again; the servers that should return wait until Kubernetes accepts their VMMigrations."""
     stopped = {new.spec.server.id for new in scope.creates}
     scope.creates.clear()
     for move in scope.status.moves:
@@ -81,7 +81,7 @@ def _returns_are_refused(scope: MaintenanceScope, refused: Refusal) -> Maintenan
 def _released(scope: MaintenanceScope, not_returned: int) -> MaintenanceDecision:
     status = scope.status
     host = status.host or scope.spec.host
-    # what waits for a way back that does not open
+    # return moves that are still blocked or waiting
     scope.cancel(scope.open_children())
     status.released_at = scope.now
     status.admitted_at = status.release_started_at = status.down_since = None

@@ -1,4 +1,4 @@
-"""What a survey looks like in the status: counts, blockers, moves, within bounds whatever the host carries (R28)."""
+"""Writes a survey to the status: counts, blockers and moves, in lists of bounded length (R28)."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vmferry.resources.hostmaintenance import (
 )
 from vmferry.resources.words import MoveState
 
-#: fewer finished moves say nothing about the others
+#: minimum number of finished moves for an estimate
 _ENOUGH = 2
 
 
 def write_survey(scope: MaintenanceScope, survey: Survey) -> None:
-    """Progress, blockers, moves and the condition PrerequisitesMet."""
+    """Write the progress, blockers, moves and the condition PrerequisitesMet."""
     status, before = scope.status, scope.status.progress
     status.progress = MaintenanceProgress(
         total=survey.total,
@@ -75,7 +75,7 @@ def write_survey(scope: MaintenanceScope, survey: Survey) -> None:
 
 
 def _moved(progress: MaintenanceProgress) -> tuple[int, int, int]:
-    """What changes when a server begins to move, or has left."""
+    """The counts that change when a server begins to move or has left."""
     return progress.moved, progress.moving, progress.total - progress.staying
 
 
@@ -84,7 +84,7 @@ def write_moves(scope: MaintenanceScope, survey: Survey) -> None:
 
 
 def _moves(scope: MaintenanceScope, survey: Survey) -> list[Move]:
-    """The ones that a person looks for come first."""
+    """The moves in order of interest to a user: moving, failed, waiting, planned, moved."""
     failed = [child for child in scope.this_round() if child.over and not child.succeeded]
     last_failed = {child.server_id: child for child in sorted(failed, key=lambda child: child.number)}
     busy = {child.server_id for child, _ in survey.moving} | survey.moved.keys()
@@ -136,7 +136,7 @@ def move_of(scope: MaintenanceScope, child: OwnedMigration, state: MoveState, me
 
 
 def estimated_end(scope: MaintenanceScope, survey: Survey) -> datetime | None:
-    """By the pace of the moves so far; it changes only when one more has ended, so it makes no writes of its own."""
+    """The estimated end by the pace of the moves so far. It changes only when a move ends, so it adds no writes."""
     rest = len(survey.moving) + len(survey.waiting) + len(survey.planned)
     done = [
         child

@@ -1,4 +1,4 @@
-"""Bringing servers back to the host on release, one try each (I28)."""
+"""Returning servers to the host on release, with one try each (I28)."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from vmferry.resources.words import HeldBy, MigrationType, MoveState, Phase
 
 @dataclass(frozen=True, slots=True)
 class Returning:
-    """How far the way back is."""
+    """The state of the return moves."""
 
-    #: None: no server is on its way any more
+    #: progress for the condition; None: no return move is running or waiting
     message: str | None = None
-    #: servers that stay where they are
+    #: number of servers that do not return
     lost: int = 0
-    #: what keeps all the others from starting
+    #: message of the breaker that holds all remaining return moves
     hold: str | None = None
-    #: some of them move
+    #: whether a return move is running
     alive: bool = False
-    #: a step of it begins or has ended
+    #: whether the state of any return move changed since the last reconcile
     changed: bool = False
 
 
 def return_servers(scope: MaintenanceScope) -> Returning:
-    """Bring back what is still where we put it and may come back (I28). One try each."""
+    """Return each server that is still where this maintenance moved it and may come back (I28). One try each."""
     host = scope.host
     returns = {back.server_id: back for back in scope.this_round() if back.purpose is Purpose.RETURN}
     moves: list[Move] = []
     lost = 0
     busy = sum(not child.over for child in returns.values())
     under_way = moving = 0
-    #: why those do not start that a breaker holds
+    #: messages of the return moves that a breaker holds
     held: list[str] = []
     planned = list(scope.moves())
     for child in _moved_away(scope):
@@ -68,7 +68,7 @@ def return_servers(scope: MaintenanceScope) -> Returning:
             continue
         server = scope.snapshot.servers.get(child.server_id)
         if host is None or server is None or server.host is None or server.host != child.target_host:
-            continue  # it was moved since, or is gone: not ours to bring back
+            continue  # the server was deleted or has moved since, so it does not return
         if (against := _blocked_by(scope, server, host, planned)) is not None:
             lost += 1
             moves.append(move_of(scope, child, MoveState.FAILED, f"not returned: {against}"))
@@ -106,7 +106,7 @@ def first_wait(moves: list[Move]) -> str:
 
 
 def _moved_away(scope: MaintenanceScope) -> list[OwnedMigration]:
-    """The last move of each server that this round moved, in a stable order."""
+    """The last successful move of each server away from the host, in a stable order."""
     last = {child.server_id: child for child in scope.taken_away()}
     return sorted(last.values(), key=lambda child: child.name)
 
@@ -116,7 +116,7 @@ def _request(host: Host) -> Request:
 
 
 def _blocked_by(scope: MaintenanceScope, server: Server, host: Host, planned: list[PlannedMove]) -> str | None:
-    """Why it may not come back now, None if it may, or only has to wait for others."""
+    """Why the server may not return now; None if it may, or only has to wait for other moves."""
     request = _request(host)
     kind = request.resolved_type(server, scope.snapshot.hosts.get(server.host or "")).type
     question = request.question(

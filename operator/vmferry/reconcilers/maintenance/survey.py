@@ -1,4 +1,4 @@
-"""Where all servers of a host stand: each is in exactly one list (R27, R28)."""
+"""The state of all servers of a host: each server is in exactly one list (R27, R28)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmferry.resources.vmmigration import VMMigrationSpec
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """It cannot be planned now, but somebody is at it."""
+    """A server that cannot be planned now, but is expected to change without intervention."""
 
     server: Server
     message: str
@@ -25,7 +25,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """It cannot move before somebody does something."""
+    """A server that cannot move without intervention."""
 
     server: Server
     hindrance: Hindrance
@@ -34,29 +34,29 @@ class Blocked:
 
 @dataclass(slots=True)
 class Survey:
-    """Where all servers of a host stand. Made by `take_survey`; every step that needs it takes it."""
+    """The state of all servers of a host. `take_survey` creates it; steps that need it take it as an argument."""
 
     host: Host
-    #: a VMMigration of ours moves them now; a server that has left the host already may be among them
+    #: servers that an owned migration moves now, including servers that have already left the host
     moving: list[tuple[OwnedMigration, Server | None]] = field(default_factory=list)
     waiting: list[Waiting] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
-    #: they have left the host, but their VMMigrations need a person; they do not keep the host from being empty
+    #: servers that have left the host, but whose VMMigrations need a person; they do not keep the host from being empty
     astray: list[Blocked] = field(default_factory=list)
-    #: they stay, because the spec says so
+    #: servers that stay, as the spec requires
     staying: list[Server] = field(default_factory=list)
-    #: they can go, in the order in which they should start
+    #: servers that can move, in the order in which their moves should start
     planned: list[Planned] = field(default_factory=list)
-    #: ids of those that have left with a VMMigration of this round, with it
+    #: by server id: the migration of this maintenance that moved the server away
     moved: dict[str, OwnedMigration] = field(default_factory=dict)
-    #: by server id: which limit keeps a planned one from starting
+    #: by server id: the limit that delays a planned move
     limited: dict[str, str] = field(default_factory=dict)
     #: open migration records of this host that Nova no longer works on
     leftovers: list[Migration] = field(default_factory=list)
     too_full: str | None = None
-    #: a move whose name another object has, which was not tried again for a while
+    #: a move whose name another object has, to be tried again because the last refusal is old
     retry: CreateObject[VMMigrationSpec] | None = None
-    #: the next back-off of a failed try ends then
+    #: when the next back-off of a failed try ends
     next_try: datetime | None = None
 
     @property
@@ -72,7 +72,7 @@ class Survey:
         return self.to_leave + len(self.staying)
 
     def first_blocker(self) -> tuple[ReasonWord, str] | None:
-        """The reason and the words of what stands in the way, None: nothing does."""
+        """The reason and message of the first blocker; None if there is none."""
         if self.too_full is not None:
             return Reason.INSUFFICIENT_CAPACITY, self.too_full
         if not self.blocked:

@@ -1,6 +1,6 @@
-"""Every server of the host, and where it stands: the whole-host check (R27, I21) and the progress in one.
+"""Takes the survey of a host: the whole-host check (R27, I21) and the progress of the drain in one.
 
-No server is forgotten, whatever its state and project.
+It includes every server, in any state and project.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from vmferry.reconcilers.maintenance.tries import (
 from vmferry.reconcilers.owned_migrations import Hindrance, OwnedMigration
 from vmferry.resources.words import HeldBy, MigrationType, Phase, PoweredOffPolicy, RunningPolicy
 
-#: powered off, as the spec's `poweredOff` means it (R5)
+#: vm_states that the spec's `poweredOff` covers (R5)
 _OFF = ("stopped", "suspended")
 
 
 def servers_on(scope: MaintenanceScope, host: Host) -> list[Server]:
-    """All of them, by name."""
+    """All servers on the host, sorted by name."""
     ids = scope.snapshot.servers_by_host.get(host.name, ())
     found = [scope.snapshot.servers[one] for one in ids if one in scope.snapshot.servers]
     return sorted(found, key=lambda s: (s.name, s.id))
 
 
 def take_survey(scope: MaintenanceScope, host: Host) -> Survey:
-    """Sort every server of the host into its list. Pure; the costly part is the plan."""
+    """Put every server of the host into its list. Pure. The costly part is the plan."""
     seen = Survey(host)
     here = servers_on(scope, host)
     _note_moved(scope, seen, {server.id for server in here})
@@ -66,7 +66,7 @@ def take_survey(scope: MaintenanceScope, host: Host) -> Survey:
             seen.waiting.append(Waiting(server, why, child))
             continue
         tries = failed_tries(scope, server.id)
-        # that our own attempt broke it is what the plan finds, with the way out of it; no further try is due
+        # the plan reports a server that the operator's own attempt left in ERROR, with a remedy; no further try is due
         broken = server.vm_state == "error" and server.id in scope.world.broken
         if not broken and (why_not := given_up(scope, tries)) is not None:
             seen.blocked.append(Blocked(server, why_not, tries[-1]))
@@ -83,7 +83,7 @@ def take_survey(scope: MaintenanceScope, host: Host) -> Survey:
             continue
         leaving.append(_leaving(scope, host, server, tries))
     for child in ours.values():
-        if child.idle:  # its server is gone, or somebody has moved it away: there is nothing to take from the host
+        if child.idle:  # the server was deleted or moved away since, so there is nothing left to move
             scope.cancel([child])
             continue
         seen.moved.pop(child.server_id, None)
@@ -91,7 +91,7 @@ def take_survey(scope: MaintenanceScope, host: Host) -> Survey:
         if child.stalled and gone is not None and child.hindrance is not None:
             seen.astray.append(Blocked(gone, child.hindrance, child))
             continue
-        # on its last steps: Nova has it on the target already
+        # the migration is in its last steps: Nova lists the server on the target already
         seen.moving.append((child, gone))
     _note_records(scope, host, seen)
     _plan(scope, seen, leaving, held)
@@ -105,7 +105,7 @@ def _note_moved(scope: MaintenanceScope, seen: Survey, here: set[str]) -> None:
 
 
 def _note_records(scope: MaintenanceScope, host: Host, seen: Survey) -> None:
-    """Migration records that name the host, of servers that are elsewhere."""
+    """Note migration records that name the host but whose servers are elsewhere."""
     ours = {child.server_id for child in scope.open_children()} | Moves.of(scope.world.moves).servers
     for record in sorted(scope.snapshot.migrations.values(), key=lambda record: record.id):
         if host.name not in (record.source_host, record.target_host):
@@ -123,18 +123,18 @@ def _note_records(scope: MaintenanceScope, host: Host, seen: Survey) -> None:
                 f"`openstack server resize confirm {server.id}`, or revert it",
             )
             seen.blocked.append(Blocked(server, hindrance))
-            ours.add(server.id)  # a second record of it makes no second blocker
+            ours.add(server.id)  # report one blocker per server, even if it has several records
 
 
 def waits_for_confirmation(record: Migration, server: Server | None, source: str) -> bool:
-    """Whether it is a resize or a cold migration that has left `source`, and may still be reverted."""
+    """Whether the record is a resize or cold migration that has left `source` and can still be reverted."""
     finished = record.stage is MigrationStage.FINISHED and record.source_host == source
     return finished and server is not None and server.vm_state == "resized" and server.host != source
 
 
 def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
-    """What a dead host was doing has ended with it: there only what nobody ends. A move of another VMMigration has a
-    deadline of its own."""
+    """Why the server is stuck; None if it is not. On a dead host only leftover evacuations count, because other tasks
+    ended with the host. A move of another VMMigration has its own deadline and does not count."""
     if server.id in Moves.of(scope.world.moves).servers:
         return None
     records = scope.snapshot.migrations_by_server.get(server.id, ())
@@ -148,7 +148,7 @@ def _stuck(scope: MaintenanceScope, host: Host, server: Server) -> Stuck | None:
 def _note_child(seen: Survey, child: OwnedMigration, server: Server) -> None:
     if child.stalled and child.hindrance is not None and child.held_by is not HeldBy.BREAKER:
         seen.blocked.append(Blocked(server, child.hindrance, child))
-    # a server that was stopped for a move that is held runs again: nothing of it is on its way
+    # if the move is held by a breaker, its server runs again and nothing of the move is in progress
     elif child.deleting or (child.started_at is not None and child.held_by is not HeldBy.BREAKER):
         seen.moving.append((child, server))
     else:
@@ -156,7 +156,7 @@ def _note_child(seen: Survey, child: OwnedMigration, server: Server) -> None:
 
 
 def _paused(child: OwnedMigration) -> Hindrance:
-    """Somebody has paused its VMMigration: it does not go on by itself."""
+    """The blocker of a server whose VMMigration a user paused."""
     name = f"{child.namespace}/{child.name}"
     return Hindrance(
         Name.SERVER_TASK.value,
@@ -173,7 +173,7 @@ def _stays(scope: MaintenanceScope, server: Server) -> bool:
 
 
 def _somebody_is_at_it(scope: MaintenanceScope, server: Server) -> str | None:
-    """A build, a deletion or somebody else's migration: it changes by itself, and is looked at then."""
+    """Why the server is about to change anyway: a build, a deletion or another user's migration; None if it is not."""
     if server.vm_state == "building":
         return "it is being built"
     if server.task_state in ("deleting", "soft-deleting"):
@@ -188,7 +188,7 @@ def _somebody_is_at_it(scope: MaintenanceScope, server: Server) -> str | None:
 def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[OwnedMigration]) -> Departure:
     target = scope.spec.target.host if scope.spec.target else None
     if not host.service.up:
-        # evacuated only where that is proven safe: Auto asks for a host that was forced down (R6, I12)
+        # Auto becomes an evacuation only on a host that was forced down, where it is proven safe (R6, I12)
         request = Request(MigrationType.AUTO, target, attested=None)
     elif server.vm_state in _OFF:
         request = Request(MigrationType.COLD, target, attested=None)
@@ -196,14 +196,14 @@ def _leaving(scope: MaintenanceScope, host: Host, server: Server, tries: list[Ow
         request = Request(MigrationType.COLD, target, stop_if_running=True, attested=None)
     else:
         request = Request(MigrationType.LIVE, target, attested=None)
-    # the one host that is allowed is tried again, as often as tries are allowed
+    # a target that the spec names is tried again, up to the number of allowed tries
     avoid = frozenset(child.target_host for child in tries if child.target_host and target is None)
     behind = hosts_that_refused_its_like(scope, server) if target is None else frozenset()
     return Departure(server, request, request.resolved_type(server, host).type, avoid, behind)
 
 
 def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held: dict[str, OwnedMigration]) -> None:
-    """Where the rest goes. A child that says it is blocked keeps its place while the plan agrees with it."""
+    """Plan the remaining servers. A blocked owned migration is kept while the plan agrees with it."""
     ours = {child.server_id for child in held.values()}
     plan: DrainPlan = plan_drain(
         leaving,
@@ -220,7 +220,7 @@ def _plan(scope: MaintenanceScope, seen: Survey, leaving: list[Departure], held:
         if child is None:
             seen.planned.append(planned)
             continue
-        # it is given the time to go on by itself, so that two who disagree do not chase each other
+        # wait before replacing it, so that plan and migration do not alternate while they disagree
         if child.target_host != planned.target and _age(scope, child) >= scope.policy.recheck:
             scope.cancel([child])
         hindrance = child.hindrance or Hindrance(Name.SERVER_TASK, child.reason, child.message)

@@ -1,4 +1,4 @@
-"""What a HostMaintenance reports to Prometheus."""
+"""The metrics of a HostMaintenance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vmferry.resources.words import MaintenancePhase
 
 #: the counts of `status.progress` that add up to its total
 _STATES = ("moved", "moving", "waiting", "blocked", "staying")
-#: nothing is drained, or is going to be
+#: phases in which nothing is being drained or going to be
 _QUIET = (None, MaintenancePhase.CHECKED, MaintenancePhase.RELEASED, MaintenancePhase.IN_SERVICE)
 
 

@@ -1,4 +1,4 @@
-"""The failed tries to move a server in this round, and when they are enough (I23)."""
+"""The failed tries to move a server in this round, and when no further try follows (I23)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmferry.resources.words import MigrationType, Phase
 
 
 def failed_tries(scope: MaintenanceScope, server_id: str) -> list[OwnedMigration]:
-    """The failed ones of this round since it last left, oldest first."""
+    """The server's failed tries in this round since its last successful move, oldest first."""
     mine = [c for c in scope.this_round() if c.server_id == server_id and c.purpose is Purpose.DRAIN and c.over]
     mine.sort(key=lambda child: child.number)
     for at, child in reversed(list(enumerate(mine))):
@@ -27,7 +27,7 @@ def failed_tries(scope: MaintenanceScope, server_id: str) -> list[OwnedMigration
 
 
 def taken_by_another(scope: MaintenanceScope, seen: Survey, server: Server) -> Hindrance | None:
-    """Another object has the name of its next VMMigration."""
+    """The blocker of a server if another object has the name of its next VMMigration; None otherwise."""
     if not scope.world.refusals:
         return None
     move = scope.new_child(Purpose.DRAIN, server.id, next_number(scope, server.id), MigrationType.LIVE, None)
@@ -41,17 +41,17 @@ def taken_by_another(scope: MaintenanceScope, seen: Survey, server: Server) -> H
 
 
 def next_number(scope: MaintenanceScope, server_id: str) -> int:
-    """Of the server's next try in this round."""
+    """The number of the server's next try in this round."""
     return max((child.number for child in scope.this_round() if child.server_id == server_id), default=0) + 1
 
 
 def given_up(scope: MaintenanceScope, tries: list[OwnedMigration]) -> Hindrance | None:
-    """Tries are bounded (I23); a person who ended one is not fought."""
+    """Why the server is not tried again: its tries are used up (I23), or a person ended the last one."""
     if not tries:
         return None
     last = tries[-1]
     by_people = last.reason == Reason.CONFLICT or last.phase is Phase.CANCELLED
-    # a host that we chose and Nova's scheduler refused uses up no try: it is avoided, and the next one is tried
+    # a refusal by Nova's scheduler does not count if the operator chose the host: the next host is tried instead
     free = scope.spec.target is None
     counted = [child for child in tries if not (free and no_valid_host(child.message))]
     if not by_people and len(counted) <= scope.spec.migration.retries:
@@ -73,7 +73,7 @@ def next_try_at(scope: MaintenanceScope, tries: list[OwnedMigration]) -> datetim
 
 
 def hosts_that_refused_its_like(scope: MaintenanceScope, server: Server) -> frozenset[str]:
-    """Hosts that Nova's scheduler refused for another server of the same project and flavor in this round."""
+    """Hosts that Nova's scheduler refused in this round for another server of the same project and flavor."""
     found: set[str] = set()
     for child in scope.this_round():
         if not (child.over and child.target_host and no_valid_host(child.message)) or child.succeeded:

@@ -1,4 +1,4 @@
-"""Enabling the compute service again, if it is disabled by exactly this maintenance (I8)."""
+"""Enabling the compute service again, if exactly this maintenance disabled it (I8)."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vmferry.resources.words import CordonAnswer, CordonState, MaintenancePhase,
 
 
 def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
-    """Enable the service if its reason is still exactly ours and it was enabled before (I8)."""
+    """Enable the service if its disabled reason is still exactly this maintenance's (I8)."""
     cordon = scope.status.cordon
     if cordon is None:
         return None
     if scope.doubt is not None:
-        # which of the records carries our cordon is unknown, so it stays owed (I43)
+        # it is unknown which record has the cordon, so undoing it remains due (I43)
         scope.event_once(EventReason.FACT_UNKNOWN, scope.doubt.problem, warning=True)
         scope.conditions.set(CORDONED, None, Reason.FACT_UNKNOWN, scope.doubt.problem)
         scope.stalled(Reason.FACT_UNKNOWN, f"{scope.doubt.problem}: {scope.doubt.remedy}")
@@ -38,7 +38,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
         scope.stalled(Reason.HOST_NOT_FOUND, message)
         return scope.decide(MaintenancePhase.RELEASING, requeue_after=scope.policy.recheck)
     if service is not None and service.enabled and scope.host is not None and not scope.host.service.enabled:
-        # what is judged next is judged by the shared view: it must know that the host is enabled
+        # the next decisions use the shared view, so wait until it shows the host as enabled
         scope.progressing(
             MaintenanceReason.RELEASING, "the compute service is enabled; the view of the cloud will show it soon"
         )
@@ -81,7 +81,7 @@ def undo_cordon(scope: MaintenanceScope) -> MaintenanceDecision | None:
 
 
 def report_without_cordon(scope: MaintenanceScope) -> None:
-    """Cordoned, of a release that has no cordon to undo."""
+    """Set the condition Cordoned in a release that has no cordon to undo."""
     before = scope.status.host_before
     left = before is not None and before.status is ServiceStatus.DISABLED
     message = "the compute service was disabled before and stays disabled" if left else "the compute service is enabled"
@@ -92,8 +92,8 @@ def report_without_cordon(scope: MaintenanceScope) -> None:
 
 
 def _waits_for_its_compute(scope: MaintenanceScope, host: Host, look: HostLook) -> bool:
-    """Whether servers were evacuated and nova-compute has not removed what is left of them yet (I17). Until it has, a
-    guest may still be there twice, and Nova does not let anybody mark the host up."""
+    """Whether nova-compute has not yet removed the remains of evacuated servers (I17). Until it has, a guest may exist
+    twice, and Nova does not allow the host to be marked up."""
     if not look.evacuated:
         return False
     names = sorted(scope.snapshot.servers[one].name for one in look.evacuated if one in scope.snapshot.servers)
@@ -109,7 +109,7 @@ def _waits_for_its_compute(scope: MaintenanceScope, host: Host, look: HostLook) 
 
 
 def _in_another_cloud(scope: MaintenanceScope) -> str | None:
-    """The cloud that the host is in, if it is another one than this operator's: that this one does not know the host
-    says nothing about it (I43)."""
+    """The host's cloud, if it is not this operator's: that this cloud does not list the host is then no evidence that
+    the host is gone (I43)."""
     there, here = scope.status.cloud, scope.snapshot.cloud_id
     return there if there is not None and here is not None and there != here else None

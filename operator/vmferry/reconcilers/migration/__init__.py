@@ -1,1 +1,1 @@
-"""VMMigration: the state machine of one move."""
+"""The state machine of a VMMigration."""
