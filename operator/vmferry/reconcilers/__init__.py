@@ -1,1 +1,1 @@
-"""The reconcilers: a state machine a kind, pure: (object, world, now, policy) to a Decision."""
+"""The reconcilers, one state machine per kind. Each is a pure function: (object, world, now, policy) -> Decision."""

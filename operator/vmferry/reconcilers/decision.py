@@ -1,11 +1,11 @@
-"""What a reconcile of an object leads to. `plan(object, world, now, policy) -> Decision` is all that a reconciler is.
+"""The result of a reconcile. A reconciler is a function `plan(object, world, now, policy) -> Decision`.
 
-The runtime goes:
+The runtime carries out a decision in this order:
 
     plan -> needs? read them and plan again -> finalizer on -> write status -> act -> record_outcome -> write status
          -> delete owned objects -> create owned objects -> release the Lease
 
-so the status always says what will be done before it is done (I3), and the answer right after.
+The status therefore always records an action before it is carried out (I3), and its outcome immediately afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A Kubernetes Event to be told (I33)."""
+    """A Kubernetes Event to be created (I33)."""
 
     reason: str
     message: str
@@ -39,30 +39,30 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Decision(Generic[Status]):
-    """The whole answer of one pass."""
+    """The complete result of a reconcile."""
 
     #: the status to be written, if it differs from the stored one
     status: Status
-    #: not None: nothing else of this decision counts, read this and plan again
+    #: not None: ignore the rest of this decision, carry out this read and plan again
     needs: AnyRead | None = None
-    #: at most one change of the cloud, done after the status is written
+    #: at most one request that changes the cloud, sent after the status is written
     action: Action | None = None
     events: tuple[Event, ...] = ()
     #: whether the object must carry our finalizer from now on (I34)
     finalizer: bool = False
-    #: objects to be created, owned by this one; one that is there already is left as it is
+    #: objects to be created, owned by this object; an existing object is left unchanged
     creates: tuple[CreateObject[Any], ...] = ()
     #: owned objects to be deleted
     deletes: tuple[Owned, ...] = ()
-    #: give the Lease of this host back
+    #: the host whose Lease is to be released
     release_lease: str | None = None
-    #: the object has outlived its time
+    #: whether to delete the object because its `ttlAfterFinished` has passed
     delete: bool = False
-    #: reconcile again after this long even if nothing changes; None: only when something does
+    #: reconcile again after this time even if nothing changes; None: only after a change
     requeue_after: timedelta | None = None
-    #: the move that this decision starts or follows, counted against the limits and the room of others
+    #: the move that this decision starts or follows; it counts against the limits and the capacity for other moves
     move: PlannedMove | None = None
-    #: the server that this resource is about: a change of it in the cloud wakes the resource
+    #: id of the server whose changes in the cloud trigger a reconcile of this object
     watches: str | None = None
-    #: the host that this resource is about: a change of the servers on it wakes the resource
+    #: the host whose changes of servers trigger a reconcile of this object
     watches_host: str | None = None

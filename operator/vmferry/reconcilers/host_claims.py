@@ -1,4 +1,4 @@
-"""What the HostMaintenances claim: who has a host (I16, I26), and which hosts nothing may be moved to (I18)."""
+"""The host claims of HostMaintenances: which owns a host (I16, I26), and which hosts are excluded as targets (I18)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from vmferry.resources.words import MaintenancePhase
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one HostMaintenance says about a host."""
+    """The claim of a HostMaintenance on a host."""
 
     name: str
     uid: str
-    #: as its spec names it: service host name or hypervisor UUID
+    #: the host as the spec names it: service host name or hypervisor UUID
     host: str
     created_at: datetime | None
-    #: the host is to be in maintenance
+    #: whether the host should be in maintenance
     wanted: bool
-    #: it was let in: the host is cordoned by it, or about to be, and not released yet
+    #: whether the maintenance was admitted: it has cordoned the host or is about to, and has not released it
     holds: bool
-    #: nothing but its turn keeps it from being let in
+    #: whether the maintenance waits only for its queue position
     queued: bool = False
 
     @property
     def turn(self) -> tuple[bool, float, str]:
-        """The least one wins: who has the host already, then the older one."""
+        """Precedence; the smallest value wins: first the current owner of the host, then the older maintenance."""
         return not self.holds, self.created_at.timestamp() if self.created_at else 0.0, self.uid
 
 
@@ -47,6 +47,6 @@ def claim_of(obj: HostMaintenance) -> Claim:
 
 
 def in_maintenance(claims: Iterable[Claim], snapshot: Snapshot) -> frozenset[str]:
-    """Names of the hosts in, entering or queued for maintenance (I18)."""
+    """Names of the hosts that are in maintenance, entering it or queued for it (I18)."""
     hosts = (snapshot.find_host(claim.host) for claim in claims if claim.wanted)
     return frozenset(host.name for host in hosts if host is not None)

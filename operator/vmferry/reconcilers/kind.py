@@ -1,4 +1,4 @@
-"""What the runtime knows of a kind: five required functions, and facets that are None where a kind has none."""
+"""The interface of a kind to the runtime: required functions, and optional facets that are None if not supported."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ Reasons = type[ConditionReason]
 
 @dataclass(frozen=True, slots=True)
 class MovesServers(Generic[Obj]):
-    """Facet: the objects move servers themselves, one each, and share limits, queue and breakers with all others."""
+    """Facet of a kind whose objects each move a server, sharing limits, queue and breakers with all such objects."""
 
-    #: the id of the server, which is all of a view that the moves of the object depend on
+    #: id of the server; the moves of the object depend on no other part of a view
     server: Callable[[Obj], str | None]
-    #: the move that the status says is decided or in flight
+    #: the move that the status records as decided or in flight
     move: Callable[[Obj, Snapshot], PlannedMove | None]
-    #: the move that is queued because of the limits
+    #: the move that waits for the limits
     queued_move: Callable[[Obj, Snapshot], PlannedMove | None]
-    #: queued moves start in this order; no two have the same
+    #: sort key of the queue, unique among all objects
     queue_position: Callable[[Obj], QueuePosition]
-    #: the object was reconciled as it is now, and only waits for others
+    #: whether the object was reconciled with its current spec and only waits for other objects
     waits: Callable[[Obj], bool]
-    #: the one-way move to a newer operating system that the object remembers (R22)
+    #: the one-way move to a newer operating system that the object records (R22)
     os_upgrade_move: Callable[[Obj], OSUpgradeMove | None]
-    #: the attempts that have ended, by which breakers are judged (I37)
+    #: the ended attempts, from which breakers are computed (I37)
     ended_attempts: Callable[[Obj], tuple[EndedAttempt, ...]]
     #: the type of the running attempt, if it is past its deadline
     past_deadline: Callable[[Obj, Snapshot, Policy, datetime], str | None]
@@ -56,29 +56,29 @@ def _always(before: Any, after: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[Obj, Status]):
-    """How the objects of one type are decided on. All functions are pure."""
+    """How the objects of a kind are reconciled. All functions are pure."""
 
     type: ResourceType[Obj]
-    #: why its conditions are as they are, and what True, False and Unknown mean of each
+    #: the reasons of its conditions, and the meaning of True, False and Unknown of each condition
     reasons: Reasons
     conditions: Mapping[str, tuple[str, str, str]]
-    #: the Events of its objects, and what each means
+    #: the Events of its objects, with their meaning
     events: Mapping[EventReason, str]
     plan: Callable[[Obj, World, datetime, Policy], Decision[Status]]
-    #: the status that says what came of an action
+    #: the status and Events after the outcome of an action
     record_outcome: Callable[[Obj, Action, Outcome, datetime], tuple[Status, tuple[Event, ...]]]
-    #: nothing is left to do, and nothing counts of it but its telemetry and what the facets remember
+    #: whether nothing is left to do, so that only its telemetry and what the facets record of it still count
     finished: Callable[[Obj], bool]
-    #: ids for the log that help to find the lines of the object in the cloud's logs
+    #: ids for the log that help to find the object in the cloud's logs
     describe: Callable[[Obj], dict[str, str]]
-    #: of the object as it was before its last status write, None: it was not changed, and as it is
+    #: the telemetry, from the object before its last status write (None: it was not changed) and the current object
     telemetry: Callable[[Obj | None, Obj], Telemetry]
-    #: whether a status is written over another one at once; what is not is written once a while
+    #: whether the second status must replace the first at once; otherwise it is written later
     must_write_now: Callable[[Status, Status], bool] = _always
     moves: MovesServers[Obj] | None = None
-    #: facet: what the object claims of a host
+    #: facet: the object's claim on a host
     claim: Callable[[Obj], Claim] | None = None
-    #: facet: what an object reads of those of this kind that it owns
+    #: facet: what an owner reads of an object of this kind
     owned: Callable[[Obj], Owned] | None = None
 
     @property
@@ -86,9 +86,9 @@ class Kind(Generic[Obj, Status]):
         return self.type.name
 
     def with_status(self, obj: Obj, status: Status) -> Obj:
-        """The object as it will be once that status is written."""
+        """The object with that status."""
         return obj.model_copy(update={"status": status})
 
 
-#: by name
+#: the kinds by name
 Kinds = Mapping[str, Kind[Any, Any]]

@@ -1,8 +1,8 @@
-"""Objects that another object owns, of any kind: how they are asked for, what is read of them, and who owns them.
+"""Owned objects of any kind: how they are requested, what their owner reads of them, and which object owns them.
 
-The owner's reconciler asks for a `CreateObject`; the runtime creates it with an ownerReference. What the owner reads of
-it later is an `Owned`, which each kind that may be owned extends. Labels and ownerReferences prove nothing, because
-whoever may create an object can write them: an owner has to check that it has created what says so.
+The owner's reconciler requests a `CreateObject`; the runtime creates it with an ownerReference. Later the owner reads
+an `Owned`, which each kind that may be owned extends. Labels and ownerReferences prove nothing, because any user with
+the right to create an object can write them: an owner must check that it created the objects that refer to it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 
 from vmferry.resources.base import GROUP, Metadata, Model, OwnerReference
 
-#: which operator an object is for, where several run in one cluster; owned objects have that of their owner
+#: the operator that reconciles the object, if a cluster runs several; an owned object has its owner's class
 CLASS = f"{GROUP}/class"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """What the runtime needs of an owned object; each kind adds what its owners need."""
+    """The data that the runtime needs of an owned object; each kind adds what its owners need."""
 
     kind: str
     #: empty for an object of the cluster's scope
@@ -33,7 +33,7 @@ class Owned:
 
     @property
     def for_owner(self) -> tuple[object, ...]:
-        """The owner is reconciled when one of these changes: not for each percent of a copy."""
+        """A change of these values triggers a reconcile of the owner; the progress of a copy is not among them."""
         return self.uid, self.phase, self.completed_at, self.deleting
 
 
@@ -42,7 +42,7 @@ Spec = TypeVar("Spec", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class CreateObject(Generic[Spec]):
-    """An object to be created, which the object of the decision owns."""
+    """An object to be created and owned by the object of the decision."""
 
     kind: str
     #: empty for an object of the cluster's scope
@@ -55,7 +55,7 @@ class CreateObject(Generic[Spec]):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """An owner, as far as the objects that it owns need it."""
+    """The data of an owner that its owned objects need."""
 
     name: str
     uid: str
@@ -64,11 +64,11 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """What was read just now of an object that is being deleted."""
+    """The facts read about an object that is being deleted."""
 
-    #: None: there is no owner of the name and uid that the ownerReference names
+    #: None: no object has the name and uid in the ownerReference
     owner: Owner | None = None
-    #: also when that could not be found out: a migration that runs to completion does no harm
+    #: also True if that is unknown: letting a migration run to completion does no harm
     namespace_terminating: bool = False
 
 
@@ -77,6 +77,6 @@ def owner_of(metadata: Metadata) -> Owner:
 
 
 def owner_reference(metadata: Metadata) -> OwnerReference | None:
-    """The object of ours that the object says it belongs to."""
+    """The reference to the vmferry object that this object names as its controller."""
     ours = (o for o in metadata.owner_references if o.controller and o.api_version.startswith(f"{GROUP}/"))
     return next(ours, None)

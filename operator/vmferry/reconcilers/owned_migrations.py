@@ -1,14 +1,13 @@
-"""The VMMigrations that a HostMaintenance owns: how they are named, what it reads of each, and who deletes them.
+"""The VMMigrations that a HostMaintenance owns: their names, the data that the owner reads, and their deletion.
 
-The name of an owned migration follows from its owner's uid and from what it is for: creating it twice makes one (R36),
-a resource that was deleted and created again never meets the records of the one before, and an object with another name
-is not ours, whatever its labels say (`made_by`). Its round tells the drains of one resource apart that follow each
-other as it is toggled.
+The name of an owned migration is derived from its owner's uid and its purpose, so creating it twice yields a single
+object (R36), and a resource that was deleted and created again does not adopt the records of its predecessor. An
+object with another name is not owned, whatever its labels are (`made_by`). The round distinguishes the successive
+drains of a resource that is enabled and disabled repeatedly.
 
-A VMMigration that a HostMaintenance has created belongs to it. When the HostMaintenance is deleted, the garbage
-collector of Kubernetes deletes its migrations too: at once with foreground propagation (the default of Argo CD),
-afterwards with background propagation, and not at all with orphan propagation, which takes the ownerReference away
-instead. A deleted namespace takes all of its objects along.
+When a HostMaintenance is deleted, the garbage collector of Kubernetes also deletes the VMMigrations that it created:
+at once with foreground propagation (the default of Argo CD), afterwards with background propagation, and not at all
+with orphan propagation, which removes the ownerReference instead. Deleting a namespace deletes all of its objects.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ TRY = f"{GROUP}/try"
 
 class Purpose(StrEnum):
     DRAIN = "drain"
-    #: back to the host after its maintenance
+    #: the return to the host after its maintenance
     RETURN = "return"
 
 
 @dataclass(frozen=True, slots=True)
 class Hindrance:
-    """What stands against a server's move, as a status says it."""
+    """The reason why a server's move is blocked, as a status reports it."""
 
     prerequisite: str
     reason: str
@@ -51,28 +50,28 @@ class Hindrance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnedMigration(Owned):
-    """One VMMigration of a HostMaintenance, as far as its owner needs it."""
+    """The data of an owned VMMigration that its HostMaintenance needs."""
 
     kind: str = VMMigration.KIND
     server_id: str
     purpose: Purpose
     round: int
-    #: 1 is the first
+    #: number of the try, from 1
     number: int
     phase: Phase | None
     type: ResolvedType | None
     source_host: str | None
-    #: that it was sent to, or will be
+    #: the host that the server was sent to, or will be
     target_host: str | None
     created_at: datetime | None
-    #: the first change of the cloud was decided
+    #: when the first change of the cloud was decided
     started_at: datetime | None
-    #: why it is as it is, the reason and the message of its condition Ready
+    #: reason and message of its condition Ready
     reason: str
     message: str
-    #: what keeps it from starting, besides other migrations and limits
+    #: what keeps it from starting, apart from other migrations and limits
     held_by: HeldBy | None
-    #: while it is Blocked or Stalled: it does not go on by itself
+    #: set while it is Blocked or Stalled, that is while it does not continue without intervention
     hindrance: Hindrance | None
 
     @property
@@ -81,17 +80,17 @@ class OwnedMigration(Owned):
 
     @property
     def idle(self) -> bool:
-        """Nothing is under way, so that it can be given up for nothing; one that has begun may wait again."""
+        """Whether nothing is in progress, so that deleting it loses nothing. A started migration may be idle again."""
         return self.started_at is None or self.phase in (Phase.PENDING, Phase.BLOCKED, Phase.QUEUED)
 
     @property
     def stalled(self) -> bool:
-        """It was decided on, but it needs a person; blocked is what was not begun."""
+        """Whether it was started but needs a person; a migration that was not started is Blocked instead."""
         return self.hindrance is not None and self.phase is not Phase.BLOCKED
 
     @property
     def paused(self) -> bool:
-        """It waits for the person who paused it."""
+        """Whether it waits for a user to unset `spec.paused`."""
         return not self.over and self.held_by is HeldBy.PAUSE
 
     @property
@@ -100,30 +99,33 @@ class OwnedMigration(Owned):
 
 
 def label_value(name: str) -> str:
-    """A name as a label's value, which holds 63 characters."""
+    """The name as a label value, shortened to the limit of 63 characters."""
     if len(name) <= 63:
         return name
     return f"{name[:54].rstrip('.-')}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
 def owned_name(owner: str, uid: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
-    """`host-a-9f6c1234-5678-1-2-1f0e3dad99`: the second try of the first round. The hash covers all that is shortened
-    in the name, and the owner's uid."""
+    """For example `host-a-9f6c1234-5678-1-2-1f0e3dad99` for the second try of the first round.
+
+    The hash covers the owner's uid and everything that is shortened in the name.
+    """
     seed = "\n".join((uid, server_id, purpose, str(round_), str(number)))
     return f"{_readable_name(owner, server_id, purpose, round_, number)}-{sha256(seed.encode()).hexdigest()[:10]}"
 
 
 def _readable_name(owner: str, server_id: str, purpose: Purpose, round_: int, number: int) -> str:
-    """The whole name in version 0.1, whose owned migrations are still recognised."""
+    """The readable part; in version 0.1 it was the whole name, and such owned migrations are still recognised."""
     back = "-back" if purpose is Purpose.RETURN else ""
     server = re.sub(r"[^a-z0-9-]", "", server_id.lower())[:13]
     return f"{owner[:200].rstrip('.-')}-{server}{back}-{round_}-{number}"
 
 
 def made_by(child: OwnedMigration, owner: str, uid: str, namespace: str) -> bool:
-    """Whether the HostMaintenance of that name and uid has created the object, as far as its place and its name prove.
+    """Whether the HostMaintenance with that name and uid created the object, as proven by its namespace and name.
 
-    Labels and ownerReferences prove nothing: whoever may create a VMMigration in any namespace can write them.
+    Labels and ownerReferences prove nothing: any user with the right to create a VMMigration in any namespace can write
+    them.
     """
     of = owner, child.server_id, child.purpose, child.round, child.number
     names = (_readable_name(*of), owned_name(owner, uid, child.server_id, child.purpose, child.round, child.number))
@@ -135,12 +137,12 @@ def labels(owner: str, purpose: Purpose, round_: int, number: int) -> tuple[tupl
 
 
 def owned_migration(obj: VMMigration) -> OwnedMigration:
-    """What the owner of the object reads of it, who asks `made_by` whether it is its own."""
+    """The data that an owner reads of the object; it then checks with `made_by` that it created the object."""
     marks = obj.metadata.labels
     try:
         purpose, round_, number = Purpose(marks.get(PURPOSE, "")), int(marks[ROUND]), int(marks[TRY])
     except (KeyError, ValueError):
-        purpose, round_, number = Purpose.DRAIN, 0, 0  # which no migration of ours has
+        purpose, round_, number = Purpose.DRAIN, 0, 0  # no owned migration has round 0
     status = obj.status
     ready = status.condition(READY)
     return OwnedMigration(
@@ -192,24 +194,24 @@ def _hindrance(obj: VMMigration) -> Hindrance | None:
 
 
 class Ownership(StrEnum):
-    """What a VMMigration's labels, ownerReference and name say of its owner."""
+    """The ownership of a VMMigration by its labels, ownerReference and name."""
 
-    #: somebody's own request
+    #: a user's own request
     NONE = "None"
-    #: its HostMaintenance is there and has created it
+    #: its HostMaintenance exists and created it
     OWNED = "Owned"
-    #: created by a HostMaintenance that is not there: orphaned, or restored from a backup without it
+    #: its HostMaintenance does not exist: the object was orphaned, or restored from a backup without it
     OWNER_MISSING = "OwnerMissing"
-    #: says that it belongs to a HostMaintenance that has not created it
+    #: names a HostMaintenance that did not create it
     FALSE_CLAIM = "FalseClaim"
 
 
 def ownership(obj: VMMigration, owner: Owner | None, namespace: str) -> Ownership:
-    """`owner`: the HostMaintenance that the ownerReference names, None if there is none; `namespace`: the one that
-    owned migrations are created in."""
+    """The ownership of `obj`. `owner`: the HostMaintenance that the ownerReference names, None if it does not exist;
+    `namespace`: the namespace in which owned migrations are created."""
     reference = owner_reference(obj.metadata)
     if reference is None:
-        # both are gone once a backup is restored or the owner is deleted with orphan propagation; the label stays
+        # owner and reference are lost if a backup is restored or the owner is orphan-deleted; the label remains
         return Ownership.OWNER_MISSING if MAINTENANCE in obj.metadata.labels else Ownership.NONE
     if owner is None or owner.uid != reference.uid:
         return Ownership.OWNER_MISSING
@@ -219,7 +221,7 @@ def ownership(obj: VMMigration, owner: Owner | None, namespace: str) -> Ownershi
 
 
 def is_cancellation(obj: VMMigration, deletion: Deletion) -> bool:
-    """Whether the deletion of `obj` is somebody's wish to cancel it, and not a consequence of another deletion."""
+    """Whether the deletion of `obj` cancels it, as opposed to being a consequence of another deletion."""
     if deletion.namespace_terminating:
         return False
     if owner_reference(obj.metadata) is None and MAINTENANCE not in obj.metadata.labels:

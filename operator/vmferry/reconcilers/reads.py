@@ -1,7 +1,7 @@
-"""What a reconciler may ask for before it decides: the runtime reads it and plans again (`World.answer`).
+"""The reads that a reconciler may request before it decides: the runtime carries them out and plans again.
 
-The counterpart of `cloud/actions.py`. A read that has an answer is never a None in the world: what the cloud may leave
-open is open within the answer.
+The counterpart of `cloud/actions.py`. `World.answer` returns the answer; None only means that nothing was read. Values
+that the cloud may not report are optional within the answer.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ class Read(Generic[Answer]):
 
 @dataclass(frozen=True, slots=True)
 class ReadServer(Read[Detail]):
-    """The server and all its migrations, fresh."""
+    """A fresh read of the server and all its migrations."""
 
     server_id: str
-    #: the instance actions too
+    #: whether to read the instance actions too
     actions: bool = False
-    #: with the steps and their details of the action with this request id; None: of the newest one
+    #: read the events and details of the action with this request id; None: of the newest action
     events_of: str | None = None
 
 
@@ -38,7 +38,7 @@ class CopyProgress:
 
 @dataclass(frozen=True, slots=True)
 class ReadCopyProgress(Read[CopyProgress]):
-    """How far a running live migration has copied."""
+    """The copy progress of a running live migration."""
 
     server_id: str
     migration_id: int
@@ -46,37 +46,38 @@ class ReadCopyProgress(Read[CopyProgress]):
 
 @dataclass(frozen=True, slots=True)
 class ReadHost(Read[HostLook]):
-    """The host with its servers and open migrations, fresh."""
+    """A fresh read of the host with its servers and open migrations."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
 class HostLease:
-    """Who may change a host (I32)."""
+    """The holder of a host's Lease, who alone may change the host (I32)."""
 
     host: str
-    #: None: it is this resource
+    #: None: this resource holds the Lease
     holder: str | None
-    #: why Kubernetes refuses to write the Lease: nobody can have it
+    #: why Kubernetes refuses to write the Lease, so that no resource can hold it
     refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TakeHostLease(Read[HostLease]):
-    """Take or renew the Lease of the host for the object; the answer says who has it."""
+    """Acquire or renew the Lease of the host for the object; the answer names the holder."""
 
     host: str
 
 
 @dataclass(frozen=True, slots=True)
 class ReadDeletion(Read[Deletion]):
-    """Who deletes the object."""
+    """A read of the cause of the object's deletion."""
 
 
 @dataclass(frozen=True, slots=True)
 class TryCreate(Read[str]):
-    """Whether this could be created, without creating it: `World.refusals` says. The answer is its name."""
+    """Test whether the object could be created, without creating it. `World.refusals` then contains a refusal, if any;
+    the answer is the object's name."""
 
     new: CreateObject[Any]
 

@@ -1,4 +1,4 @@
-"""The kinds that the operator serves: a row for each type of `resources/catalog.py`."""
+"""The kinds that the operator serves, with an entry for each type of `resources/catalog.py`."""
 
 from __future__ import annotations
 

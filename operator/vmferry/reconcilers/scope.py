@@ -1,4 +1,4 @@
-"""What the steps of one reconcile share, whatever the kind: the facts, and the status being written."""
+"""The data that the steps of a reconcile share, for any kind: the facts, and the status being written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vmferry.resources.documented import ReasonWord
 
 
 class Reported(Protocol):
-    """A status as every kind has one."""
+    """The part of a status that every kind has."""
 
     observed_generation: int | None
     conditions: list[Condition]
@@ -29,11 +29,11 @@ Status = TypeVar("Status", bound=Reported)
 
 
 class State(Enum):
-    """Whether the object goes on by itself: what Ready, Reconciling and Stalled report."""
+    """Whether the object continues without intervention, as Ready, Reconciling and Stalled report it."""
 
-    #: nobody has to do anything
+    #: continues without intervention
     PROGRESSING = "progressing"
-    #: not finished, but it does not go on before somebody changes something
+    #: not finished, but needs intervention to continue
     STALLED = "stalled"
     READY = "ready"
     FAILED = "failed"
@@ -41,7 +41,7 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a reconcile came to."""
+    """The result of a reconcile."""
 
     state: State
     reason: ReasonWord
@@ -49,7 +49,7 @@ class Summary:
 
 
 class Scope(Generic[Status]):
-    """One reconcile. `status` is a private copy; steps change it and end the reconcile by returning a decision."""
+    """A single reconcile. `status` is a private copy; steps change it and end the reconcile by returning a decision."""
 
     def __init__(self, metadata: Metadata, reported: Status, world: World, now: datetime, policy: Policy) -> None:
         self._metadata = metadata
@@ -70,24 +70,24 @@ class Scope(Generic[Status]):
 
     @property
     def reported(self) -> bool:
-        """The status describes the current spec."""
+        """Whether the status describes the current spec."""
         return self._reported.observed_generation == self._metadata.generation and bool(self._reported.conditions)
 
     def event(self, reason: ReasonWord, message: str, *, warning: bool = False) -> None:
         self.events.append(Event(reason, clip(message), EventType.WARNING if warning else EventType.NORMAL))
 
     def event_once(self, reason: ReasonWord, message: str, *, warning: bool = False) -> None:
-        """An Event, unless Ready has had this reason already."""
+        """Add an Event, unless Ready already has this reason."""
         before = self.conditions.get(c.READY)
         if before is None or before.reason != reason:
             self.event(reason, message, warning=warning)
 
     def progressing(self, reason: ReasonWord, message: str) -> None:
-        """It goes on by itself."""
+        """The object continues without intervention."""
         self.summary = Summary(State.PROGRESSING, reason, message)
 
     def stalled(self, reason: ReasonWord, message: str) -> None:
-        """It does not go on before somebody changes something; then it does so by itself."""
+        """The object needs intervention, and continues automatically after that."""
         self.summary = Summary(State.STALLED, reason, message)
 
     def ready(self, reason: ReasonWord, message: str) -> None:
@@ -97,7 +97,7 @@ class Scope(Generic[Status]):
         self.summary = Summary(State.FAILED, reason, message)
 
     def summarise(self) -> None:
-        """Set Ready, Reconciling and Stalled, once, at the end of a reconcile (R33)."""
+        """Set Ready, Reconciling and Stalled once, at the end of a reconcile (R33)."""
         if self.summary is None:
             return
         state, reason, message = self.summary.state, self.summary.reason, self.summary.message

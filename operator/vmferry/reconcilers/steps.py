@@ -1,4 +1,4 @@
-"""A reconcile is a list of steps, and the first one that decides ends it."""
+"""Runs a reconcile, which is a list of steps: the first step that returns a decision ends it."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ Decided = TypeVar("Decided")
 
 
 def run(steps: Iterable[Callable[Facts, Decided | None]], *facts: Facts.args, **more: Facts.kwargs) -> Decided | None:
-    """What the first step that decides has decided; None: none of them does."""
+    """The first decision that a step returns; None if no step decides."""
     return next((decided for step in steps if (decided := step(*facts, **more)) is not None), None)

@@ -1,4 +1,4 @@
-"""What is true now, as far as it is known: all that a reconciler decides from."""
+"""The known facts, which are the only input of a reconciler besides the object, the time and the policy."""
 
 from __future__ import annotations
 
@@ -21,41 +21,41 @@ from vmferry.reconcilers.refused_writes import Refusal
 @dataclass(frozen=True, slots=True)
 class World:
     snapshot: Snapshot
-    #: decided moves of the other resources
+    #: decided moves of the other objects
     moves: tuple[PlannedMove, ...] = ()
-    #: moves of queued resources that go before this one: higher priority, or the same and older
+    #: moves earlier in the queue: of higher priority, or of the same priority and older
     earlier: Sequence[PlannedMove] = ()
     in_maintenance: frozenset[str] = frozenset()
-    #: by server id: the furthest one-way move to a newer operating system that any resource remembers (R22)
+    #: by server id: the one-way move to the newest operating system that any object records (R22)
     os_upgrades: Mapping[str, OSUpgradeMove] = field(default_factory=dict)
-    #: what keeps moves from being started after common failures (I37)
+    #: the breakers, which prevent moves after common failures (I37)
     breakers: Breakers = field(default_factory=Breakers)
-    #: by server id: servers that our own attempts left in ERROR
+    #: by server id: servers that the operator's own attempts left in ERROR
     broken: Mapping[str, BrokenServer] = field(default_factory=dict)
-    #: the objects that the resource owns, of any kind
+    #: the objects of any kind that this object owns
     owned: tuple[Owned, ...] = ()
-    #: the object that the resource's ownerReference names, if it is there
+    #: the object that the ownerReference names, if it exists
     owner: Owner | None = None
-    #: writes for this resource that Kubernetes has refused when they were last tried
+    #: writes for this object that Kubernetes refused at the last try
     refusals: tuple[Refusal, ...] = ()
-    #: what the other HostMaintenances claim
+    #: the claims of the other HostMaintenances
     claims: tuple[Claim, ...] = ()
     #: the kill switch (I31)
     kill_switch: KillSwitchState = field(default_factory=KillSwitchState)
-    #: how targets are judged: `assess_hosts`, or what remembers its answers
+    #: the function that assesses targets: `assess_hosts`, or a version of it that caches results
     assess_hosts: AssessHosts = assess_hosts
-    #: why a read that this pass asked for failed, None: none did; see `reported` of the scopes
+    #: why a read that this reconcile requested failed; None if none failed (see `reported` of the scopes)
     unread: str | None = None
-    #: what was read for this decision, in its order
+    #: the reads for this decision with their answers, in order
     answers: tuple[tuple[Read[Any], Any], ...] = ()
 
     def answer(self, read: type[Read[Answer]]) -> Answer | None:
-        """The last answer to a read of that type, None: nothing of it was read for this decision."""
+        """The last answer to a read of that type; None if no such read was carried out for this decision."""
         return next((answer for asked, answer in reversed(self.answers) if isinstance(asked, read)), None)
 
     def with_answer(self, read: Read[Answer], answer: Answer) -> World:
         return replace(self, answers=(*self.answers, (read, answer)))
 
     def others(self, moves: tuple[PlannedMove, ...], earlier: Sequence[PlannedMove]) -> Others:
-        """What a move of this resource has to respect, with those of the other moves that count for it."""
+        """The facts about other moves that a move of this object must respect."""
         return Others(moves, earlier, self.in_maintenance, self.os_upgrades, self.broken)
