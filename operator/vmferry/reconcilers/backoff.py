@@ -6,12 +6,12 @@ from datetime import timedelta
 
 from vmferry.policy import Policy
 
-#: doubled twenty times, fifteen seconds would be half a year
+#: upper bound of the pause; 15 seconds doubled twenty times would be half a year
 LONGEST = timedelta(minutes=30)
 
 
 def pause_after(failures: int, policy: Policy) -> timedelta:
-    """Doubled with each failure after the first, and never longer than `LONGEST` or the first pause."""
+    """The pause doubles with each failure after the first, up to `LONGEST` or the first pause if that is longer."""
     first: timedelta = policy.retry_backoff
     doubled: timedelta = first * 2 ** min(failures - 1, 20)
     return max(first, min(doubled, LONGEST))

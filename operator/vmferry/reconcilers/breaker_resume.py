@@ -1,7 +1,7 @@
-"""Resume marks: how a person says that the cause of an open breaker is repaired (I37).
+"""Resume marks, by which a person confirms that the cause of an open breaker is repaired (I37).
 
-The data of a ConfigMap: `cmp1: "2026-01-01T12:00:00Z"`, or `cloud:` for all hosts. Failures that ended before that time
-do not count. A mark that cannot be used changes nothing, and the message of the breaker explains why.
+They are the data of a ConfigMap: `cmp1: "2026-01-01T12:00:00Z"`, or `cloud:` for all hosts. Failures that ended before
+that time do not count. An unusable mark changes nothing, and the message of the breaker explains why it is unusable.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from datetime import datetime, timedelta
 from vmferry.planning.breaker import CLOUD
 from vmferry.resources.base import clip
 
-#: a mark further ahead than clocks differ would switch the breaker off until then
+#: maximum clock difference: a mark further in the future would disable the breaker until then
 TOLERANCE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """The marks that can be used, and why the others cannot."""
+    """The usable marks, and for each unusable mark the reason."""
 
     times: Mapping[str, datetime] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
 
     def since(self, host: str) -> datetime | None:
-        """Failures from the host count from then on; None: all do."""
+        """The time from which failures of the host count; None: all failures count."""
         return max((self.times[key] for key in (host, CLOUD) if key in self.times), default=None)
 
 
 def parse(data: Mapping[str, str], source: str, now: datetime) -> Marks:
-    """The data of the ConfigMap called `source`."""
+    """Parse the data of the ConfigMap `source`."""
     times: dict[str, datetime] = {}
     unusable: dict[str, str] = {}
     for key, text in data.items():

@@ -1,7 +1,7 @@
-"""Times in a status that lie ahead of us: whoever wrote them had a wrong clock, or we have one.
+"""Future times in a status: the clock of the operator that wrote them was wrong, or this one's is.
 
-Pauses and deadlines are counted from such times, so a clock that was an hour ahead for a moment would have everything
-wait for an hour. The future has not happened: what lies further ahead than two machines' clocks differ counts as now.
+Pauses and deadlines are counted from such times, so a clock that was an hour fast for a moment would delay everything
+by an hour. A time further in the future than the tolerated clock difference therefore counts as now.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from vmferry.resources.base import Model
 
-#: well-kept clocks of two machines differ by less
+#: maximum difference between the clocks of two well-kept machines
 TOLERANCE = timedelta(seconds=60)
 
 
@@ -20,7 +20,7 @@ def is_ahead(moment: datetime, now: datetime) -> bool:
 
 
 def set_right(part: Model | None, names: Iterable[str], now: datetime) -> None:
-    """Change those of the part's times that lie ahead."""
+    """Set the named times of `part` to `now` where they are in the future."""
     for name in names if part is not None else ():
         moment = getattr(part, name)
         if moment is not None and is_ahead(moment, now):

@@ -28,7 +28,7 @@ UNVERIFIED_MESSAGE = (
 )
 
 
-#: what a failed read means, by a pattern of its text; the first one that is found counts
+#: pattern of an error text -> the cause of the failed read; the first match counts
 _CAUSES = (
     (r"\b401\b|cannot log in|Unauthorized", "the credentials are refused"),
     (r"\b403\b|Forbidden", "a right is missing"),
@@ -44,7 +44,7 @@ def _cause(trouble: str) -> str:
 
 
 def stale_view(snapshot: Snapshot) -> str:
-    """Why nothing is decided, when the shared view is too old."""
+    """The message for a shared view that is too old to decide anything."""
     if snapshot.trouble is None and not snapshot.read_at:
         return "the cloud is being read for the first time; nothing is decided before that has ended"
     trouble = snapshot.trouble or "it answers too slowly"
@@ -53,12 +53,12 @@ def stale_view(snapshot: Snapshot) -> str:
 
 
 def unread(trouble: str) -> str:
-    """Why nothing is decided although the shared view is fresh."""
+    """The message for a failed read while the shared view is still fresh."""
     return f"a read of the cloud failed, it is tried again: {_cause(trouble)}: {trouble}"
 
 
 class Conditions:
-    """The conditions of one status, changed in place; a transition time moves only when the status word does."""
+    """The conditions of a status, changed in place. The transition time changes only with the condition's status."""
 
     def __init__(self, conditions: list[Condition], generation: int, now: datetime) -> None:
         self._list = conditions
@@ -69,7 +69,7 @@ class Conditions:
         return next((c for c in self._list if c.type == type_), None)
 
     def set(self, type_: str, status: bool | None, reason: ReasonWord, message: str) -> None:
-        """`None` is Unknown."""
+        """Set a condition; a `status` of None is Unknown."""
         word = "Unknown" if status is None else str(status)
         old = self.get(type_)
         new = Condition(
@@ -89,7 +89,7 @@ class Conditions:
         self._list[:] = [c for c in self._list if c.type not in types]
 
     def report_unverified(self, snapshot: Snapshot, reason: StrEnum) -> None:
-        """Present only while the cloud's certificates are not checked."""
+        """Set CloudUnverified only while the cloud's certificates are not checked."""
         if snapshot.verified:
             self.drop(CLOUD_UNVERIFIED)
         elif snapshot.verified is False:

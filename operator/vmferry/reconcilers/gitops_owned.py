@@ -1,15 +1,15 @@
-"""Objects that somebody would create again if they were deleted: those that lie in a repository or in a release.
+"""Objects that another tool would create again after a deletion, because a repository or release contains them.
 
-A finished VMMigration that is deleted after its time and comes back is a new request: it would move its server once
-more, every time. So what is marked as theirs by Argo CD, Flux, Helm and their like is never deleted for its age. A
-plain `kubectl apply` may be a person's or a pipeline's: there only a time that the object itself names is enough.
+A finished VMMigration that is deleted after its time and created again is a new request: it would move its server
+again, every time. So objects marked by Argo CD, Flux, Helm and similar tools are never deleted for their age. A plain
+`kubectl apply` may be a person's or a pipeline's: such an object is deleted only after a time that its own spec sets.
 """
 
 from __future__ import annotations
 
 from vmferry.resources.base import Metadata
 
-#: by annotation or label: whose mark it is
+#: annotation or label -> the tool that sets it
 _MARKS = {
     "argocd.argoproj.io/tracking-id": "Argo CD",
     "argocd.argoproj.io/instance": "Argo CD",
@@ -25,10 +25,10 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def owner_of(metadata: Metadata) -> str | None:
-    """Who would create it again, None: nobody is known to."""
+    """The tool that would create the object again; None if none is known."""
     return next((who for mark, who in _MARKS.items() if mark in metadata.annotations or mark in metadata.labels), None)
 
 
 def applied(metadata: Metadata) -> bool:
-    """Whether `kubectl apply` has written it, by a hand or by a pipeline."""
+    """Whether `kubectl apply` wrote the object, run by a person or a pipeline."""
     return _APPLIED in metadata.annotations

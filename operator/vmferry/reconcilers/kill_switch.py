@@ -1,7 +1,7 @@
-"""The kill switch (I31): which new moves are stopped, and what goes on nevertheless.
+"""The kill switch (I31): which actions it prevents, and which continue.
 
-What starts or forces something waits. What finishes something goes on, or a server would be left half-way: confirming
-a move, starting what was stopped for its move, aborting, enabling a host.
+Actions that start or force something wait. Actions that finish something continue, so that no server is left half
+moved: confirming a move, starting a server that was shut down for its move, aborting, and enabling a host.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vmferry.cloud.actions import (
 from vmferry.cloud.model import ResolvedType, Snapshot
 from vmferry.resources.base import clip
 
-#: what is stopped; all other actions finish what has begun
+#: the actions that the kill switch prevents; all others finish something that has begun
 STARTS = (LiveMigrate, ColdMigrate, Evacuate, StopServer, ForceComplete, DisableService)
 
 
-#: what a breaker holds, and as which type of migration: the stop is the first step of a cold one
+#: the actions that a breaker holds, with their type of migration: a shutdown is the first step of a cold migration
 _HELD: Mapping[type[Action], ResolvedType] = {
     LiveMigrate: ResolvedType.LIVE,
     ColdMigrate: ResolvedType.COLD,
@@ -35,22 +35,22 @@ _HELD: Mapping[type[Action], ResolvedType] = {
 
 
 def breaker_kind(action: Action) -> ResolvedType | None:
-    """The type of migration that the action begins, None: no breaker holds it."""
+    """The type of migration that the action begins; None if no breaker holds the action."""
     return _HELD.get(type(action))
 
 
 @dataclass(frozen=True, slots=True)
 class KillSwitchState:
-    """Where the switch is on. By default it is off everywhere."""
+    """Where the kill switch is on. The default is off everywhere."""
 
     everywhere: bool = False
     #: availability zones
     zones: frozenset[str] = frozenset()
-    #: for people: that it is on, and why
+    #: message for users: that the switch is on, and why
     message: str = ""
 
     def against(self, snapshot: Snapshot, *hosts: str | None) -> str | None:
-        """Why nothing new may begin on these hosts; None: it may. A host of unknown zone counts as stopped."""
+        """Why nothing may start on these hosts; None: it may. A host in an unknown zone counts as in a stopped zone."""
         if self.everywhere:
             return self.message
         if not self.zones:
@@ -60,7 +60,7 @@ class KillSwitchState:
         return self.message if stopped else None
 
     def against_action(self, action: Action, snapshot: Snapshot) -> str | None:
-        """Why the request must not be sent now; None: it may be sent."""
+        """Why the request must not be sent now; None if it may be sent."""
         if not isinstance(action, STARTS):
             return None
         return self.against(snapshot, *_hosts(action, snapshot))
@@ -75,9 +75,9 @@ def _hosts(action: Action, snapshot: Snapshot) -> tuple[str | None, ...]:
 
 
 def parse(data: Mapping[str, str], source: str) -> KillSwitchState:
-    """The data of the ConfigMap called `source`: `stop: "true"` or `zones: "az1,az2"`, and a `reason` for people.
+    """Parse the data of the ConfigMap `source`: `stop: "true"` or `zones: "az1,az2"`, and a `reason` for users.
 
-    What cannot be understood stops everything: somebody wanted something of a kill switch.
+    Data that cannot be parsed stops everything, because the user intended to set the kill switch.
     """
     unknown = sorted(data.keys() - {"stop", "zones", "reason"})
     word = data.get("stop", "").strip().lower()

@@ -1,29 +1,29 @@
-"""Why Nova did not do it, in Nova's own words, dug out of where they are (R20).
+"""Finds Nova's own explanation of a failure (R20).
 
-From microversion 2.34 a failed pre-check shows neither in the answer nor in the server's fault: the top event of the
-instance action says "No valid host was found", and the true cause is in the details of a compute event.
+From microversion 2.34 neither the response nor the server's fault contains a failed pre-check: the top event of the
+instance action has only "No valid host was found", and the cause is in the details of a compute event.
 """
 
 from __future__ import annotations
 
 from vmferry.cloud.model import ActionEvent, InstanceAction, Server
 
-#: what conductor says when it has given up; true, but the least helpful of all
+#: the conductor's messages when it gives up: true, but the least helpful
 _GENERIC = ("No valid host was found", "Exceeded max scheduling attempts")
 
 
 def no_valid_host(message: str | None) -> bool:
-    """Whether Nova's scheduler refused a host that was chosen for it: another host may do."""
+    """Whether Nova's scheduler refused the chosen host; another host may still be accepted."""
     return _GENERIC[0] in (message or "")
 
 
 def asked_as(request_id: str | None) -> str:
-    """What to look for in Nova's logs, at the end of a message; empty where Nova gave no id."""
+    """The request id as the end of a message, to search Nova's logs for; empty if Nova returned no id."""
     return f" (request {request_id})" if request_id else ""
 
 
 def nova_words(actions: tuple[InstanceAction, ...] | None, request_id: str | None, server: Server | None) -> str:
-    """The best explanation there is, with the request id to look for in Nova's logs."""
+    """The best available explanation, with the request id to search Nova's logs for."""
     action = next((a for a in actions or () if a.request_id == request_id), None)
     if action is None and actions and request_id is None:
         action = actions[0]

@@ -1,32 +1,32 @@
-"""Writes that the Kubernetes API server refuses until somebody changes something: a policy, a quota, rights, a webhook,
-a namespace that is missing or being deleted. What came of a write reaches the next decision in `World.refusals`."""
+"""Writes that the Kubernetes API server refuses until a cause is removed: a policy, a quota, missing rights, a webhook,
+a namespace that is missing or being deleted. The next decision receives the refusals in `World.refusals`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-#: reason of the conditions that report one
+#: reason of the conditions that report a refusal
 WRITE_REFUSED = "WriteRefused"
-#: the subject of a refusal: our finalizer on the object itself
+#: subject of a refusal: the finalizer on the object itself
 FINALIZER = "finalizer"
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What was refused when it was last tried."""
+    """A write that Kubernetes refused at the last try."""
 
     #: name of the owned migration that could not be created or deleted, or `FINALIZER`
     subject: str
-    #: in the API server's words, bounded and redacted
+    #: the API server's message, bounded and redacted
     message: str
     at: datetime
-    #: the name belongs to an object that is not ours; no other migration is concerned
+    #: whether the name belongs to an object that this resource does not own; no other migration is concerned
     taken: bool = False
-    #: it could not be deleted
+    #: whether the refused write was a deletion
     delete: bool = False
 
     @property
     def creates(self) -> bool:
-        """Whether it concerns whatever would be created, not only one name."""
+        """Whether the refusal concerns every object to be created, not only one name."""
         return not (self.taken or self.delete or self.subject == FINALIZER)

@@ -1,4 +1,4 @@
-"""What an object reports to Prometheus, as plain data. The metrics of these names are defined in `runtime/metrics`."""
+"""The metrics of an object as plain data. `runtime/metrics` defines the metrics of these names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    #: its full name
+    #: full name of the metric
     metric: str
     labels: tuple[str, ...]
     value: float
@@ -16,12 +16,12 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Telemetry:
-    #: what the object adds to gauges
+    #: the object's contributions to gauges
     gauges: tuple[Sample, ...]
-    #: by what its last change increases counters, or what histograms observe of it
+    #: increments of counters and observations of histograms by the object's last change
     changes: tuple[Sample, ...] = ()
 
 
 def seconds_between(begin: datetime, end: datetime) -> float:
-    """Not below 0: the two moments may be of two clocks."""
+    """The difference in seconds, at least 0 because the two times may come from different clocks."""
     return max(0.0, (end - begin).total_seconds())
