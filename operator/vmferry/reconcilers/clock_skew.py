@@ -1,4 +1,4 @@
-"""Future times in a status: the clock of the operator that wrote them was wrong, or this one's is.
+"""Future times in a status: either the clock of the operator that wrote them or the current operator's clock is wrong.
 
 Pauses and deadlines are counted from such times, so a clock that was an hour fast for a moment would delay everything
 by an hour. A time further in the future than the tolerated clock difference therefore counts as now.

@@ -73,7 +73,7 @@ class Kind(Generic[Obj, Status]):
     describe: Callable[[Obj], dict[str, str]]
     #: the telemetry, from the object before its last status write (None: it was not changed) and the current object
     telemetry: Callable[[Obj | None, Obj], Telemetry]
-    #: whether the second status must replace the first at once; otherwise it is written later
+    #: whether the new status must be written at once; otherwise it is written later
     must_write_now: Callable[[Status, Status], bool] = _always
     moves: MovesServers[Obj] | None = None
     #: facet: the object's claim on a host

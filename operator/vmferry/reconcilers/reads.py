@@ -53,7 +53,7 @@ class ReadHost(Read[HostLook]):
 
 @dataclass(frozen=True, slots=True)
 class HostLease:
-    """The holder of a host's Lease, who alone may change the host (I32)."""
+    """The holder of a host's Lease; only the holder may change the host (I32)."""
 
     host: str
     #: None: this resource holds the Lease

@@ -1,4 +1,4 @@
-"""The known facts, which are the only input of a reconciler besides the object, the time and the policy."""
+"""The known facts: the input of a reconciler besides the object, the time and the policy."""
 
 from __future__ import annotations
 

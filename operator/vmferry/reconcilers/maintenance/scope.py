@@ -40,7 +40,7 @@ FALSE_CLAIM = "FalseClaim"
 FRESH = timedelta(seconds=5)
 SOON = timedelta(seconds=5)
 DRAINING = timedelta(seconds=10)
-#: maximum time between two reconciles of a maintenance that holds a host; each one renews the host's Lease
+#: maximum time between two reconciles of a maintenance that holds a host; each reconcile renews the host's Lease
 RENEW = timedelta(seconds=60)
 
 
@@ -239,7 +239,7 @@ class MaintenanceScope(Scope[HostMaintenanceStatus]):
         )
 
     def cancel(self, children: Iterable[OwnedMigration]) -> None:
-        """Delete the migrations that are not in progress; running ones run to completion."""
+        """Delete the owned migrations that are not in progress; running migrations run to completion."""
         self.deletes += [child for child in children if not child.over and child.idle]
 
     def decide(

@@ -67,7 +67,7 @@ def check(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def _wait_for_others(scope: MigrationScope, found: Assessment, target: str) -> MigrationDecision:
-    """Only other moves block this one: queue it for its target host."""
+    """Queue the move for its target host, because only other moves block it."""
     write_verdicts(scope.status, found)
     message = blocked(found.against)
     reason = next((f.reason for f in found.against if f.waits), found.against[0].reason) or Reason.FACT_UNKNOWN

@@ -50,7 +50,7 @@ def finalizer_refused(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def find_server(scope: MigrationScope) -> MigrationDecision | None:
-    """Find the server of the request. One that is not listed is read separately before it counts as absent (I4)."""
+    """Find the server of the request. A server that is not listed is read separately before it counts as gone (I4)."""
     ref = scope.spec.server
     if scope.server_id is None or (not scope.started and ref.id is None):
         ambiguous = scope.snapshot.ambiguous_project(ref.project or "")

@@ -88,7 +88,7 @@ def queue(scope: MigrationScope) -> MigrationDecision | None:
 
 
 def waits_in_vain(scope: MigrationScope, why: str, source: str, target: str) -> bool:
-    """Whether all moves that this one waits for are overdue or unchanged for too long; if so, report it as stalled."""
+    """Whether all moves that delay this move are overdue or unchanged for too long; if so, report it as stalled."""
     snapshot, policy = scope.snapshot, scope.policy
     ends = () if why.startswith(limited("total", policy.limits.total)) else (source, target)
     ours = {

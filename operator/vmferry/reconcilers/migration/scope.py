@@ -85,7 +85,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def withdrawn(self) -> bool:
-        """Whether a person deleted the object to cancel it (I41); False if another deletion caused this one."""
+        """Whether a person deleted the object to cancel it (I41), and no other deletion caused that."""
         deletion = self.world.answer(ReadDeletion)
         return self.deleting and deletion is not None and is_cancellation(self.obj, deletion)
 
@@ -127,7 +127,7 @@ class MigrationScope(Scope[VMMigrationStatus]):
 
     @property
     def others_moves(self) -> tuple[PlannedMove, ...]:
-        """The moves of other objects that count for this one.
+        """The moves of other objects that count for this migration.
 
         Among moves whose servers are shut down but not moving yet, each counts only those shut down before it: if each
         counted all others, they would block each other for good.
