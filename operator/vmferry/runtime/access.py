@@ -1,12 +1,12 @@
-"""How this process reaches the Kubernetes API: address, certificates, credentials and proxy, for all of its clients.
+"""Access to the Kubernetes API for all clients of this process: address, certificates, credentials and proxy.
 
-One loader for the operator's calls, its watches, `kubectl ferry` and `vmferry uninstall-check`, so that none of them
-takes another way than the others. What it adds to the client library's own loader:
+The operator's calls, its watches, `kubectl ferry` and `vmferry uninstall-check` use the same loader, so that all of
+them connect in the same way. It adds to the client library's loader:
 
-- `tokenFile` wins over `token`, and is read without its newline, as client-go does;
-- an exec plug-in that gives nothing is an error: the library would go on as nobody;
-- the proxy: `proxy-url`, else the environment's, with CIDRs in NO_PROXY as client-go understands them. The API server
-  of the cluster that we run in is never reached through a proxy.
+- `tokenFile` takes precedence over `token` and is read without its newline, as in client-go;
+- an exec plug-in that returns no credentials is an error; the library would continue anonymously;
+- the proxy is `proxy-url`, else the environment's, with CIDRs in NO_PROXY as in client-go. In a Pod, the API server of
+  the own cluster is never reached through a proxy.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ from vmferry.runtime.kubeconfig import BROKEN, keep_keys_in_memory, unusable
 keep_keys_in_memory(kube_config)
 
 IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
-#: seconds after which a file that somebody else renews is read again
+#: seconds after which a file that another process renews is read again
 READ_AGAIN = 60.0
-#: credentials are renewed this many seconds before they expire, but not in the first half of their life
+#: seconds before the expiry at which credentials are renewed, but not in the first half of their lifetime
 AHEAD = 60.0
-#: seconds between two attempts to renew: an exec plug-in may be slow, or ask a person
+#: seconds between two attempts to renew credentials: an exec plug-in may be slow, or interactive
 PAUSE = 5.0
 
 
 class AccessError(Exception):
-    """There is no way to the Kubernetes API; the message says why, in one line without a token."""
+    """The Kubernetes API cannot be accessed. The message is one line with the reason and contains no token."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the API server is, and how to be let in."""
+    """Address and credentials of the API server."""
 
     server: str
     ca_path: str | None = None
     insecure: bool = False
-    #: the header's whole value
+    #: the complete value of the Authorization header
     authorization: str | None = None
-    #: of the credentials, where it is known
+    #: expiry of the credentials, if known
     expires: datetime | None = None
     certificate_path: str | None = None
     private_key_path: str | None = None
-    #: the name that the server's certificate must be for, instead of the one in the address
+    #: the host name that the server's certificate must contain, instead of the host in the address
     server_name: str | None = None
     proxy: str | None = None
-    #: somebody else renews the credentials in a file: it has to be read again and again
+    #: whether the credentials are in a file that another process renews, so that it must be read periodically
     in_file: bool = False
     #: the kubeconfig's context; None in a cluster
     context: str | None = None
@@ -69,8 +69,10 @@ class Access:
 
 
 class Keeper:
-    """Keeps an `Access` fresh: read again before it expires, or every minute where somebody else renews a file, and
-    when the API server has refused it. Thread-safe; what reads may take as long as an exec plug-in does.
+    """Keeps an `Access` valid. Thread-safe.
+
+    It is loaded again before it expires, every minute if another process renews its file, and after the API server has
+    refused it. Methods that load may take as long as an exec plug-in.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Keeper:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`load` is given the context to use, None for the first time, and raises AccessError."""
+        """`load` gets the kubeconfig context to use, None at the first call, and raises AccessError."""
         self._load = load
         self._clock = clock
         self._now = now
@@ -91,7 +93,7 @@ class Keeper:
 
     @property
     def access(self) -> Access:
-        """As it was read last."""
+        """The result of the last load."""
         return self._access
 
     @property
@@ -103,7 +105,7 @@ class Keeper:
         return self._access.in_file and self._clock() - self._read_at >= READ_AGAIN
 
     def fresh(self) -> Access:
-        """Read again if that is due. Where it cannot be, the old one: the API server says whether it is still good."""
+        """Load again if that is due. If it fails, return the old access: the API server decides whether it is valid."""
         with self._lock:
             if self.due:
                 with contextlib.suppress(AccessError):
@@ -111,7 +113,7 @@ class Keeper:
             return self._access
 
     def other_than(self, refused: Access) -> Access | None:
-        """After the API server has refused that one; None where there is no other. Raises AccessError."""
+        """New access after the API server has refused `refused`; None if there is none. Raises AccessError."""
         with self._lock:
             if self._access == refused and self._clock() - self._tried >= PAUSE:
                 self._read()
@@ -121,7 +123,7 @@ class Keeper:
         self._tried = self._clock()
         access = self._load(self._access.context)
         if access.server != self._access.server:
-            # a running operator must never go over to another cluster because somebody edits a file
+            # a running operator must never switch to another cluster because a file was edited
             raise AccessError(f"the kubeconfig names another API server now: restart to use {access.server}")
         self._take(access)
 
@@ -132,9 +134,9 @@ class Keeper:
 
 
 def load(kubeconfig: str | None = None, context: str | None = None, *, prefer_pod: bool = True) -> Access:
-    """By the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's own kubeconfig.
+    """Load the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's own kubeconfig.
 
-    Without `prefer_pod` the user's own kubeconfig, where there is one, comes before the ServiceAccount, as for kubectl.
+    Without `prefer_pod` the user's own kubeconfig, if it exists, precedes the ServiceAccount, as for kubectl.
     Raises AccessError.
     """
     path = kubeconfig or os.environ.get("KUBECONFIG") or None
@@ -209,7 +211,7 @@ def _of_kubeconfig(path: str, context: str | None) -> Access:
 
 
 def proxy_of(server: str, environment: Mapping[str, str]) -> str | None:
-    """The environment's proxy for an address, by the rules of Go's clients. Loopback is never reached through one."""
+    """The environment's proxy for an address, by the rules of Go's clients; None for loopback addresses."""
     place = urlsplit(server)
     names = (f"{place.scheme}_proxy".upper(), f"{place.scheme}_proxy")
     proxy = next((value for name in names if (value := environment.get(name))), None)

@@ -1,9 +1,9 @@
 """Limits the memory that glibc's allocator keeps for threads.
 
-By default glibc gives every thread an arena of its own, up to eight for each core, and an arena gives little back. The
-threads that read the cloud fill and empty theirs all day, so the process grew by megabytes a minute for as long as
-servers came and went, though nothing in it was kept. Two arenas are enough: the interpreter's lock lets one thread
-allocate at a time.
+By default glibc creates an arena for every thread, up to eight for each core, and an arena returns little memory to the
+system. The threads that read the cloud constantly allocate and free memory, so the process grew by megabytes a minute
+while servers were created and deleted, although no object leaked. Two arenas are enough, because the interpreter's lock
+lets only one thread allocate at a time.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ ARENAS = 2
 
 
 def limit_arenas(arenas: int = ARENAS) -> bool:
-    """Let this process have at most so many arenas; to be called before it starts threads.
+    """Set the maximum number of arenas of this process. Call it before threads are started.
 
-    Returns whether it could be set: a C library other than glibc has no such setting, and needs none.
+    Returns False if it cannot be set: C libraries other than glibc do not have this setting and do not need it.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,7 +1,7 @@
-"""The ended attempts of all VMMigrations, and the breakers that they come to (I37); a part of the `Store`.
+"""The ended attempts of all VMMigrations, and the breakers that result from them (I37); a part of the `Store`.
 
-Kept up with each object as it changes, so that a reconcile finds the breakers ready: those of a host are judged anew
-only after an attempt from it has ended, or an object with one has gone.
+It is updated whenever an object changes. The breakers of a host are computed again only after an attempt from that host
+has ended, or an object with such an attempt is gone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class AttemptHistory:
-    """By key; belongs to one event loop."""
+    """Ended attempts by key of their object. Belongs to one event loop."""
 
     def __init__(self, rules: Rules) -> None:
         self._rules = rules
@@ -29,16 +29,16 @@ class AttemptHistory:
         self._by_server: dict[str, dict[Key, EndedAttempt]] = {}
         #: servers whose last attempt left them in ERROR
         self.broken: dict[str, BrokenServer] = {}
-        #: hosts with failures that count, all others need no judgement
+        #: number of attempts by source host that may count for a breaker; a host without any has no breaker
         self._failing: dict[str, int] = {}
         self.marks = Marks()
-        #: hosts to be judged anew; None: all
+        #: hosts whose breakers must be computed again; None means all hosts
         self._changed: set[str] | None = None
         self._judged: dict[str, OpenBreaker | tuple[EndedAttempt, ...]] = {}
         self._breakers = Breakers()
 
     def put(self, key: Key, attempts: tuple[EndedAttempt, ...]) -> None:
-        """What the object records now; nothing: it is gone."""
+        """Store the attempts that the object records; an empty tuple if it is gone."""
         before = self._known.get(key, ())
         if before == attempts:
             return
@@ -58,7 +58,7 @@ class AttemptHistory:
             self._changed |= {attempt.source for attempt in (*before, *attempts)}
 
     def keys(self) -> Set[Key]:
-        """Of the objects that record attempts."""
+        """The keys of the objects that record attempts."""
         return self._known.keys()
 
     def set_marks(self, marks: Marks) -> None:
@@ -67,7 +67,7 @@ class AttemptHistory:
             self._changed = None
 
     def breakers(self) -> Breakers:
-        """As they are now; the same object as before if nothing has changed."""
+        """The current breakers. Returns the same object as before if nothing has changed."""
         if self._changed is None:
             self._judged.clear()
             self._judge(self._by_host)
@@ -100,7 +100,7 @@ class AttemptHistory:
         return [attempt for attempt in self._by_host[host].values() if since is None or attempt.ended_at > since]
 
     def _of_all(self) -> list[EndedAttempt]:
-        """Of the time since the first failure that may still count: what was before has no effect."""
+        """The attempts since the first failure that may still count; earlier attempts have no effect."""
         counted = [one.ended_at for host in self._judged for one in self._of_host(host) if one.counts]
         first = min(counted, default=None)
         if first is None:

@@ -1,4 +1,4 @@
-"""What the runtime needs of the cloud; `cloud.observer.Observer` is it."""
+"""The interface of the cloud that the runtime uses; implemented by `cloud.observer.Observer`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
 
 
 class Cloud(Protocol):
-    """The shared view, fresh reads of one server or host, and the one way to change something."""
+    """The shared view, direct reads of one server or host, and `act`, the only method that changes the cloud."""
 
     @property
     def snapshot(self) -> Snapshot: ...
@@ -28,5 +28,8 @@ class Cloud(Protocol):
     async def host_look(self, host: str) -> HostLook: ...
 
     async def act(self, action: Action, forbidden: Callable[[], str | None] = ...) -> Outcome:
-        """`forbidden` is asked in the thread that sends, right before it does; it may take a while there."""
+        """Send the action. `forbidden` is called in the sending thread right before that, and may block.
+
+        If it returns a reason, the action is not sent.
+        """
         ...

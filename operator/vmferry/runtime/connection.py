@@ -1,8 +1,8 @@
-"""The HTTP sessions to the Kubernetes API, for every client in this process, with credentials that do not expire.
+"""The HTTP sessions to the Kubernetes API for all clients of this process; they renew their credentials.
 
-A `Connection` may be used by several event loops, which the operator has: its own, and the one of its watches. A
-`Session` stands in for the `aiohttp.ClientSession` that `kubernetes.aio` and kopf use, so that both take the same
-way: server name, proxy, certificates and credentials are put on each request here, and by nobody else.
+Several event loops may share a `Connection`: the operator has one loop of its own, and one for its watches. A `Session`
+replaces the `aiohttp.ClientSession` that `kubernetes.aio` and kopf use, so that both connect in the same way: only this
+module sets server name, proxy, certificates and credentials of a request.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ import aiohttp
 from vmferry.runtime.access import Access, AccessError, Keeper
 from vmferry.runtime.socks import ASYNCHRONOUS, connector, is_socks, require
 
-#: Kubernetes' answers may have long lines
+#: bytes; responses of Kubernetes may have long lines
 _BUFFER = 2**21
 
-#: whether a request of a watch was answered, None, or what went wrong
+#: called with the URL of a watch's request, and None if it succeeded, else the error or the HTTP status
 Seen = Callable[[str, "BaseException | int | None"], None]
 
 
 class RefusedError(aiohttp.ClientConnectionError):
-    """What a session for watches raises instead of handing over an answer that nobody can use."""
+    """Raised by a session for watches instead of returning a 401 or a redirect."""
 
 
 class Connection:
-    """The way to the API server, always with credentials of now, for any number of event loops."""
+    """Access to the API server with current credentials, for any number of event loops."""
 
     def __init__(self, keeper: Keeper) -> None:
-        """Raises AccessError when what it keeps cannot be used."""
+        """Raises AccessError if the keeper's access cannot be used."""
         self._keeper = keeper
         self._lock = threading.Lock()
         self._known: tuple[Access, ssl.SSLContext] | None = None
@@ -45,17 +45,17 @@ class Connection:
 
     @property
     def access(self) -> Access:
-        """As it was read last."""
+        """The access as it was last loaded."""
         return self._keeper.access
 
     async def current(self) -> tuple[Access, ssl.SSLContext]:
-        """Credentials that are still good, as far as can be known here. Raises AccessError."""
+        """Credentials that have not expired as far as known. Raises AccessError."""
         if self._keeper.due:
             return await asyncio.to_thread(lambda: self._with_context(self._keeper.fresh()))
         return self._with_context(self._keeper.access)
 
     async def other_than(self, refused: Access) -> tuple[Access, ssl.SSLContext] | None:
-        """After a 401; None when there are no other credentials. Raises AccessError."""
+        """New credentials after a 401; None if there are none. Raises AccessError."""
 
         def renewed() -> tuple[Access, ssl.SSLContext] | None:
             access = self._keeper.other_than(refused)
@@ -64,7 +64,7 @@ class Connection:
         return await asyncio.to_thread(renewed)
 
     def _with_context(self, access: Access) -> tuple[Access, ssl.SSLContext]:
-        """The same context as long as the certificates are the same: connections are kept by it."""
+        """Return the same SSL context while the certificates are the same, so that connections can be reused."""
         with self._lock:
             if self._known is None or self._known[0] is not access:
                 self._known = (access, self._context_of(access, self._known[1] if self._known else None))
@@ -92,12 +92,12 @@ class Connection:
         return context
 
     def session(self, *, watching: Seen | None = None) -> Session:
-        """One for the running event loop; `watching` is called with what became of each request of a watch."""
+        """A new session for the running event loop. `watching` is called with the result of each request of a watch."""
         return Session(self, watching)
 
 
 class Session:
-    """As far as `kubernetes.aio` and kopf use one, an `aiohttp.ClientSession`. Close it at the end."""
+    """The part of `aiohttp.ClientSession` that `kubernetes.aio` and kopf use. Call `close` at the end."""
 
     def __init__(self, connection: Connection, watching: Seen | None = None) -> None:
         self._connection = connection
@@ -122,10 +122,13 @@ class Session:
         await self._session.close()
 
     async def request(self, method: str, url: str, **options: Any) -> aiohttp.ClientResponse:
-        """Like aiohttp's; after a 401 once more with other credentials, where there are some. No redirects."""
+        """Like aiohttp's method, but without redirects. A 401 is retried once if there are new credentials.
+
+        A session for watches raises RefusedError for a 401 or a redirect.
+        """
         try:
             answer = await self._request(method, url, options)
-        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one, too
+        except (aiohttp.ClientError, OSError) as error:  # includes TimeoutError
             self._report(url, error)
             raise
         if self._watching is not None and (answer.status == HTTPStatus.UNAUTHORIZED or 300 <= answer.status < 400):
@@ -147,7 +150,7 @@ class Session:
                 return answer
         except AccessError as error:
             raise aiohttp.ClientConnectionError(str(error)) from error
-        answer.close()  # with its connection, which a client certificate would stick to
+        answer.close()  # also closes the connection, which would keep the old client certificate
         return await self._once(method, url, options, *other)
 
     async def _once(

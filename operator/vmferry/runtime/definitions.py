@@ -1,8 +1,8 @@
-"""Whether the installed CustomResourceDefinitions know every field that this operator writes.
+"""Checks that the installed CustomResourceDefinitions contain every field that this operator writes.
 
-Helm upgrades no definitions by itself, and an Argo CD application may bring them later than the image. Then every
-status is refused, and nothing says why. What is compared is the API server's own OpenAPI document: any ServiceAccount
-may read it, unlike the definitions.
+Helm does not upgrade definitions, and an Argo CD application may apply them later than the image. Then every status
+write is refused without an obvious reason. The check reads the API server's OpenAPI document, because any
+ServiceAccount may read it, unlike the definitions.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from vmferry.resources.catalog import CATALOG
 from vmferry.resources.crd import object_schema
 from vmferry.runtime.kube_api import KubeError
 
-#: the document of our group
+#: the OpenAPI document of our API group
 PATH = f"/openapi/v3/apis/{GROUP}/{VERSION}"
-#: seconds between two reads while the definitions are too old, and otherwise
+#: seconds between two reads while the definitions are too old or writes are refused, and otherwise
 SOON, LATER = 10.0, 600.0
-#: seconds after which what is missing is read once more, before it is said
+#: seconds after which the document is read again before missing fields are reported
 CONFIRM = 3.0
 COMMAND = "kubectl apply --server-side -f crds/"
 
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 def lacking(document: Mapping[str, Any]) -> list[str]:
-    """What an installed definition does not know, as `VMMigration.status.phase`; empty when it is new enough.
+    """Paths of the fields that the installed definitions lack, such as `VMMigration.status.phase`.
 
-    A kind that the document does not show at all is left out: it is not installed yet, or not published yet.
+    A kind that the document does not contain is skipped: it is not installed or not published yet.
     """
     installed = {
         gvk["kind"]: schema
@@ -68,10 +68,10 @@ def _lacking(ours: Mapping[str, Any], theirs: Mapping[str, Any], path: str) -> I
 
 
 class Definitions:
-    """Reads the document now and then; `trouble` is why the operator cannot work with what is installed."""
+    """Reads the document periodically. `trouble` is why the operator cannot work with the installed definitions."""
 
     def __init__(self, read: Callable[[str], Awaitable[Mapping[str, Any]]], doubtful: Callable[[], bool]) -> None:
-        """`read` raises KubeError; `doubtful`: are writes being refused, so that it is worth reading sooner?"""
+        """`read` raises KubeError. `doubtful` returns whether writes fail; then the document is read more often."""
         self._read = read
         self._doubtful = doubtful
         self.trouble: str | None = None
@@ -80,7 +80,7 @@ class Definitions:
         try:
             found = lacking(await self._read(PATH))
             if found and self.trouble is None:
-                # a definition that was applied a moment ago may not be published yet
+                # a definition that was just applied may not be published yet
                 await asyncio.sleep(CONFIRM)
                 found = lacking(await self._read(PATH))
         except KubeError as error:
@@ -98,7 +98,7 @@ class Definitions:
         self.trouble = trouble
 
     async def run(self) -> None:
-        """For ever."""
+        """Check forever."""
         while True:
             await self.refresh()
             rest = 0.0

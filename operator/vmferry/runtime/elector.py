@@ -1,12 +1,13 @@
-"""One of several operators leads (I32): a Lease, as client-go's leader election keeps it, so `kubectl` shows who.
+"""Leader election among several operators (I32), with a Lease in client-go's format, so `kubectl` shows the leader.
 
-Two clocks matter, both our own. The leader's time is over `renew_deadline` after it *began* its last good renewal, told
-by a clock that also counts while the process or the machine sleeps: who wakes after that leads no more, before it has
-asked anybody. Others take the Lease only when its record has not changed for `duration`, which is longer.
+Only clocks of the own process are used. The leader's term ends `renew_deadline` after it *began* its last successful
+renewal, by a clock that also counts while the process or the machine is suspended: a process that resumes later no
+longer leads, even before it makes a request. Others take the Lease only when its record has not changed for `duration`,
+which is longer.
 
-Each time that this process begins to lead has a number of its own, its term. What was begun in one term must not be
-finished in a later one: meanwhile somebody else may have led. `host_lease` says why `kubernetes.aio.leaderelection`
-is not used.
+Each period in which this process leads has its own number, the term. Work that began in one term must not be finished
+in a later one, because another operator may have led in between. The docstring of `host_lease` explains why
+`kubernetes.aio.leaderelection` is not used.
 """
 
 from __future__ import annotations
@@ -30,19 +31,20 @@ logger = logging.getLogger(__name__)
 
 
 def clock() -> float:
-    """Seconds, counted also while the machine is suspended, where the system can tell."""
+    """Seconds, including the time for which the machine was suspended if the system has such a clock (Linux)."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def identity() -> str:
-    """The Pod's name, which is its host's, and a word of its own: a container that starts again is another one."""
+    """The host name, which is the Pod's name, and a random UUID, so that a restarted container has a new identity."""
     return f"{socket.gethostname()}_{uuid.uuid4()}"
 
 
 class Elector:
-    """One candidate. `term` may be asked from any thread, everything else belongs to one event loop.
+    """One candidate of the election. `term` is thread-safe; everything else belongs to one event loop.
 
-    Spans are seconds; `duration` > `renew_deadline` > `retry_period` * 1.2. `began` is called when a term begins.
+    Durations are in seconds; `duration` > `renew_deadline` > `retry_period` * 1.2. `began` is called when a term
+    begins.
     """
 
     def __init__(
@@ -70,32 +72,32 @@ class Elector:
         self._clock = clock
         self._now = now
         self._seen = Seen(clock)
-        #: the Lease as we wrote it, while nothing says that it may be another by now
+        #: the Lease as we wrote it last; None if it may have changed since
         self._ours: Body | None = None
         self._number = 0
-        #: when the term is over unless it is renewed
+        #: when the term ends unless the Lease is renewed
         self._until = float("-inf")
         self._told = False
-        #: who leads, as far as we know
+        #: identity of the leader, as far as known
         self.holder: str | None = None
 
     def term(self) -> int | None:
-        """The number of the running term, None while this operator does not lead."""
+        """The number of the current term, or None while this operator does not lead."""
         return self._number if self._clock() < self._until else None
 
     def standby(self) -> str | None:
-        """For people: who leads instead of us; None: we do."""
+        """A text that names the leader, or None if this operator leads."""
         return None if self.term() is not None else f"standby, {self.holder or 'nobody'} leads"
 
     async def run(self, beat: Callable[[str], None] = lambda _: None) -> None:
-        """Try for ever. A try that hangs is given up early enough for another one within the deadline."""
+        """Repeat `step` forever. A step that hangs is cancelled early enough for another one within the deadline."""
         while True:
             beat("leader election")
             try:
                 async with asyncio.timeout(self._renew_deadline / 2):
                     await self.step()
             except (KubeError, TimeoutError) as error:
-                # it may have come through all the same: read before the next write
+                # the write may have been applied nevertheless: read before the next write
                 self._ours = None
                 logger.warning("the Lease %s cannot be kept: %s", self._name, str(error) or "no answer in time")
             self._tell()
@@ -103,7 +105,7 @@ class Elector:
             await asyncio.sleep(self._retry_period * (1 + spread))
 
     async def step(self) -> None:
-        """Renew our Lease, or take it if it is free or has expired. Raises KubeError."""
+        """Renew the Lease, or take it if it is free or has expired. Raises KubeError."""
         begun = self._clock()
         lease = self._ours if self.term() is not None and self._ours is not None else await self._read()
         record: Body = lease.get("spec") or {}
@@ -119,7 +121,7 @@ class Elector:
             self._ours = await self._write(lease, self._me, self._duration)
         except ConflictError as error:
             self._ours = None
-            self._end()  # somebody else has written it
+            self._end()  # another operator has written the Lease
             logger.info("somebody was faster: %s", error)
             return
         except NotFoundError as error:
@@ -128,7 +130,7 @@ class Elector:
         self._keep(begun + self._renew_deadline)
 
     async def release(self) -> None:
-        """Lead no more, and let the next one begin at once. Raises KubeError."""
+        """Stop leading and release the Lease, so that another operator can lead at once. Raises KubeError."""
         self._end()
         while True:
             lease = await self._read()
@@ -137,7 +139,7 @@ class Elector:
             try:
                 await self._write(lease, "", 1)
             except ConflictError:
-                continue  # a renewal that was given up has come through all the same
+                continue  # a renewal that was cancelled has been applied nevertheless
             break
         self._tell()
 
@@ -145,7 +147,7 @@ class Elector:
         now = self._clock()
         lapsed = now >= self._until
         if lapsed:
-            self._number += 1  # first, so that no thread takes the new time for the old term's
+            self._number += 1  # before `_until`, so that no thread sees the old term as valid again
         self._until = until
         self.holder = self._me
         if lapsed and now < until:

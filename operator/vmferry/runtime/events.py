@@ -1,4 +1,4 @@
-"""Kubernetes Events (events.k8s.io/v1) of what the operator decides. An Event never fails a pass."""
+"""Kubernetes Events (events.k8s.io/v1) about the operator's decisions. A failed Event never fails a reconcile."""
 
 from __future__ import annotations
 
@@ -27,23 +27,26 @@ Reference = Mapping[str, str]
 logger = logging.getLogger(__name__)
 
 
-#: seconds that a word is remembered, and how many may be said of one object meanwhile: no storm of Events, whatever
-#: makes an object change all the time
+#: seconds for which a posted Event is remembered, and the maximum number of Events per object in that time; together
+#: they prevent an Event storm if an object changes all the time
 SPAN = 600.0
 MOST = 60
 
 
 class Recent:
-    """What was posted lately; belongs to one event loop."""
+    """The Events posted in the last `SPAN` seconds. Belongs to one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        #: uid, reason and message, and when; the oldest first
+        #: uid, reason and message of each Event, and when it was posted; the oldest first
         self._told: dict[tuple[str, str, str], float] = {}
         self._numbers: Counter[str] = Counter()
 
     def judge(self, uid: str, event: Event) -> str:
-        """Told: say it. Repeated: it was said a moment ago. Dropped: too much is said of this object."""
+        """Decide whether to post the Event.
+
+        `Told`: post it. `Repeated`: the same Event was posted recently. `Dropped`: the object has too many Events.
+        """
         now = self._clock()
         while self._told and (oldest := next(iter(self._told.items())))[1] <= now - SPAN:
             del self._told[oldest[0]]
@@ -67,14 +70,17 @@ class EventSink(Protocol):
 async def post(
     sink: EventSink, recent: Recent, key: Key, reference: Reference, version: str, event: Event, now: datetime
 ) -> None:
-    """Write one Event. Told twice of the object as it was at `version`, or within ten minutes, it is there once."""
+    """Write one Event.
+
+    An Event that is repeated for the same resourceVersion of the object, or within ten minutes, exists only once.
+    """
     verdict = recent.judge(reference["uid"], event)
     if verdict != "Told":
         metrics.EVENTS.labels(event.reason, verdict).inc()
         return
     seed = "\n".join((reference["uid"], version, event.reason, event.message))
     digest = hashlib.sha256(seed.encode()).hexdigest()[:16]
-    # events of cluster-scoped objects lie in the namespace "default"
+    # Events of cluster-scoped objects belong to the namespace "default"
     namespace = key.namespace or "default"
     body = {
         "apiVersion": "events.k8s.io/v1",
@@ -100,6 +106,6 @@ async def post(
 
 
 async def tell_of_operator(sink: EventSink, namespace: str, lease: str, event: Event, now: datetime) -> None:
-    """Write one Event about the operator itself, as an Event of its Lease: it is found in the operator's namespace."""
+    """Write one Event about the operator itself. It regards the operator's Lease, so it is in the same namespace."""
     reference = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "namespace": namespace, "name": lease}
     await post(sink, Recent(), Key("Lease", namespace, lease), {**reference, "uid": ""}, "", event, now)

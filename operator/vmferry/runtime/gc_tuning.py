@@ -1,8 +1,8 @@
 """Keeps the pauses of Python's garbage collector short.
 
-A full collection goes through all that lives, and nothing else happens meanwhile: with 10,000 servers and 5,000 objects
-in memory it took most of a second, every few seconds. What lives that long is no garbage, so what a long collection has
-left is kept out of the next ones. Every ten minutes all objects are examined again, for what has become garbage since.
+A full collection examines all live objects and blocks the process: with 10,000 servers and 5,000 objects in memory it
+took most of a second, every few seconds. Objects that survive a long collection are probably long-lived, so they are
+excluded from the next collections. Every ten minutes all objects are examined again.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-#: seconds of CPU time; a full collection that takes longer is too long. Elapsed time would make a busy machine's
-#: collections long, however little there is to go through.
+#: seconds of CPU time above which a full collection is too long. Elapsed time would not do: on a busy machine even a
+#: small collection may take long.
 LONG = 0.05
 #: seconds between two collections that examine everything
 EVERYTHING = 600.0
 
 
 class CollectorTuning:
-    """One of `gc.callbacks`."""
+    """A callback for `gc.callbacks`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class CollectorTuning:
         self._everything_at = clock() + EVERYTHING
 
     def __call__(self, phase: str, info: Mapping[str, Any]) -> None:
-        """Called by the collector at both ends of a collection, in the thread that runs it."""
+        """The collector calls it at the start and at the end of a collection, in the thread that runs it."""
         if info["generation"] != 2:
             return
         if phase == "start":

@@ -1,11 +1,11 @@
-"""Leases of hosts (coordination.k8s.io/v1): of all that might change a host, one may (I32).
+"""Leases of hosts (coordination.k8s.io/v1): only the holder of a host's Lease may change the host (I32).
 
-The record is as client-go's leader election writes it, and its rules are kept (`lease_record`), so others may take
+The record has the format and the rules of client-go's leader election (`lease_record`), so other programs can take
 part.
 
-`kubernetes.aio.leaderelection` is not used. One step of it could be called without its loop, but it takes a Lease of
-a server that cannot be reached for one that others hold, writes at every step, writes the local time as UTC, reads
-the wall clock, and cannot give a Lease back.
+`kubernetes.aio.leaderelection` is not used. One step of it could be called without its loop, but if the API server
+cannot be reached it treats the Lease as held by another process. It also writes at every step, writes the local time as
+UTC, reads the wall clock, and cannot release a Lease.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from vmferry.runtime.kube_api import ConflictError, KubeError, NotFoundError
 from vmferry.runtime.lease_record import KIND, LeaseClient, Seen, written
 from vmferry.runtime.store import Body
 
-#: seconds that a record holds
+#: seconds after which an unchanged record has expired
 DURATION = 120
 HOST = f"{GROUP}/host"
 
-#: a DNS subdomain, which an object's name has to be
+#: a DNS subdomain, the required format of object names
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 logger = logging.getLogger(__name__)
 
 
 def lease_name(host: str) -> str:
-    """`vmferry-host-node-1`; with a hash where the host's own name does not do, so that no two hosts share a name."""
+    """The name of the host's Lease, such as `vmferry-host-node-1`.
+
+    If the host's name is not valid in an object name, it is shortened and a hash is appended to keep names unique.
+    """
     if _NAME.fullmatch(host) and len(host) <= 63:
         return f"vmferry-host-{host}"
     safe = re.sub(r"[^a-z0-9]+", "-", host.lower())[:50].strip("-")
@@ -42,7 +45,7 @@ def lease_name(host: str) -> str:
 
 
 class HostLeases:
-    """The Leases in one namespace."""
+    """The host Leases in one namespace."""
 
     def __init__(
         self,
@@ -57,7 +60,7 @@ class HostLeases:
         self._seen = Seen(clock)
 
     async def take(self, host: str, holder: str) -> HostLease:
-        """Take the host's Lease if it is free or has expired, or keep it. Raises KubeError."""
+        """Take the host's Lease if it is free or has expired, or renew it. Raises KubeError."""
         name = lease_name(host)
         try:
             lease = await self._client.get_lease(self._namespace, name)
@@ -86,7 +89,7 @@ class HostLeases:
         return HostLease(host, None)
 
     async def give_back(self, host: str, holder: str) -> None:
-        """Free the host's Lease, if it is this holder's. Raises KubeError."""
+        """Release the host's Lease if `holder` holds it. Raises KubeError."""
         name = lease_name(host)
         self._seen.forget(name)
         try:
@@ -98,7 +101,7 @@ class HostLeases:
             logger.info("the Lease of %s is not ours any more: %s", host, error)
 
     async def _who_else(self, name: str, holder: str) -> str | None:
-        """Who was faster."""
+        """The holder that won a write conflict; None if it is `holder` itself."""
         try:
             record: Body = (await self._client.get_lease(self._namespace, name)).get("spec") or {}
         except NotFoundError as error:

@@ -1,4 +1,4 @@
-"""The name of one object in the queue and in the store."""
+"""The key of an object in the queue and in the store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 class Key(NamedTuple):
     kind: str
-    #: empty for an object of the cluster's scope
+    #: empty for a cluster-scoped object
     namespace: str
     name: str
 

@@ -1,9 +1,9 @@
-"""The kill switch (I31), a ConfigMap in the operator's own namespace: polled for the statuses, read for each request.
+"""The kill switch (I31), a ConfigMap in the operator's namespace: polled for statuses, and read before each request.
 
     kubectl create configmap vmferry-stop -n vmferry-system --from-literal=stop=true
     kubectl create configmap vmferry-stop -n vmferry-system --from-literal=zones=az1,az2
 
-What cannot be read stops: nobody would know whether it is thrown.
+If the ConfigMap cannot be read, new moves are stopped, because the switch may be on.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from vmferry.runtime.metrics import definitions as metrics
 
 #: seconds between two polls
 PAUSE = 5.0
-#: seconds that a request waits at most for what the switch says
+#: maximum number of seconds for one read of the switch
 PATIENCE = 10.0
 
 logger = logging.getLogger(__name__)
 
 
 class ConfigMapClient(Protocol):
-    """`kube.Kube`. Raises `KubeError`."""
+    """Implemented by `kube.Kube`. Raises `KubeError`."""
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]: ...
 
 
 class KillSwitch:
-    """Belongs to one event loop; `changed` is called in it when the switch has changed."""
+    """Polls and reads the switch. Belongs to one event loop, in which `changed` is called when the switch changes."""
 
     def __init__(
         self,
@@ -48,32 +48,32 @@ class KillSwitch:
         self._namespace = namespace
         self._name = name
         self._changed = changed
-        #: called when Kubernetes answers again
+        #: called when the switch can be read again after a failed poll
         self._came_back = came_back
         self._source = f"ConfigMap {namespace}/{name}"
         self._unreadable = KillSwitchState(
             everywhere=True, message=f"new moves are stopped: {self._source} cannot be read"
         )
-        #: the last poll failed
+        #: whether the last poll failed
         self._lost = False
-        #: what statuses report
+        #: the state that statuses report
         self.seen = KillSwitchState(everywhere=True, message=f"new moves wait until {self._source} was read")
 
     async def run(self, beat: Callable[[str], None] = lambda _: None) -> None:
-        """Poll for ever."""
+        """Poll forever."""
         while True:
             beat("stop switch")
             await self.refresh()
             await asyncio.sleep(PAUSE)
 
     async def refresh(self) -> None:
-        """Read it for the statuses."""
+        """Read the switch and update `seen`. A failure counts only if the poll before it failed as well."""
         state = await self.read()
         if self._lost and state != self._unreadable:
             self._came_back()
         first, self._lost = not self._lost, state == self._unreadable
         if self._lost and first:
-            return  # one failure changes nothing: each request reads the switch itself
+            return  # safe, because each request reads the switch itself
         if state != self.seen:
             if state.message:
                 logger.warning("%s", state.message)
@@ -84,7 +84,7 @@ class KillSwitch:
             self._changed()
 
     async def read(self) -> KillSwitchState:
-        """What it says now; never raises."""
+        """Read the current state. Never raises; if the switch cannot be read, the state stops everything."""
         try:
             async with asyncio.timeout(PATIENCE):
                 data = await self._client.get_config_map(self._namespace, self._name)
@@ -95,7 +95,10 @@ class KillSwitch:
         return parse(data, self._source)
 
     def against(self, action: Action, snapshot: Callable[[], Snapshot]) -> Callable[[], str | None]:
-        """A question for another thread: why must this action not be asked for now? It reads the switch each time."""
+        """A function for other threads that returns why the action must not be sent now, or None.
+
+        It reads the switch on each call.
+        """
         loop = asyncio.get_running_loop()
 
         def ask() -> str | None:
@@ -104,7 +107,7 @@ class KillSwitch:
             reading = asyncio.run_coroutine_threadsafe(self.read(), loop)
             try:
                 state = reading.result(2 * PATIENCE)
-            except TimeoutError:  # the loop is not what it was
+            except TimeoutError:  # the event loop is blocked
                 return self._unreadable.message
             return state.against_action(action, snapshot())
 

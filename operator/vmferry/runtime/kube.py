@@ -1,9 +1,9 @@
-"""The few calls to the Kubernetes API, as plain JSON bodies.
+"""The few calls to the Kubernetes API that the operator needs, with plain JSON bodies.
 
-`kubernetes.aio` holds up: imported on top of kopf it costs 5 MiB (its thousand models load lazily), and a response of
-`CustomObjectsApi` is the JSON itself. Events and Leases go through the same generic client, for it serves any group.
-What is set by hand: a timeout on every call, and no retries: the work queue does that better, because it reconciles
-again first. How the server is reached, and as whom, is `connection`'s business.
+`kubernetes.aio` is used because it is cheap: imported on top of kopf it costs 5 MiB (its thousand models load lazily),
+and a response of `CustomObjectsApi` is the JSON itself. Events and Leases use the same generic client, which serves any
+API group. Every call has a timeout and is not retried by the client: the work queue retries better, because it
+reconciles first. `connection` handles addresses and credentials.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.metrics.requests import kubernetes_call
 from vmferry.runtime.streaks import Streaks
 
-#: seconds for one call, and for one page of a list
+#: timeout in seconds of one call, and of one page of a list
 CALL_SECONDS = 15.0
 LIST_SECONDS = 60.0
 PAGE = 500
 FIELD_MANAGER = "vmferry"
-#: seconds that writes may be refused before it counts, and after which it is forgotten when nobody tries any more
+#: seconds for which writes may be refused before that makes the operator unready, and seconds without another attempt
+#: after which the refusals are forgotten
 WRITES_PATIENCE = 60.0
 WRITES_SILENCE = 600.0
 #: group and version of Leases
@@ -54,11 +55,11 @@ COORDINATION = ("coordination.k8s.io", "v1")
 
 
 class Kube:
-    """The Kubernetes API for the objects that the operator serves. Close it at the end."""
+    """The Kubernetes API for the operator's objects. Call `close` at the end."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        #: writes that fail again and again; a conflict is none, nor is an Event that is lost
+        #: writes that fail repeatedly; conflicts and lost Events do not count
         self.writes = Streaks(WRITES_PATIENCE, failures=3, silence=WRITES_SILENCE)
         configuration = Configuration(host=connection.access.server)
         configuration.retries = None
@@ -70,10 +71,13 @@ class Kube:
 
     @classmethod
     async def connect(cls, kubeconfig: Path | None) -> Kube:
-        """By the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's kubeconfig."""
+        """Connect with the given kubeconfig, else $KUBECONFIG, else the Pod's ServiceAccount, else the user's own file.
+
+        Raises KubeError if the credentials cannot be used.
+        """
         path = str(kubeconfig) if kubeconfig else None
         try:
-            # an exec plug-in may take its time
+            # in a thread, because an exec plug-in may be slow
             return cls(Connection(await asyncio.to_thread(Keeper, lambda context: load(path, context))))
         except AccessError as error:
             raise KubeError(str(error)) from error
@@ -88,10 +92,9 @@ class Kube:
     async def pages(
         self, kind: ResourceType[Any], namespaces: Collection[str], selector: str = ""
     ) -> AsyncIterator[tuple[list[Body], int]]:
-        """All objects with these labels, of all namespaces when none is named, page by page, with the resourceVersion
-        of the list.
+        """All objects that match the label selector, page by page, each with the resourceVersion of the list.
 
-        What lies in no namespace is listed once, whichever are named.
+        Lists all namespaces if `namespaces` is empty. Cluster-scoped kinds are listed once, whatever it contains.
         """
         for namespace in (namespaces if kind.namespaced else ()) or (None,):
             page: str | None = None
@@ -112,7 +115,7 @@ class Kube:
                     break
 
     async def create(self, kind: ResourceType[Any], body: Body) -> Body:
-        """Raises AlreadyExistsError where there is an object of that name."""
+        """Create the object. Raises AlreadyExistsError if an object of that name exists."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
         async with self._api_call(f"create {kind.name} {metadata['name']}", "create", kind.plural):
@@ -121,7 +124,7 @@ class Kube:
             )
 
     async def create_dry_run(self, kind: ResourceType[Any], body: Body) -> None:
-        """What `create` would raise, without creating anything (a dry run)."""
+        """Raise what `create` would raise, without creating anything (a dry run)."""
         metadata = body["metadata"]
         namespace = metadata.get("namespace")
         async with self._api_call(f"create {kind.name} {metadata['name']}", "dry-run", kind.plural):
@@ -139,7 +142,7 @@ class Kube:
         return namespace_body.get("metadata", {}).get("deletionTimestamp") is not None
 
     async def put_status(self, kind: ResourceType[Any], key: Key, version: str, status: Body) -> Body:
-        """Replace the status, if the object is still at that resourceVersion. The server takes nothing else of it."""
+        """Replace the status, if the object is still at that resourceVersion. The server ignores all other fields."""
         place = {"namespace": key.namespace} if kind.namespaced else {}
         body = {
             "apiVersion": API_VERSION,
@@ -174,9 +177,10 @@ class Kube:
             )
 
     async def delete(self, kind: ResourceType[Any], key: Key, uid: str, version: str | None = None) -> Body | None:
-        """Delete the object, if it is this one and, where one is given, still at that resourceVersion.
+        """Delete the object if it still has this uid and, if `version` is given, this resourceVersion.
 
-        Returns the object while its finalizers keep it, None when it is gone.
+        Returns the object while its finalizers keep it, None if it is gone. Raises ConflictError if the uid or version
+        differs.
         """
         options = {"preconditions": precondition(uid, version), "propagationPolicy": "Background"}
         async with self._api_call(f"delete {key}", "delete", kind.plural):
@@ -215,7 +219,7 @@ class Kube:
             )
 
     async def delete_lease(self, namespace: str, name: str, uid: str, version: str) -> None:
-        """Delete the Lease, if it is this one and still at that resourceVersion."""
+        """Delete the Lease if it still has this uid and this resourceVersion."""
         options: Any = {"preconditions": precondition(uid, version)}
         async with self._api_call(f"delete the Lease {name}", "delete", "leases"):
             await self._objects.delete_namespaced_custom_object(
@@ -223,18 +227,18 @@ class Kube:
             )
 
     async def get_config_map(self, namespace: str, name: str) -> dict[str, str]:
-        """Its data."""
+        """The `data` of the ConfigMap."""
         async with self._api_call(f"get the ConfigMap {name}", "get", "configmaps"):
             body = await self._read(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
         return dict(body.get("data") or {})
 
     async def document(self, path: str) -> Body:
-        """What the API server tells of itself at this path, such as /openapi/v3."""
+        """The JSON document that the API server serves at this path, such as /openapi/v3."""
         async with self._api_call(f"get {path}", "get", path.split("/")[1]):
             return await self._read(path)
 
     async def _read(self, path: str) -> Body:
-        """What the generated client would need a class for each group and each kind for."""
+        """GET a path without the generated client, which would need a class for each group and kind."""
         answer = await self._session.request(
             "GET",
             f"{self.connection.access.server}{path}",
@@ -251,7 +255,7 @@ class Kube:
             raise KubeError(f"cannot get {path}: the answer is no JSON") from error
 
     async def create_event(self, namespace: str, body: Body) -> None:
-        """An Event of events.k8s.io/v1."""
+        """Create an Event (events.k8s.io/v1)."""
         async with self._api_call("write an event", "create", "events"):
             await self._objects.create_namespaced_custom_object(
                 "events.k8s.io", "v1", namespace, "events", body, _request_timeout=CALL_SECONDS
@@ -259,7 +263,7 @@ class Kube:
 
     @asynccontextmanager
     async def _api_call(self, what: str, verb: str, resource: str) -> AsyncIterator[None]:
-        """Turn what may go wrong in a call into a KubeError that says what was tried; measure it, and remember it."""
+        """Convert errors of a call into a KubeError that names the operation, and record the call in the metrics."""
         code: int | None = None
         begun = time.monotonic()
         try:
@@ -271,7 +275,7 @@ class Kube:
             words = str(status.get("message", error.reason))[:1000]
             failed = error_type(code, status)(f"cannot {what}: {code} {words}", trouble.of_status(code), code)
             if failed.refused and _writes(verb, code):
-                # a dry run shows what the same write would meet
+                # a refused dry run counts as a refused create: the real write would be refused as well
                 metrics.REFUSED_WRITES.labels("create" if verb == "dry-run" else verb, resource).inc()
             raise failed from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -291,7 +295,7 @@ class Kube:
             self.writes.good(f"{verb} {resource}")
 
 
-#: what a repetition does not cure
+#: status codes that a retry does not cure
 _REFUSED = (
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNAUTHORIZED,
@@ -301,19 +305,22 @@ _REFUSED = (
 
 
 def _writes(verb: str, code: int) -> bool:
-    """Whether a refusal concerns a write; an object that is gone refuses nothing, a namespace that is missing does."""
+    """Whether an error is a refused write. A 404 is one only for a creation: it means that the namespace is missing."""
     return verb not in ("get", "list") and (code != HTTPStatus.NOT_FOUND or verb in ("create", "dry-run"))
 
 
 def _body(answer: object) -> Body:
-    """Raises KubeError for what is no JSON object: something in between may answer 200 with a page of its own."""
+    """Raises KubeError unless the response is a JSON object: a proxy may respond with 200 and an HTML page."""
     if not isinstance(answer, dict):
         raise KubeError(f"the answer is no JSON object: {' '.join(str(answer).split())[:200]}")
     return answer
 
 
 def _page(answer: Body) -> tuple[list[Body], int, str | None]:
-    """Objects, resourceVersion of the list, and how to go on; None at its end. Raises KubeError for what is no list."""
+    """The objects, the list's resourceVersion, and the continue token (None or "" on the last page).
+
+    Raises KubeError if the response is not a list.
+    """
     try:
         return answer["items"], int(answer["metadata"]["resourceVersion"]), answer["metadata"].get("continue")
     except (KeyError, TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
-"""What all clients of the Kubernetes API in this package share: their errors, and how a call is put together.
+"""Errors and request arguments that all Kubernetes API clients in this package share.
 
-Light, for `kubectl ferry --help` imports it: no client library, no event loop.
+It must stay cheap to import because `kubectl ferry --help` imports it: no client library, no event loop.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from vmferry.resources.catalog import ResourceType
 
 Body = dict[str, Any]
 
-#: statuses that a repetition alone does not change; 401 is cured by a new token, 409 and 429 by time
+#: statuses that a retry alone does not cure; a new token cures 401, time cures 409 and 429
 REFUSALS = frozenset({400, 403, 404, 405, 413, 422})
 
 
 class KubeError(Exception):
-    """A call failed; the message says which and why, in the server's words.
+    """A call failed. The message names the call and contains the server's error text.
 
-    `trouble` says it in words of ours, for those who may not see what the server answers.
+    `trouble` is a summary without the server's text, for readers who must not see that.
     """
 
-    #: the HTTP status that the server answered with; None: it gave no answer
+    #: the HTTP status of the response; None if there was no response
     code: int | None = None
 
     def __init__(self, message: str, trouble: str | None = None, code: int | None = None) -> None:
@@ -36,16 +36,18 @@ class KubeError(Exception):
 
     @property
     def trouble(self) -> str:
-        """Of an error that was raised from another one: that one's."""
+        """The error's own summary, or that of the KubeError from which it was raised."""
         if self._trouble is None and isinstance(self.__cause__, KubeError):
             return self.__cause__.trouble
         return self._trouble or "an answer that is not understood, see the log"
 
     @property
     def refused(self) -> bool:
-        """Whether the server refuses the request, so that the same request is refused again until somebody changes
-        something: the content, a policy, a webhook, a quota, rights, the namespace."""
-        # so the API server reports a webhook that does not answer
+        """Whether the server refuses the same request again until a person changes something.
+
+        That may be the content, a policy, a webhook, a quota, permissions, or the namespace.
+        """
+        # the API server reports a webhook that does not respond as a 500
         return self.code in REFUSALS or (self.code == HTTPStatus.INTERNAL_SERVER_ERROR and "webhook" in str(self))
 
 
@@ -56,7 +58,7 @@ class ConflictError(KubeError):
 
 
 class AlreadyExistsError(ConflictError):
-    """There is an object of that name (409)."""
+    """An object of that name exists (409)."""
 
 
 class NotFoundError(KubeError):
@@ -66,7 +68,7 @@ class NotFoundError(KubeError):
 
 
 class InvalidError(KubeError):
-    """The server refuses the content (422): a repetition would not help."""
+    """The server refuses the content (422); a retry would not help."""
 
     code = 422
 
@@ -78,23 +80,23 @@ class NotInstalledError(KubeError):
 
 
 class ChangedError(ConflictError):
-    """The object is not of the resourceVersion that was named (409)."""
+    """The object does not have the resourceVersion in the request (409)."""
 
 
 class NoConnectionError(KubeError):
-    """No answer, or none that counts: it may work a moment later."""
+    """No usable response; a retry may succeed."""
 
 
 _BY_CODE: dict[int, type[KubeError]] = {404: NotFoundError, 409: ConflictError, 422: InvalidError}
 
 
 def error_type(code: int, status: Body) -> type[KubeError]:
-    """By the answer's HTTP status and its Status object."""
+    """The error class for an HTTP status and the Status object of the response."""
     return AlreadyExistsError if status.get("reason") == "AlreadyExists" else _BY_CODE.get(code, KubeError)
 
 
 def status_object(answer: str | bytes | None) -> Body:
-    """The Status object that the server answers with; empty when it is none."""
+    """The Status object in the response body; empty if the body is not a JSON object."""
     try:
         status = json.loads(answer or "")
     except (TypeError, ValueError):
@@ -103,14 +105,14 @@ def status_object(answer: str | bytes | None) -> Body:
 
 
 def precondition(uid: str, version: str | None) -> dict[str, str]:
-    """The object is this one and, where a resourceVersion is given, still as it was then."""
+    """The preconditions of a deletion: the uid and, if given, the resourceVersion."""
     return {"uid": uid, **({"resourceVersion": version} if version else {})}
 
 
 def object_call(
     api: Any, verb: str, kind: ResourceType[Any], namespace: str | None, part: str = ""
 ) -> Callable[..., Any]:
-    """One call of a CustomObjectsApi, which has each twice: for what lies in a namespace, and for what does not."""
+    """The method of a CustomObjectsApi for `verb`, which exists twice: for namespaced and for cluster-scoped kinds."""
     inside = kind.namespaced and namespace is not None
     call = getattr(api, f"{verb}_{'namespaced' if inside else 'cluster'}_custom_object{part}")
     return partial(call, GROUP, VERSION, *((namespace,) if inside else ()), kind.plural)

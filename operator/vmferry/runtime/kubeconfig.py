@@ -1,7 +1,7 @@
-"""Kubeconfigs: why one cannot be used, and where the keys in one are kept.
+"""Error messages for unusable kubeconfigs, and in-memory storage of the keys in a kubeconfig.
 
-The clients let pass whatever Python says of a broken one; and they write certificates and keys that stand in it to
-temporary files, which stay where they are when the process is killed.
+For a broken kubeconfig the client libraries raise arbitrary Python exceptions. They also write inline certificates and
+keys to temporary files, which remain if the process is killed.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import yaml
 from vmferry.redaction import SECRETS, redact
 from vmferry.resources.base import clip
 
-#: what the clients raise beside their own exceptions where the file is no kubeconfig
+#: exceptions other than their own that the clients raise if the file is not a kubeconfig
 BROKEN = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 def unusable(error: Exception, path: str | None) -> str:
-    """One clean line without a token: some of the clients' own words repeat the entry that is wrong.
+    """A one-line message without secrets. The clients' own messages may repeat the invalid entry.
 
-    `path` is the file that was asked for, if one was.
+    `path` is the file that was chosen explicitly, if any.
     """
     if not isinstance(error, BROKEN):
         return clip(redact(f"no way to Kubernetes: {error}"))
@@ -37,10 +37,10 @@ def unusable(error: Exception, path: str | None) -> str:
 
 
 def keep_keys_in_memory(module: ModuleType) -> None:
-    """Have the client's `kube_config` module keep keys where they vanish with the process, however it ends.
+    """Patch the client's `kube_config` module so that no keys remain on disk when the process ends.
 
-    It knows files only: on Linux these are anonymous ones in memory, elsewhere files of a private folder that the next
-    start clears.
+    The module needs file names: on Linux it gets anonymous files in memory, elsewhere files in a private folder, which
+    the next start deletes.
     """
     held: dict[bytes, str] = {}
     writes_files = "_create_temp_file_with_content"
@@ -58,7 +58,7 @@ def keep_keys_in_memory(module: ModuleType) -> None:
 
 
 def _in_memory(data: bytes) -> str:
-    # never closed: the clients read it again for each new connection
+    # never closed, because the clients read it again for each new connection
     number = os.memfd_create("vmferry", os.MFD_CLOEXEC)
     os.write(number, data)
     return f"/proc/self/fd/{number}"

@@ -1,7 +1,7 @@
-"""Kubernetes for the reconciles of a leader: none can write once the term in which it began is over (I32).
+"""The Kubernetes API for the leader's reconciles: none of them can write after the term in which it began (I32).
 
-Who writes nothing any more cannot fight with the next leader, nor carry out what it decided before that one came. What
-is under way in that very moment is caught by the object's resourceVersion.
+A former leader that cannot write can neither conflict with the next leader nor carry out its old decisions. A write
+that is in flight when the term ends is refused because the object's resourceVersion has changed.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from vmferry.runtime.lease_record import LeaseClient
 from vmferry.runtime.owned import Writer as ChildWriter
 from vmferry.runtime.store import Body
 
-#: of the reconcile that this task carries out
+#: the term of the reconcile that runs in this task
 _term: ContextVar[int | None] = ContextVar("term", default=None)
 
 
 class NotLeadingError(KubeError):
-    """Nothing was written: the term of this reconcile is over."""
+    """Nothing was written, because the term of this reconcile has ended."""
 
 
 class Writer(EventSink, ChildWriter, Protocol):
-    """The writes of `kube.Kube`. All raise `KubeError`."""
+    """The writes of `kube.Kube`. All methods raise `KubeError`."""
 
     async def is_terminating(self, namespace: str) -> bool: ...
 
@@ -40,11 +40,11 @@ class Writer(EventSink, ChildWriter, Protocol):
 
 
 class _Kube(Writer, LeaseClient, Protocol):
-    """All that reconciles use of it."""
+    """The methods of `kube.Kube` that reconciles use."""
 
 
 class LeaderFence:
-    """Implements `Writer` and `lease_record.LeaseClient`. `term` returns the running term, or None."""
+    """Implements `Writer` and `lease_record.LeaseClient`. `term` returns the current term, or None."""
 
     def __init__(self, kube: _Kube, term: Callable[[], int | None]) -> None:
         self._kube = kube
@@ -52,7 +52,7 @@ class LeaderFence:
 
     @contextmanager
     def during(self, term: int) -> Iterator[None]:
-        """What this task writes within belongs to that term."""
+        """Let all writes of this task within the context belong to `term`."""
         token = _term.set(term)
         try:
             yield

@@ -1,7 +1,8 @@
 """The record in a Lease (coordination.k8s.io/v1), as client-go's leader election writes and reads it.
 
-Who holds a Lease renews it, it is free when nobody does, and it has expired when its record has not changed for its
-duration, measured from the moment that this process first saw the record: clocks of two machines are never compared.
+The holder of a Lease renews it. A Lease without a holder is free. It has expired when its record has not changed for
+its duration, measured from the moment when this process first saw the record: clocks of two machines are never
+compared.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ KIND = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
 
 
 class LeaseClient(Protocol):
-    """The Leases of `kube.Kube`. All raise `KubeError`."""
+    """The Lease methods of `kube.Kube`. All raise `KubeError`."""
 
     async def get_lease(self, namespace: str, name: str) -> Body: ...
 
@@ -27,7 +28,7 @@ class LeaseClient(Protocol):
 
 
 def written(before: Body, holder: str, seconds: float, now: datetime) -> Body:
-    """The record after `before`, of a holder who takes or keeps the Lease, or of nobody, who frees it."""
+    """The record that follows `before` when `holder` takes or renews the Lease; an empty `holder` releases it."""
     moment = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     kept = before.get("holderIdentity") == holder
     changes = int(before.get("leaseTransitions") or 0)
@@ -41,7 +42,7 @@ def written(before: Body, holder: str, seconds: float, now: datetime) -> Body:
 
 
 class Seen:
-    """By name of a Lease: the record as it was last seen, and since when it is seen so."""
+    """The last seen record of each Lease, by name, and the time of its last change."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -54,12 +55,12 @@ class Seen:
         self._records.pop(name, None)
 
     def age(self, name: str, record: Body) -> float:
-        """Seconds since this process saw the record change; endless for one that it never saw before."""
+        """Seconds since this process first saw this record; infinity if it has not seen it before."""
         seen = self._records.get(name)
         return self._clock() - seen[1] if seen is not None and seen[0] == record else float("inf")
 
     def unchanged(self, name: str, record: Body) -> float:
-        """Seconds since the record is seen to be what it is."""
+        """Like `age`, but a record that was not seen before is noted and counts as 0 seconds old."""
         age = self.age(name, record)
         if age == float("inf"):
             self.note(name, record)

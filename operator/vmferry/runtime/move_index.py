@@ -1,7 +1,7 @@
-"""The moves of all active objects, kept at hand for thousands of reconciles; a part of the `Store`.
+"""An index of the moves of all active objects, for thousands of reconciles; a part of the `Store`.
 
-A move follows from an object's status and from its server in the shared view. It is derived again only when one of the
-two has changed, so that no reconcile has to go through all objects.
+A move is derived from an object's status and from its server in the shared view. It is derived again only when one of
+the two has changed, so no reconcile has to iterate over all objects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from vmferry.runtime.key import Key
 
 @dataclass(slots=True)
 class _Known:
-    """What one object says, with its server as it was when that was worked out."""
+    """The moves of one object, with the server from which they were derived."""
 
     obj: Resource
     position: QueuePosition
@@ -33,28 +33,28 @@ class _Known:
 
 
 class MoveIndex:
-    """By key. An object whose move is held has that move, whatever its status says, and no position."""
+    """The moves and queue positions by key. A held move replaces the object's own move and queue position."""
 
     def __init__(self, kinds: Kinds) -> None:
         self._kinds = kinds
         self._known: dict[Key, _Known] = {}
-        #: put since the last question: no view was there to work them out
+        #: objects that changed since the last query, whose moves must be derived again
         self._new: set[Key] = set()
         self._held: dict[Key, PlannedMove] = {}
         self._servers: object = None
-        #: what counts of each object
+        #: the move of each object that counts now
         self._moves: dict[Key, PlannedMove] = {}
         self._queues: dict[str, MoveQueue] = {}
-        #: whose the moves are that are in the queues
+        #: the objects behind the queue positions, by kind
         self._movers: dict[str, dict[QueuePosition, Key]] = {}
         self._queued: dict[Key, tuple[QueuePosition, PlannedMove]] = {}
-        #: all of `_moves`, and where each one is in it
+        #: all values of `_moves`, and the index of each key in them
         self._all: tuple[Moves, dict[Key, int]] | None = None
-        #: a move or a place in a queue is gone
+        #: whether a move or a queue position has gone since the last call of `freed`
         self._freed = False
 
     def put(self, key: Key, obj: Resource | None) -> None:
-        """The object as it is now; None: it moves nothing any more."""
+        """Store the object's current state; None if it moves nothing any more."""
         if obj is None:
             self._known.pop(key, None)
             self._new.discard(key)
@@ -78,7 +78,7 @@ class MoveIndex:
             self._count(key)
 
     def moves(self, snapshot: Snapshot) -> Moves:
-        """Of all objects; the same one as before if nothing has changed."""
+        """The moves of all objects. Returns the same `Moves` object as before if nothing has changed."""
         self._see(snapshot)
         if self._all is None:
             places = {key: at for at, key in enumerate(self._moves)}
@@ -92,20 +92,20 @@ class MoveIndex:
         return moves if at is None else Moves(moves[:at] + moves[at + 1 :])
 
     def earlier_than(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
-        """Queued moves of the same kind whose position is before that of the object."""
+        """Moves of queued objects of the same kind that are earlier in the queue, in queue order."""
         self._see(snapshot)
         known = self._known.get(key)
         queue = self._queues.get(key.kind)
         return () if known is None or queue is None else queue.before(known.position)
 
     def freed(self, snapshot: Snapshot) -> bool:
-        """Whether a move or a place in a queue has gone since this was asked last."""
+        """Whether a move or a queue position has gone since the last call."""
         self._see(snapshot)
         freed, self._freed = self._freed, False
         return freed
 
     def next_up(self, snapshot: Snapshot, limits: Limits) -> list[Key]:
-        """Queued objects that could start now, all of them together, as far as the limits go; in their order."""
+        """Queued objects that could all start together now within the limits, in queue order."""
         now = traffic(snapshot, self.moves(snapshot))
         return [
             self._movers[kind][position]
@@ -114,7 +114,7 @@ class MoveIndex:
         ]
 
     def _see(self, snapshot: Snapshot) -> None:
-        """Work out what rests on another object or server than before."""
+        """Derive the moves of all objects again that have changed or whose server has changed."""
         if self._servers is not snapshot.servers:
             self._servers = servers = snapshot.servers
             stale = [
@@ -133,7 +133,7 @@ class MoveIndex:
         self._new.clear()
 
     def _count(self, key: Key) -> None:
-        """Bring what counts of the object up to what is known of it."""
+        """Update the object's move and queue position from its known and held moves."""
         known, held = self._known.get(key), self._held.get(key)
         move = held or (known.move if known else None)
         if self._moves.get(key) != move:
@@ -152,7 +152,7 @@ class MoveIndex:
         if before is not None:
             queue = queue.remove(*before)
             del movers[before[0]], self._queued[key]
-            # that one who waits sees other hosts today gives nobody a place
+            # a queued move whose alternative hosts change frees no slot
             self._freed |= queued is None or _place(queued) != _place(before)
         if queued is not None:
             queue = queue.put(*queued)

@@ -1,4 +1,4 @@
-"""The operator as a process: puts the parts together, and takes them apart in an order that loses nothing."""
+"""The operator as a process: starts all parts, and stops them in an order that loses nothing."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ from vmferry.runtime.view_age import ViewAge
 from vmferry.runtime.watch import Watch
 from vmferry.runtime.workers import work
 
-#: seconds after which a thread that parses the cloud's answers lets the event loop go on; Python's own 5 ms would be
-#: waited for at each of the dozens of steps of a reconcile
+#: seconds after which a thread that parses OpenStack responses yields to the event loop; with Python's default of 5 ms
+#: each of the dozens of steps of a reconcile could wait that long
 SWITCH_SECONDS = 0.0005
-#: for how long every reconcile may fail before the operator is not ready
+#: seconds for which all reconciles may fail before the operator becomes unready
 FAILING_PATIENCE = 60.0
 
 logger = logging.getLogger(__name__)
 
 
 async def run(config: Config) -> int:
-    """Work until SIGTERM or SIGINT; returns the exit code. Raises KubeError or OSError when it cannot begin."""
+    """Run until SIGTERM or SIGINT and return the exit code. Raises KubeError or OSError if it cannot start."""
     limit_arenas()
     sys.setswitchinterval(SWITCH_SECONDS)
     gc.callbacks.append(CollectorTuning())
@@ -71,7 +71,7 @@ async def run(config: Config) -> int:
     client = NovaClient(
         config.cloud.name, clouds_yaml=config.cloud.clouds_file, on_request=cloud_call, logged_in=cloud_login
     )
-    # requests that hang, one a worker at most, leave threads to the polls
+    # a worker blocks at most one thread with a request that hangs; the other threads stay free for polls
     health = Health()
     observer = Observer(
         client,
@@ -110,11 +110,11 @@ class Operator:
         self.store = Store(kinds, self._waker, policy.breaker)
         self._collector = MetricsCollector(self.store, self.queue, cloud, self.health, policy)
         self._failing = Streaks(FAILING_PATIENCE, failures=3, silence=WRITES_SILENCE)
-        #: where health is served, once it is
+        #: the port of the health endpoints, once they are served
         self.port: int | None = None
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Work until `stop` is set: 0; or until a part fails that nothing works without: 1."""
+        """Run until `stop` is set and return 0, or until an essential part fails and return 1."""
         config = self._config
         kube = await Kube.connect(config.kubeconfig)
         server = HealthServer(self.health, config.health.address, config.health.port, self._collector.collect)
@@ -166,7 +166,7 @@ class Operator:
         age = ViewAge(lambda: self._cloud.snapshot, config.policy.max_view_age)
         loops = [asyncio.create_task(age.run(), name="view age")]
         try:
-            # Before everything is known no room can be counted; and kopf, which scans only once, needs the kinds.
+            # Capacity can only be counted once all objects are known; and kopf, which scans only once, needs the kinds.
             first = asyncio.create_task(resync.listed.wait(), name="first list")
             await asyncio.wait([first, listing, stopping], return_when=asyncio.FIRST_COMPLETED)
             first.cancel()
@@ -201,7 +201,7 @@ class Operator:
                         "%s did not finish in time; the next start goes on from the records", task.get_name()
                     )
                     task.cancel()
-            # the Lease is kept until nothing is under way any more
+            # keep the Lease until no reconcile is running any more
             rest: list[asyncio.Task[Any]] = [listing, stopping, ending, *loops]
             for task in rest:
                 task.cancel()
@@ -231,7 +231,7 @@ class Operator:
         return elector
 
     async def _release(self, elector: Elector) -> None:
-        """The next one need not wait for the Lease to expire."""
+        """Release the Lease, so that the next leader need not wait for it to expire."""
         try:
             async with asyncio.timeout(self._config.leader_election.retry_period.total_seconds()):
                 await elector.release()
@@ -239,20 +239,20 @@ class Operator:
             logger.warning("the Lease is not released and will expire: %s", str(error) or "no answer in time")
 
     def _resume(self, marks: Marks) -> None:
-        """Somebody has closed a breaker, or taken that back."""
+        """Apply changed resume marks: a person has closed a breaker, or withdrawn that."""
         self.store.history.set_marks(marks)
         self._look_at_all()
 
     def _look_at_all(self) -> None:
-        """A term has begun, the kill switch was turned, or a breaker was closed."""
+        """Queue all objects: a term has begun, or the kill switch or the resume marks have changed."""
         for kind in self._kinds:
             for key in self.store.keys(kind):
                 self.queue.add(key, Lane.PATIENT if self.store.rests(key) else Lane.ROUTINE)
 
     def _on_event(self, kind: str, type_: str | None, body: Body) -> None:
-        """What the watch shows: into the store, and on the queue if it is news."""
+        """Put the object of a watch event into the store, and queue it if the store did not know that state."""
         key = key_of(kind, body)
-        if type_ is None:  # what was there when the watch began, or began again
+        if type_ is None:  # the object existed when the watch was started or restarted
             self._suspect(kind, body)
         if type_ == "DELETED":
             self.store.remove(key, version_of(body))
@@ -266,7 +266,10 @@ class Operator:
     def _check_health(
         self, resync: Resync, elector: Elector | None, watch: Watch, kube: Kube, definitions: Definitions
     ) -> None:
-        """Ready means that work gets done. No check repeats what somebody else has answered: see `trouble`."""
+        """Register the readiness checks: ready means that the operator can do its work.
+
+        No check contains text of a server or proxy: see `trouble`.
+        """
         if elector is not None:
             self.health.say(elector.standby)
         longest = self._config.policy.max_view_age
@@ -298,7 +301,7 @@ class Operator:
 
 
 def trouble_class(trouble: str) -> str:
-    """What of the cloud's trouble everybody may read, because a probe needs no login; the log has the cloud's words."""
+    """A summary of an OpenStack error for `/readyz`, which needs no login. The log has the full text."""
     what = "cannot log in" if trouble.startswith("cannot log in") else "the cloud cannot be read"
     status = re.search(r"\bHTTP (\d{3})\b", trouble)
     return f"{what} (HTTP {status[1]})" if status else what

@@ -1,6 +1,7 @@
-"""The objects that another object owns, in Kubernetes: created once, and known to the store at once.
+"""Creates and deletes owned objects in Kubernetes, each only once, and puts them into the store at once.
 
-What the store knows already is no news when the watch brings it, so whatever is put there here is queued here as well.
+A watch event with a state that the store has already does not queue the object. So this module queues each object that
+it puts into the store.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """The writes of `kube.Kube`. All raise `KubeError`."""
+    """The methods of `kube.Kube` that this module uses. All raise `KubeError`."""
 
     async def get(self, kind: ResourceType[Any], key: Key) -> Body: ...
 
@@ -39,7 +40,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OwnedWriter:
-    """Creates and deletes them. What Kubernetes refuses is noted, for the next decision about the owner."""
+    """Creates and deletes owned objects. Records refused writes for the next decision about the owner."""
 
     kinds: Kinds
     store: Store
@@ -48,17 +49,17 @@ class OwnedWriter:
     refusals: Refusals
 
     async def delete(self, owner: Resource, objects: Iterable[Owned], now: datetime) -> None:
-        """Raises KubeError; one that is gone already is fine."""
+        """Delete the objects. An object that is gone already is not an error. Raises KubeError."""
         for new in objects:
             kind = self.kinds[new.kind].type
             key = Key(kind.name, new.namespace, new.name)
             logger.info("deleting an owned object", extra={"owned": str(key)})
             try:
-                # whatever it says by now: deleting it cancels what has not begun, and waits for what has
+                # in any state: a deletion cancels a move that has not begun, and waits for one in flight
                 left = await self.kube.delete(kind, key, new.uid)
             except NotFoundError:
                 left = None
-            except ConflictError:  # it is gone, and another one has its name
+            except ConflictError:  # it is gone, and a new object has its name
                 left = await self._there(kind, key)
             except KubeError as error:
                 if not error.refused:
@@ -73,10 +74,10 @@ class OwnedWriter:
             self.queue.add(key)
 
     async def create(self, owner: Resource, objects: Iterable[CreateObject[Any]], now: datetime) -> bool:
-        """Create those that are not there; False when one was refused, or its name is another object's.
+        """Create the objects that do not exist. False if one was refused, or its name belongs to another object.
 
-        Raises KubeError: the store knows those created until then. One that is refused does not keep the others from
-        being created.
+        A refused object does not prevent the creation of the others. Raises KubeError; the store then contains the
+        objects created so far.
         """
         done = True
         for new in objects:
@@ -103,7 +104,7 @@ class OwnedWriter:
         return done
 
     async def create_dry_run(self, owner: Resource, new: CreateObject[Any], now: datetime) -> None:
-        """Find out whether it could be created, and note what is refused. Raises KubeError."""
+        """Check with a dry run whether the object could be created, and record a refusal. Raises KubeError."""
         kind = self.kinds[new.kind].type
         key = Key(kind.name, new.namespace, new.name)
         try:
@@ -115,14 +116,14 @@ class OwnedWriter:
                 return
         except KubeError as error:
             if error.code == HTTPStatus.BAD_REQUEST:
-                # a webhook that allows no dry run; only a true attempt gives the answer
+                # a webhook does not support dry runs; only a real attempt shows whether it is accepted
                 logger.info("whether the object can be created is not known: %s", error)
             elif error.refused:
                 self._note(owner, new.name, error, now)
                 return
             else:
                 raise
-        # what holds for one holds for all but those whose name is another object's
+        # the result holds for all other creations as well, except those whose name belongs to another object
         for refusal in self.refusals.of(_key(owner)):
             if refusal.subject == new.name or not (refusal.taken or refusal.delete):
                 self.refusals.clear(_key(owner), refusal.subject)
@@ -153,7 +154,7 @@ def _taken(key: Key, owner: Resource) -> str:
 
 
 def body_of(new: CreateObject[Any], owner: Resource) -> Body:
-    """The object as it is created. It goes with its owner, and does not keep it from going."""
+    """The body for the creation. The object is deleted with its owner and does not block the owner's deletion."""
     reference = owner.reference()
     return {
         "apiVersion": API_VERSION,

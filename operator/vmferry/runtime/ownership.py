@@ -1,6 +1,6 @@
 """Which objects own which, and which hosts are claimed; two parts of the `Store`.
 
-A change is reported to the `Listener` however it became known: by the watch, by a list, or by our own write.
+The `Listener` is called for each change, whether it comes from the watch, a list, or our own write.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from vmferry.runtime.key import Key
 
 
 class Listener(Protocol):
-    """Who has to know of changes that concern other objects than the changed one; `triggers.Triggers` is it."""
+    """Receives changes that affect objects other than the changed one. Implemented by `triggers.Triggers`."""
 
     def owned_changed(self, owner: Key) -> None: ...
 
     def claims_changed(self, others: Collection[Key]) -> None:
-        """`others`: the objects that claim something too and are not over."""
+        """`others` are the unfinished objects that also claim hosts."""
 
 
 class OwnedObjects:
-    """By key, and by the uid of the owner; an object that cannot be read stays what it was last known to be."""
+    """Owned objects by key and by the uid of the owner. An unreadable object keeps its last known state."""
 
     def __init__(self, changed: Callable[[Key, str], None]) -> None:
-        """`changed` gets key and uid of an owner as the owned object names them; there may be no such object."""
+        """`changed` is called with the owner's key and uid from the owner reference; the owner may not exist."""
         self._changed = changed
         self._known: dict[Key, tuple[Key, str, Owned]] = {}
         self._by_owner: dict[str, dict[Key, Owned]] = {}
 
     def put(self, key: Key, owned: tuple[Key, str, Owned] | None) -> None:
-        """The object with key and uid of its owner; None: it has none, or is gone."""
+        """Store the owner's key and uid and the owned object; None if the object has no owner or is gone."""
         before = self._known.pop(key, None)
         if before is not None:
             siblings = self._by_owner[before[1]]
@@ -49,21 +49,21 @@ class OwnedObjects:
                 self._changed(owner, uid)
 
     def of(self, uid: str) -> tuple[Owned, ...]:
-        """What the object with that uid owns, by name."""
+        """The objects that the object with that uid owns, sorted by name."""
         owned = self._by_owner.get(uid, {}).values()
         return tuple(sorted(owned, key=lambda each: (each.name, each.namespace, each.kind)))
 
 
 class HostClaims:
-    """By key of the claiming object; one that cannot be read claims what it was last known to."""
+    """Host claims by key of the claiming object. An unreadable object keeps its last known claim."""
 
     def __init__(self, listener: Listener | None, is_over: Callable[[Key], bool]) -> None:
         self._listener = listener
         self._is_over = is_over
         self._claims: dict[Key, Claim] = {}
-        #: decided by a reconcile whose status is not written yet
+        #: claims decided by reconciles whose status is not written yet
         self._held: dict[Key, Claim] = {}
-        #: of the claims, for the hosts of one view: thousands of reconciles ask for the same
+        #: cached result for the hosts of one view, because thousands of reconciles need the same
         self._in_maintenance: tuple[Mapping[str, Host], frozenset[str]] | None = None
 
     def put(self, key: Key, claim: Claim | None) -> None:
@@ -84,7 +84,7 @@ class HostClaims:
         self._held.pop(key, None)
 
     def all_except(self, key: Key) -> tuple[Claim, ...]:
-        """Of all other objects, with what is held of them."""
+        """The claims of all other objects; a held claim replaces the stored one."""
         held = {claim.uid: claim for other, claim in self._held.items() if other != key}
         return tuple(held.get(claim.uid, claim) for other, claim in self._claims.items() if other != key)
 

@@ -1,12 +1,13 @@
 """The work queue: which object is reconciled next, and when.
 
-A key is never in the hands of two workers, waits at most once, and comes back after an error with a growing pause.
+No two workers process the same key at the same time, a key is queued at most once, and after an error it is retried
+with a growing pause.
 
 A key waits in one of three lanes. The urgent lane is for a new object, a change, or capacity that has become free: it
 is served as soon as a worker is free. The routine lane holds periodic re-checks, such as those of running copies; it
-yields to urgent keys. The patient lane is for objects that are only checked again to be sure: one at a time, with a
-rest after each. So neither hundreds of copies nor thousands of queued objects delay urgent keys. Nothing in here knows
-what a key means.
+yields to urgent keys. The patient lane holds re-checks that nothing depends on; they run one at a time, with a rest
+after each. So neither hundreds of copies nor thousands of queued objects delay urgent keys. The queue does not
+interpret keys.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ K = TypeVar("K", bound=Hashable)
 
 #: the rest after a patient key, as a multiple of the time that its reconcile took
 REST = 4.0
-#: but no longer than that, in seconds
+#: upper limit of that rest, in seconds
 LONGEST_REST = 1.0
-#: a patient reconcile that takes longer, in seconds, waits for an answer: it keeps the lane no more
+#: seconds after which a patient reconcile no longer blocks its lane: it probably waits for a response
 LONGEST_RECONCILE = 1.0
-#: while an urgent key is being reconciled nothing else begins, but for no longer than this many seconds
+#: maximum number of seconds for which a running urgent reconcile keeps keys of other lanes from starting
 HOLD = 0.25
 
 
 class Lane(IntEnum):
-    """The first goes first."""
+    """Lower values have priority."""
 
     URGENT = 0
     ROUTINE = 1
     PATIENT = 2
 
 
-#: keys from the lanes before it after which a lane has its turn all the same
+#: number of keys from lanes of higher priority after which a lane is served nevertheless
 IN_A_ROW = {Lane.PATIENT: 20, Lane.ROUTINE: 4}
 
 
 class QueueClosedError(Exception):
-    """No more keys are given out."""
+    """The queue is closed and hands out no more keys."""
 
 
 class WorkQueue(Generic[K]):
@@ -63,10 +64,11 @@ class WorkQueue(Generic[K]):
         jitter: Callable[[], float] = random.random,
         waited: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`waited` gets for how long each key that is given out was ready.
+        """`waited` is called with the seconds that each key was ready before it was handed out; not for patient keys.
 
-        The pause after failures ends soon after an outage does: a move in flight is not seen to its end meanwhile.
-        At most `most_routine` keys of that lane are in workers' hands at once; the other workers are kept for news.
+        `backoff_cap` is short, so that retries resume soon after an outage: until then no migration in flight is
+        followed. Workers process at most `most_routine` routine keys at once; the other workers are kept for urgent
+        keys.
         """
         self._base = backoff_base
         self._cap = backoff_cap
@@ -74,15 +76,15 @@ class WorkQueue(Generic[K]):
         self._jitter = jitter
         self._waited = waited
         self._most_routine = most_routine
-        #: keys in their order, and since when each is ready; a key is in one lane only
+        #: ready keys in order, and since when each is ready; a key is in one lane only
         self._lanes: dict[Lane, OrderedDict[K, float]] = {lane: OrderedDict() for lane in Lane}
-        #: what was given out, from which lane; a key may wait for its next reconcile while one of it runs
+        #: keys being reconciled, and their lanes; such a key may be queued again at the same time
         self._processing: dict[K, Lane] = {}
-        #: when each urgent key that is being reconciled was given out, the latest last
+        #: when each urgent key that is being reconciled was handed out, the latest last
         self._news: dict[K, float] = {}
-        #: keys given out since a lane's last turn
+        #: keys of higher priority handed out since a lane was last served
         self._passed = dict.fromkeys(Lane, 0)
-        #: the patient key that was given out last and is being reconciled, and since when
+        #: the patient key that was handed out last and is still being reconciled, and since when
         self._slow: tuple[K, float] | None = None
         self._rested_at = float("-inf")
         self._timers: dict[Lane, _Timers[K]] = {lane: _Timers() for lane in Lane}
@@ -91,7 +93,7 @@ class WorkQueue(Generic[K]):
         self._closed = False
 
     def __len__(self) -> int:
-        """Keys that could be given out now, of news and routine."""
+        """Number of urgent and routine keys that are ready now."""
         ready = self._lanes[Lane.URGENT].keys() | self._lanes[Lane.ROUTINE].keys()
         return len(ready - self._processing.keys())
 
@@ -101,17 +103,17 @@ class WorkQueue(Generic[K]):
 
     @property
     def scheduled(self) -> int:
-        """Keys that are due later, or when nothing else is to be done."""
+        """Number of keys with a timer or in the patient lane."""
         later = set(self._lanes[Lane.PATIENT])
         return len(later.union(*(timers.due for timers in self._timers.values())))
 
     @property
     def failing(self) -> int:
-        """Keys whose last reconcile failed."""
+        """Number of keys whose last reconcile failed."""
         return len(self._failures)
 
     def add(self, key: K, lane: Lane = Lane.URGENT) -> None:
-        """Reconcile `key` as soon as its lane allows; once more afterwards, if it is being reconciled."""
+        """Reconcile `key` as soon as its lane allows. If it is being reconciled, reconcile it once more afterwards."""
         for known, waiting in self._lanes.items():
             if key in waiting:
                 if known <= lane:
@@ -122,14 +124,14 @@ class WorkQueue(Generic[K]):
         self._wake.set()
 
     def add_after(self, key: K, delay: float, lane: Lane = Lane.URGENT) -> None:
-        """Reconcile `key` in `delay` seconds; the earliest of several requests wins. A reconcile voids them all."""
+        """Reconcile `key` in `delay` seconds. The earliest of several requests wins; a reconcile cancels them all."""
         if delay <= 0:
             self.add(key, lane)
         elif self._timers[lane].set(key, self._clock() + delay):
             self._wake.set()
 
     def poll(self) -> K | None:
-        """The next key, if there is one now. It belongs to the caller until `done`."""
+        """The next key, or None if none is ready. The caller must call `done` after the reconcile."""
         for lane, timers in self._timers.items():
             for key in timers.pop(self._clock()):
                 self.add(key, lane)
@@ -143,7 +145,7 @@ class WorkQueue(Generic[K]):
         return None
 
     def _order(self) -> list[Lane]:
-        """Who was passed over for long has its turn first."""
+        """Lanes in the order of service; a lane that was passed over for too long comes first."""
         return [*(lane for lane, most in IN_A_ROW.items() if self._passed[lane] >= most), *Lane]
 
     def _next(self, lane: Lane) -> K | None:
@@ -174,11 +176,11 @@ class WorkQueue(Generic[K]):
         self._processing[key] = lane
 
     def _held_until(self) -> float:
-        """When routine and the patient may begin, whatever urgent key is being reconciled."""
+        """When routine and patient keys may start, even if an urgent key is still being reconciled."""
         return max(self._news.values(), default=float("-inf")) + HOLD
 
     def _patient_at(self) -> float:
-        """When the patient lane may have its next turn."""
+        """When the next patient key may start."""
         held = self._slow[1] + LONGEST_RECONCILE if self._slow is not None else float("-inf")
         return max(self._rested_at, held)
 
@@ -198,7 +200,7 @@ class WorkQueue(Generic[K]):
             rested = self._patient_at() if self._lanes[Lane.PATIENT] else None
             held = self._held_until() if self._lanes[Lane.PATIENT] or self._lanes[Lane.ROUTINE] else None
             due = (timers.next() for timers in self._timers.values())
-            # a lane that gives out nothing although its moment has come waits for others, who say when they are done
+            # a lane whose moment has passed waits for running reconciles instead, and `done` sets the wake event
             lanes = (moment for moment in (rested, held) if moment is not None and moment > now)
             moments = [*lanes, *(moment for moment in (deadline, *due) if moment is not None)]
             with suppress(TimeoutError):
@@ -206,7 +208,7 @@ class WorkQueue(Generic[K]):
                     await self._wake.wait()
 
     def done(self, key: K, *, failed: bool = False) -> None:
-        """The reconcile is over. After a failure the key comes back with a pause that doubles each time."""
+        """Record the end of the reconcile. After a failure the key is retried after a pause that doubles each time."""
         del self._processing[key]
         self._news.pop(key, None)
         if self._slow is not None and self._slow[0] == key:
@@ -214,12 +216,12 @@ class WorkQueue(Generic[K]):
             self._rested_at = now + min((now - self._slow[1]) * REST, LONGEST_REST)
             self._slow = None
         if failed:
-            # an event must not turn an error into a hot loop: the pause stands
+            # drop queued requests, so that events do not turn an error into a hot loop
             for waiting in self._lanes.values():
                 waiting.pop(key, None)
             count = self._failures[key] = self._failures.get(key, 0) + 1
             pause = min(self._cap, self._base * 2.0 ** min(count - 1, 60))
-            # between a half and the whole, so that what failed together does not come back together
+            # 50 % to 100 % of the pause, so that keys that failed together are not retried together
             self.add_after(key, pause * (0.5 + self._jitter() / 2), Lane.ROUTINE)
         else:
             self._failures.pop(key, None)
@@ -227,23 +229,23 @@ class WorkQueue(Generic[K]):
             self._wake.set()
 
     def failures(self, key: K) -> int:
-        """How many reconciles in a row have failed."""
+        """Number of failed reconciles in a row."""
         return self._failures.get(key, 0)
 
     def forget(self, key: K) -> None:
-        """The object is gone: no timer, no failures are kept of it."""
+        """Drop the timers and failures of a deleted object."""
         self._failures.pop(key, None)
         for timers in self._timers.values():
             timers.cancel(key)
 
     def close(self) -> None:
-        """Give out nothing any more; `get` raises."""
+        """Hand out no more keys; `get` raises QueueClosedError."""
         self._closed = True
         self._wake.set()
 
 
 class _Timers(Generic[K]):
-    """When a key is due; the heap may hold entries that are outdated."""
+    """When each key is due. The heap may contain outdated entries."""
 
     def __init__(self) -> None:
         self.due: dict[K, float] = {}
@@ -251,7 +253,7 @@ class _Timers(Generic[K]):
         self._serial = 0
 
     def set(self, key: K, due: float) -> bool:
-        """False: it is due as early already."""
+        """Make the key due at `due`. False if it is already due then or earlier."""
         if due >= self.due.get(key, float("inf")):
             return False
         self.due[key] = due
@@ -268,7 +270,7 @@ class _Timers(Generic[K]):
         return self._heap[0][0] if self._heap else None
 
     def pop(self, now: float) -> Iterator[K]:
-        """Those that are due."""
+        """Remove and yield the keys that are due."""
         while (due := self.next()) is not None and due <= now:
             _, _, key = heapq.heappop(self._heap)
             del self.due[key]

@@ -1,13 +1,14 @@
-"""One reconcile of one object: plan, write what will be done, do it, write what came of it.
+"""One reconcile of one object: plan, write the decision to the status, act, write the outcome.
 
     plan -> needs? read them and plan again -> finalizer on -> status -> act -> record outcome -> status
-         -> events -> delete owned objects -> create owned objects -> give the Lease back
+         -> events -> delete owned objects -> create owned objects -> release the Lease
          -> finalizer off -> delete -> reconcile again later
 
-The order is the safety: the process may die between any two steps. Before the status write nothing has happened;
-between it and the action the status says `Requested` and Nova has no record; after the action Nova has one. The next
-reconcile tells these apart by Nova's records (I3), so no step is ever repeated blindly. One that changes nothing writes
-nothing. It ends where it is when this operator leads no more: the next leader goes on from what is written.
+This order makes a crash between any two steps safe. Before the status write nothing has happened; between the status
+write and the action the status contains `Requested` and Nova has no record; after the action Nova has a record. The
+next reconcile distinguishes these cases by Nova's records (I3), so no step is ever repeated blindly. A reconcile that
+changes nothing writes nothing. When this operator loses the leadership, the running reconcile ends at once, and the
+next leader continues from what is written.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ from vmferry.runtime.triggers import Triggers
 
 #: how long to defer an unimportant status write of an object that only waits
 QUIET = timedelta(minutes=5)
-#: reads that one reconcile may ask for before it has to decide
+#: maximum number of reads in one reconcile; after that it must decide
 MAX_READS = 4
-#: seconds until an object is reconciled again while not everything is known
+#: seconds until an object is reconciled again while the store is incomplete
 NOT_WHOLE_PAUSE = 1.0
-#: seconds after which a reconcile reports what was refused after its status was written
+#: seconds until the next reconcile, which reports a write that was refused after the status had been written
 REFUSED_PAUSE = 1.0
-#: tries to write down what came of an action, and the pause before the next one (doubled each time)
+#: attempts to write the outcome of an action, and the seconds before the second attempt (doubled after each attempt)
 OUTCOME_TRIES = 6
 OUTCOME_PAUSE = 0.25
 
@@ -76,7 +77,7 @@ logger = logging.getLogger(__name__)
 
 
 class Leases(Protocol):
-    """`host_lease.HostLeases`. Both raise `KubeError`."""
+    """Implemented by `host_lease.HostLeases`. Both methods raise `KubeError`."""
 
     async def take(self, host: str, holder: str) -> HostLease: ...
 
@@ -89,7 +90,7 @@ def _now() -> datetime:
 
 @dataclass
 class Reconciler:
-    """Executes decisions. `reconcile` is given to the workers."""
+    """Plans and executes decisions. The workers call `reconcile`."""
 
     kinds: Kinds
     store: Store
@@ -101,23 +102,23 @@ class Reconciler:
     policy: Policy
     switch: KillSwitch
     now: Callable[[], datetime] = _now
-    #: gets what the API server answers when an object is read again
+    #: called with each body that the API server returns when an object is read again
     suspect: Callable[[str, Body], None] = lambda *_: None
-    #: resourceVersions of unreadable objects that were complained about
+    #: resourceVersions of unreadable objects that were already reported
     _complained: dict[Key, int] = field(default_factory=dict)
-    #: thousands of reconciles judge the same hosts
+    #: shared, because thousands of reconciles assess the same hosts
     _host_assessments: HostAssessments = field(default_factory=HostAssessments)
-    #: when a status was last written, or first found to be older than what is known
+    #: when a status was last written, or first found to be out of date
     _written: dict[Key, datetime] = field(default_factory=dict)
     _recent: Recent = field(default_factory=Recent)
     _refusals: Refusals = field(default_factory=Refusals)
-    #: status writes whose answer was lost, with the object before; they may have come through
+    #: status writes whose response was lost, with the object before the write; they may have been applied
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> None:
-        """Raises what went wrong; the caller tries again after a pause.
+        """Reconcile one object. Raises any error; the caller tries again after a pause.
 
-        While another operator leads nothing is reconciled; everything is, once this one does.
+        Does nothing while another operator leads. All objects are queued when this operator begins to lead.
         """
         known = self.store.get(key)
         if not isinstance(known, Unreadable):
@@ -134,7 +135,7 @@ class Reconciler:
         term = self.kube.term()
         if term is None:
             return
-        if not self.store.whole:  # part of what is true would be missing
+        if not self.store.whole:  # a decision would rest on an incomplete view
             self.queue.add_after(key, NOT_WHOLE_PAUSE, Lane.ROUTINE)
             return
         with self.kube.during(term):
@@ -154,7 +155,7 @@ class Reconciler:
             logger.info("the object has changed meanwhile, reconciling again: %s", error)
             again = await self._read_again(key)
             if again is not None and self.store.is_from_before(key, int(again.metadata.resource_version)):
-                # Kubernetes was set back: until everything is listed anew each write is refused
+                # Kubernetes was restored to an earlier state: every write is refused until everything is listed again
                 self.queue.add_after(key, NOT_WHOLE_PAUSE, Lane.ROUTINE)
             else:
                 self.queue.add(key)
@@ -164,7 +165,7 @@ class Reconciler:
         except KubeError as error:
             if error.refused:
                 await self._tell_refusal(key, known, error)
-            # the write may have come through all the same
+            # the write may have been applied in spite of the error
             with suppress(KubeError):
                 await self._read_again(key)
             raise
@@ -190,7 +191,7 @@ class Reconciler:
             except KubeError as error:
                 if not error.refused or isinstance(error, NotFoundError):
                     raise
-                # nothing is done without it; the status reports why
+                # without the finalizer nothing is done; the status reports why
                 self._refusals.note(key, FINALIZER, error, self.now())
                 planned = await self._plan(key)
                 if planned is None:
@@ -207,7 +208,7 @@ class Reconciler:
             obj, more = await self._act(kind, key, obj, decision.action, term)
             events += more
             changed = True
-        # a decision that changes nothing was reported before
+        # the events of a decision that changes nothing were posted before
         if changed or decision.delete:
             with about(kind.describe(obj)):
                 for event in events:
@@ -228,13 +229,13 @@ class Reconciler:
         self.triggers.note(key, decision.watches, waits=waits, host=decision.watches_host)
 
     def _is_due(self, kind: Kind[Any, Any], key: Key, obj: Resource, decision: Decision[Model]) -> bool:
-        """Whether the status is written now: it matters at once, or none was written for a while."""
+        """Whether to write the status now: the change is urgent, or the last write is long enough ago."""
         written = self._written.setdefault(key, self.now())
         pause = QUIET if decision.move is None else self.policy.progress_every
         return kind.must_write_now(obj.status, decision.status) or self.now() - written >= pause
 
     async def _see_to_others(self, key: Key, obj: Resource, decision: Decision[Model]) -> None:
-        """Delete and create owned objects, release the Lease. What is not done here is decided again next time."""
+        """Delete and create owned objects, release the Lease. The next reconcile decides again about what failed."""
         writer = self._owned_writer()
         await writer.delete(obj, decision.deletes, self.now())
         if not await writer.create(obj, decision.creates, self.now()):
@@ -246,7 +247,7 @@ class Reconciler:
         return OwnedWriter(self.kinds, self.store, self.queue, self.kube, self._refusals)
 
     async def _take_lease(self, host: str, holder: str) -> HostLease:
-        """A Lease that Kubernetes refuses to write is an outcome, which the status reports."""
+        """Take the host's Lease. A write that Kubernetes refuses is not an error but a result for the status."""
         try:
             return await self.leases.take(host, holder)
         except KubeError as error:
@@ -255,7 +256,10 @@ class Reconciler:
             return HostLease(host, None, refused=clip(redact(str(error)), REFUSAL_LENGTH))
 
     async def _who_deletes(self, key: Key, obj: Resource) -> Deletion:
-        """As it is now: the watch may show a deletion of the owner after that of what it owns."""
+        """Read what deletes the object from the API server.
+
+        The store does not suffice: the watch may deliver the deletion of the owner after that of the owned object.
+        """
         terminating = False
         if key.namespace:
             try:
@@ -277,9 +281,10 @@ class Reconciler:
         return Deletion(owner_of(found) if found.uid == reference.uid else None, terminating)
 
     async def _plan(self, key: Key) -> tuple[Resource, Decision[Model]] | None:
-        """Plan, with as many reads as it needs. None: the object is gone, or a fact is not to be had now.
+        """Plan, and do the reads that the plan needs. None if the object is gone or a fact cannot be read now.
 
-        From the last plan to `hold_claim` nothing is awaited, so no two reconciles plan for the same capacity or slot.
+        Nothing is awaited between the last plan and `hold_claim`, so no two reconciles plan for the same capacity or
+        slot.
         """
         kind = self.kinds[key.kind]
         answers: list[tuple[AnyRead, Any]] = []
@@ -325,13 +330,13 @@ class Reconciler:
             try:
                 answers.append((needs, await self._read(key, obj, needs)))
             except CloudError as error:
-                # an object that reports nothing yet reports this; all others are tried again
+                # an object without a status reports the failed read; for all others the reconcile is repeated
                 unread = error
-                if isinstance(needs, ReadCopyProgress):  # nothing waits for it
+                if isinstance(needs, ReadCopyProgress):  # no decision depends on it
                     answers.append((needs, CopyProgress(None)))
 
     async def _read(self, key: Key, obj: Resource, read: AnyRead) -> Any:
-        """The answer, of the type that the read names. Raises CloudError and KubeError."""
+        """Execute the read and return its result, of the type that the read names. Raises CloudError and KubeError."""
         match read:
             case ReadServer():
                 return await self.cloud.detail(read.server_id, read.events_of, with_actions=read.actions)
@@ -355,7 +360,10 @@ class Reconciler:
         held = self._held(key, action)
 
         def forbidden() -> str | None:
-            """The switch first, for it takes a while: who was frozen meanwhile must not act."""
+            """Why the action must not be sent, or None.
+
+            The leadership is checked last: reading the kill switch takes time, in which the term may have ended.
+            """
             return stopped() or held() or (None if self.kube.term() == term else "this operator no longer leads")
 
         with about(kind.describe(obj)):
@@ -367,7 +375,7 @@ class Reconciler:
                 return await self._write_outcome(kind, key, obj, action, outcome)
 
     def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
-        """A question for another thread: which breaker has opened since the action was decided?"""
+        """A function for other threads that returns why a breaker holds the action now, or None."""
         loop = asyncio.get_running_loop()
 
         async def judge() -> str | None:
@@ -376,13 +384,13 @@ class Reconciler:
         def ask() -> str | None:
             try:
                 return asyncio.run_coroutine_threadsafe(judge(), loop).result(PATIENCE)
-            except TimeoutError:  # the loop is not what it was
+            except TimeoutError:  # the event loop is blocked
                 return "it is not known whether a breaker is open"
 
         return (lambda: None) if breaker_kind(action) is None else ask
 
     def _held_now(self, key: Key, action: Action) -> str | None:
-        """Why a breaker holds the action, None: none does. In the event loop, where the store belongs."""
+        """Why a breaker holds the action, or None. Runs in the event loop, to which the store belongs."""
         kind, snapshot = breaker_kind(action), self.cloud.snapshot
         server = snapshot.servers.get(getattr(action, "server_id", ""))
         if kind is None or server is None or server.host is None:
@@ -394,7 +402,10 @@ class Reconciler:
     async def _write_outcome(
         self, kind: Kind[Any, Any], key: Key, obj: Resource, action: Action, outcome: Outcome
     ) -> tuple[Resource, tuple[Event, ...]]:
-        """Write the outcome, onto a fresh object if it changed meanwhile. What cannot be written is found in Nova."""
+        """Write the outcome to the status; if the object has changed meanwhile, to a newly read copy of it.
+
+        Raises KubeError if it cannot be written; the next reconcile then finds the outcome in Nova's records.
+        """
         uid = obj.metadata.uid
         events: tuple[Event, ...] = ()
         pause = OUTCOME_PAUSE
@@ -434,21 +445,21 @@ class Reconciler:
         return self._take_in(kind, body)
 
     async def _tell_refusal(self, key: Key, obj: Resource, error: KubeError) -> None:
-        """What cannot be in the status is at least in an Event."""
+        """Report a refused status write as an Event, because the status cannot contain it."""
         event = Event(EventReason.WRITE_REFUSED, clip(str(error)), EventType.WARNING)
         await post(self.kube, self._recent, key, obj.reference(), obj.metadata.resource_version, event, self.now())
 
     def _count(self, kind: Kind[Any, Any], obj: Resource, status: Model) -> None:
-        """For the metrics: it is written, over what `obj` says."""
+        """Count a written status in the metrics, as a change from the status of `obj`."""
         metrics.WRITES.labels(kind.name).inc()
         for sample in kind.telemetry(obj, kind.with_status(obj, status)).changes:
             metrics.record(sample)
 
     def _count_late(self, key: Key, known: Resource) -> None:
-        """What a write has brought that was not answered."""
+        """Count a status write whose response was lost, once the object shows that it was applied."""
         before, status = self._unanswered.get(key, (known, known.status))
         if before.metadata.resource_version == known.metadata.resource_version:
-            return  # there was none, or it is not known yet
+            return  # no response was lost, or the object has not changed yet
         del self._unanswered[key]
         if _same(known.status, status):
             self._count(self.kinds[key.kind], before, status)
@@ -469,7 +480,7 @@ class Reconciler:
         return obj
 
     async def _read_again(self, key: Key) -> Resource | None:
-        """The object as the server has it now; None when it is gone."""
+        """Read the object from the API server into the store. None if it is gone."""
         kind = self.kinds[key.kind]
         try:
             body = await self.kube.get(kind.type, key)
@@ -480,7 +491,7 @@ class Reconciler:
             return None
 
     async def _complain(self, key: Key, found: Unreadable) -> None:
-        """Once for each version of an object that cannot be read."""
+        """Log an object that cannot be read and post an Event, once for each resourceVersion."""
         if self._complained.get(key) == found.version:
             return
         self._complained[key] = found.version
@@ -498,7 +509,7 @@ class Reconciler:
 
 
 def _summary(decision: Decision[Any]) -> str:
-    """For the log: why something is done, or why nothing is."""
+    """For the log: the request, the next reconcile, and the reason of the decision."""
     ready = decision.status.condition(READY)
     state = f"{ready.reason}: {ready.message}" if ready is not None else "nothing to report"
     request = _request(decision.action) if decision.action is not None else "no request"
@@ -507,19 +518,19 @@ def _summary(decision: Decision[Any]) -> str:
 
 
 def _request(action: Action) -> str:
-    """For the log: the action and its arguments. The server is a field of the line."""
+    """For the log: the action and its arguments. The server id is a field of the log line."""
     values = {f.name: getattr(action, f.name) for f in fields(action) if f.name != "server_id"}
     return " ".join([type(action).__name__, *(f"{name}={value}" for name, value in values.items())])
 
 
 def _log(event: Event) -> None:
-    """Events are gone after an hour; the log is what the past is read from."""
+    """Log an Event as well: Kubernetes deletes Events after an hour."""
     level = logging.WARNING if event.type is EventType.WARNING else logging.INFO
     logger.log(level, "%s: %s", event.reason, event.message)
 
 
 def _holder(key: Key, obj: Resource) -> str:
-    """As a Lease names it."""
+    """The object's `holderIdentity` in a Lease."""
     return f"{key}/{obj.metadata.uid}"
 
 
@@ -528,5 +539,5 @@ def _has(kind: Kind[Any, Any], obj: Resource) -> bool:
 
 
 def _same(status: Model, other: Model) -> bool:
-    """Whether writing one over the other would change nothing."""
+    """Whether both statuses are the same JSON, so that a write would change nothing."""
     return status.to_json() == other.to_json()

@@ -1,8 +1,8 @@
-"""The resume marks, a ConfigMap in the operator's own namespace: polled, so that GitOps can write it as well as people.
+"""The resume marks, a ConfigMap in the operator's namespace; it is polled, and people or GitOps tools may write it.
 
     kubectl create configmap vmferry-resume -n vmferry-system --from-literal=cmp1=2026-01-31T12:00:00Z
 
-What cannot be read changes nothing: a breaker that is open stays open.
+If the ConfigMap cannot be read, nothing changes: an open breaker stays open.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _now() -> datetime:
 
 
 class ResumeMarks:
-    """Belongs to one event loop; `changed` is called in it with marks that differ from those before."""
+    """Polls the marks. Belongs to one event loop, in which `changed` is called with the marks when they change."""
 
     def __init__(
         self,
@@ -42,13 +42,13 @@ class ResumeMarks:
         self._seen = Marks()
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Poll forever."""
         while True:
             await self.read()
             await asyncio.sleep(PAUSE)
 
     async def read(self) -> None:
-        """Read it once; never raises."""
+        """Read the marks once. Never raises."""
         source = f"ConfigMap {self._namespace}/{self._name}"
         try:
             async with asyncio.timeout(PATIENCE):

@@ -1,6 +1,6 @@
-"""The periodic re-list: reconciles everything again, and forgets objects whose deletion the watch has missed.
+"""The periodic re-list: queues all unfinished objects again, and forgets objects whose deletion the watch has missed.
 
-A watch that breaks may miss a deletion for good: after a 410 kopf lists anew, but compares the list with nothing.
+A broken watch may miss a deletion permanently: after HTTP 410 kopf lists again, but compares the list with nothing.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from vmferry.runtime.queue import Lane, WorkQueue
 from vmferry.runtime.store import Body, Store, key_of, version_of
 
 RETRY_SECONDS = 5.0
-#: how long after a suspicion everything is listed: one list for all that arouse one meanwhile
+#: seconds between a suspicion and the list; one list serves all suspicions of that time
 SUSPICION_SECONDS = 2.0
-#: no list follows another one sooner for that
+#: minimum number of seconds between two lists, even with a suspicion
 EARLY_SECONDS = 20.0
 BEAT = 10.0
-#: objects that are taken in before others have their turn: to read one takes a millisecond
+#: objects put into the store before other tasks may run; parsing one object takes a millisecond
 AT_A_TIME = 10
 
 logger = logging.getLogger(__name__)
 
 
 class SetBackError(Exception):
-    """The API server shows a state from before what was known: its history is another one."""
+    """The API server was restored to an earlier state: a resourceVersion is lower than one that was known."""
 
 
 class Lister(Protocol):
@@ -46,7 +46,7 @@ class Lister(Protocol):
 
 
 class Resync:
-    """Lists all kinds now and then."""
+    """Lists all kinds periodically."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Resync:
         selector: str = "",
         set_back: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        """`set_back` reports that the API server was set back, in one sentence."""
+        """`set_back` is called with a one-sentence message when the API server was restored to an earlier state."""
         self._set_back = set_back
         self._kinds = kinds
         self._namespaces = namespaces
@@ -69,13 +69,13 @@ class Resync:
         self._health = health
         self._selector = selector
         self._soon = asyncio.Event()
-        #: why the last list failed; None when it did not
+        #: why the last list failed; None if it succeeded
         self.trouble: str | None = "the objects were not listed yet"
-        #: set once everything was listed
+        #: set after the first complete list
         self.listed = asyncio.Event()
 
     async def run(self, every: timedelta) -> None:
-        """For ever."""
+        """List everything forever, `every` so often, and sooner after an error or a suspicion."""
         while True:
             try:
                 await self._list_all()
@@ -90,7 +90,7 @@ class Resync:
                 await self._rest(every.total_seconds())
 
     async def _list_all(self) -> None:
-        """Raises KubeError. In another history everything is forgotten first, and all kinds are listed anew."""
+        """List all kinds. After a SetBackError forget everything and list all kinds again. Raises KubeError."""
         while True:
             try:
                 for kind in self._kinds.values():
@@ -108,25 +108,28 @@ class Resync:
                     await self._set_back(message)
 
     def soon(self) -> None:
-        """Kubernetes answers again: it may be another one by now, and the watch goes on as if nothing had happened."""
+        """List everything soon, because Kubernetes may have been restored while it was unreachable.
+
+        The watch does not notice that.
+        """
         self._soon.set()
 
     def suspect(self, kind: str, body: Body) -> None:
-        """The API server shows an object that is older than what is known of it: list everything soon, and find out."""
+        """List everything soon if the API server returned a body that is older than the known state of the object."""
         if self._store.is_from_before(key_of(kind, body), version_of(body)):
             self.soon()
 
     @staticmethod
     def _went_back(listed: int, known: int) -> bool:
-        """`known` before the list was asked for."""
+        """Whether the listed version is lower than a version that was known before the list was requested."""
         return listed < known
 
     async def list(self, kind: ResourceType[Any]) -> None:
-        """Put every object into the store and its key on the queue; forget the ghosts. Raises KubeError, and
-        SetBackError: no list is older than what was known before it was asked for.
+        """Put every object into the store and its key on the queue; forget the ghosts.
 
         Finished objects that have not changed are skipped: they were reconciled when they finished, and their TTL has a
-        timer of its own.
+        timer of its own. Raises KubeError, and SetBackError if the list or an object in it is older than what was known
+        before the list was requested.
         """
         listed: set[Key] = set()
         versions: list[int] = []

@@ -1,9 +1,10 @@
-"""The objects as they were last seen, and the moves that they are about: the operator's only view of Kubernetes.
+"""The last known state of all objects, with the moves that follow from it: the operator's only view of Kubernetes.
 
-Fed by the watch, by the re-list and by the answers to our own writes, in any order: of two bodies of one object the
-one with the greater resourceVersion is the newer one. Kubernetes promises that these numbers can be compared (KEP-5504;
-before that promise it was true of every custom resource, which all lie in etcd). So a late watch event cannot undo
-what our own write brought, a list cannot bring back an object deleted meanwhile, and a re-list finds ghosts.
+The watch, the re-list and the responses to our own writes feed it in any order. Of two bodies of one object, the body
+with the greater resourceVersion is the newer one. Kubernetes guarantees that these numbers can be compared (KEP-5504;
+before that guarantee it held for every custom resource, because all of them are stored in etcd). So a late watch event
+cannot undo our own write, a list cannot bring back an object that was deleted meanwhile, and a re-list finds ghosts:
+objects whose deletion was missed.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def version_of(body: Body) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An object that is not what its schema says."""
+    """An object that violates the schema of its kind."""
 
     version: int
-    #: which fields, and why; never a value
+    #: the invalid fields and why they are invalid, without their values
     message: str
     body: Body
 
@@ -60,25 +61,25 @@ class Unreadable:
 class _Entry:
     version: int
     uid: str
-    #: an object that is over is kept as its JSON: they are the many
+    #: a finished object is kept as JSON to save memory, because most objects are finished
     held: Resource | bytes | Unreadable
 
 
 class Store:
-    """By key; belongs to one event loop."""
+    """All objects by key. Belongs to one event loop."""
 
     def __init__(self, kinds: Kinds, listener: Listener | None = None, breaker: BreakerRules | None = None) -> None:
         self._kinds = kinds
-        #: everything was listed since the store was made, or since `forget_all`
+        #: whether everything was listed since the store was created, or since `forget_all`
         self.whole = True
-        #: what the objects add to the gauges
+        #: the objects' contributions to the gauges
         self.totals = Totals()
         self._entries: dict[Key, _Entry] = {}
         #: objects that may still move something
         self._active: dict[Key, Resource] = {}
-        #: one-way moves that objects remember
+        #: OS upgrade moves that objects record
         self._crossings: dict[Key, OSUpgradeMove] = {}
-        #: the furthest of each server; None: some have changed
+        #: the furthest OS upgrade move of each server; None if it must be computed again
         self._os_upgrades: Mapping[str, OSUpgradeMove] | None = None
         self._listener = listener
         self._owned = OwnedObjects(self._owned_changed)
@@ -86,7 +87,7 @@ class Store:
         #: resourceVersions of deletions that a list taken before them must not undo
         self._deleted: dict[Key, int] = {}
         self._moves = MoveIndex(kinds)
-        #: ended attempts of all objects, also of those that are over
+        #: ended attempts of all objects, including finished ones
         self.history = AttemptHistory(breaker or BreakerRules())
 
     def __len__(self) -> int:
@@ -96,7 +97,7 @@ class Store:
         return (key for key in list(self._entries) if key.kind == kind)
 
     def put(self, kind: str, body: Body) -> bool:
-        """Take in a body; False when it is no news: the same, or an older one than what is known."""
+        """Store a body. False if it is not newer than the known state."""
         key, version = key_of(kind, body), version_of(body)
         known = self._entries.get(key)
         if version <= max(known.version if known else -1, self._deleted.get(key, -1)):
@@ -124,12 +125,12 @@ class Store:
         return True
 
     def remove(self, key: Key, version: int | None = None) -> None:
-        """The object is gone; `version` is that of the deletion, as its watch event tells it."""
+        """Remove a deleted object; `version` is the resourceVersion in the watch event of the deletion."""
         known = self._entries.get(key)
         if version is None:
             version = known.version if known else 0
         elif known is not None and known.version > version:
-            return  # another object of that name is there already
+            return  # a new object of that name exists already
         self._deleted[key] = max(version, self._deleted.get(key, 0))
         self._entries.pop(key, None)
         self._active.pop(key, None)
@@ -138,44 +139,47 @@ class Store:
         self.totals.remove(key)
 
     def prune(self, kind: str, listed: Set[Key], list_version: int) -> list[Key]:
-        """After a whole list of a kind was put: forget and return the ghosts, which were known but are not in it."""
-        # what is newer than the list was made after it
+        """Forget and return the ghosts: objects that are known but missing from a complete list of their kind.
+
+        Call it after all objects of the list were put.
+        """
+        # an object newer than the list was created after it
         ghosts = [k for k in self.keys(kind) if k not in listed and self._entries[k].version <= list_version]
         for key in ghosts:
             self.remove(key)
-        # no list to come is older than this one
+        # no later list is older than this one
         self._deleted = {k: v for k, v in self._deleted.items() if k.kind != kind or v > list_version}
         return ghosts
 
     def newest(self, kind: str) -> int:
-        """The greatest resourceVersion that is known of the kind; 0: none."""
+        """The greatest known resourceVersion of the kind; 0 if none is known."""
         known = (entry.version for key, entry in self._entries.items() if key.kind == kind)
         deleted = (version for key, version in self._deleted.items() if key.kind == kind)
         return max((*known, *deleted), default=0)
 
     def version(self, key: Key) -> int:
-        """The resourceVersion that the object was last seen with; 0: it is not known."""
+        """The last known resourceVersion of the object; 0 if the object is unknown."""
         entry = self._entries.get(key)
         return entry.version if entry is not None else 0
 
     def is_from_before(self, key: Key, version: int) -> bool:
-        """Whether that resourceVersion of the object is older than the one that is known, or than its deletion."""
+        """Whether `version` is older than the object's known resourceVersion, or than its deletion."""
         return version < max(self.version(key), self._deleted.get(key, 0))
 
     def versions(self, kind: str) -> dict[Key, int]:
-        """The resourceVersions with which objects of the kind were last seen, or deleted."""
+        """The last known resourceVersions of the kind's objects, including those of deletions."""
         deleted = {key: version for key, version in self._deleted.items() if key.kind == kind}
         return deleted | {key: entry.version for key, entry in self._entries.items() if key.kind == kind}
 
     def forget_all(self) -> None:
-        """Nothing that was known is true any more (I44): until everything is listed again, nothing is planned."""
+        """Forget everything because it is no longer true (I44). Nothing is planned until everything is listed again."""
         self.whole = False
         for key in list(self._entries):
             self.remove(key)
         self._deleted.clear()
 
     def get(self, key: Key) -> Resource | Unreadable | None:
-        """The object as last seen. It is shared: never change it."""
+        """The last known state of the object. It is shared and must not be changed."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -185,42 +189,42 @@ class Store:
         return obj
 
     def moving(self) -> Iterator[tuple[MovesServers[Any], Resource]]:
-        """The objects that may still move a server, as last seen, with the facet of their kind."""
+        """The objects that may still move a server, in their last known state, with the facet of their kind."""
         for key, obj in list(self._active.items()):
             if (moves := self._kinds[key.kind].moves) is not None:
                 yield moves, obj
 
     def hold_move(self, key: Key, move: PlannedMove | None) -> None:
-        """Count `move` from now on, before the status says it: no other pass may plan for the same room."""
+        """Count `move` from now on, before the status contains it: no other reconcile may plan for its capacity."""
         if move is not None:
             self._moves.hold(key, move)
 
     def note_unwritten(self, key: Key, obj: Resource) -> None:
-        """Let the moves be those of `obj`, whose status is not written yet because it is no news."""
+        """Count the moves of `obj`, whose status write was deferred because it is not urgent."""
         if key in self._active and self._kinds[key.kind].moves is not None:
             self._moves.put(key, obj)
 
     def release_held(self, key: Key) -> None:
-        """From now on the status tells (or the write has failed, and it is not so)."""
+        """Drop the held move and claim: the status contains them now, or the write has failed and they do not exist."""
         self._moves.release(key)
         self._claims.release(key)
 
     def moves_except(self, key: Key, snapshot: Snapshot) -> Moves:
-        """Moves decided or in flight of all other objects."""
+        """Moves of all other objects that are decided or in flight."""
         return self._moves.moves_except(key, snapshot)
 
     def os_upgrades(self) -> Mapping[str, OSUpgradeMove]:
-        """By server id: the furthest one-way move that any object remembers (R22)."""
+        """By server id: the furthest OS upgrade move that any object records (R22)."""
         if self._os_upgrades is None:
             self._os_upgrades = furthest(self._crossings.values())
         return self._os_upgrades
 
     def owned_by(self, uid: str) -> tuple[Owned, ...]:
-        """What the object with that uid owns, by name."""
+        """The objects that the object with that uid owns, sorted by name."""
         return self._owned.of(uid)
 
     def owner(self, obj: Resource) -> Owner | None:
-        """The object that owns it, as last seen; None: there is none of that name and uid."""
+        """The last known state of the object's owner; None if no known object has the owner's name and uid."""
         reference = owner_reference(obj.metadata)
         if reference is None:
             return None
@@ -234,42 +238,45 @@ class Store:
         return owner_of(found.metadata)
 
     def owner_key(self, reference: OwnerReference, namespace: str) -> Key:
-        """`namespace`: that of the owned object, where its owner lies too unless it is of the cluster's scope."""
+        """The owner's key. `namespace` is the owned object's; the owner has the same unless it is cluster-scoped."""
         row = self._kinds.get(reference.kind)
         return Key(reference.kind, namespace if row is not None and row.type.namespaced else "", reference.name)
 
     def claims_except(self, key: Key) -> tuple[Claim, ...]:
-        """What all other objects claim of hosts, with what reconciles under way have decided that they will claim."""
+        """The host claims of all other objects, including claims that running reconciles have decided."""
         return self._claims.all_except(key)
 
     def hold_claim(self, key: Key, claim: Claim) -> None:
-        """Count `claim` from now on, before the status says it: no two reconciles may take the last place of a zone."""
+        """Count `claim` from now on, before the status contains it.
+
+        Otherwise two reconciles could both take the last slot of an availability zone.
+        """
         self._claims.hold(key, claim)
 
     def in_maintenance(self, snapshot: Snapshot) -> frozenset[str]:
-        """Names of the hosts that anybody's claim keeps from being moved to (I18)."""
+        """Names of the hosts that a claim excludes as targets (I18)."""
         return self._claims.in_maintenance(snapshot)
 
     def earlier_than(self, key: Key, snapshot: Snapshot) -> Sequence[PlannedMove]:
-        """Moves of queued objects of the same kind whose turn is before that of `key`, in their order."""
+        """Moves of queued objects of the same kind that are earlier in the queue than `key`, in queue order."""
         return self._moves.earlier_than(key, snapshot)
 
     def freed(self, snapshot: Snapshot) -> bool:
-        """Whether a move or somebody's turn has gone since this was asked last: others may start."""
+        """Whether a move or a queue position has gone since the last call, so that other objects may start."""
         return self._moves.freed(snapshot)
 
     def next_up(self, snapshot: Snapshot, limits: Limits) -> list[Key]:
-        """Queued objects that could start now, all of them together, as far as the limits go; in their order."""
+        """Queued objects that could all start together now within the limits, in queue order."""
         return self._moves.next_up(snapshot, limits)
 
     def rests(self, key: Key) -> bool:
-        """Whether it only waits, or is over: its reconcile is in no hurry."""
+        """Whether the object only waits or has finished, so that its reconcile is not urgent."""
         obj = self._active.get(key)
         moves = self._kinds[key.kind].moves
         return obj is None or (moves is not None and moves.waits(obj))
 
     def is_over(self, key: Key) -> bool:
-        """Whether it moves nothing any more, and was read."""
+        """Whether the object is readable and has finished."""
         entry = self._entries.get(key)
         return entry is not None and isinstance(entry.held, bytes)
 
@@ -279,7 +286,7 @@ class Store:
             self._listener.owned_changed(owner)
 
     def _put_moves(self, key: Key, obj: Resource | None) -> None:
-        """None: the object is gone, or cannot be read."""
+        """`obj` is None if the object is gone or cannot be read."""
         moves = self._kinds[key.kind].moves
         if moves is None:
             return
@@ -288,7 +295,7 @@ class Store:
         self._moves.put(key, self._active.get(key))
 
     def _put_relations(self, key: Key, obj: Resource | None) -> None:
-        """None: the object is gone."""
+        """`obj` is None if the object is gone."""
         row = self._kinds[key.kind]
         if row.owned is not None:
             reference = owner_reference(obj.metadata) if obj is not None else None
@@ -310,6 +317,6 @@ class Store:
 
 
 def explain(error: ValidationError) -> str:
-    """Which fields are wrong and why, without their values: an object may carry anything."""
+    """The invalid fields and why they are invalid, without their values, which may be secret or long."""
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     return "; ".join(f"{'.'.join(map(str, p['loc'])) or 'object'}: {p['msg']}" for p in problems[:5])

@@ -1,4 +1,4 @@
-"""What goes wrong again and again without one success in between, so that readiness can mean that work gets done."""
+"""Streaks of failures without a success in between; readiness checks use them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class _Streak:
 
 
 class Streaks:
-    """Failures by what was tried, from any thread. One success ends a streak; so does a long silence, if there is one.
+    """Streaks by the name of the operation. Thread-safe. A success ends a streak.
 
-    `patience` is how long, in seconds, and `failures` how often something may fail before it counts. `silence` is
-    after how many seconds without a further try a streak is forgotten: whoever has tried may be gone.
+    A streak counts after `patience` seconds and `failures` failures. It is forgotten after `silence` seconds without
+    another attempt, because the object that caused the attempts may be gone.
     """
 
     def __init__(
@@ -52,12 +52,12 @@ class Streaks:
 
     @property
     def failing(self) -> bool:
-        """Whether anything fails at present, however short."""
+        """Whether there is any streak, however short."""
         with self._lock:
             return any(self._clock() - streak.last <= self._silence for streak in self._streaks.values())
 
     def trouble(self) -> str | None:
-        """Of the longest streak that counts: what, for how long, and why."""
+        """The operation, reason and duration of the longest streak that counts; None if no streak counts."""
         with self._lock:
             now = self._clock()
             counting = [

@@ -1,4 +1,4 @@
-"""Which objects are reconciled again when something in the cloud, or another object, changes."""
+"""Which objects are reconciled again when the cloud or another object changes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from vmferry.runtime.key import Key
 from vmferry.runtime.queue import Lane, WorkQueue
 
-#: seconds; hosts' figures change all the time, and each change would wake all that wait
+#: seconds between two wake-ups of all waiting objects; without it each change of a host's figures would wake all
 HOSTS_INTERVAL = 5.0
-#: seconds between two wakings of an object because it could start: something else may keep it from that
+#: seconds between two wake-ups of an object because it could start: another prerequisite may still prevent that
 UP_INTERVAL = 5.0
-#: seconds between two wakings of an object for the servers of its host
+#: seconds between two wake-ups of an object because of the servers of its host
 HOST_INTERVAL = 2.0
 #: seconds in which changes of owned objects and claims count as one change
 KIN_PAUSE = 1.0
@@ -21,21 +21,21 @@ KIN_PAUSE = 1.0
 
 @dataclass(slots=True)
 class _Host:
-    """A host that an object is about."""
+    """A host that an object watches."""
 
     name: str
-    #: that were on it when it was last seen
+    #: ids of the servers that were on it at the last check
     servers: frozenset[str]
-    #: when the object was woken for them last, or will be
+    #: when the object was last woken because of them, or will be
     woken_at: float = float("-inf")
 
 
 class Triggers:
-    """Remembers of each object what its last decision was about, and queues those that a change is about.
+    """Remembers what each object's last decision depends on, and queues the objects that a change affects.
 
-    `servers_by_host` tells the ids of the servers on each host, as the shared view has them now. `next_up` tells which
-    queued objects could start now: only these are woken at once by a free place, the others are reconciled in their own
-    time, so that a place that thousands wait for does not have them all plan for it.
+    `servers_by_host` returns the ids of the servers on each host in the current shared view. `next_up` returns the
+    queued objects that could start now. A freed slot wakes only these at once; the others are rechecked periodically,
+    so that thousands of waiting objects do not all plan for one slot.
     """
 
     def __init__(
@@ -52,15 +52,19 @@ class Triggers:
         self._watched: dict[Key, str] = {}
         self._watchers: dict[str, set[Key]] = {}
         self._hosts: dict[Key, _Host] = {}
-        #: objects that wait for room, for a host or for their turn
+        #: objects that wait for capacity, for a host or for their queue position
         self._waiting: set[Key] = set()
-        #: when those that could start were woken for it last, or will be
+        #: when each object that could start was last woken for that reason, or will be
         self._up_at: dict[Key, float] = {}
-        #: when all that wait were woken last, or will be
+        #: when all waiting objects were last woken, or will be
         self._woken_at = float("-inf")
 
     def note(self, key: Key, server_id: str | None, *, waits: bool, host: str | None = None) -> None:
-        """The last decision about `key` watches this server, or all of this host; `waits`: hosts may change it too."""
+        """Record what the last decision about `key` depends on.
+
+        `server_id` is the server that it watches, `host` a host whose servers it watches. `waits` is True if a change
+        of any host may change the decision.
+        """
         known, up_at = self._hosts.get(key), self._up_at.get(key)
         self.forget(key)
         if server_id is not None:
@@ -86,14 +90,14 @@ class Triggers:
                 del self._watchers[server_id]
 
     def changed(self, server_ids: Collection[str], hosts_changed: bool) -> None:
-        """Called by the observer, in the event loop, once its view has the change."""
+        """Queue the affected objects. The observer calls it in the event loop once its view contains the change."""
         for server_id in server_ids:
             for key in self._watchers.get(server_id, ()):
                 self._queue.add(key)
         if server_ids:
             for key, host in self._hosts.items():
                 before, host.servers = host.servers, self._servers_on(host.name)
-                # one that left it, or was deleted, is on it no more, but was
+                # `before` contains the servers that have left the host or were deleted
                 if not (before | host.servers).isdisjoint(server_ids):
                     host.woken_at = self._wake([key], host.woken_at, HOST_INTERVAL)
         if hosts_changed:
@@ -101,16 +105,16 @@ class Triggers:
         self.freed()
 
     def freed(self) -> None:
-        """There may be room for another move: wake those that could start, in the order of their turns."""
+        """There may be capacity for another move: wake the objects that could start, in queue order."""
         for key in self._next_up():
             self._up_at[key] = self._wake([key], self._up_at.get(key, float("-inf")), UP_INTERVAL)
 
     def owned_changed(self, owner: Key) -> None:
-        """`ownership.Listener`"""
+        """Implements `ownership.Listener`."""
         self._queue.add_after(owner, KIN_PAUSE)
 
     def claims_changed(self, others: Collection[Key]) -> None:
-        """`ownership.Listener`: who has which host concerns the other claimers, and all that may move to it."""
+        """Implements `ownership.Listener`. A host claim affects other claims, and moves that may target the host."""
         for key in others:
             self._queue.add_after(key, KIN_PAUSE)
         self._wake_waiting()
@@ -122,9 +126,9 @@ class Triggers:
             self._woken_at = self._wake(self._waiting - of_hosts, self._woken_at, HOSTS_INTERVAL, Lane.PATIENT)
 
     def _wake(self, keys: Collection[Key], woken_at: float, interval: float, lane: Lane = Lane.URGENT) -> float:
-        """Queue them, but not before `interval` has passed since `woken_at`. Returns when that is."""
+        """Queue the keys, but not before `interval` seconds have passed since `woken_at`. Returns the time of that."""
         now = self._clock()
-        if woken_at <= now:  # else a wake-up is due already, and comes after this change too
+        if woken_at <= now:  # otherwise a wake-up is scheduled already, and will see this change as well
             woken_at = max(now, woken_at + interval)
         for key in keys:
             self._queue.add_after(key, woken_at - now, lane)

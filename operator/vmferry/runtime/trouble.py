@@ -1,6 +1,6 @@
-"""What keeps the operator from its work, in a few words of ours: never the words of who answered, for anyone may ask.
+"""Short texts for connection errors that never contain text of a server or proxy.
 
-`/readyz` needs no credentials, and an error of a server or a proxy may repeat what was sent to it.
+`/readyz` shows them without a login, and an error text of a server or proxy may repeat credentials from the request.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _OF_STATUS: dict[int, str] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: "HTTP 422: refused as invalid, by the definition or a policy",
     HTTPStatus.TOO_MANY_REQUESTS: "HTTP 429: too many requests",
 }
-#: the first that fits; subclasses stand before their bases
+#: the first match applies, so subclasses come before their base classes
 _OF_ERROR: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientConnectorCertificateError, "the server's certificate is not trusted, or is for another name"),
     (ssl.SSLCertVerificationError, "the server's certificate is not trusted, or is for another name"),
@@ -39,7 +39,7 @@ def of_status(status: int) -> str:
 
 
 def of_error(error: BaseException) -> str:
-    """Also of an error that another one was raised from, as the clients do."""
+    """The text for the error, or for the first of its causes that has one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, aiohttp.ClientHttpProxyError):

@@ -1,4 +1,4 @@
-"""Logs when the view of the cloud becomes too old to decide anything, and when it is fresh again."""
+"""Logs when the view of the cloud becomes too old for decisions, and when it is fresh again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class ViewAge:
-    """One line for each change, however long it stays so."""
+    """Checks the age of the view and logs one line for each change between fresh and stale."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class ViewAge:
         self._stale_since: datetime | None = None
 
     async def run(self) -> None:
-        """Check for ever."""
+        """Check forever."""
         while True:
             self.check()
             await asyncio.sleep(PAUSE)
@@ -39,7 +39,7 @@ class ViewAge:
     def check(self) -> None:
         now, snapshot = self._now(), self._snapshot()
         age = snapshot.age(now)
-        # before the first read it is as old as the operator
+        # before the first complete read the view counts as old as the operator
         stale = (now - self._began if age is None else age) > self._longest
         if stale and self._stale_since is None:
             self._stale_since = now

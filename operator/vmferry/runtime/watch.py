@@ -1,9 +1,9 @@
-"""kopf as the informer: it keeps the watches alive and hands over what they show, and nothing else.
+"""kopf as the informer: it keeps the watches alive and delivers their events, and nothing else.
 
 Only `@kopf.on.event` handlers are registered: kopf then writes nothing (no finalizer, no annotation), and a failed
-handler can lose at most one event, which the re-list repairs. kopf runs in a thread and an event loop of its own: it
-takes over the signals of the main thread, and when it ends it cancels every task of its loop that is younger than
-itself, which would be our running passes.
+handler can lose at most one event, which the re-list repairs. kopf runs in a thread and an event loop of its own. In
+the main thread it would take over the signal handlers, and at its end it would cancel every task of the loop that is
+younger than itself, including our running reconciles.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from vmferry.runtime.kube import PAGE
 from vmferry.runtime.store import Body
 from vmferry.runtime.streaks import Streaks
 
-#: of a kind: what happened (ADDED, MODIFIED, DELETED, None for what was there before) and the body
+#: called with the kind, the event type (ADDED, MODIFIED, DELETED; None for an object of the initial list) and the body
 OnEvent = Callable[[str, str | None, Body], None]
 
 STOP_SECONDS = 10.0
-#: how long a watch may be down before the operator is not ready; an API server that restarts takes less
+#: seconds that a watch may be down before the operator becomes unready; a restart of the API server is shorter
 PATIENCE = 30.0
 
 logger = logging.getLogger(__name__)
 
 
 def settings() -> kopf.OperatorSettings:
-    """kopf's settings: watch, and never write."""
+    """Settings that make kopf watch and never write."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.scanning.disabled = True
@@ -48,9 +48,9 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.chunk_size = PAGE
     chosen.networking.request_timeout = 60
     chosen.networking.connect_timeout = 15
-    # never give up: the process has nothing better to do than to come back
+    # retry forever: without watches the process cannot work
     chosen.networking.error_backoffs = _Backoffs()
-    # none of these is ever written, for no handler keeps a state; if one did, it would be seen to be ours
+    # none of these is ever written, because no handler has a state; the names would show that they are ours
     chosen.persistence.finalizer = f"{GROUP}/kopf"
     chosen.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=f"kopf.{GROUP}")
     chosen.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=f"kopf.{GROUP}")
@@ -58,14 +58,14 @@ def settings() -> kopf.OperatorSettings:
 
 
 class _Backoffs:
-    """Pauses in seconds without an end; each use begins anew."""
+    """An endless sequence of pauses in seconds. Each iteration starts at the beginning."""
 
     def __iter__(self) -> itertools.chain[float]:
         return itertools.chain((1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0), itertools.repeat(20.0))
 
 
 class Watch:
-    """Watches all kinds between `start` and `stop`; `on_event` is called in the loop that called `start`."""
+    """Watches all kinds between `start` and `stop`. Calls `on_event` in the event loop that called `start`."""
 
     def __init__(
         self,
@@ -78,15 +78,15 @@ class Watch:
         self._kinds = kinds
         self._namespaces = namespaces
         self._connection = connection
-        #: watches that were never connected, or are down
+        #: watches that are down or were never connected
         self.down = Streaks(PATIENCE)
         self._on_event = on_event
         self._selector = selector
-        #: ends kopf, for good or to begin anew
+        #: stops kopf, permanently or for a restart
         self._stop = threading.Event()
         self._for_good = self._anew = False
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        #: set, in the starter's loop, when the thread has ended for whatever reason
+        #: set, in the event loop that called `start`, when the thread has ended for any reason
         self.ended = asyncio.Event()
 
     @property
@@ -100,15 +100,18 @@ class Watch:
         self._thread.start()
 
     async def stop(self) -> None:
-        """End the watches; after `STOP_SECONDS` leave them to the end of the process."""
+        """Stop the watches. After `STOP_SECONDS` they are left running until the process ends."""
         self._for_good = True
         self._stop.set()
         if self.alive:
             await asyncio.to_thread(self._thread.join, STOP_SECONDS)
 
     def restart(self) -> None:
-        """Begin anew with a list. kopf goes on from the resourceVersion that it knew, so after the API server was set
-        back it would miss everything until the new history has caught up with that."""
+        """Restart the watches with a list.
+
+        kopf continues from its last resourceVersion. If the API server was restored to an earlier state, kopf would
+        miss all events until the new resourceVersions exceed that one.
+        """
         self._anew = True
         self._stop.set()
 
@@ -134,7 +137,7 @@ class Watch:
             await kopf.operator(
                 registry=self._registry(),
                 settings=self._settings(),
-                # only peers would ask for it; by itself kopf asks who the user is, and a container's has no name
+                # only peering uses it; kopf's default needs the user's name, which a container's user does not have
                 identity=cast(Any, "vmferry"),
                 standalone=True,
                 clusterwide=not self._namespaces,
@@ -142,7 +145,7 @@ class Watch:
                 stop_flag=self._stop,
             )
         finally:
-            self._stop.set()  # a thread of this loop waits for it, and the loop's end for that thread
+            self._stop.set()  # a thread of this loop waits for it, and the loop cannot end before that thread
 
     def _settings(self) -> kopf.OperatorSettings:
         chosen = settings()
@@ -154,7 +157,7 @@ class Watch:
         registry = kopf.OperatorRegistry()
 
         async def login(**_: Any) -> kopf.AiohttpSession:
-            # lasts as long as the watch: it renews its credentials by itself
+            # valid as long as the watch, because the session renews its credentials
             session: Any = self._connection.session(watching=self._answered)
             return kopf.AiohttpSession(server=self._connection.access.server, aiohttp_session=session)
 
@@ -164,7 +167,7 @@ class Watch:
         return registry
 
     def _names(self) -> list[str]:
-        """One for each watch that there should be."""
+        """The names of all watches that should be running."""
         return [
             _name(kind.type.plural, namespace)
             for kind in self._kinds.values()
@@ -172,7 +175,7 @@ class Watch:
         ]
 
     def _answered(self, url: str, outcome: BaseException | int | None) -> None:
-        """A request of kopf's: one for a watch that is answered ends its trouble, any that fails is one."""
+        """Record the result of a request of kopf: a watch that is answered is up, a failed request means it is down."""
         place = urlsplit(url)
         parts = place.path.strip("/").split("/")
         namespace = parts[parts.index("namespaces") + 1] if "namespaces" in parts[:-1] else None
@@ -198,5 +201,5 @@ def _name(plural: str, namespace: str | None) -> str:
 
 
 def _not_about_signals(record: logging.LogRecord) -> bool:
-    """kopf warns that it does not get the signals outside of the main thread, which is meant."""
+    """Drop kopf's warning that it gets no signals outside the main thread, which is intended."""
     return "OS signals are ignored" not in record.getMessage()

@@ -1,4 +1,4 @@
-"""The workers: each takes a key, reconciles it, and gives it back."""
+"""The workers: each takes a key from the queue, reconciles it, and marks it as done."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from vmferry.runtime.metrics import definitions as metrics
 from vmferry.runtime.queue import QueueClosedError, WorkQueue
 from vmferry.runtime.streaks import Streaks
 
-#: seconds between two signs of life of a worker that has nothing to do
+#: seconds between two heartbeats of an idle worker
 BEAT = 10.0
 
-#: what fails, in `failing`
+#: name of the streak in `failing`
 RECONCILES = "all reconciles fail"
 
 Reconcile = Callable[[Key], Awaitable[None]]
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 async def work(
     name: str, queue: WorkQueue[Key], reconcile: Reconcile, health: Health, failing: Streaks | None = None
 ) -> None:
-    """Take keys until the queue is closed. A failed reconcile is logged and comes back later; it never ends the worker.
+    """Reconcile keys until the queue is closed. A failed reconcile is logged and repeated later.
 
-    `failing` records what becomes of each that reaches Kubernetes, or fails by a fault of ours.
+    `failing` records successes, Kubernetes errors and unexpected errors of reconciles, but no OpenStack errors.
     """
     failing = failing or Streaks(0.0)
     while True:
@@ -43,7 +43,7 @@ async def work(
             return
         if key is None:
             continue
-        # neither a full queue nor a reconcile without a wait gives way by itself to the loop's other tasks
+        # with a full queue and reconciles that never wait, other tasks would otherwise not run
         await asyncio.sleep(0)
         failed = True
         try:
