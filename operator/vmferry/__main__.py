@@ -16,7 +16,7 @@ from vmferry.cli.preflight import preflight
 
 
 class Unusable(click.ClickException):
-    """The configuration is; as a wrong argument is."""
+    """Raised when the configuration cannot be used. Exits with 2, like a usage error."""
 
     exit_code = 2
 
@@ -74,12 +74,12 @@ def operator(path: Path, kubeconfig: Path | None) -> None:
     try:
         code = asyncio.run(run(chosen))
     except (KubeError, OSError) as error:
-        # a line of the log, as everything that this process writes: it is clean, and a program can read it
+        # logged like all output of this process, so that it is redacted and machine-readable
         logging.getLogger("vmferry").critical("the operator cannot begin: %s", error)
         code = 1
     logging.shutdown()
     sys.stdout.flush()
-    # Threads may still wait for an answer of the cloud; nobody needs it any more, and Python would wait with them.
+    # Threads may still wait for responses of the cloud that are no longer needed; a normal exit would wait for them.
     os._exit(code)
 
 

@@ -1,8 +1,9 @@
-"""Takes secrets out of a text (I33): those that this process knows, in every usual encoding, and what looks like one.
+"""Removes secrets from text (I33): the secrets that this process knows, in all usual encodings, and similar text.
 
-Text of the cloud and of Kubernetes passes here where it comes in, because it ends in statuses and Events; log records
-pass where they go out. This protects against a server, a proxy or a library that repeats what it was sent. A server
-that hides a credential on purpose (compressed, reversed, encrypted) is not covered: it has the credential anyway.
+Text from OpenStack and Kubernetes is redacted where it is received, because it ends up in statuses and Events; log
+records are redacted where they are written. This protects against servers, proxies and libraries that repeat a request.
+A server that hides a credential on purpose (compressed, reversed, encrypted) is out of scope: it has the credential
+anyway.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 REDACTED = "[redacted]"
-#: a shorter secret is replaced only between quotes or after `=` or `:`, because it may be a part of ordinary words
+#: a shorter secret is replaced only after a quote, `=` or `:`, because it may be part of ordinary words
 SHORTEST = 6
-#: characters of one text that are kept: bounds the time that one text of the cloud may take
+#: maximum number of characters of a text; it limits the time for one text of the cloud
 MOST = 32_768
-#: encodings within each other that are taken off, such as JSON in a URL in JSON
+#: maximum number of nested encodings that are decoded, such as JSON in a URL in JSON
 LAYERS = 5
-#: secrets of one source that are remembered: tokens are renewed for ever, and an old one is worth something for a while
+#: number of secrets remembered per source: tokens are renewed forever, and an old one stays valid for a while
 REMEMBERED = 8
-#: keys of `auth` in clouds.yaml that are no secrets; every other text in there counts as one
+#: keys of `auth` in clouds.yaml whose values are not secret; all other values count as secrets
 PUBLIC = re.compile(
     r"(?:.*_)?(?:id|name|url|endpoint|domain|scope|protocol|provider|type|path|algorithm)|username|mutual_auth"
 )
@@ -33,15 +34,15 @@ _WORDS = (
     r"(?:token|passw(?:or)?d|passphrase|passcode|pwd|adminpass|secret|authorization|"
     r"api[-_]?key|private[-_]?key|access[-_]?key|set-cookie)"
 )
-# each looks at a text once, however long its words are
+# each takes linear time, however long the words of a text are
 _PATTERNS = (
     re.compile(
         rf"""(?i)({_WORDS}(?:\\*["']|%22|&quot;|&\#34;)?\s*(?>=>|[:=>]|%3[ad]|&gt;|(?<=["'])\s*,)\s*)"""
-        # a key without a value: what follows is a key of its own
+        # no match for a key without a value, which is followed by another key
         rf"""(?:bearer\s+|basic\s+)?(?!\[redacted\]|[\w-]{{0,32}}{_WORDS}\s*[:=])"""
         r"""(?:(?P<quote>\\*["'])(?:(?!(?P=quote)).){0,2048}(?P=quote)|[^\s,;&<}\])]+)"""
     ),
-    # a URL with a password in it
+    # URLs that contain a password
     re.compile(r"(://[^/\s:@]+:)(?!\[redacted\]@)[^\s/]+(?=@)"),
     # Keystone's Fernet tokens, JSON Web Tokens, private keys
     re.compile(r"()(?:\bgAAAA[\w=-]{20,}|(?<![\w-])eyJ[\w-]{10,}\.[\w-]+\.[\w-]*)"),
@@ -55,33 +56,33 @@ _ESCAPE = re.compile(
     r"|&(?:\#(?P<decimal>[0-9]{1,7})|\#[xX](?P<hex>[0-9a-fA-F]{1,6})|(?P<name>quot|amp|lt|gt|apos));"
 )
 _NAMES = {"quot": '"', "amp": "&", "lt": "<", "gt": ">", "apos": "'"}
-#: what JSON and Python write as a backslash and a letter
+#: characters that JSON and Python write as a backslash and a letter
 _LETTERS = str.maketrans({"\\": "", "\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"})
-#: what may follow a text that was cut off; empty: nothing
+#: what may follow a truncated secret; empty for the end of the text
 _ENDS = ("", "\n", "\r", '"', "'", "\\", "…", ".")
 _OF_BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=")
 
 logger = logging.getLogger(__name__)
 
-#: what brings the secrets that are valid at the moment, such as a token that a library renews by itself
+#: returns the secrets that are valid now, such as a token that a library renews
 Source = Callable[[], Iterable[object]]
 
 
 class Secrets:
-    """The literal secrets that are known, and how to take them out of a text. May be used from any thread."""
+    """The known secrets, and their removal from text. Thread-safe."""
 
     def __init__(self) -> None:
         self.forget_all()
 
     def forget_all(self) -> None:
-        """Know nothing."""
-        #: each secret with the source that brought it, none of those that were added; the oldest one first
+        """Forget all secrets and sources."""
+        #: each secret with the name of its source (None if it was added directly), the oldest first
         self._known: dict[str, str | None] = {}
         self._sources: dict[str, Source] = {}
         self._index = _Index(())
 
     def add(self, *values: object, source: str | None = None) -> None:
-        """Hide these from now on. What is no text, or empty, is left out."""
+        """Hide these secrets from now on. Values other than non-empty text, bytes or integers are ignored."""
         found = {_text(value).strip() for value in values} - {""}
         new = found - self._known.keys()
         if not new:
@@ -92,18 +93,18 @@ class Secrets:
             old = [secret for secret, of in list(self._known.items()) if of == source][:-REMEMBERED]
             for secret in old:
                 self._known.pop(secret, None)
-        while self._index.secrets != (known := tuple(self._known)):  # another thread may add one meanwhile
+        while self._index.secrets != (known := tuple(self._known)):  # another thread may add a secret meanwhile
             self._index = _Index(known)
         if any(len(secret) < SHORTEST for secret in new):
-            # without its length: that would help to guess it
+            # the length is not logged, because it would help to guess the secret
             logger.warning("a secret of the configuration is too short to be hidden reliably in texts")
 
     def add_auth(self, auth: Mapping[str, Any] | None) -> None:
-        """Hide what is secret in the `auth` of a clouds.yaml: everything that is not known to be public."""
+        """Hide the secrets in the `auth` of a clouds.yaml: all values whose keys are not `PUBLIC`."""
         self.add(*(value for name, value in (auth or {}).items() if not PUBLIC.fullmatch(str(name))))
 
     def follow(self, name: str, source: Source) -> None:
-        """Ask `source` before each use, instead of the former source of that name. It must be fast."""
+        """Call `source` before each text. It replaces a former source of that name, and must be fast."""
         self._sources[name] = source
 
     def hide(self, text: str) -> str:
@@ -111,19 +112,19 @@ class Secrets:
         for name, source in list(self._sources.items()):
             try:
                 self.add(*source(), source=name)
-            except Exception:  # noqa: S112 - hiding the rest matters more
+            except Exception:  # noqa: S112 - the other secrets must be hidden nevertheless
                 continue
         return self._index.hide(text)
 
 
 class _Index:
-    """Finds some secrets in a text."""
+    """Finds a fixed set of secrets in text."""
 
     def __init__(self, secrets: tuple[str, ...]) -> None:
         self.secrets = secrets
-        #: every form of every secret, and whether it may stand within a longer word of base64 or of digits
+        #: every form of every secret, and whether it may be part of a longer word of base64 or hexadecimal digits
         self._forms: dict[str, bool] = {}
-        #: secrets by their first characters
+        #: secrets by their first `SHORTEST` characters
         self._begins: dict[str, list[str]] = {}
         self._longest = max(map(len, secrets), default=0)
         short = []
@@ -157,7 +158,7 @@ class _Index:
             yield _whole_word(text, *match.span()) if inside else match.span()
 
     def _cut_off(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where the end of the text, a line or a quotation cuts a secret off, as Nova cuts the texts of faults."""
+        """Spans of secrets truncated at the end of the text, a line or a quotation, as in Nova's fault texts."""
         for match in self._any_begin.finditer(text) if self._any_begin else ():
             rest = text[match.start() : match.start() + self._longest + 1]
             for secret in self._begins[match[0]]:
@@ -177,28 +178,28 @@ def _any_of(patterns: Iterable[str]) -> re.Pattern[str] | None:
 def _text(value: object) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    # YAML makes a number of a password of digits
+    # YAML parses a password of digits as a number
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _forms(secret: str) -> dict[str, bool]:
-    """How a secret may be written once escapes are taken off (`_peel`); True: within a longer word."""
+    """The forms of a secret in unescaped text (`_peel`), and whether a form may be part of a longer word."""
     utf8 = secret.encode("utf-8", "surrogatepass")
     utf16 = secret.encode("utf-16-le", "surrogatepass")
     halves = "".join(chr(int.from_bytes(utf16[at : at + 2], "little")) for at in range(0, len(utf16), 2))
-    # as it is, as bytes, in halves of characters, blanks as a form writes them, without backslashes
+    # unchanged, UTF-8 bytes read as Latin-1, UTF-16 surrogates, and `+` for blanks as in HTML forms
     plain = {secret, utf8.decode("latin-1"), halves, secret.replace(" ", "+")}
     for _ in range(LAYERS):
-        # of a secret that looks encoded itself: what is left of it
+        # a secret that looks encoded itself is decoded as well
         plain |= {peeled[0] for one in plain if (peeled := _peel(one, list(range(len(one) + 1))))}
     forms = dict.fromkeys(plain | {one.translate(_LETTERS) for one in plain}, False)
-    # some proxies write everything in small letters, or in capitals
+    # some proxies convert text to lower or upper case
     forms |= dict.fromkeys([one.lower() for one in plain] + [one.upper() for one in plain], False)
     forms |= {utf8.hex(): True, utf8.hex().upper(): True}
     for written in {secret, json.dumps(secret)[1:-1], quote(secret, safe=""), quote_plus(secret)}:
         for offset in range(3):
             padded = base64.b64encode(b"\0" * offset + written.encode("utf-8", "surrogatepass")).decode()
-            # the first and the last characters also hold bits of what stands beside the secret
+            # the first and last characters also contain bits of the neighbouring text
             core = padded.rstrip("=")[(0, 2, 3)[offset] : -1]
             forms |= {core: True, core.replace("+", "-").replace("/", "_"): True}
     return {form: inside for form, inside in forms.items() if len(form) >= SHORTEST}
@@ -213,7 +214,7 @@ def _whole_word(text: str, begin: int, end: int) -> tuple[int, int]:
 
 
 def _peel(text: str, places: list[int]) -> tuple[str, list[int]] | None:
-    """The text without one layer of escapes, and where each of its characters was; None where there is none."""
+    """The text without one layer of escapes, and the original index of each character; None without any escape."""
     parts: list[str] = []
     new_places: list[int] = []
     at = 0
@@ -233,7 +234,7 @@ def _peel(text: str, places: list[int]) -> tuple[str, list[int]] | None:
 def _unescaped(match: re.Match[str]) -> str:
     kind, value = str(match.lastgroup), match[str(match.lastgroup)]
     if kind == "slashes":
-        return ""  # what follows stands for itself; the forms of secrets have no backslashes either
+        return ""  # the next character is kept; the forms of secrets have no backslashes either
     if kind == "name":
         return _NAMES[value]
     number = int(value, {"octal": 8, "decimal": 10}.get(kind, 16))
@@ -261,12 +262,12 @@ def _merged(found: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield begin, end
 
 
-#: those of this process: every credential that it loads is added here
+#: the secrets of this process: every credential that it loads is added here
 SECRETS = Secrets()
 
 
 def redact(text: str) -> str:
-    """The text with `[redacted]` in place of each secret; of a very long one the beginning."""
+    """The text with `[redacted]` in place of each secret, truncated to `MOST` characters."""
     cut = text[:MOST]
     cut = SECRETS.hide(cut)
     for pattern in _PATTERNS:

@@ -1,1 +1,1 @@
-"""The operator is killed at every effect, in memory: `make crash`."""
+"""Kills the operator at every effect, in memory: `make crash`."""

@@ -1,4 +1,4 @@
-"""`make crash`: kills the operator at every effect of every kind of life, and closes with one line of counts."""
+"""`make crash`: kills the operator at every effect of every path, and prints a final line of counts."""
 
 from __future__ import annotations
 

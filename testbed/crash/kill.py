@@ -1,7 +1,7 @@
-"""Kills the operator at one effect of a life, starts it again, and judges how it all ended.
+"""Kills the operator at one effect of a path, starts it again, and checks the final state.
 
-An effect is a write to Kubernetes or a change of the cloud. Reads have none: being killed between two of them is being
-killed before the next effect.
+An effect is a write to Kubernetes or a change of the cloud. Reads have no effect: a kill between two reads equals a
+kill before the next effect.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from testbed.crash.paths import Path
 from testbed.lifecycle.drains import Drain
 from vmferry.cloud.actions import Move, Outcome
 
-#: how long the operator is away: a Pod that is started again, and a node that is lost (its Lease expires meanwhile)
+#: downtimes of the operator: a restarted Pod, and a lost node (its Lease expires meanwhile)
 DOWN = (timedelta(0), timedelta(minutes=5))
 
 
 class Harm(StrEnum):
-    #: a server moved more often than without the crash, or a second move was asked for while one was open
+    #: a server moved more often than without the crash, or a second move was requested while the first was open
     MOVED_TWICE = "moved twice"
-    #: a server in ERROR, on no host or half-way with nobody to see to it
+    #: a server in ERROR, without a host, in an unfinished move, or in another state than without the crash
     LOST = "lost"
-    #: it does not come to its end in time, or to another one
+    #: the path does not finish in time, or finishes differently than without the crash
     STUCK = "stuck"
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where the operator is killed."""
+    """The point at which the operator is killed."""
 
-    #: 1 is the first
+    #: number of the effect, from 1
     effect: int
-    #: the effect has happened, and the operator never learns of it
+    #: kill after the effect, before the operator gets the response
     after: bool
     down: timedelta
 
@@ -46,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """What a life leaves behind; where a crash must not make a difference."""
+    """The final state of a path, which a crash must not change."""
 
     effects: int
     moved: Counter[str]
@@ -54,12 +54,12 @@ class End:
     servers: dict[str, tuple[str, str | None]]
     #: (object, phase)
     phases: tuple[tuple[str, str | None], ...]
-    #: compute services that are enabled
+    #: hosts whose compute services are enabled
     enabled: frozenset[str]
 
 
 def undisturbed(path: Path) -> End:
-    """How it ends when nobody is killed."""
+    """The final state without a crash."""
     d = path.make()
     overlaps = watch(d)
     path.live(d)
@@ -75,14 +75,14 @@ def points(sound: End) -> Iterator[Point]:
 
 
 def survive(path: Path, sound: End, point: Point) -> tuple[Harm, str] | None:
-    """None: it survived. Otherwise what became of it, with the log."""
+    """Run the path with a crash at `point`. None if it survives, otherwise the harm and the log."""
     d = path.make()
     d.crash_at, d.crash_after, d.down = point.effect, point.after, point.down
     overlaps = watch(d)
     late: str | None = None
     try:
         path.live(d)
-        d.rest(40)  # nothing may follow
+        d.rest(40)  # no further effect may follow
     except AssertionError as why:
         late = str(why)
     end = end_of(d)
@@ -102,7 +102,7 @@ def survive(path: Path, sound: End, point: Point) -> tuple[Harm, str] | None:
 
 
 def watch(d: Drain) -> list[str]:
-    """The moves that are asked of the cloud while an earlier one of the same server is open (I3)."""
+    """Record, in the returned list, moves requested while an earlier move of the same server is open (I3)."""
     overlaps: list[str] = []
     act = d.cloud.act
 
@@ -117,7 +117,7 @@ def watch(d: Drain) -> list[str]:
 
 
 def half_way(d: Drain) -> str:
-    """What nobody would see to its end, empty if there is nothing."""
+    """Describe all unfinished work and broken servers; empty if there are none."""
     wrongs = [f"{m.uuid} is {m.status}" for m in d.cloud.migrations if m.open]
     wrongs += [
         f"{server.name} is {server.vm_state}, {server.task_state}, on {server.host}"

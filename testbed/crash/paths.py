@@ -1,4 +1,4 @@
-"""The lives that are interrupted: every kind of migration, and a host's way into maintenance and out of it."""
+"""The paths that are interrupted: all types of migration, and a host's way into maintenance and back."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ VM = "web-1"
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One life, from the request to its end."""
+    """One sequence from a request to its end."""
 
     make: Callable[[], Drain]
-    #: what people do on the way; raises AssertionError if it does not come to its end in time
+    #: runs the path with the actions of people; raises AssertionError if it does not finish in time
     live: Callable[[Drain], None]
-    #: people act by the clock, so that a server may have moved, or not, when they do
+    #: whether people act at fixed times, so that a crash may change whether a server has moved by then
     by_the_clock: bool = False
 
 

@@ -17,14 +17,17 @@ from random import SystemRandom
 
 from testbed.storm.world import Result, storm
 
-#: rules to the words of the closing line; all others are broken rules
+#: names of violated rules in the final line; all other rules count as "broken rules"
 LINE = {"I3": "moved twice", "lost": "lost", "stuck": "stuck"}
-#: lines of the log that are shown of a storm
+#: number of log lines that are printed for a failed storm
 LINES = 60
 
 
 def least(found: Result) -> Result:
-    """The same kind of wrong with as few happenings as one can do without one at a time."""
+    """Print the command for a minimal storm with the same violations, and return its result.
+
+    It leaves out events one by one while one of the violations remains.
+    """
     without: set[int] = set()
     for number in reversed(range(found.happenings)):
         again = storm(found.seed, without=without | {number})
@@ -71,7 +74,7 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of a set decides nothing, but it changes what is drawn next
+    if os.environ.get("PYTHONHASHSEED") != "0":  # decides nothing, but the order of sets affects the random draws
         os.execve(
             sys.executable,
             [sys.executable, "-m", "testbed.storm", *sys.argv[1:]],

@@ -1,7 +1,6 @@
-"""A batch of requests applied at once, in virtual time: when each of them began, and when it would have in a schedule
-without a pause.
+"""Applies a batch of requests at once in virtual time, and compares the start of each with an ideal schedule.
 
-python -m testbed.storm.batch     # its figures
+python -m testbed.storm.batch     # print the figures
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ from vmferry.policy import Limits
 from vmferry.runtime.config import Config, parse
 from vmferry.simulator.fleet import Fleet
 
-#: seconds that a migration takes from the accepted request to the completed record, of which COPY copying
+#: seconds of a migration from the accepted request to the completed record; COPY is the time for copying
 COPY = 60.0
 DURATIONS = {"migration_row": 1.0, "live_precheck": 1.0, "live_prepare": 1.0, "live_copy": COPY, "live_post": 1.0}
 SECONDS = sum(DURATIONS.values())
-#: the operator has seen the cloud when the batch is applied
+#: seconds before the batch is applied, in which the operator reads the cloud
 SETTLED = 20.0
 PATIENCE = 4 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Servers of the first hosts of one cluster that shall go anywhere else in it."""
+    """Requests to move the servers of the first hosts to any other host."""
 
     sources: int = 4
-    #: hosts without a server
+    #: number of hosts without servers
     others: int = 6
-    #: servers on each of the first hosts
+    #: number of servers on each of the first hosts
     servers: int = 10
     limits: Limits = field(default_factory=Limits)
-    #: in which order they are applied: all of one host and then those of the next, or one of each in turn
+    #: order of the requests: all of one host and then all of the next, or one of each host in turn
     host_by_host: bool = True
-    #: one in so many names the last host as its target; 0: none
+    #: every n-th request names the last host as its target; 0 means no request
     named: int = 0
 
     @property
@@ -48,7 +47,7 @@ class Batch:
 
     @property
     def requests(self) -> list[tuple[str, str, str | None]]:
-        """In their order: the server's name, its host, and the target that is named."""
+        """The requests in order: the server's name, its host, and the named target or None."""
         pairs = [(number, host) for host in self.hosts[: self.sources] for number in range(self.servers)]
         if not self.host_by_host:
             pairs.sort()
@@ -61,7 +60,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One of a batch; `began` is in seconds since the batch was applied."""
+    """One move of a batch; `began` is in seconds since the batch was applied."""
 
     place: int
     source: str
@@ -72,13 +71,13 @@ class Move:
 @dataclass(frozen=True, slots=True)
 class Played:
     moves: list[Move]
-    #: seconds until the last one had ended
+    #: seconds until the last move had ended
     took: float
     wrongs: list[str]
 
 
 def ideal(batch: Batch) -> Played:
-    """Nobody waits but for a limit, or for those before it that wait for the same host; the copies take as long."""
+    """The ideal schedule: a move waits only for a limit, or for earlier moves that wait for the same host."""
     waiting = [(place, source, target) for place, (_, source, target) in enumerate(batch.requests)]
     moves: list[Move] = []
     now, limits = 0.0, batch.limits
@@ -104,7 +103,7 @@ def ideal(batch: Batch) -> Played:
 
 
 def play(batch: Batch) -> Played:
-    """The whole operator does it."""
+    """Run the batch with the complete operator."""
     plan = Plan(1, _fleet(batch), _config(batch), [])
     with world_of(plan) as world:
         return world.loop.run_until_complete(_play(batch, world))
@@ -121,7 +120,7 @@ async def _play(batch: Batch, world: World) -> Played:
         spec: dict[str, Any] = {"server": {"id": ids[name]}}
         if target:
             spec["target"] = {"host": target}
-        # equals in age go first by name
+        # requests of the same age are ordered by name
         metadata = {"namespace": MIGRATIONS, "name": f"m-{places[ids[name]]:04}"}
         world.api.create("VMMigration", {"metadata": metadata, "spec": spec})
     while not all(body.get("status", {}).get("completedAt") for body in world.api.objects.values()):
@@ -176,7 +175,7 @@ def _config(batch: Batch) -> Config:
     )
 
 
-#: what is told of
+#: the batches that are printed
 BATCHES = {
     "40 servers of 4 hosts, host by host": Batch(),
     "the same, one of each host in turn": Batch(host_by_host=False),

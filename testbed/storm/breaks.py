@@ -1,6 +1,6 @@
-"""Ways to break the operator by hand, typical ones, each with the rules by which a storm sees it.
+"""Typical defects that are patched into the operator, each with the rules by which a storm detects it.
 
-Most are a check that was dropped, an order that was swapped, or an old view that was believed.
+Most are a missing check, a wrong order, or trust in stale data.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ from vmferry.runtime.resync import Resync
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """How the operator is broken, and the rules by which that is seen; `seeds`: of storms that see it."""
+    """A patch of the operator, the rules by which it is detected, and seeds of storms that detect it."""
 
     how: Callable[[ExitStack], None]
     rules: frozenset[str]
@@ -79,13 +79,13 @@ def put(stack: ExitStack, where: Any, name: str, what: Any) -> None:
 
 
 def of_kind(stack: ExitStack, **change: Any) -> None:
-    """VMMigrations are decided on in another way."""
+    """Replace functions of the kind VMMigration."""
     row = replace(rows.VM_MIGRATION, **change)
     stack.enter_context(mock.patch.dict(rows.KINDS, {row.name: row}))
 
 
 def step(stack: ExitStack, module: Any, name: str, what: Any = lambda *_: None) -> None:
-    """A step of a state machine is another one; by default it is dropped."""
+    """Replace a step of a state machine; by default remove it."""
     known = getattr(module, name)
     for table, steps in list(vars(module).items()):
         if isinstance(steps, tuple) and known in steps:
@@ -93,7 +93,7 @@ def step(stack: ExitStack, module: Any, name: str, what: Any = lambda *_: None) 
 
 
 def first(stack: ExitStack, what: Any) -> None:
-    """A step of a VMMigration before all others."""
+    """Add a step before all others of the VMMigration."""
     put(stack, vmmigration, "STEPS", (what, *vmmigration.STEPS))
 
 
@@ -101,7 +101,7 @@ Check = Callable[[Question], Finding]
 
 
 def checks(stack: ExitStack, change: Callable[[Check], Check], *names: Name) -> None:
-    """These prerequisites are found out in another way."""
+    """Replace the checks of these prerequisites."""
 
     def changed(prerequisite: Any) -> Any:
         known = prerequisite.name in names
@@ -118,12 +118,12 @@ def checks(stack: ExitStack, change: Callable[[Check], Check], *names: Name) -> 
 
 
 def passes(stack: ExitStack, *names: Name) -> None:
-    """These prerequisites are always met."""
+    """Let these prerequisites always pass."""
     checks(stack, lambda check: lambda question: passed(check(question).name, "never mind", None), *names)
 
 
 def no_intent(stack: ExitStack) -> None:
-    """The status says only afterwards what was done."""
+    """An action is written to the status only after it was sent."""
     write = reconcile.Reconciler._put_status
 
     async def later(self: Any, kind: Any, key: Any, obj: Any, status: Any) -> Any:
@@ -136,7 +136,7 @@ def no_intent(stack: ExitStack) -> None:
 
 
 def sends_again(stack: ExitStack) -> None:
-    """No answer is taken for no effect, and others' migrations are not looked for."""
+    """A request without a response counts as not sent, and migrations of other users are ignored."""
     record = outcome.record_outcome
 
     def hasty(obj: Any, action: Any, outcome: Outcome, now: datetime) -> Any:
@@ -148,7 +148,7 @@ def sends_again(stack: ExitStack) -> None:
 
 
 def no_fence(stack: ExitStack) -> None:
-    """Whoever leads, everybody acts."""
+    """Every operator acts as if it were the leader."""
     init = LeaderFence.__init__
 
     def always(self: Any, kube: Any, term: Any) -> None:
@@ -162,12 +162,12 @@ def no_limits(stack: ExitStack) -> None:
 
 
 def owes_nothing(stack: ExitStack) -> None:
-    """No finalizer holds what is under way."""
+    """No finalizer protects moves in flight."""
     put(stack, MigrationScope, "owes", False)
 
 
 def believes(stack: ExitStack) -> None:
-    """A move that Nova took counts as done."""
+    """A move that Nova has accepted counts as completed."""
 
     def hopeful(scope: Any, attempt: Any, record: Any) -> Any:
         attempt.state, attempt.ended_at = "Completed", scope.now
@@ -177,17 +177,17 @@ def believes(stack: ExitStack) -> None:
 
 
 def hot(stack: ExitStack) -> None:
-    """What is to be looked at later is looked at now."""
+    """Delayed reconciles run at once."""
     put(stack, WorkQueue, "add_after", lambda self, key, delay, *_: self.add(key))
 
 
 def chatters(stack: ExitStack) -> None:
-    """The status is written whether it says something new or not."""
+    """The status is written even if it has not changed."""
     put(stack, reconcile, "_same", lambda *_: False)
 
 
 def gives_up(stack: ExitStack) -> None:
-    """What is not known yet never will be: an exception out of a look."""
+    """A missing Nova record raises an exception in the reconcile."""
 
     def impatient(*_: Any) -> Any:
         raise ValueError("no record")
@@ -195,16 +195,16 @@ def gives_up(stack: ExitStack) -> None:
     put(stack, follow, "without_record", impatient)
 
 
-# ---- whom it moves, and when
+# ---- moves of servers
 
 
 def no_fresh_read(stack: ExitStack) -> None:
-    """What the shared view says of a server is good enough to move it."""
+    """A server is moved on the basis of the shared view, without a direct read."""
     put(stack, MigrationScope, "has_fresh_detail", lambda self: True)
 
 
 def late_is_over(stack: ExitStack) -> None:
-    """Over its deadline an attempt counts as failed, whatever Nova still does."""
+    """An attempt past its deadline counts as failed, although Nova still works on it."""
     known = running.in_flight
 
     def impatient(scope: Any, attempt: Any, record: Any) -> Any:
@@ -217,20 +217,20 @@ def late_is_over(stack: ExitStack) -> None:
 
 
 def old_view(stack: ExitStack) -> None:
-    """However old the shared view is, it is decided on."""
+    """Decisions are made with a stale shared view."""
     step(stack, vmmigration, "stale_view")
     step(stack, hostmaintenance, "stale_view")
 
 
 def for_ever(stack: ExitStack) -> None:
-    """What has failed is tried again and again, on any host."""
+    """Failed moves are retried without limit, on any host."""
     step(stack, vmmigration, "given_up")
     for module in (tries, check, ending):
         put(stack, module, "hosts_to_avoid", lambda scope: frozenset())
 
 
 def fights(stack: ExitStack) -> None:
-    """What a person has aborted has not failed, so it is tried again."""
+    """A move that a person has aborted is retried."""
     known = attempts.counts
     put(stack, ending, "ended_by_others", lambda attempt: False)
     for module in (ending, tries):
@@ -238,7 +238,7 @@ def fights(stack: ExitStack) -> None:
 
 
 def aborts_all(stack: ExitStack) -> None:
-    """Whatever else moves the server is aborted: it stands in the way."""
+    """Migrations of other users that block a move are aborted."""
 
     def abort(scope: MigrationScope) -> Any:
         records = scope.snapshot.migrations_by_server.get(scope.server_id or "", ())
@@ -252,7 +252,7 @@ def aborts_all(stack: ExitStack) -> None:
 
 
 def confirms_all(stack: ExitStack) -> None:
-    """Whatever waits for its confirmation is confirmed, so that it can be moved."""
+    """Every resize that waits for its confirmation is confirmed."""
 
     def confirm(scope: MigrationScope) -> Any:
         if scope.status.completed_at is not None or scope.server is None or scope.server.vm_state != "resized":
@@ -265,12 +265,12 @@ def confirms_all(stack: ExitStack) -> None:
 
 
 def stops_all(stack: ExitStack) -> None:
-    """A server that runs is stopped for its cold migration, whether that is allowed or not."""
+    """A running server is shut down for its cold migration without permission."""
     checks(stack, lambda check: lambda question: check(replace(question, stop_if_running=True)), Name.POWER_STATE)
 
 
 def forces(stack: ExitStack) -> None:
-    """The host is named, and the scheduler is not heard."""
+    """Moves are forced to the target, past the scheduler."""
     request = act.request_of
 
     def forced(action: Any) -> Any:
@@ -283,7 +283,7 @@ def forces(stack: ExitStack) -> None:
 
 
 def no_switch(stack: ExitStack) -> None:
-    """There may be a kill switch; nobody reads it."""
+    """The kill switch is never read."""
 
     async def never(self: KillSwitch) -> KillSwitchState:
         return KillSwitchState()
@@ -295,35 +295,35 @@ def no_switch(stack: ExitStack) -> None:
 
 
 def evacuates_the_living(stack: ExitStack) -> None:
-    """Evacuate is asked for, so the host is dead."""
+    """A host is considered dead because an evacuation is requested."""
     passes(stack, Name.SOURCE_HOST)
 
 
 def needs_no_proof(stack: ExitStack) -> None:
-    """A host that is silent for long is dead: neither a mark nor a word of a person is asked for."""
+    """A host without heartbeat is evacuated without `forced_down` and without a person's attestation."""
     checks(
         stack, lambda check: lambda question: check(replace(question, attested=question.server.host)), Name.SOURCE_HOST
     )
 
 
 def binds_no_host(stack: ExitStack) -> None:
-    """Whoever asks for Evacuate attests every host on which the server will ever be."""
+    """A request of type Evacuate attests every later host of the server as well."""
     put(stack, find, "contradiction", lambda scope: None)
     needs_no_proof(stack)
 
 
 def never_expires(stack: ExitStack) -> None:
-    """A request waits for as long as it takes."""
+    """Requests never expire."""
     put(stack, ending, "expired", lambda scope: None)
 
 
 def keeps_it_off(stack: ExitStack) -> None:
-    """A server that was stopped for its move waits for it, however long that is paused."""
+    """A server that was shut down for its move stays off while the move is paused."""
     put(stack, vmmigration, "not_off_for_good", lambda scope, decision: decision)
 
 
 def needs_no_silence(stack: ExitStack) -> None:
-    """A host that Nova says is down is dead at once."""
+    """A host is considered dead as soon as Nova reports it as down."""
 
     def at_once(check: Check) -> Check:
         return lambda question: check(
@@ -334,7 +334,7 @@ def needs_no_silence(stack: ExitStack) -> None:
 
 
 def dead_for_good(stack: ExitStack) -> None:
-    """A host that once was dead stays so, whatever it says."""
+    """A host that was dead once is considered dead forever."""
     dead: set[str] = set()
 
     def remember(check: Check) -> Check:
@@ -358,7 +358,7 @@ def dead_for_good(stack: ExitStack) -> None:
 
 
 def forces_down(stack: ExitStack) -> None:
-    """The service is marked as down by the operator itself, so that Nova takes the evacuation."""
+    """The operator itself forces the service down, so that Nova accepts the evacuation."""
     act = NovaClient.act
 
     def marked(self: NovaClient, action: Any, forbidden: Any = lambda: None) -> Any:
@@ -373,12 +373,12 @@ def forces_down(stack: ExitStack) -> None:
 
 
 def loses_disks(stack: ExitStack) -> None:
-    """Nobody asks where the disks are."""
+    """The storage of the disks is not checked."""
     passes(stack, Name.STORAGE)
 
 
 def leaves_off(stack: ExitStack) -> None:
-    """What is evacuated stays powered off, whatever it was."""
+    """An evacuated server stays powered off, even if it was running."""
     known = rows.VM_MIGRATION.plan
 
     def plan(*asked: Any) -> Any:
@@ -389,7 +389,7 @@ def leaves_off(stack: ExitStack) -> None:
     of_kind(stack, plan=plan)
 
 
-# ---- where it moves
+# ---- targets
 
 
 def old_targets(stack: ExitStack) -> None:
@@ -405,7 +405,7 @@ def together(stack: ExitStack) -> None:
 
 
 def others_reason(stack: ExitStack) -> None:
-    """Whoever disabled the host, it is enabled at the end."""
+    """The host is enabled at the end, even if another user disabled it."""
     undo = uncordon.undo_cordon
 
     def careless(scope: MaintenanceScope) -> Any:
@@ -421,12 +421,12 @@ def others_reason(stack: ExitStack) -> None:
 
 
 def nobodys_reason(stack: ExitStack) -> None:
-    """The reason tells people why, and nobody for whom."""
+    """The disabled reason does not contain the uid of the HostMaintenance."""
     put(stack, cordon, "our_reason", lambda scope: scope.spec.reason or "maintenance")
 
 
 def no_lease(stack: ExitStack) -> None:
-    """Whoever else has the host, it is ours."""
+    """The operator acts on a host without its Lease."""
 
     async def free(self: HostLeases, host: str, holder: str) -> HostLease:
         return HostLease(host, None)
@@ -435,7 +435,7 @@ def no_lease(stack: ExitStack) -> None:
 
 
 def hurries(stack: ExitStack) -> None:
-    """The host is empty once nobody is left to be sent away."""
+    """The host counts as empty as soon as no further move is planned."""
     put(stack, emptiness, "still_there", lambda *_: None)
     known = drain.drain
 
@@ -456,7 +456,7 @@ def shares_the_host(stack: ExitStack) -> None:
 
 
 def cordons_once(stack: ExitStack) -> None:
-    """A host that was disabled once is disabled."""
+    """A host that was disabled once is never disabled again."""
     known = cordon.cordon
 
     def once(scope: MaintenanceScope, survey: Survey) -> Any:
@@ -467,7 +467,7 @@ def cordons_once(stack: ExitStack) -> None:
 
 
 def returns_all(stack: ExitStack) -> None:
-    """What was moved away is brought back, asked or not."""
+    """Moved servers are returned, even if that is not requested."""
     known = release.release
 
     def back(scope: MaintenanceScope) -> Any:
@@ -477,17 +477,17 @@ def returns_all(stack: ExitStack) -> None:
     put(stack, idle, "release", back)
 
 
-# ---- what is said
+# ---- statuses
 
 
 def says_nothing(stack: ExitStack) -> None:
-    """The status says that it goes on, and not why."""
+    """The condition Progressing has no message."""
     known = Scope.progressing
     put(stack, Scope, "progressing", lambda self, reason, message: known(self, reason, ""))
 
 
 def tells_the_time(stack: ExitStack) -> None:
-    """A status says when it was looked at last."""
+    """A status message contains the time of the last reconcile."""
     known = MaintenanceScope.ready
     put(
         stack,
@@ -498,7 +498,7 @@ def tells_the_time(stack: ExitStack) -> None:
 
 
 def forgets(stack: ExitStack) -> None:
-    """What is to be looked at later never is, unless something happens to it."""
+    """Delayed reconciles never run."""
     put(stack, WorkQueue, "add_after", lambda self, key, delay, *_: None)
 
 
@@ -506,17 +506,17 @@ def forgets(stack: ExitStack) -> None:
 
 
 def takes_all_for_wishes(stack: ExitStack) -> None:
-    """Whatever deletes an object, somebody wishes it to be cancelled."""
+    """Every deletion of an object counts as a cancellation by a person."""
     put(stack, scope, "is_cancellation", lambda *_: True)
 
 
 def trusts_what_it_knew(stack: ExitStack) -> None:
-    """A list that is older than what is known is a late one."""
+    """A list that is older than the known state is accepted."""
     put(stack, Resync, "_went_back", staticmethod(lambda *_: False))
 
 
 def never_stalls(stack: ExitStack) -> None:
-    """However long nothing goes on, it is said to go on."""
+    """A lack of progress is never reported."""
     put(stack, MaintenanceScope, "no_progress", lambda self, what: False)
     put(
         stack,
@@ -527,7 +527,7 @@ def never_stalls(stack: ExitStack) -> None:
 
 
 def believes_leftovers(stack: ExitStack) -> None:
-    """A task, and an open record, is somebody's work, however old it is."""
+    """Old tasks and open records of Nova count as work in progress."""
     put(stack, observer, "marked", lambda records, *_: list(records))
     put(stack, take_survey, "stuck", lambda *_: None)
     never_stalls(stack)
@@ -538,18 +538,18 @@ def seen_by(how: Callable[[ExitStack], None], *rules: str, at: tuple[int, ...] =
 
 
 def believes_one_record(stack: ExitStack) -> None:
-    """Of two records of one name the last one is believed."""
+    """If a host has two service records, the last one is used."""
     for module in (observer, hosts):
         put(stack, module, "doubtful_hosts", lambda *_: {})
 
 
 def no_breaker(stack: ExitStack) -> None:
-    """What fails for one server is tried on the next one."""
+    """No breaker stops moves after failures with a common cause."""
     put(stack, Breakers, "against", lambda *_: None)
 
 
 def waits_for_ever(stack: ExitStack) -> None:
-    """A read of the cloud has no deadline: one that never ends holds up all that come after it."""
+    """Reads of the cloud have no deadline, so a read that never ends blocks all later reads."""
 
     async def patient(seconds: float, waiting: Any) -> Any:
         return await waiting

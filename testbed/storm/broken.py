@@ -1,6 +1,6 @@
-"""The operator broken by hand in typical ways, and that the storm sees each: `python -m testbed.storm.broken`.
+"""Breaks the operator in typical ways and checks that storms detect each: `python -m testbed.storm.broken`.
 
-A rule that nothing can break proves nothing.
+Otherwise a rule might pass only because it cannot fail.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from testbed.storm.breaks import BREAKS
 from testbed.storm.world import storm
 
-#: storms that are tried when those that a break names see it no more: after a change of the operator, other dice fall
+#: seeds that are tried if those of a break no longer detect it: a change of the operator changes the random draws
 SEEDS = range(6000, 6060)
 
 
@@ -24,7 +24,7 @@ def broken(name: str) -> Iterator[None]:
 
 
 def seen(name: str) -> set[str]:
-    """The rules by which the first storm that sees that break does; not every storm has a chance to."""
+    """The rules by which the first storm detects the break; empty if none does. Not every storm can detect it."""
     rules = BREAKS[name].rules
     for seed in (*BREAKS[name].seeds, *SEEDS):
         with broken(name):
@@ -34,7 +34,7 @@ def seen(name: str) -> set[str]:
 
 
 def main() -> int:
-    """A line for each; 1 when one of them is not seen."""
+    """Print a line for each break. Returns 1 if one is not detected."""
     blind = 0
     for name in BREAKS:
         by = seen(name)

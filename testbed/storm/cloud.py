@@ -1,7 +1,7 @@
-"""The simulated cloud without a network: the operator's own client and observer, on the simulator's own handlers.
+"""The simulated cloud without a network: the operator's real client and observer call the simulator's handlers.
 
-`Wire` takes what openstacksdk would send, and answers at once. What a network does to it (delays, losses, errors, an
-older answer once more) is drawn in `Weather`.
+`Wire` receives the requests that openstacksdk would send, and responds at once. `Weather` adds the effects of a network
+(delays, losses, errors, stale responses).
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from vmferry.simulator.nova import service as nova
 from vmferry.simulator.web import Call, Reply, Route
 
 T = TypeVar("T")
-#: seconds that an answer may be old which comes once more
+#: maximum age in seconds of a stale response
 STALE = 10.0
 
 
 class SimulatedClock(Clock):
-    """The simulator's time is the loop's."""
+    """The simulator's clock, driven by the virtual time of the event loop."""
 
     def __init__(self, loop: Loop) -> None:
         super().__init__(speed=0, start=START.timestamp())
@@ -49,7 +49,7 @@ class SimulatedClock(Clock):
 
 
 class Answer:
-    """What the client reads of a `requests.Response`."""
+    """The part of `requests.Response` that the client uses."""
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str]) -> None:
         self.status_code = status
@@ -91,14 +91,14 @@ NOVA, PLACEMENT = Routes(list(nova.routes())), Routes(placement.ROUTES)
 
 
 class Site:
-    """The cloud as everybody reaches it: one simulated cloud, and request ids in their order."""
+    """The API of one simulated cloud for all users, with sequential request ids."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
         self._requests = 0
 
     def caller(self, user: str) -> Caller:
-        """Of that name; everybody in a storm is an administrator."""
+        """The user of that name; all users in a storm are administrators."""
         found = next(one for one in self.cloud.users.values() if one.name == user)
         project = next(iter(self.cloud.projects))
         self._requests += 1
@@ -133,23 +133,23 @@ def moment_of(cloud: Cloud) -> datetime:
 
 
 class Weather:
-    """What the network does to one request; `Process` draws it. By default nothing."""
+    """The effects of the network on one request. `process.Between` implements them; this class has none."""
 
     def before(self, method: str, route: str) -> Answer | None:
-        """An answer instead of the effect. Raises what keystoneauth would."""
+        """A response that replaces the request, which then has no effect. Raises errors of keystoneauth."""
         return None
 
     def after(self, method: str, route: str, answer: Answer) -> Answer:
-        """What comes back of the answer. Raises what keystoneauth would."""
+        """The response that arrives at the client. Raises errors of keystoneauth."""
         return answer
 
     def stale(self, method: str, route: str) -> bool:
-        """Whether an older answer comes once more."""
+        """Whether an older response is returned instead."""
         return False
 
 
 class Wire:
-    """One service as the client sees it: an `Adapter` of keystoneauth."""
+    """One service for the client; it replaces an `Adapter` of keystoneauth."""
 
     def __init__(
         self,
@@ -162,9 +162,9 @@ class Wire:
         self._site = site
         self._service = self.service_type = service
         self._weather = weather
-        #: told of everything that changes something, right before it does
+        #: called right before each request that changes something
         self._sent = sent
-        #: told of everything that was read
+        #: called after each read
         self._read = read
         self._before: dict[str, deque[tuple[float, Answer]]] = {}
 
@@ -194,7 +194,7 @@ class Wire:
         return self._weather.after(method, route, answer)
 
     def invalidate(self) -> None:
-        """No token is needed here."""
+        """Does nothing, because no token is needed."""
 
     def _answer(self, method: str, path: str, query: Any, body: Any, microversion: str | None) -> Answer:
         if self._service == "identity":
@@ -214,16 +214,16 @@ class Wire:
 
 
 class Way(Protocol):
-    """Between an operator and the cloud; `changes`: the request is to change something."""
+    """The way of a call between an operator and the cloud. `changes` is True for a call that changes the cloud."""
 
     async def there(self, changes: bool) -> None: ...
 
     async def back(self, changes: bool, bounded: bool) -> None:
-        """`bounded`: the call has no deadline of its own, or a long one; only that of each request ends it."""
+        """`bounded`: the call's own deadline is long or infinite, so the deadline of each request ends the wait."""
 
 
 class Client(NovaClient):
-    """The real client; only the login is another."""
+    """The real client with a simulated login."""
 
     def __init__(self, log_in: Callable[[], None], connected: Callable[[], Connected]) -> None:
         super().__init__()
@@ -236,7 +236,7 @@ class Client(NovaClient):
 
 
 class View(Observer):
-    """The real observer; only that a call takes no thread: it travels there, is done at one instant, travels back."""
+    """The real observer without threads: a call travels there, is executed at one instant, and travels back."""
 
     def __init__(self, client: NovaClient, pace: Pace, way: Way) -> None:
         super().__init__(client, pace)
@@ -269,12 +269,12 @@ def connected(wires: Mapping[str, Wire], user_id: str) -> Connected:
 
 
 def reset() -> Exception:
-    """The connection broke: nobody knows whether the request got there."""
+    """The error of a broken connection: it is unknown whether the request arrived."""
     return UnknownConnectionError("connection reset by peer", OSError("reset"))
 
 
 def too_late() -> Exception:
-    """The answer came byte by byte until the request's deadline."""
+    """The error of a response that arrives byte by byte until the request's deadline."""
     return AnswerBoundError(f"no whole answer within {DEADLINE:g} s")
 
 

@@ -1,6 +1,6 @@
-"""A cause that many moves have in common: for a while every move from a host, or from all, leaves its server in ERROR.
+"""A common cause of many failures: for a while every move from one host, or from all, leaves its server in ERROR.
 
-With the rule that the breaker (I37, R46) keeps: such an attempt is made a few times, not on every server.
+It also checks the rule of the breaker (I37, R46): the operator makes only a few such attempts, not one per server.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from testbed.storm.world import World
 
 HOST = "cmp1"
-#: seconds; of `policy.breaker.pause`
+#: `policy.breaker.pause` in seconds
 PAUSE = 120.0
-#: of the configuration of every storm
+#: `policy.breaker` in the configuration of every storm
 BREAKER = {"attempts": 2, "hosts": 2, "window": "10m", "pause": f"{PAUSE:.0f}s"}
-#: seconds after which an operator that has written a failure knows of it
+#: seconds after which an operator must consider a failure that it has written
 KNOWS = 20.0
-#: states of an attempt that Nova had no part in, or that end with the server
+#: states of attempts that are not failures of Nova: they did not start in Nova, or their server was deleted
 NOT_OF_NOVA = ("NotSent", "NotNow", "Refused", "ServerGone")
-#: every copy fails soon, and Nova marks the server ERROR
+#: knobs of a host on which every copy fails soon
 BROKEN = {"fail_live_at": 0.4, "live_seconds": 4, "fail_cold": True, "cold_seconds": 4}
 
 
 def draw_common_cause(dice: Random, fleet: Fleet) -> tuple[Fleet, list[Happening]]:
-    """With dice of its own, so that the storms without it are those that they were before."""
+    """Draw the cause for some storms. It has its own random numbers, so that other storms do not change."""
     if dice.random() < 0.85:
         return fleet, []
     more = [
@@ -88,28 +88,28 @@ def _happenings(dice: Random, names: list[str]) -> list[Happening]:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Of an attempt, as an operator wrote it and as the cloud was then."""
+    """The end of an attempt, as an operator wrote it, and the state of its server at that time."""
 
     at: float
-    #: the pause of the breaker counts from then; Nova may mark the server ERROR later
+    #: when the end was first written: the breaker's pause begins then; the server may get into ERROR later
     ended: float
     by: str
     source: str
     good: bool
-    #: the server was in ERROR
+    #: whether the server was in ERROR
     broke: bool
     people: bool
 
 
 class CommonCause:
-    """The rule: of attempts that leave servers in ERROR few are made from one host."""
+    """Checks that few attempts from one host leave servers in ERROR (I37)."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._ends: dict[tuple[Key, str, int], _End] = {}
-        #: moves that were asked for, by host
+        #: times of the requested moves, by source host
         self._asked: dict[str, list[float]] = {}
-        #: an operator's clock was wrong once: its pauses are not ours
+        #: whether an operator's clock was ever wrong; then its pauses cannot be checked
         self._skewed = False
 
     def status_written(self, by: str, key: Key, body: Body) -> None:
@@ -134,7 +134,7 @@ class CommonCause:
         self._skewed |= any(process.skew for process in self._world.processes)
 
     def asked(self, by: str, source: str | None) -> str | None:
-        """A live or cold migration, or the stop before it, is asked for: what is wrong with that."""
+        """Check a request for a live or cold migration, or for the shutdown before it. Returns the violation."""
         if source is None:
             return None
         asked = self._asked.setdefault(source, [])
@@ -146,14 +146,14 @@ class CommonCause:
             return None
         opened = known[needed - 1].at + KNOWS
         since = sum(at > opened for at in asked)
-        # a cold migration asks twice: for the stop, and for the move
+        # a cold migration makes two requests: for the shutdown, and for the move
         allowed = 2 * int((self._now - known[needed - 1].ended + 5) / PAUSE)
         if since <= allowed:
             return None
         return f"I37: {since} moves from {source} are begun after {len(known)} servers were left in ERROR"
 
     def _row(self, source: str) -> list[_End]:
-        """Attempts in a row from there that left their servers in ERROR, since a success or somebody's word."""
+        """Attempts from the host that left their servers in ERROR since the last success; none after a resume mark."""
         marks = self._world.api.marks
         if source in marks or "cloud" in marks:
             return []

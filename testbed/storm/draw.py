@@ -1,4 +1,4 @@
-"""What a storm consists of, drawn from its seed: the fleet, the configuration, and all that happens."""
+"""Draws a storm from its seed: the fleet, the configuration, and all events."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def draw_fleet(dice: Random) -> Fleet:
 
 
 def draw_way_back(dice: Random, fleet: Fleet) -> tuple[Fleet, list[Happening]]:
-    """Where some hosts are newer: a server that is on one of them, and a request to move it to an older one."""
+    """If some hosts run a newer version: add a server on one of these, and a request to move it to an older host."""
     oldest, newest = fleet.hosts[0], fleet.hosts[-1]
     if oldest.hypervisor == newest.hypervisor or dice.random() < 0.5:
         return fleet, []
@@ -203,7 +203,7 @@ def draw_config(dice: Random, fleet: Fleet) -> Config:
     return parse({"policy": policy, "resync": dice.choice(["1m", "10m"]), "workers": dice.choice([1, 4])}, {})
 
 
-# ---- what people ask for
+# ---- requests of people
 
 
 def draw_requests(dice: Random) -> list[Happening]:
@@ -273,7 +273,7 @@ def _maintenance(dice: Random, number: int) -> Happening:
     return Happening(dice.uniform(0, 150), do)
 
 
-# ---- what else happens
+# ---- other events
 
 
 def draw_happenings(dice: Random) -> list[Happening]:
@@ -290,7 +290,7 @@ def draw_happenings(dice: Random) -> list[Happening]:
 
 
 def fault(dice: Random, at: float) -> Happening:
-    # what a policy refuses is drawn by `pipelines`, and the drip by `draw_drip`
+    # `pipelines` draws refused creations, `draw_drip` draws the drip
     kinds = [kind for kind in Kind if kind not in (Kind.CREATES_REFUSED, Kind.DRIP)]
     return _span(dice.choice(kinds), dice, at)
 
@@ -317,7 +317,7 @@ def an_object(world: World, dice: Random, kind: str) -> Key | None:
 
 
 def changes_spec(world: World, dice: Random) -> str | None:
-    """A toggle, a pause, another priority."""
+    """A person changes one field of a spec, such as `enabled`, `paused` or `priority`."""
     kind = dice.choice(["HostMaintenance", "HostMaintenance", "VMMigration"])
     key = an_object(world, dice, kind)
     if key is None:
@@ -369,7 +369,7 @@ def touches_object(world: World, dice: Random) -> str | None:
 
 
 def asks_nova(world: World, dice: Random) -> str | None:
-    """Somebody else does something to a server."""
+    """Another user acts on a server."""
     server = a_server(world, dice)
     target = a_host(world, dice).name
     body: dict[str, Any] = dice.choice(
@@ -407,7 +407,7 @@ def deletes_server(world: World, dice: Random) -> str | None:
 
 
 def service(world: World, dice: Random) -> str | None:
-    """Somebody else enables or disables a host."""
+    """Another user enables or disables a host."""
     host = a_host(world, dice)
     body: dict[str, Any] = dice.choice(
         [{"status": "enabled"}, {"status": "disabled", "disabled_reason": "new rack"}, {"status": "disabled"}]
@@ -416,7 +416,7 @@ def service(world: World, dice: Random) -> str | None:
 
 
 def host_dies(world: World, dice: Random) -> str | None:
-    """And perhaps somebody marks it as dead, or it comes back; or both."""
+    """A host dies. It may be forced down, may come back, or both."""
     cloud, host = world.site.cloud, a_host(world, dice)
     if not host.alive:
         return None
@@ -445,7 +445,7 @@ def host_dies(world: World, dice: Random) -> str | None:
 
 
 def knob(world: World, dice: Random) -> str | None:
-    """A host on which moves fail, for a while or for good."""
+    """Moves fail or are slow on a host, for a while or permanently."""
     host = a_host(world, dice)
     knobs: dict[str, Any] = dice.choice(
         [
@@ -465,7 +465,7 @@ def knob(world: World, dice: Random) -> str | None:
 
 
 def switch(world: World, dice: Random) -> str | None:
-    """The kill switch, for a while."""
+    """The kill switch is on for a while."""
     data = dice.choice([{"stop": "true"}, {"stop": "true", "reason": "audit"}, {"zones": "east"}, {"stop": "maybe"}])
     world.api.switch = data
     seconds = dice.uniform(5, 90)
@@ -474,7 +474,7 @@ def switch(world: World, dice: Random) -> str | None:
 
 
 def kill(world: World, dice: Random) -> str | None:
-    """One operator dies at one of its next effects."""
+    """An operator is killed at one of its next effects."""
     alive = world.alive()
     if not alive:
         return None
@@ -484,7 +484,7 @@ def kill(world: World, dice: Random) -> str | None:
 
 
 def stop(world: World, dice: Random) -> str | None:
-    """SIGTERM, and another one starts."""
+    """An operator gets SIGTERM; a new one starts after it has ended."""
     alive = world.alive()
     if not alive:
         return None
@@ -511,7 +511,7 @@ def another(world: World, dice: Random) -> str | None:
 
 
 def clock_jumps(world: World, dice: Random) -> str | None:
-    """The clock on the wall of one operator, which is set right some time later."""
+    """The wall clock of one operator is wrong for a while."""
     alive = world.alive()
     if not alive:
         return None
@@ -522,7 +522,7 @@ def clock_jumps(world: World, dice: Random) -> str | None:
 
 
 def draw_stuck(dice: Random) -> list[Happening]:
-    """With dice of its own, too."""
+    """Draw leftovers that never end, for some storms. It has its own random numbers."""
     if dice.random() < 0.8:
         return []
     makes = [
@@ -536,7 +536,7 @@ def _with_dice(make: Callable[[World, Random], str | None], dice: Random, world:
 
 
 def leftover_record(world: World, dice: Random) -> str | None:
-    """A record of years ago, of a server that is idle."""
+    """An idle server has an open migration record from years ago."""
     server = a_server(world, dice)
     if server.host is None or server.task_state is not None or server.vm_state not in ("active", "stopped"):
         return None
@@ -550,7 +550,7 @@ def leftover_record(world: World, dice: Random) -> str | None:
 
 
 def endless_task(world: World, dice: Random) -> str | None:
-    """Nova begins something with a server and never ends it."""
+    """A server has a task that Nova never finishes."""
     server = a_server(world, dice)
     if server.task_state is not None or server.deleted_at is not None:
         return None
@@ -560,7 +560,7 @@ def endless_task(world: World, dice: Random) -> str | None:
 
 
 def endless_move(world: World, dice: Random) -> str | None:
-    """Somebody's migration that Nova never ends."""
+    """A server has a migration of another user that Nova never finishes."""
     server = a_server(world, dice)
     if server.host is None or server.task_state is not None or server.vm_state != "active":
         return None
@@ -573,7 +573,7 @@ def endless_move(world: World, dice: Random) -> str | None:
 
 
 def draw_duplicates(dice: Random) -> list[Happening]:
-    """With dice of its own, so that the storms without it are those that they were before."""
+    """Draw a second service record for some storms, with its own random numbers, so that other storms do not change."""
     if dice.random() < 0.88:
         return []
     own, seconds = Random(dice.random()), dice.uniform(110, 200)
@@ -581,7 +581,7 @@ def draw_duplicates(dice: Random) -> list[Happening]:
 
 
 def second_record(world: World, dice: Random, seconds: float) -> str | None:
-    """Nova lists a second compute service of a host's name, before or after the host's own, for a while."""
+    """For a while Nova lists a second compute service with a host's name, before or after the host's real service."""
     cloud = world.site.cloud
     host = dice.choice(list(cloud.hosts.values())[:3])
     entry = StrayServiceEntry(
@@ -602,7 +602,7 @@ def second_record(world: World, dice: Random, seconds: float) -> str | None:
     return f"{host.name} is listed twice for {seconds:.0f} s: {entry}"
 
 
-#: how often each is drawn
+#: the events and their weights
 WEIGHTS: list[tuple[Any, int]] = [
     (fault, 10),
     (changes_spec, 5),

@@ -1,4 +1,4 @@
-"""What goes wrong between the operator and the world, as spans of time in which it may."""
+"""Faults between the operator and the world, as spans of time in which they may strike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from random import Random
 
 
 class Kind(StrEnum):
-    """The name says what happens to a call, or to an event, within the span."""
+    """Kinds of faults. The value describes what happens to calls or events within the span."""
 
     CLOUD_DOWN = "the cloud is away"
     CLOUD_SLOW = "the cloud is slow"
@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 @dataclass(slots=True)
 class Span:
-    """From `begin` to `end` (seconds of the storm) each chance is taken with the probability `chance`."""
+    """From `begin` to `end` (seconds of the storm) the fault strikes each call with the probability `chance`."""
 
     kind: Kind
     begin: float
@@ -49,7 +49,7 @@ class Span:
 
 
 class Faults:
-    """All spans of a storm, and how often they struck."""
+    """All spans of a storm, and the number of times that faults struck."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -63,11 +63,11 @@ class Faults:
         return False
 
     def on(self, kind: Kind, now: float) -> bool:
-        """Whether such a span is on, without a throw of dice."""
+        """Whether a span of this kind is active, without drawing a random number."""
         return any(span.kind is kind and span.begin <= now < span.end for span in self.spans)
 
     def left(self, kind: Kind, now: float) -> float:
-        """Seconds until all such spans that are on have ended."""
+        """Seconds until all active spans of this kind have ended."""
         return max((span.end - now for span in self.spans if span.kind is kind and span.begin <= now), default=0.0)
 
     def end_all(self, now: float) -> None:

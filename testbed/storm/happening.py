@@ -1,4 +1,4 @@
-"""One thing that happens in a storm, and whom it may happen to."""
+"""One event of a storm, and functions that choose its server or host."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vmferry.simulator.model import Host, Server
 if TYPE_CHECKING:
     from testbed.storm.world import World
 
-#: does it; returns what it did, None: nothing, for it could not
+#: executes the event; returns a description for the log, or None if there is nothing to log
 Do = Callable[["World"], str | None]
 
-#: the namespace of what people ask for
+#: the namespace of the VMMigrations that people create
 MIGRATIONS = "migrations"
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """`at` is in seconds from the beginning."""
+    """An event; `at` is in seconds since the start of the storm."""
 
     at: float
     do: Do

@@ -1,7 +1,7 @@
-"""A Kubernetes API in memory with its true semantics, as far as the operator can tell.
+"""An in-memory Kubernetes API with the semantics that the operator relies on.
 
-Optimistic locks, the status subresource, generations, finalizers, deletion by uid, a garbage collector, Leases, and a
-log of changes that watches read. Statuses are checked against the committed schemas.
+It has optimistic locking, the status subresource, generations, finalizers, deletion by uid, a garbage collector,
+Leases, and watches. Specs of new objects and all statuses are checked against the committed schemas.
 """
 
 from __future__ import annotations
@@ -20,49 +20,49 @@ from vmferry.runtime.kube_api import AlreadyExistsError, ConflictError, InvalidE
 from vmferry.runtime.store import Body, key_of
 
 SCHEMAS = {name: schema(kind.type.plural) for name, kind in KINDS.items()}
-#: of a VMMigration that has started these may change, and nothing else
+#: the only spec fields of a started VMMigration that may change
 MUTABLE = {"paused", "priority", "ttlAfterFinished"}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a watch shows."""
+    """A watch event."""
 
     type: str
     body: Body
 
 
 def _copy(value: Body) -> Body:
-    """Objects are JSON, and this is much faster than `copy.deepcopy`."""
+    """A deep copy. Objects are JSON, and this is much faster than `copy.deepcopy`."""
     copied: Body = json.loads(json.dumps(value))
     return copied
 
 
 class Api:
-    """The server. Everything happens at once; who stands in between adds the delays and faults."""
+    """The API server. Its calls take no time; `process.Kube` and `process.Watch` add delays and faults."""
 
     def __init__(self, now: Callable[[], str]) -> None:
         self._now = now
         self.version = 100
         self.objects: dict[Key, Body] = {}
         self.leases: dict[tuple[str, str], Body] = {}
-        #: the data of the kill switch; None: there is none
         #: resume marks, which close breakers
         self.marks: dict[str, str] = {}
+        #: the data of the kill switch's ConfigMap, or None if it does not exist
         self.switch: dict[str, str] | None = None
-        #: told to every watch
+        #: callbacks of the watches
         self.watchers: list[Callable[[Change], None]] = []
-        #: told about every write of a status: key, before, after
+        #: called for every status write with the key, the status before, and the object after it
         self.status_written: Callable[[Key, Body, Body], None] = lambda *_: None
-        #: told of objects that are gone
+        #: called for every object that is gone
         self.gone: Callable[[Key, Body], None] = lambda *_: None
-        #: told of what must not be
+        #: called with every violation
         self.complain: Callable[[str], None] = lambda _: None
-        #: uids of what the garbage collector has deleted, and nobody else
+        #: uids of objects whose deletion the garbage collector has started
         self.collected: set[str] = set()
         self._uid = 0
 
-    # -- what everybody may do
+    # -- requests
 
     def create(self, kind: str, body: Body) -> Body:
         key = key_of(kind, body)
@@ -86,7 +86,7 @@ class Api:
         return [_copy(b) for k, b in self.objects.items() if k.kind == kind], self.version
 
     def put_spec(self, key: Key, spec: Body) -> bool:
-        """A person applies a manifest; False when the server refuses it."""
+        """A person applies a manifest. False if the server refuses it."""
         body = self.objects[key]
         if spec == body["spec"]:
             return True
@@ -100,12 +100,12 @@ class Api:
         return True
 
     def touch(self, key: Key) -> None:
-        """Somebody else writes to the object: an annotation, say."""
+        """Another client writes an annotation to the object."""
         self.objects[key]["metadata"].setdefault("annotations", {})["touched"] = str(self.version)
         self._changed(key, "MODIFIED")
 
     def edited(self, key: Key) -> None:
-        """Somebody has written what `objects` has by now."""
+        """Publish a change that was made directly in `objects`."""
         self.objects[key] |= {"apiVersion": API_VERSION, "kind": key.kind}
         self._changed(key, "MODIFIED")
 
@@ -147,7 +147,7 @@ class Api:
         return _copy(body)
 
     def collect(self) -> None:
-        """The garbage collector: what an object owned that is gone goes too."""
+        """Run the garbage collector: delete objects whose owners are all gone."""
         uids = {body["metadata"]["uid"] for body in self.objects.values()}
         for key, body in list(self.objects.items()):
             owners = body["metadata"].get("ownerReferences", [])
@@ -155,7 +155,7 @@ class Api:
                 self._collect(key)
 
     def prune(self, key: Key) -> None:
-        """Deleted with foreground propagation: first the owner is marked, then the collector deletes what it owns."""
+        """Delete with foreground propagation: mark the owner, then let the collector delete the owned objects."""
         uid = self.objects[key]["metadata"]["uid"]
         self.delete(key)
         for other, body in list(self.objects.items()):
@@ -168,14 +168,14 @@ class Api:
             self.collected.add(metadata["uid"])
         self.delete(key)
 
-    # -- histories
+    # -- backup and restore
 
     def kept(self) -> dict[str, Any]:
-        """What a backup of etcd has."""
+        """The contents of an etcd backup."""
         return {"objects": self.objects, "leases": self.leases, "version": self.version}
 
     def set_back(self, kept: dict[str, Any]) -> None:
-        """Restore a backup: no watch is told."""
+        """Restore a backup. No watch gets an event for it."""
         for name, value in copy.deepcopy(kept).items():
             setattr(self, name, value)
 
@@ -215,7 +215,7 @@ class Api:
             raise NotFoundError("the ConfigMap is not found")
         return dict(self.switch)
 
-    # -- inside
+    # -- helpers
 
     def _current(self, key: Key, version: str | None) -> Body:
         if key not in self.objects:

@@ -1,6 +1,6 @@
-"""What must never be of a host in maintenance, with the truth at hand; `rules` asks.
+"""Invariants of hosts in maintenance, for `rules`.
 
-Nothing here remembers what an operator thinks: only what was written, and how the cloud is.
+The checks use only what was written to Kubernetes and the true state of the cloud, never an operator's memory.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from vmferry.simulator.model import Host, Server
 if TYPE_CHECKING:
     from testbed.storm.world import World
 
-#: seconds that a look at a host may be old, and what was asked for meanwhile
+#: maximum age in seconds of the operator's reading of a host, and of requests that it may not know yet
 FRESH = 25.0
 
 
 class Maintenances:
-    """All HostMaintenances of a storm."""
+    """Checks all HostMaintenances of a storm."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._cloud = world.site.cloud
-        #: by uid: when its spec last said that the servers are to come back
+        #: when `returnVMs` was last set, by uid of the HostMaintenance
         self._returns: dict[str, float] = {}
 
     def acts(self, key: Key | None, host: Host, body: Any) -> None:
-        """A compute service is about to be changed."""
+        """Check a change of a compute service, right before it is executed."""
         asked = self._world.api.objects.get(key) if key else None
         if asked is None:
             return
@@ -46,7 +46,7 @@ class Maintenances:
             self._world.wrong(f"I32: {host.name} is {body['status']} for {key}, and its Lease is held by {holder}")
 
     def created(self, body: Body) -> None:
-        """A VMMigration of a HostMaintenance."""
+        """Check a new VMMigration that an operator has created."""
         metadata = body["metadata"]
         owners = {owner["uid"] for owner in metadata.get("ownerReferences", [])}
         back = metadata.get("labels", {}).get(PURPOSE) == Purpose.RETURN
@@ -92,7 +92,7 @@ class Maintenances:
             self._world.wrong(f"I26: {key} is let in beside {neighbours}, the limit of {zone} is {limit}")
 
     def _empty(self, key: Key, host: str, spec: Body) -> None:
-        """Drained is said: nothing is there that has to leave, and nothing is on its way."""
+        """Check that a host in maintenance has no server that must leave, and no open migration (I20)."""
         for server in self._cloud.servers.values():
             there = server.host == host and server.deleted_at is None and not _stays(server, spec)
             if there and server.id not in self._world.judge.touched:
@@ -110,6 +110,6 @@ class Maintenances:
 
 
 def _stays(server: Server, spec: Body) -> bool:
-    """The spec says so."""
+    """Whether the server stays on the host by the spec."""
     off = server.vm_state in ("stopped", "suspended")
     return spec.get("poweredOff" if off else "running") == "Leave"

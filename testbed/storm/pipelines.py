@@ -1,5 +1,5 @@
-"""What pipelines, policies and backups do to the objects of Kubernetes: a prune with foreground propagation, migrations
-that a policy refuses, an etcd that is set back."""
+"""Effects of pipelines, policies and backups on Kubernetes objects: a prune with foreground propagation, a policy that
+refuses new migrations, and an etcd that is restored from a backup."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def draw(dice: Random) -> list[Happening]:
-    """Nothing in most storms."""
+    """Draw such events for some storms."""
     chosen: list[Happening] = []
     if dice.random() < 0.2:
         chosen += [Happening(dice.uniform(20, 280), _Prune(Random(dice.random()))) for _ in range(6)]
@@ -27,8 +27,11 @@ def draw(dice: Random) -> list[Happening]:
 
 
 class _Prune:
-    """A pipeline deletes a HostMaintenance in the foreground: the garbage collector deletes what it owns at once. It
-    waits for one that moves servers, for that is where something can go wrong."""
+    """A pipeline deletes a HostMaintenance with foreground propagation.
+
+    The garbage collector then deletes the owned objects at once. The event chooses a HostMaintenance that is moving
+    servers, because only then something can go wrong.
+    """
 
     def __init__(self, dice: Random) -> None:
         self._dice = dice

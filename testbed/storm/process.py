@@ -1,4 +1,4 @@
-"""One operator in a storm: the real one, whole, with a Kubernetes, a watch and a cloud between which faults strike."""
+"""One operator in a storm: the complete real one, with faults between it and Kubernetes, its watch and the cloud."""
 
 from __future__ import annotations
 
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
     from testbed.storm.world import World
 
 T = TypeVar("T")
-#: seconds that a request waits whose answer does not end
+#: seconds that a request waits if its response never ends
 NEVER = math.inf
-#: which operator the running task belongs to
+#: the operator to which the running task belongs
 PROCESS: ContextVar[Process] = ContextVar("process")
-#: which object is looked at
+#: the key of the object that is being reconciled
 LOOK: ContextVar[Key | None] = ContextVar("look", default=None)
 
 
 class Process:
-    """An operator from its start to its death. `kill` may come at any effect."""
+    """An operator process from its start to its end. It may be killed at any effect."""
 
     def __init__(self, world: World, name: str, config: Config) -> None:
         self.world = world
         self.name = name
         self.config = config
         self.alive = True
-        #: nothing of it goes on before this moment
+        #: the process is frozen until this time
         self.frozen_until = 0.0
-        #: its clock on the wall is wrong by so many seconds
+        #: error of its wall clock in seconds
         self.skew = 0.0
-        #: it dies at the effect with this number, counted from now; before it, or right after it
+        #: the number of the effect, counted from now, at which it dies; and whether it dies after that effect or before
         self.dies_at: tuple[int, bool] | None = None
         self.identity = ""
         self._tasks: set[asyncio.Task[Any]] = set()
-        #: seconds that the request under way waits for its end
+        #: seconds that the current request waits for its response
         self.waits = 0.0
         self._looks: dict[Key, list[float]] = {}
 
@@ -99,7 +99,7 @@ class Process:
             self.world.wrong(f"an exception: {self.name} died of {error!r}")
 
     async def kill(self) -> None:
-        """As SIGKILL does: nothing of it has any effect from now on."""
+        """Kill the process like SIGKILL: it has no effect from now on."""
         self.alive = False
         for _ in range(200):
             left = [task for task in self._tasks if not task.done() and task is not asyncio.current_task()]
@@ -116,7 +116,7 @@ class Process:
         self.world.bury(self)
 
     async def _effect(self, *, after: bool) -> None:
-        """Called before each effect and after it; here it may die."""
+        """Kill the process if that is due. Called before and after each effect."""
         if self.dies_at is not None:
             number, dies_after = self.dies_at
             if not after:
@@ -129,7 +129,7 @@ class Process:
         if not self.alive:
             await asyncio.get_running_loop().create_future()
 
-    # -- how it reaches the cloud
+    # -- calls to the cloud
 
     async def there(self, changes: bool) -> None:
         await self._if_alive()
@@ -141,7 +141,7 @@ class Process:
             await self._effect(after=False)
 
     async def _thaw(self) -> None:
-        """A process that is stopped for a while goes on where it was."""
+        """Wait while the process is frozen."""
         await asyncio.sleep(max(0.0, self.frozen_until - self.world.loop.time()))
         await self._if_alive()
 
@@ -168,10 +168,10 @@ class Process:
         if self.world.on(Fault.CLOUD_REFUSES_LOGIN) or self.world.struck(Fault.CLOUD_DOWN):
             raise CloudError("cannot log in: HTTP 503")
 
-    # -- what it did
+    # -- reconciles
 
     def looked(self, key: Key) -> None:
-        """No object is looked at again and again."""
+        """Count a reconcile of the object, so that the judge can detect a hot loop."""
         now = self.world.loop.time()
         recent = [at for at in self._looks.get(key, []) if at > now - 60]
         self._looks[key] = [*recent, now]
@@ -179,7 +179,7 @@ class Process:
 
 
 class Between(Weather):
-    """What stands between an operator and the cloud."""
+    """The faults between an operator and the cloud."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -219,7 +219,7 @@ class Between(Weather):
 
     def after(self, method: str, route: str, answer: Answer) -> Answer:
         if self._world.struck(Fault.DRIP):
-            # what ends by its deadline, and what hangs in the library where that does not reach
+            # a response that the request's deadline ends, or one that hangs in the library, beyond that deadline
             self._process.waits = self._world.dice.choice([DEADLINE, NEVER])
             raise clouds.too_late()
         if method == "GET":
@@ -247,9 +247,9 @@ class Between(Weather):
 
 
 class Kube:
-    """`runtime.kube.Kube` of one process."""
+    """Replaces `runtime.kube.Kube` for one process."""
 
-    #: what a watch of its own would be opened with
+    #: only the real watch uses it
     connection = None
 
     def __init__(self, process: Process) -> None:
@@ -257,7 +257,7 @@ class Kube:
         self._world = process.world
         self._api: Api = process.world.api
         self.writes = Streaks(WRITES_PATIENCE)
-        #: no pauses: whoever asks stands in the middle of a request to the cloud
+        #: calls do not wait, because they are made during a request to the cloud, which is one instant
         self.at_once = False
 
     @classmethod
@@ -363,7 +363,7 @@ class Kube:
 
 
 class Watch:
-    """`runtime.watch.Watch`: what kopf hands over, with its delays, losses and doubles."""
+    """Replaces `runtime.watch.Watch`: delivers events with delays, losses and duplicates."""
 
     def __init__(
         self,
@@ -392,7 +392,7 @@ class Watch:
         self._task.cancel()
 
     async def _run(self) -> None:
-        """A watch that broke lists anew, which tells of no deletion."""
+        """Deliver events forever. A watch that was broken lists all objects, which does not report deletions."""
         world = self._world
         await asyncio.sleep(world.dice.uniform(0.01, 1))
         while True:
@@ -426,7 +426,7 @@ def _key(body: Body) -> Key:
 
 
 class Switch(KillSwitch):
-    """Asked in the middle of a request, which in a storm is one instant."""
+    """The kill switch, read synchronously: a request to the cloud is one instant in a storm."""
 
     def against(self, action: Action, snapshot: Callable[[], Snapshot]) -> Callable[[], str | None]:
         kube = PROCESS.get().kube  # type: ignore[attr-defined]
@@ -448,10 +448,10 @@ class Switch(KillSwitch):
 
 
 class Probe(Reconciler):
-    """Tells the judge what is looked at, and what comes out of a look that nobody expects."""
+    """Reports reconciles and their unexpected exceptions to the judge."""
 
     def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
-        """Asked in the middle of a request, in the same thread."""
+        """Called during a request, but in the same thread, so it must not wait for the event loop."""
         return lambda: self._held_now(key, action)
 
     async def reconcile(self, key: Key) -> None:
@@ -470,7 +470,7 @@ class Probe(Reconciler):
 
 
 class _NoServer:
-    """Nobody asks for the health of an operator in a storm."""
+    """Replaces the health server, which a storm does not use."""
 
     def __init__(self, *_: object) -> None: ...
 
@@ -486,7 +486,7 @@ def _name() -> str:
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """The operator's own parts, save those that reach outside."""
+    """Replace the parts of the operator that would use the network."""
     parts = {"Kube": Kube, "Watch": Watch, "KillSwitch": Switch, "Reconciler": Probe, "HealthServer": _NoServer}
     with ExitStack() as stack:
         for name, part in parts.items():

@@ -1,6 +1,8 @@
-"""Requests that must not wait for their chance: an evacuation of a host that lives and dies later, a request whose time
-passes, a pause after the server was stopped, a move that fails and one that somebody aborts, and an
-evacuation of a host that is back."""
+"""Requests that random draws would rarely produce.
+
+They are: an evacuation from a live host that dies later, a request that expires, a pause after the server was shut
+down, a move that fails, a move that another user aborts, and an evacuation from a host that has come back.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +22,17 @@ if TYPE_CHECKING:
 
 
 def draw_requests(dice: Random) -> list[Happening]:
-    """In some storms one of them."""
+    """Draw one of the first three for some storms."""
     if dice.random() > 0.25:
         return []
     return dice.choice([a_mistaken_evacuation, a_time_that_passes, a_pause_in_the_middle])(Random(dice.random()))
 
 
 def a_mistaken_evacuation(dice: Random) -> list[Happening]:
-    """A person mistypes a host; the server is moved by somebody, and then the other host, or its own, dies."""
+    """A person requests the evacuation of a server on a live host.
+
+    Another user may move the server; then the server's current host dies.
+    """
     at, asked = dice.uniform(20, 60), list[Server]()
     moves = dice.random() < 0.7
 
@@ -58,7 +63,7 @@ def a_mistaken_evacuation(dice: Random) -> list[Happening]:
 
 
 def a_time_that_passes(dice: Random) -> list[Happening]:
-    """A request that waits (locked, paused) until after its time, and then nothing stands in its way any more."""
+    """A request that is blocked (locked or paused) until after its `startBefore`, and is unblocked then."""
     at, asked = dice.uniform(5, 60), list[Server]()
     span, paused = dice.uniform(5, 60), dice.random() < 0.5
 
@@ -79,7 +84,7 @@ def a_time_that_passes(dice: Random) -> list[Happening]:
 
 
 def a_pause_in_the_middle(dice: Random) -> list[Happening]:
-    """A person pauses what has stopped its server already."""
+    """A person pauses a migration that may have shut down its server already."""
     at, asked = dice.uniform(5, 60), list[Server]()
 
     def ask(world: World) -> str | None:
@@ -96,14 +101,14 @@ def a_pause_in_the_middle(dice: Random) -> list[Happening]:
 
 
 def draw_failures(dice: Random) -> list[Happening]:
-    """In some storms one of them."""
+    """Draw one of the last three for some storms."""
     if dice.random() > 0.15:
         return []
     return dice.choice([a_move_that_fails, a_move_that_is_aborted, an_evacuation_too_late])(Random(dice.random()))
 
 
 def a_move_that_fails(dice: Random) -> list[Happening]:
-    """Nothing leaves its host alive, and its request allows few attempts."""
+    """Live migrations from the server's host fail, and the request allows few attempts."""
     retries = dice.choice([0, 0, 1])
 
     def ask(world: World) -> str | None:
@@ -118,7 +123,7 @@ def a_move_that_fails(dice: Random) -> list[Happening]:
 
 
 def a_move_that_is_aborted(dice: Random) -> list[Happening]:
-    """Somebody else aborts our live migration as soon as it runs, and the request allows more attempts."""
+    """Another user aborts the operator's live migration, and the request allows more attempts."""
     at, asked = dice.uniform(5, 60), list[Server]()
 
     def ask(world: World) -> str | None:
@@ -136,7 +141,7 @@ def a_move_that_is_aborted(dice: Random) -> list[Happening]:
 
 
 def an_evacuation_too_late(dice: Random) -> list[Happening]:
-    """A host dies, servers of it are evacuated, and it comes back; then somebody asks for the evacuation of another."""
+    """A host dies, some of its servers are evacuated, and it comes back; then further evacuations are requested."""
     at, dead = dice.uniform(5, 30), list[Host]()
 
     def die(world: World) -> str:

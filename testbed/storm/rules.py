@@ -1,7 +1,7 @@
-"""What must never be, looked for at each request, each write and each second, with the truth at hand.
+"""Invariants, checked against the true state of the world at each request, each write and each second.
 
-What the operator cannot know yet is no fault of its own: others act at the same time, and its view of them is some
-seconds old. The spans below say how much is granted.
+The operator's view is some seconds old, and others act at the same time, so it is not blamed for what it cannot know
+yet. The time spans below define how long it may be unaware of a change.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from testbed.storm.process import Process
     from testbed.storm.world import World
 
-#: seconds from a fresh read of a server to the request that follows it, at most, with an older answer in between
+#: maximum seconds from a direct read of a server to the request that follows it, including a stale response
 FRESH = 25.0
-#: seconds that what is known of hosts may be old: `Policy.max_view_age`, and what a look takes
+#: maximum age in seconds of the operator's knowledge about hosts: `Policy.max_view_age`, and the time of a reconcile
 VIEW = 90.0
-#: the same where every call on the way is slow: the answer, a finalizer, a status, the request
+#: additional seconds if all calls are slow: the response, a finalizer, a status, the request
 SLOW = 60.0
-#: seconds that the shared view may be old when a request arrives that was decided on it
+#: maximum age in seconds of the shared view when a request arrives that was decided with it
 OLD = 60.0 + SLOW
 #: seconds between two heartbeats of a host
 HEARTBEAT = 2.0
-#: looks at one object in a minute
+#: maximum number of reconciles of one object per minute
 LOOKS = 100
 
-#: reasons that may last, by docs/waiting.md
+#: conditions' reasons that may last without a report, by docs/waiting.md
 MAY_LAST = {
     ("HostMaintenance", "CloudViewStale"),
     ("HostMaintenance", "Stopped"),
@@ -52,66 +52,66 @@ MAY_LAST = {
 
 MOVES = {"os-migrateLive": "live-migration", "migrate": "migration", "evacuate": "evacuation"}
 ACTIONS = {*MOVES, "os-stop", "os-start", "confirmResize"}
-#: states of a server that Nova would evacuate; each other one is a person's business
+#: states of a server that Nova would evacuate; a person must handle servers in other states
 EVACUATED = ("active", "stopped", "error")
-#: read by nobody but the poll of the shared view
+#: paths that only the poll of the shared view reads
 VIEWED = ("/os-hypervisors/detail", "/os-server-groups")
 
 
 class Judge:
-    """Knows the truth, and who did what."""
+    """Checks the invariants. It knows the true state of the world, and who did what."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        #: etcd was set back: what was done since its snapshot is forgotten
+        #: etcd was restored from a snapshot, so violations of most rules are forgiven
         self.forgives = False
         self.cloud = world.site.cloud
         self.us = world.site.caller("vmferry").user_id
-        #: since when a host is one that nothing may go to, and why
+        #: since when a host is not allowed as a target, and why
         self.bad: dict[str, tuple[float, str]] = {}
-        #: since when a host is alive
+        #: since when a host is alive; infinity if it is dead
         self.alive: dict[str, float] = dict.fromkeys(self.cloud.hosts, float("-inf"))
-        #: disabled reasons that we asked for
+        #: disabled reasons that the operator has requested
         self.ours: defaultdict[str, set[str]] = defaultdict(set)
-        #: when somebody else last changed a service
+        #: when another user last changed a service
         self.changed: dict[str, float] = {}
-        #: servers that we stopped and have to start again, with what asked for it
+        #: servers that the operator shut down and must start again, with the object for which it did that
         self.stopped: dict[str, Key] = {}
-        #: servers that somebody else touched
+        #: servers that another user has changed
         self.touched: set[str] = set()
-        #: UUIDs of our migrations that somebody else aborted
+        #: UUIDs of the operator's migrations that another user aborted
         self.aborted: set[str] = set()
-        #: the same that we asked Nova to abort
+        #: UUIDs of migrations that the operator has asked Nova to abort or to force
         self.abandoned: set[str] = set()
-        #: when an operator last read what: its name, and the path
+        #: when an operator last read a path, by the operator's name and the path
         self.reads: dict[tuple[str, str], float] = {}
-        #: what a server is, as far as rules depend on it, and since when
+        #: each server's vm_state, whether it is locked, and since when
         self.states: dict[str, tuple[tuple[str, bool], float]] = {}
-        #: since when a host is listed twice
+        #: since when Nova lists a host twice
         self.doubled: dict[str, float] = {}
-        #: UUIDs of open records that Nova no longer works on, and since when they are there
+        #: UUIDs of open records on which Nova no longer works, and since when they exist
         self.leftovers: dict[str, float] = {}
-        #: when a host was last marked as dead
+        #: when a host was last forced down
         self.marked: dict[str, float] = {}
-        #: by uid of an Evacuate: the host on which its server was when it was asked for, and when that was
+        #: by uid of a VMMigration of type Evacuate: the host of its server when it was created, and when that was
         self.attested: dict[str, tuple[str, float]] = {}
-        #: when the clock of an operator was last wrong
+        #: when an operator's clock was last wrong, by the operator's name
         self.wrong_clocks: dict[str, float] = {}
-        #: servers that we evacuated while they ran
+        #: servers that the operator evacuated while they were active
         self.evacuated: set[str] = set()
         self.maintenances = Maintenances(world)
         self.common_cause = CommonCause(world)
-        #: by uid of a VMMigration: UUIDs of Nova's records that it says are its
+        #: by uid of a VMMigration: UUIDs of the Nova records in its status
         self.records: defaultdict[str, set[str]] = defaultdict(set)
-        #: members of groups that the fleet or people broke: not ours
+        #: number of moves that the operator has requested
         self.moves_asked = 0
-        #: what the kill switch says, and since when
+        #: the data of the kill switch, and since when
         self.thrown: tuple[dict[str, str] | None, float] = (None, 0.0)
 
-    # -- what is asked of the cloud
+    # -- requests to the cloud
 
     def sent(self, process: Process, key: Key | None, method: str, path: str, body: Any) -> None:
-        """Right before it is done."""
+        """Check a request that changes the cloud, right before it is executed."""
         self._world.say(f"{process.name} {key}: {method} {path} {body}")
         self._leads(process, f"{method} {path}")
         parts = path.strip("/").split("/")
@@ -134,7 +134,7 @@ class Judge:
             self._wrong(f"I11: {method} {path}")
 
     def _is_a_wish(self, key: Key | None) -> None:
-        """What only the garbage collector has deleted is not aborted for that (I41); over its deadline it is."""
+        """The deletion by the garbage collector alone must not abort a move (I41); an exceeded deadline may."""
         body = self._world.api.objects.get(key) if key else None
         attempts = body.get("status", {}).get("attempts", []) if body else []
         stopped = attempts and attempts[-1].get("stopReason") == "Deleted"
@@ -191,7 +191,7 @@ class Judge:
             if record.user_id == self.us:
                 self._wrong(f"I3: moved twice: {name} is asked to move while our {record.uuid} is {record.status}")
             elif type_ == "evacuation" and record.type != "evacuation":
-                pass  # it has ended with its host, whatever its record says
+                pass  # it has ended with its host, whatever the status of its record
             elif now - self.leftovers.get(record.uuid, record.created_at) > FRESH:
                 self._wrong(f"I3: {name} is asked to move while {record.uuid} of others is {record.status}")
         body = self._world.api.objects.get(key) if key else None
@@ -216,7 +216,7 @@ class Judge:
         self._group(server, target)
 
     def _sees(self, process: Process, action: str, server: Server) -> None:
-        """It knows what it does: the server was read for it, and the shared view is young."""
+        """The server was read right before the request (I2), and the shared view is fresh (I13)."""
         age = self._now - self.reads.get((process.name, f"/servers/{server.id}"), float("-inf"))
         if age > SLOW:
             self._wrong(f"I2: {action} of {server.name}, which was read {age:.0f} s ago")
@@ -246,7 +246,7 @@ class Judge:
             self._wrong(f"I14: {server.name} is evacuated from {source.name}, and its local disk is lost")
 
     def _attested(self, asked: Body, server: Server, source: Host) -> None:
-        """An Evacuate is about the host on which its server was when it was asked for, and which was dead then."""
+        """An Evacuate is valid only for the host of its server when it was created, which must have been dead then."""
         host, at = self.attested.get(asked["metadata"]["uid"], (source.name, self._now))
         if host != source.name:
             self._wrong(f"I38: {server.name} is evacuated from {source.name}, and the request was made about {host}")
@@ -340,7 +340,7 @@ class Judge:
         if "stop" in said or said.get("zones") in zones:
             self._wrong(f"I31: {action} is asked for, and the kill switch says {said}")
 
-    # -- what is written
+    # -- status writes
 
     def writes(self, process: Process) -> None:
         if not process.alive:
@@ -365,7 +365,7 @@ class Judge:
             server = self.cloud.servers.get(status.get("server", {}).get("id", ""))
             if server is not None and server.deleted_at is None:
                 self._wrong(f"I4: {key} says that {server.name} is gone, which is there")
-        # a host of the operator's own choice that the scheduler refuses is tried once, and uses up no try
+        # an attempt to a host of the operator's choice that the scheduler refuses does not count as a try
         free = "target" not in body["spec"]
         tries = sum(
             attempt["state"] != "NotSent" and not (free and "No valid host was found" in attempt.get("message", ""))
@@ -377,7 +377,7 @@ class Judge:
             self._success(key, status)
 
     def _ended(self, key: Key, attempt: Body) -> None:
-        """What has ended for us has ended for Nova."""
+        """An attempt that has ended in the status must have ended in Nova (I6)."""
         if "endedAt" not in attempt:
             return
         record = next((m for m in self.cloud.migrations.values() if m.uuid == attempt["migrationID"]), None)
@@ -385,7 +385,7 @@ class Judge:
             self._wrong(f"I6: {key} has closed {record.uuid} as {attempt['state']}, which is {record.status}")
 
     def created(self, body: Body) -> None:
-        """By an operator."""
+        """Check an object that an operator has created."""
         self.maintenances.created(body)
 
     def _success(self, key: Key, status: Body) -> None:
@@ -403,7 +403,7 @@ class Judge:
         return None
 
     def gone(self, key: Key, body: Body) -> None:
-        """An object is gone: nothing of it is left half-way (I9, I34)."""
+        """Check that a deleted object leaves no migration in flight (I9, I34)."""
         self._world.say(f"{key}: gone")
         if key.kind != "VMMigration":
             return
@@ -417,7 +417,7 @@ class Judge:
         if in_a_minute > LOOKS:
             self._wrong(f"a hot loop: {in_a_minute} looks at {key} within a minute")
 
-    # -- what is so, each second
+    # -- checks of the state, each second
 
     def see(self) -> None:
         for host in self.cloud.hosts.values():
@@ -447,7 +447,7 @@ class Judge:
         self._groups()
 
     def is_doubled(self, host: str) -> bool:
-        """Nova lists it twice for so long that whoever acts on it must know."""
+        """Whether Nova has listed the host twice for so long that the operator must know it."""
         still = any(one.host == host for one in self.cloud.stray_services)
         return still and self._now - self.doubled.get(host, float("inf")) > VIEW
 
@@ -486,10 +486,10 @@ class Judge:
                     self._wrong(f"I25: {count} members of {group.name} are on {host}")
                     self._world.broken_groups.add(group.id)
 
-    # -- what is so at the end
+    # -- checks at the end
 
     def at_the_end(self) -> Iterator[str]:
-        """After the storm, and a time in which nothing went wrong any more."""
+        """The violations that remain after the storm and a time without faults."""
         for key, body in self._world.api.objects.items():
             if (what := self._stuck(key, body)) is not None:
                 yield f"stuck: {key}: {what}"
@@ -515,7 +515,7 @@ class Judge:
                 yield f"lost: {server.name} was stopped for {key} and is not started again"
 
     def _other_histories(self) -> Iterator[str]:
-        """What an operator knows is what Kubernetes has (I44)."""
+        """The operators' stores must contain the same objects and versions as Kubernetes (I44)."""
         there = {key: int(body["metadata"]["resourceVersion"]) for key, body in self._world.api.objects.items()}
         for process in self._world.alive():
             store = process.operator.store
@@ -525,8 +525,10 @@ class Judge:
                     yield f"I44: {process.name} knows {key} of version {known.get(key)}, it is of {there.get(key)}"
 
     def _tells(self, key: Key) -> bool:
-        """Whether the object is still there and says that it has not come to its end; a pause is no reason to keep a
-        server off."""
+        """Whether the object exists and its status reports a graceful shutdown.
+
+        A pause does not justify that the server stays off, unless its host is dead.
+        """
         body = self._world.api.objects.get(key)
         if body is None or "gracefulStop" not in body.get("status", {}):
             return False
@@ -534,7 +536,10 @@ class Judge:
         return reason != Reason.PAUSED or self.waits_for_a_dead_host(body)
 
     def _unreported(self, key: Key, body: Body) -> str | None:
-        """After a time in which nothing changed, what is not finished is Stalled or waits for what people know."""
+        """Describe an object that is unfinished after a time without changes, but reports no reason for people.
+
+        Allowed are the condition Stalled, the reasons in `MAY_LAST`, and queueing behind a reported object.
+        """
         status = body.get("status", {})
         conditions = {c["type"]: c for c in status.get("conditions", [])}
         ready = conditions.get("Ready", {})
@@ -548,7 +553,7 @@ class Judge:
         return f"{status.get('phase')}: {reason}: {ready.get('message')}"
 
     def _another_is_reported(self, key: Key) -> bool:
-        """A move in front of it in the queue waits for a person."""
+        """Whether another unfinished object of the kind is paused or Stalled, so that the queue may wait for it."""
         others = [body for other, body in self._world.api.objects.items() if other != key and other.kind == key.kind]
         return any(
             body["spec"].get("paused")
@@ -594,15 +599,14 @@ class Judge:
         return None if others else told
 
     def _others_hold_it_up(self) -> bool:
-        """A migration that Nova never ends, or a move that a host's death stopped in its middle, has its place for
-        ever."""
+        """Whether a migration that never ends, or a move interrupted by a host's death, occupies a slot forever."""
         objects = list(self._world.api.objects.values())
         if any(map(self.waits_for_a_dead_host, objects)):
             return True
         return any(stage(m) is MigrationStage.IN_FLIGHT for m in self.cloud.migrations.values())
 
     def waits_for_a_dead_host(self, body: Body) -> bool:
-        """Whether its server was stopped for its move, or has arrived and is being started, on a host that died."""
+        """Whether the object's server was shut down for its move and is now on a dead host."""
         status = body.get("status", {})
         server = self.cloud.servers.get(status.get("server", {}).get("id", ""))
         host = self.cloud.hosts.get(server.host or "") if server is not None else None
@@ -611,7 +615,7 @@ class Judge:
     def _open_of(self, uid: str) -> bool:
         return any(is_open(m) for m in self.cloud.migrations.values() if m.uuid in self.records[uid])
 
-    # -- words
+    # -- helpers
 
     @property
     def _now(self) -> float:
@@ -625,7 +629,7 @@ class Judge:
 
 
 def _wanted(body: Body) -> bool:
-    """A HostMaintenance that has its host, or is to have it."""
+    """Whether the HostMaintenance is in effect or should be."""
     spec, metadata = body["spec"], body["metadata"]
     return spec.get("enabled", True) and not spec.get("preflightOnly") and "deletionTimestamp" not in metadata
 

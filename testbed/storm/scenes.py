@@ -1,6 +1,6 @@
-"""What seldom comes together by chance: some things that happen to the same host or server within a minute or two.
+"""Scenes: events that affect the same host or server within a minute or two, which random draws rarely produce.
 
-Each storm has at most one such scene; everything else in it is as random as ever.
+Each storm has at most one scene; its other events are drawn at random.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def draw_scene(dice: Random) -> list[Happening]:
 
 
 def a_host_fails(dice: Random, at: float) -> list[Happening]:
-    """Somebody asks for its servers elsewhere, soon or later, rightly or not; it may be marked, and come back."""
+    """A host dies, and people request moves of its servers; it may be forced down, and may come back."""
     back = dice.choice([None, 35.0, 60.0, 100.0])
     marked = dice.choice([None, None, 3.0, 40.0])
     asked = [dice.choice([2.0, 12.0, 45.0, 70.0]) for _ in range(3)]
@@ -64,7 +64,7 @@ def a_host_fails(dice: Random, at: float) -> list[Happening]:
 
 
 def a_host_is_others_too(dice: Random, at: float) -> list[Happening]:
-    """Somebody disables or enables a host before, while or after it is in maintenance; which ends."""
+    """Another user disables or enables a host before, during or after its maintenance, which may end."""
     before = dice.choice([None, {"status": "disabled", "disabled_reason": "new rack"}])
     meanwhile = dice.choice([{"status": "disabled", "disabled_reason": "new rack"}, {"status": "enabled"}, None])
     ends = dice.random() < 0.7
@@ -92,7 +92,7 @@ def a_host_is_others_too(dice: Random, at: float) -> list[Happening]:
 
 
 def a_group_moves(dice: Random, at: float) -> list[Happening]:
-    """All its members at once, and some to the same host; or the servers of one host."""
+    """All members of a server group move at once, in some storms to the same host."""
     policy, kind, same = dice.choice(["anti-affinity", "affinity"]), dice.choice(["Live", "Auto"]), dice.random() < 0.4
     members: list[Server] = []
 
@@ -119,7 +119,7 @@ def a_group_moves(dice: Random, at: float) -> list[Happening]:
 
 
 def the_switch_is_thrown(dice: Random, at: float) -> list[Happening]:
-    """In the middle of much, with a cloud that takes its time."""
+    """The kill switch is turned on during several moves, with a slow cloud."""
     seconds = dice.uniform(20, 80)
 
     def much(world: World) -> str:
@@ -135,7 +135,7 @@ def the_switch_is_thrown(dice: Random, at: float) -> list[Happening]:
 
 
 def a_name_changes(dice: Random, at: float) -> list[Happening]:
-    """Two servers get each other's names, while one is stopped for a move that was asked for by name."""
+    """Two servers swap names while one of them is shut down for a move that names its server."""
     moved: list[Server] = []
 
     def move(world: World) -> str:
@@ -156,7 +156,7 @@ def a_name_changes(dice: Random, at: float) -> list[Happening]:
 
 
 def a_person_acts_too(dice: Random, at: float) -> list[Happening]:
-    """Somebody moves the same server, or aborts our move of it; then what we were asked for is deleted, or not."""
+    """Another user moves the same server, or aborts the operator's move; then the VMMigration may be deleted."""
     theirs, deleted = dice.random() < 0.5, dice.random() < 0.6
     wanted: list[Server] = []
 
@@ -191,7 +191,7 @@ def a_person_acts_too(dice: Random, at: float) -> list[Happening]:
 
 
 def reads_are_unsure(dice: Random, at: float) -> list[Happening]:
-    """Some fail, of each kind, while much is moved."""
+    """Some reads of the cloud fail, in various ways, during several moves."""
     chance = dice.choice([0.2, 0.5])
 
     def reads_fail(world: World) -> str:
@@ -205,7 +205,7 @@ def reads_are_unsure(dice: Random, at: float) -> list[Happening]:
 
 
 def nobody_lists(dice: Random, at: float) -> list[Happening]:
-    """The cloud tells of one server, and lists none for longer than a view may be old; meanwhile much is asked for."""
+    """Lists of the cloud fail for longer than the view's maximum age, while single reads work; moves are requested."""
 
     def lists_fail(world: World) -> str:
         world.faults.spans.append(Span(Kind.LISTS_FAIL, at, at + 170, 1.0, Random(0)))
@@ -232,7 +232,7 @@ SCENES: list[Callable[[Random, float], list[Happening]]] = [
 ]
 
 
-# ---- what they share
+# ---- helpers
 
 
 def on(world: World, host: Host) -> list[Server]:
@@ -240,13 +240,13 @@ def on(world: World, host: Host) -> list[Server]:
 
 
 def busiest(world: World) -> Host:
-    """Of the hosts that live, the one with the most servers."""
+    """The live host with the most servers."""
     living = [host for host in world.site.cloud.hosts.values() if host.alive]
     return max(living or world.site.cloud.hosts.values(), key=lambda host: len(on(world, host)))
 
 
 def movable(world: World) -> list[Server]:
-    """Those that little stands against; all, if there are none."""
+    """The servers that are probably movable; all servers if there are none."""
     there = [one for one in world.site.cloud.servers.values() if one.deleted_at is None and one.host]
     free = [one for one in there if not (one.locked_by or one.metadata or one.group_id or one.task_state)]
     ready = [one for one in free if one.vm_state in ("active", "stopped")]
@@ -254,7 +254,7 @@ def movable(world: World) -> list[Server]:
 
 
 def moves(world: World, server: Server) -> bool:
-    """Whether somebody asks for it by such a scene already."""
+    """Whether a scene has created a VMMigration of the server already."""
     return Key("VMMigration", MIGRATIONS, f"scene-{server.number}") in world.api.objects
 
 
@@ -269,7 +269,7 @@ def asks(world: World, server: Server, kind: str, more: dict[str, Any] | None = 
 
 
 def aborts(world: World, server: Server) -> str | None:
-    """Somebody else aborts its live migration, whoever's it is."""
+    """Another user aborts the server's live migration, whichever user started it."""
     running = [m for m in world.site.cloud.migrations_of(server.id) if m.type == "live-migration"]
     if not running or running[-1].status != "running":
         return None

@@ -1,6 +1,7 @@
-"""Virtual time: an event loop whose clock jumps to what is due next, and the operator's modules on that clock.
+"""Virtual time: an event loop whose clock jumps to the next timer, and patches that give modules that clock.
 
-Nothing in a storm waits for a socket or a thread, so the loop never has to: when nobody is ready, the clock moves on.
+Nothing in a storm waits for a socket or a thread. So when no task is ready, the loop advances the clock instead of
+waiting.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from vmferry.cloud.facts import resource_manager
 from vmferry.cloud.nova import hosts, http, not_now, placement, servers, session
 from vmferry.runtime import elector, health, host_lease, operator, queue, reconcile, triggers, view_age
 
-#: when every storm begins
+#: the virtual start time of every storm
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-#: seconds that the clock on the wall of the process that runs is wrong by
+#: returns the error in seconds of the wall clock of the running operator
 SKEW: ContextVar[Callable[[], float]] = ContextVar("skew", default=lambda: 0.0)
 
 
 class Loop(asyncio.SelectorEventLoop):
-    """`time` is virtual seconds; it begins well after 0, as a machine's does."""
+    """An event loop with virtual time in seconds, which starts well above 0 like a machine's monotonic clock."""
 
     def __init__(self) -> None:
         super().__init__(_Selector(self))
@@ -54,12 +55,12 @@ class _Selector(selectors.SelectSelector):
 
 
 def moment(loop: Loop) -> datetime:
-    """What time it really is."""
+    """The true virtual time."""
     return START + timedelta(seconds=loop.at - 1000.0)
 
 
 class _Serial(ThreadPoolExecutor):
-    """Does everything at once, in the thread that asks."""
+    """Executes everything at once in the calling thread."""
 
     def map(self, fn: Any, *iterables: Any, **_: Any) -> Any:
         return [fn(*each) for each in zip(*iterables, strict=True)]
@@ -67,7 +68,7 @@ class _Serial(ThreadPoolExecutor):
 
 @contextmanager
 def patched(loop: Loop, seed: int) -> Iterator[None]:
-    """The operator's modules tell time by `loop`, and throw dice that fall the same way for the same seed."""
+    """Make the operator's modules use the time of `loop`, and random numbers that are determined by `seed`."""
 
     class Moment(datetime):
         @classmethod

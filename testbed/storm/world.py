@@ -1,7 +1,7 @@
-"""A storm: one cloud, one Kubernetes, up to two operators, and what happens to them, second by second.
+"""A storm: one simulated cloud, one Kubernetes API, up to two operators, and random events.
 
-Everything follows from the seed. What happens is drawn beforehand as a list, so that a storm can be run again with
-some of it left out.
+A storm is determined by its seed. Its events are drawn in advance as a list, so that a storm can be repeated without
+some of them.
 """
 
 from __future__ import annotations
@@ -31,23 +31,24 @@ from vmferry.runtime.kube_api import ConflictError
 from vmferry.runtime.store import Body
 from vmferry.simulator import fleet
 
-#: seconds in which things happen, and within which everything must have come to its end afterwards
+#: seconds in which events happen, and seconds after that within which everything must finish
 STORMY = 300.0
 CALM = 2400.0
-#: seconds without any change, after which nothing more is expected
+#: seconds without any change after which the storm ends
 STILL = 400.0
-#: seconds of the stillness after which not one status is written any more: what is no news may wait for five
-#: minutes, and for the next look after them
+#: seconds without any change after which no status may be written any more: a status write that is not urgent may be
+#: deferred for five minutes, and until the reconcile after that
 QUIET = 350.0
-#: rules that hold once etcd was set back, too: what was done since its snapshot is forgotten, so it is done again
+#: rules that hold even after etcd was restored; the others may be violated, because what was done since the snapshot
+#: is forgotten and done again
 AFTER_A_RESTORE = ("I44", "an exception", "a hot loop", "stuck", "I12", "I31", "I32")
-#: wrongs after which a storm need not go on
+#: number of violations after which a storm ends early
 ENOUGH = 20
 
 
 @dataclass
 class Result:
-    """How a storm went."""
+    """The result of a storm."""
 
     seed: int
     happenings: int
@@ -58,7 +59,7 @@ class Result:
 
     @property
     def rules(self) -> set[str]:
-        """The kinds of what went wrong: `I3`, `stuck` ..."""
+        """The rules that were violated: `I3`, `stuck` ..."""
         return {rule_of(wrong) for wrong in self.wrongs}
 
 
@@ -67,7 +68,7 @@ def rule_of(wrong: str) -> str:
 
 
 class World:
-    """What is there, and the truth about it."""
+    """The simulated cloud, the Kubernetes API and the operators of one storm."""
 
     def __init__(self, plan: Plan, loop: Loop, until: Collection[str] = ()) -> None:
         self.loop = loop
@@ -86,8 +87,8 @@ class World:
         self.api.gone = self.judge.gone
         self.api.complain = self.wrong
         self.processes: list[Process] = []
-        #: when anything last changed, and how many statuses were written since then
         self.changed_at = 0.0
+        #: number of status writes
         self.written = 0
         self._started = 0
         self._events: set[str] = set()
@@ -95,15 +96,15 @@ class World:
         self.enough = asyncio.Event()
         self._outside = contextvars.copy_context()
 
-    # -- words
+    # -- time and log
 
     def moment(self) -> datetime:
-        """What a clock that is right says."""
+        """The true time."""
         return moment(self.loop)
 
     @property
     def now(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start of the storm."""
         return self.loop.time() - 1000.0
 
     def say(self, line: str) -> None:
@@ -157,11 +158,11 @@ class World:
         return [process for process in self.processes if process.alive]
 
     def bury(self, process: Process) -> None:
-        """It was killed: end its tasks, and start it anew after a while."""
+        """End the tasks of an operator that was killed, and start a new one after a while."""
         self.spawn(self._bury(process, self.dice.choice([0.5, 5.0, 20.0, 90.0])))
 
     def bury_later(self, process: Process) -> None:
-        """It was told to stop, and may take its time."""
+        """Wait for an operator that got SIGTERM to end, then start a new one."""
 
         async def wait() -> None:
             await asyncio.wait([process._main], timeout=40)
@@ -177,7 +178,7 @@ class World:
             self.start_operator()
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        """Outside of all operators."""
+        """Run the coroutine as a task that belongs to no operator."""
         task = self._outside.copy().run(self.loop.create_task, coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._spawned)
@@ -222,7 +223,7 @@ class World:
             self.start_operator()
 
     async def _until_still(self) -> None:
-        """Until nothing has changed for a while, or time is over."""
+        """Wait until nothing has changed for `STILL` seconds, at most for `CALM` seconds."""
         end, seen, still_since, written = self.now + CALM, "", self.now, self.written
         while self.now < end and self.now - still_since < STILL:
             await asyncio.sleep(5)
@@ -231,7 +232,7 @@ class World:
                 seen, still_since = state, self.now
             if self.now - still_since <= QUIET:
                 written = self.written
-        # who waits for Nova, or for a host that died, may say now and then that it does
+        # an object that waits for Nova or for a dead host may update its status from time to time
         waits = any(is_open(m) for m in self.site.cloud.migrations.values()) or any(
             map(self.judge.waits_for_a_dead_host, self.api.objects.values())
         )
@@ -241,7 +242,7 @@ class World:
             self.wrong(f"small talk: {self.written - written} statuses written while nothing changed")
 
     def _state(self) -> str:
-        """What people would call a change."""
+        """The state whose changes count as changes; it does not contain messages and times."""
         parts = [
             (str(key), body.get("status", {}).get("phase"), body["metadata"].get("finalizers"))
             for key, body in self.api.objects.items()
@@ -261,7 +262,7 @@ class World:
 
 @contextmanager
 def world_of(plan: Plan, until: Collection[str] = ()) -> Iterator[World]:
-    """A world on a loop of its own; at the end nothing of it goes on."""
+    """A world with its own event loop. At the end all of its tasks are cancelled."""
     logging.disable(logging.CRITICAL)
     loop = Loop()
 
@@ -292,13 +293,16 @@ def world_of(plan: Plan, until: Collection[str] = ()) -> Iterator[World]:
 
 
 def storm(seed: int, *, without: Collection[int] = (), until: Collection[str] = ()) -> Result:
-    """Run one. `without`: numbers of what must not happen this time; `until`: rules that end it when broken."""
+    """Run one storm.
+
+    `without` contains the numbers of events to leave out. The violation of a rule in `until` ends the storm.
+    """
     plan = draw(seed)
     chosen = [h for n, h in enumerate(plan.happenings) if n not in without]
     with world_of(plan, until) as world:
         try:
             world.loop.run_until_complete(world.run(chosen))
-        except Exception as error:  # what a storm itself stumbles over is told like the rest
+        except Exception as error:  # an error of the storm itself is recorded in the log before it is raised
             world.wrong(f"the storm ended in {error!r}", error)
             raise
     return Result(seed, len(chosen), world.faults.struck, world.judge.moves_asked, world.wrongs, world.log)

@@ -6,7 +6,7 @@ them connect in the same way. It adds to the client library's loader:
 - `tokenFile` takes precedence over `token` and is read without its newline, as in client-go;
 - an exec plug-in that returns no credentials is an error; the library would continue anonymously;
 - the proxy is `proxy-url`, else the environment's, with CIDRs in NO_PROXY as in client-go. In a Pod, the API server of
-  the own cluster is never reached through a proxy.
+  its cluster is never reached through a proxy.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def lease_name(host: str) -> str:
     """The name of the host's Lease, such as `vmferry-host-node-1`.
 
-    If the host's name is not valid in an object name, it is shortened and a hash is appended to keep names unique.
+    If the host's name is too long or not valid in an object name, it is converted and a hash keeps the names unique.
     """
     if _NAME.fullmatch(host) and len(host) <= 63:
         return f"vmferry-host-{host}"

@@ -1,7 +1,7 @@
 """The Kubernetes API for the leader's reconciles: none of them can write after the term in which it began (I32).
 
-A former leader that cannot write can neither conflict with the next leader nor carry out its old decisions. A write
-that is in flight when the term ends is refused because the object's resourceVersion has changed.
+A former leader that cannot write can neither conflict with the next leader nor carry out its old decisions. If a write
+is in flight when the term ends, the object's resourceVersion prevents that it overwrites a change of the next leader.
 """
 
 from __future__ import annotations

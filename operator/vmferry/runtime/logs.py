@@ -1,6 +1,6 @@
-"""Logs: one JSON object or one text per line; each line of a reconcile names its object; secrets never get through.
+"""Log set-up: one JSON object or text per line. Each line of a reconcile names its object, and secrets are removed.
 
-Texts of others are made harmless before a line is formatted, so no text can break a line, end it or forge another one.
+External text is escaped before a line is formatted, so it cannot end a line or forge another line.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from vmferry.runtime.config import Log, LogFormat
 
 logger = logging.getLogger(__name__)
 
-#: what the running reconcile is about: object (kind, namespace and name), its uid, server and serverName, or host; of
-#: the last attempt its number (attempt), Nova's ID of our request (requestId) and the UUID of Nova's record (migration)
+#: log fields of the current reconcile: object (kind, namespace and name), its uid, and server and serverName, or host;
+#: of the last attempt: its number (attempt), Nova's ID of our request (requestId) and the UUID of Nova's migration
+#: record (migration)
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default={})  # noqa: B039 - never changed, only replaced
 
 
 @contextmanager
 def about(fields: Mapping[str, str]) -> Iterator[None]:
-    """All lines within, of this task and of what it starts, carry these fields too."""
+    """Add these fields to all log lines within the context, of this task and of tasks that it starts."""
     token = _about.set({**_about.get(), **fields})
     try:
         yield
@@ -42,12 +43,12 @@ def about(fields: Mapping[str, str]) -> Iterator[None]:
 
 
 class Fields(logging.Filter):
-    """Gives each record what `about` says."""
+    """Adds the fields of `about` to each record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         try:
             record.getMessage()
-        except Exception:  # a library's mistake; the logging module would print it without any format
+        except Exception:  # a wrong log call of a library; the logging module would print it without our format
             record.msg, record.args = str(_clean([record.msg, record.args])), None
         for name, word in _about.get().items():
             if not hasattr(record, name):
@@ -55,7 +56,8 @@ class Fields(logging.Filter):
         return True
 
 
-#: what ends a line for some reader, steers a terminal, changes the order of what is shown, or is no character at all
+#: characters that some reader takes for a line end, terminal control characters, bidirectional and invisible
+#: characters, and code points that are not characters
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u205f-\u206f\ud800-\udfff\ufeff\ufff9-\uffff"
     r"\U000e0000-\U000e0fff]"
@@ -63,7 +65,7 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: str) -> str:
-    """The text with such characters as JSON and Python write them: `\\u001b`, `\\n`."""
+    """The text with such characters escaped as in JSON and Python: `\\u001b`, `\\n`."""
     return _UNPRINTABLE.sub(lambda match: _SHORT.get(match[0]) or json.dumps(match[0])[1:-1], text)
 
 
@@ -71,7 +73,7 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def _clean(value: Any, depth: int = 5) -> Any:
-    """What JSON can hold, without secrets."""
+    """The value as JSON types, without secrets."""
     if isinstance(value, bool | int | None):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -87,7 +89,7 @@ def _clean(value: Any, depth: int = 5) -> Any:
 
 
 class _UTCTimes(logging.Formatter):
-    """Times as RFC 3339 writes them, in UTC: `2026-01-31T12:00:00.123Z`."""
+    """Formats times as RFC 3339 in UTC: `2026-01-31T12:00:00.123Z`."""
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's
         moment = datetime.fromtimestamp(record.created, UTC)
@@ -95,24 +97,24 @@ class _UTCTimes(logging.Formatter):
 
 
 class _Json(_UTCTimes, JsonFormatter):
-    """Cleans each field, whoever added it, before it becomes JSON."""
+    """Formats a record as JSON, after secrets are removed from all of its fields."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         cleaned: dict[str, Any] = _clean(log_data)
         return cleaned
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        # within JSON such characters only stand in strings, where they may be written as escapes
+        # in JSON such characters occur only within strings, where escapes are allowed
         return printable(super().jsonify_log_record(log_data))
 
 
 def _quoted(text: str) -> str:
-    """A field's value, in quotes where it would look like several fields: a tenant chooses the names of servers."""
+    """A field's value, in quotes if it could look like several fields; tenants choose the names of servers."""
     return text if re.fullmatch(r"[^\s=\"\[\]]*", text) else json.dumps(text, ensure_ascii=False)
 
 
 class _Text(_UTCTimes):
-    """A line each; those of a traceback are indented, so that none of them looks like a line of the log."""
+    """Formats a record as one line. Lines of a traceback are indented, so that none looks like a log line."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.message, record.asctime = redact(record.getMessage()), self.formatTime(record)
@@ -125,7 +127,7 @@ class _Text(_UTCTimes):
 
 
 def set_up(log: Log) -> None:
-    """Everything goes to stderr; libraries are heard from `warning` on, unless debugging."""
+    """Log to stderr. Libraries log from level `warning` on, or everything if the level is `debug`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(Fields())
     handler.setFormatter(formatter(log.format))
@@ -133,16 +135,16 @@ def set_up(log: Log) -> None:
     logging.basicConfig(level="DEBUG" if level == "DEBUG" else "WARNING", handlers=[handler], force=True)
     logging.getLogger("vmferry").setLevel(level)
     _catch_the_rest()
-    # these tell every request, with headers, when debugging
+    # on level `debug` these log every request with its headers
     for chatty in ("kubernetes", "aiohttp.access", "keystoneauth", "urllib3", "asyncio"):
         logging.getLogger(chatty).setLevel("WARNING")
-    # warns of each connection above ten at once, which is only closed after its use
+    # it warns about each connection above ten at once, but those are just closed after use
     logging.getLogger("urllib3.connectionpool").setLevel("ERROR")
 
 
 def _catch_the_rest() -> None:
-    """What Python would print to stderr by itself becomes lines of the log."""
-    # an error while a line is written: its report would repeat what was to be written
+    """Log the errors and warnings that Python would otherwise print to stderr."""
+    # the report of an error while a line is written would contain the unredacted text
     logging.raiseExceptions = False
     logging.captureWarnings(True)
 
@@ -160,7 +162,7 @@ def _catch_the_rest() -> None:
 
 
 def asked_as(request_id: str | None) -> dict[str, str]:
-    """For `about`: the cloud's id of our request, where it gave one."""
+    """The field for `about` with OpenStack's ID of our request; empty if it is unknown."""
     return {"requestId": request_id} if request_id else {}
 
 
@@ -171,7 +173,7 @@ def formatter(format_: LogFormat) -> logging.Formatter:
         "%(asctime)s %(levelname)s %(name)s %(message)s",
         rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
         json_ensure_ascii=False,
-        # kopf hands its settings along when debugging: no words, and nothing that JSON can hold
+        # on level `debug` kopf adds its settings object to records, which is useless and not JSON-serializable
         reserved_attrs=[*RESERVED_ATTRS, "settings"],
         json_default=str,
     )

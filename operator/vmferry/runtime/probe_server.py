@@ -1,8 +1,8 @@
-"""Serves /healthz, /readyz and /metrics to whoever reaches the port, in a thread and an event loop of its own.
+"""Serves /healthz, /readyz and /metrics without a login, in a thread and an event loop of its own.
 
-Nobody has to log in here, so a stranger must not be able to use up the operator's memory, nor the time of the event
-loop that keeps its Lease. aiohttp's server bounds neither the time for a request's head nor the number of connections;
-what a probe needs of HTTP is one line and one answer for each connection.
+Because there is no login, clients must not be able to exhaust the operator's memory, or the time of the event loop that
+renews its Lease. aiohttp's server limits neither the time for the head of a request nor the number of connections. A
+probe needs only one request and one response per connection, so this server implements just that.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from vmferry.runtime.config import EVERY_ADDRESS
 from vmferry.runtime.health import Health
 
-#: bytes of a request's first line and of its header lines, all together
+#: maximum number of bytes of the request line and all header lines
 HEAD_BYTES = 8192
-#: seconds that a client has to send them, and to take its answer
+#: seconds that a client has to send the head, and again to receive the response
 DEADLINE = 5.0
-#: connections at once; for one more the oldest is closed, so a probe that sends its request at once is answered
+#: maximum number of connections; a further connection closes the oldest, so a probe that sends at once is answered
 CONNECTIONS = 32
-#: seconds that the operator's own event loop has to answer, and that metrics are served again as they were
+#: seconds that the operator's event loop has to respond, and seconds for which metrics are cached
 LOOP_SECONDS = 2.0
 METRICS_SECONDS = 1.0
-#: the operator's event loop gives a sign of life each second; without one for this long it is stuck
+#: seconds without a heartbeat after which the operator's event loop is stuck, and seconds between its heartbeats
 LOOP_STUCK_SECONDS = 30.0
 LOOP_BEAT = 1.0
 
@@ -47,7 +47,7 @@ Answer = tuple[HTTPStatus, str, bytes]
 
 
 class HealthServer:
-    """Between `start` and `stop`, which belong to the operator's event loop."""
+    """Serves between `start` and `stop`, which must be called in the operator's event loop."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class HealthServer:
         inventory: Callable[[], Iterable[Metric]] = tuple,
         registry: CollectorRegistry = REGISTRY,
     ) -> None:
-        """`inventory` is called in the operator's event loop, `registry` is read in the server's thread."""
+        """`inventory` is called in the operator's event loop; `registry` is read in the server's thread."""
         self._health = health
         self._address = address
         self._port = port
@@ -65,13 +65,13 @@ class HealthServer:
         self._registry = registry
         self._thread = threading.Thread(target=self._run, name="probes", daemon=True)
         self._bound: concurrent.futures.Future[int] = concurrent.futures.Future()
-        #: what is being served, the oldest first
+        #: open connections, the oldest first
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._metrics: tuple[float, bytes] = float("-inf"), b""
         self._measuring: asyncio.Lock
 
     async def start(self) -> int:
-        """Returns the port, which is a free one when 0 was asked for. Raises OSError when it is taken."""
+        """Return the port; for port 0 a free one is chosen. Raises OSError if the port is in use."""
         self._main = asyncio.get_running_loop()
         self._beating = asyncio.create_task(self._beat(), name="event loop")
         self._thread.start()
@@ -127,13 +127,13 @@ class HealthServer:
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # slow, gone, or closed for a newer one
+            pass  # the client is slow or gone, or the connection was closed in favour of a newer one
         finally:
             writer.transport.abort()
             self._connections.pop(task, None)
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[bytes, Answer]:
-        """The method and what to answer."""
+        """Read a request and return its method and the response."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
@@ -173,28 +173,28 @@ class HealthServer:
         async def count() -> list[Metric]:
             return list(self._inventory())
 
-        async with self._measuring:  # many that ask at once are answered by one reading
+        async with self._measuring:  # simultaneous requests share one collection
             at, text = self._metrics
             if time.monotonic() - at >= METRICS_SECONDS:
                 try:
                     counted = await self._in_main_loop(count())
                 except TimeoutError:
-                    counted = []  # whether the loop hangs is worth more than what there is
+                    counted = []  # without the inventory, the other metrics can still show that the loop hangs
                 text = generate_latest(self._registry) + generate_latest(_Counted(counted))
                 self._metrics = time.monotonic(), text
         return HTTPStatus.OK, CONTENT_TYPE_LATEST, text
 
     async def _in_main_loop(self, asked: Coroutine[Any, Any, T]) -> T:
-        """Raises TimeoutError."""
+        """Run the coroutine in the operator's event loop. Raises TimeoutError after `LOOP_SECONDS`."""
         future = asyncio.run_coroutine_threadsafe(asked, self._main)
         async with asyncio.timeout(LOOP_SECONDS):
             return await asyncio.wrap_future(future)
 
 
 def every_address(port: int) -> socket.socket:
-    """One socket for all addresses of both families, so that one port serves a Pod with either, or both.
+    """One socket for all IPv4 and IPv6 addresses, for Pods with either or both.
 
-    Raises OSError when the port is taken.
+    Raises OSError if the port is in use.
     """
     if socket.has_dualstack_ipv6():
         return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
@@ -202,7 +202,7 @@ def every_address(port: int) -> socket.socket:
 
 
 class _Counted(CollectorRegistry):
-    """What was collected already, for `generate_latest`."""
+    """A registry of metrics that were collected already, for `generate_latest`."""
 
     def __init__(self, counted: list[Metric]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""docs/metrics.md and docs/events.md, from what the operator has; `make generate` writes them."""
+"""Generates docs/metrics.md and docs/events.md from the code, for `make generate`."""
 
 from __future__ import annotations
 
@@ -121,5 +121,5 @@ def events_page() -> str:
 
 
 def pages() -> dict[str, str]:
-    """What each generated page of docs/ must be, by its name."""
+    """The text of each generated page of docs/, by file name."""
     return {"metrics.md": metrics_page(), "events.md": events_page()}

@@ -1,4 +1,4 @@
-"""SOCKS proxies (`proxy-url: socks5://...`), by libraries that not everybody needs: `pip install 'vmferry[socks]'`."""
+"""SOCKS proxies (`proxy-url: socks5://...`), with optional libraries: `pip install 'vmferry[socks]'`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_socks(proxy: str | None) -> bool:
 
 
 def require(access: Access, module: str) -> None:
-    """Raises AccessError where the way leads through a SOCKS proxy and nothing here can speak to one."""
+    """Raises AccessError if the proxy is a SOCKS proxy and `module`, which supports these, is not installed."""
     if is_socks(access.proxy) and importlib.util.find_spec(module) is None:
         raise AccessError(
             "no way to Kubernetes: proxy-url is a SOCKS proxy, which needs two more packages: "
@@ -26,7 +26,7 @@ def require(access: Access, module: str) -> None:
 
 
 def connector(proxy: str) -> aiohttp.BaseConnector:
-    """Of a session whose every connection goes through the proxy; `socks5h` resolves names there, as kubectl does."""
+    """The connector for a session that uses the proxy. The proxy resolves host names, as with kubectl."""
     found: aiohttp.BaseConnector = importlib.import_module(ASYNCHRONOUS).ProxyConnector.from_url(
         proxy.replace("socks5h://", "socks5://"), rdns=True, limit=0
     )

@@ -1,1 +1,1 @@
-"""What the operator reports to Prometheus: all metrics, what counts requests, and what is computed at a scrape."""
+"""The operator's Prometheus metrics: definitions, request counters, and gauges that are computed at a scrape."""

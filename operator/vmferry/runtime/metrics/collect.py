@@ -1,4 +1,4 @@
-"""The gauges of what is there, computed when Prometheus asks: in milliseconds, with thousands of objects."""
+"""Computes the gauges of the current state at a scrape, within milliseconds for thousands of objects."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ Sample = tuple[tuple[str, ...], float]
 
 
 class Seen(Protocol):
-    """What of `cloud.Cloud` is told."""
+    """The part of `cloud.Cloud` that the metrics use."""
 
     @property
     def snapshot(self) -> Snapshot: ...
 
 
 class MetricsCollector(Collector):
-    """Of one operator; asked in its event loop."""
+    """The gauges of one operator. Call `collect` in its event loop."""
 
     def __init__(self, store: Store, queue: WorkQueue[Key], cloud: Seen, health: Health, policy: Policy) -> None:
         self._store = store
@@ -70,7 +70,7 @@ class MetricsCollector(Collector):
         yield metrics.VIEW, [((part.value,), read[part].timestamp() if part in read else 0.0) for part in Part]
 
     def _of_migrations(self) -> Iterator[tuple[Scraped, list[Sample]]]:
-        """Computed here, because a reconcile that hangs or fails must not hide a migration that does not end."""
+        """Computed at the scrape, because a reconcile that hangs or fails must not hide an overdue migration."""
         snapshot, now = self._cloud.snapshot, datetime.now(UTC)
         late = Counter({kind.value: 0 for kind in ResolvedType})
         for moves, obj in self._store.moving():

@@ -1,10 +1,10 @@
-"""Every metric of the operator: its name, its labels and what it means. docs/metrics.md is generated from here.
+"""All metrics of the operator: names, labels and help texts. docs/metrics.md is generated from this module.
 
-Names follow Prometheus' conventions: base units, `_total` for what only grows, moments instead of ages. Labels take few
-values that are known beforehand: kinds, phases, reasons, routes; never the name or id of a server, host or object.
+Names follow the conventions of Prometheus: base units, `_total` for counters, timestamps instead of ages. Labels have
+few values that are known in advance: kinds, phases, reasons, routes; never the name or ID of a server, host or object.
 
-Counters and histograms are counted where something happens, by the operator that does it. Gauges of what is there are
-computed when somebody asks (`collect.py`), so they cannot be out of date.
+Counters and histograms are updated where something happens, by the operator that does it. Gauges of the current state
+are computed at a scrape (`collect.py`), so they are never out of date.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from vmferry.reconcilers.migration.telemetry import RESULTS, UNDECIDED
 from vmferry.reconcilers.telemetry import Sample
 from vmferry.resources.catalog import CATALOG
 
-# a second series for each counter, which nobody asks for
+# they would add an unused second series for each counter
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-#: from a memory-less lab to a large disk over a slow network
+#: buckets in seconds for migrations, from an idle server in a lab to a large disk over a slow network
 LONG = (5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
-#: one reconcile, with its calls
+#: buckets in seconds for one reconcile including its API calls
 SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-#: one HTTP request
+#: buckets in seconds for one HTTP request
 REQUEST = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 TYPES = (*(kind.value for kind in ResolvedType), UNDECIDED)
-#: how a migration ends; the phases of that name
+#: outcomes of a migration; the phases of the same names
 OUTCOMES = ("Succeeded", "Failed", "Cancelled")
-#: what comes of a request that changes the cloud
+#: outcomes of a request that changes the cloud
 ANSWERS = tuple(outcome.__name__ for outcome in get_args(Outcome))
-#: no answer came
+#: the `code` label of a request without a response
 NO_ANSWER = "none"
 
 # ---- migrations and maintenances
@@ -144,7 +144,7 @@ BUILD = Info("vmferry_build", "Always 1; the label is the version")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scraped:
-    """A gauge that is computed when it is asked for. Each is itself only: objects are counted by it, often."""
+    """A gauge that is computed at a scrape. Compared by identity, because it is often used as a dictionary key."""
 
     name: str
     help: str
@@ -212,23 +212,23 @@ READY = Scraped("vmferry_ready", "1 while this check of /readyz passes, otherwis
 
 
 def counted() -> Iterator[MetricWrapperBase]:
-    """The metrics that are counted where something happens."""
+    """The metrics that are updated where something happens."""
     return (found for found in globals().values() if isinstance(found, MetricWrapperBase))
 
 
 def name_of(metric: MetricWrapperBase) -> str:
-    """As a scrape shows it, without a histogram's endings."""
+    """The metric's name in a scrape, without the suffixes of a histogram."""
     (family,) = metric.describe()
     return f"{family.name}_total" if isinstance(metric, Counter) else family.name
 
 
 def scraped() -> Iterator[Scraped]:
-    """The gauges that are computed when they are asked for."""
+    """The gauges that are computed at a scrape."""
     return (found for found in globals().values() if isinstance(found, Scraped))
 
 
 def record(sample: Sample) -> None:
-    """Increase the counter, or let the histogram observe the value. Raises KeyError: there is none of that name."""
+    """Add the sample to its counter or histogram. Raises KeyError if there is none of that name."""
     metric, labels, value = sample
     family = _BY_NAME[metric]
     series = family.labels(*labels) if labels else family
@@ -239,7 +239,7 @@ def record(sample: Sample) -> None:
 
 
 def _begin() -> None:
-    """Series begin at 0: of one that appears with its first event, `increase` would not see that event."""
+    """Create series with the value 0. If a series began with its first event, `increase` would miss that event."""
     for kind, outcome in product(TYPES, OUTCOMES):
         MIGRATIONS_FINISHED.labels(kind, outcome)
     for kind, result in product(TYPES[:-1], RESULTS):

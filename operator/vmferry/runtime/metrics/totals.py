@@ -1,4 +1,4 @@
-"""Adds up what the objects add to the gauges, as they come, change and go: who asks need not walk through them."""
+"""Running totals of the objects' contributions to the gauges, so that a scrape need not iterate over all objects."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from vmferry.runtime.key import Key
 
 
 class Totals:
-    """By key; belongs to one event loop."""
+    """Contributions by the object's key. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self._samples: dict[Key, tuple[Sample, ...]] = {}
-        #: a sum that has become 0 stays: the series goes to 0, it does not vanish
+        #: a sum of 0 is kept, so that its series shows 0 and does not disappear
         self._sums: dict[tuple[str, tuple[str, ...]], float] = {}
 
     def put(self, key: Key, samples: tuple[Sample, ...]) -> None:
-        """What the object adds from now on."""
+        """Replace the object's contributions."""
         self.remove(key)
         self._samples[key] = samples
         for metric, labels, value in samples:
