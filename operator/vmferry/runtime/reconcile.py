@@ -63,7 +63,7 @@ from vmferry.runtime.triggers import Triggers
 
 #: how long to defer an unimportant status write of an object that only waits
 QUIET = timedelta(minutes=5)
-#: maximum number of reads in one reconcile; after that it must decide
+#: maximum number of reads in one reconcile; a decision that needs more is postponed
 MAX_READS = 4
 #: seconds until an object is reconciled again while the store is incomplete
 NOT_WHOLE_PAUSE = 1.0
@@ -116,8 +116,7 @@ class Reconciler:
     _unanswered: dict[Key, tuple[Resource, Model]] = field(default_factory=dict)
 
     async def reconcile(self, key: Key) -> None:
-        """Reconcile one object. Raises any error; the caller tries again after a pause.
-
+        """Reconcile one object. Raises errors after which the caller must try again; handles conflicts itself.
         Does nothing while another operator leads. All objects are queued when this operator begins to lead.
         """
         known = self.store.get(key)
@@ -256,7 +255,7 @@ class Reconciler:
             return HostLease(host, None, refused=clip(redact(str(error)), REFUSAL_LENGTH))
 
     async def _who_deletes(self, key: Key, obj: Resource) -> Deletion:
-        """Read what deletes the object from the API server.
+        """Determine from the API server what deletes the object.
 
         The store does not suffice: the watch may deliver the deletion of the owner after that of the owned object.
         """
