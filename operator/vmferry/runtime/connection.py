@@ -24,7 +24,7 @@ from vmferry.runtime.socks import ASYNCHRONOUS, connector, is_socks, require
 #: bytes; responses of Kubernetes may have long lines
 _BUFFER = 2**21
 
-#: called with the URL of a watch's request, and None if it succeeded, else the error or the HTTP status
+#: called with the URL of a request, and with None if it succeeded, else with the error or the HTTP status
 Seen = Callable[[str, "BaseException | int | None"], None]
 
 
@@ -92,7 +92,10 @@ class Connection:
         return context
 
     def session(self, *, watching: Seen | None = None) -> Session:
-        """A new session for the running event loop. `watching` is called with the result of each request of a watch."""
+        """A new session for the running event loop. `watching` makes it a session for watches.
+
+        It is called with the result of each request.
+        """
         return Session(self, watching)
 
 
