@@ -1,4 +1,4 @@
-"""What may be asked of the cloud, and what comes back. Plain data: decided in `reconcilers`, done by `cloud.nova`."""
+"""Requests to the cloud and their outcomes, as plain data: decided in `reconcilers`, sent by `cloud.nova`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Evacuate:
 
     server_id: str
     target_host: str
-    #: it ran before, so it is to run again; else it stays powered off (2.95) without booting in between (I15)
+    #: the server ran before and shall run again; else it stays powered off without booting in between (2.95, I15)
     start: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StopServer:
-    """`os-stop`: graceful, Nova powers off only after the image's shutdown timeout."""
+    """`os-stop`: a graceful shutdown; Nova powers the server off only after the image's shutdown timeout."""
 
     server_id: str
 
@@ -47,14 +47,14 @@ class StartServer:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmResize:
-    """`confirmResize` of a cold migration that is ours (I7)."""
+    """`confirmResize` of a cold migration that this operator requested (I7)."""
 
     server_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class AbortMigration:
-    """Abort a live migration that is ours (I9); queued ones too (2.65)."""
+    """Abort a live migration that this operator requested (I9), also a queued one (2.65)."""
 
     server_id: str
     migration_id: int
@@ -62,7 +62,7 @@ class AbortMigration:
 
 @dataclass(frozen=True, slots=True)
 class ForceComplete:
-    """Make a running live migration converge, by post-copy or a pause (2.22)."""
+    """Make a running live migration converge, by post-copy or by pausing the server (2.22)."""
 
     server_id: str
     migration_id: int
@@ -70,10 +70,10 @@ class ForceComplete:
 
 @dataclass(frozen=True, slots=True)
 class DisableService:
-    """Cordon: the scheduler places nothing new on the host (`PUT /os-services/{id}`, 2.53)."""
+    """Cordon: disable the service so that the scheduler avoids the host (`PUT /os-services/{id}`, 2.53)."""
 
     service_id: str
-    #: for people and logs; the id decides
+    #: for people and logs; the request uses the id
     host: str
     #: at most 255 characters
     reason: str
@@ -81,24 +81,24 @@ class DisableService:
 
 @dataclass(frozen=True, slots=True)
 class EnableService:
-    """Undo a cordon of ours (I8); a forced-down mark stays as it is."""
+    """Undo this operator's cordon (I8); a forced-down mark stays as it is."""
 
     service_id: str
     host: str
 
 
-#: what changes a server
-#: how the reason of each service that this operator disables begins
+#: prefix of the disabled reason of each service that this operator disables
 OUR_REASON = "vmferry HostMaintenance "
 
+#: actions that change a server
 ServerAction = (
     LiveMigrate | ColdMigrate | Evacuate | StopServer | StartServer | ConfirmResize | AbortMigration | ForceComplete
 )
-#: what changes a compute service
+#: actions that change a compute service
 HostAction = DisableService | EnableService
 Action = ServerAction | HostAction
 
-#: the actions that start a migration: never sent twice, never blindly (I3)
+#: the actions that start a migration; no such request is ever repeated without checking its effect (I3)
 Move = LiveMigrate | ColdMigrate | Evacuate
 
 
@@ -111,7 +111,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nova answered 4xx or a 5xx that says the request was not taken; `message` is Nova's own text."""
+    """Nova answered 4xx, or a 5xx that shows that it did not accept the request; `message` is Nova's own text."""
 
     code: int
     message: str
@@ -120,7 +120,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """No answer, or one that says nothing of the effect (time-out, reset, 5xx): look it up, never repeat (I4)."""
+    """No answer, or one that does not show the effect (timeout, reset, 5xx): read the effect, never repeat (I4)."""
 
     message: str
     request_id: str | None = None
@@ -128,7 +128,7 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """We forbade it ourselves at the last moment (I31, I32): Nova was not asked."""
+    """The operator itself withheld the request at the last moment (I31, I32); Nova did not receive it."""
 
     message: str
     request_id: None = None
@@ -136,9 +136,9 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """Certainly not done, because of a rate limit, a busy server or a token that is not renewed (I40).
+    """Certainly not done, because of a rate limit, a busy server or a token that cannot be renewed yet (I40).
 
-    It uses up no attempt and blames no host; the request may be made again after `retry_after` seconds.
+    It does not count as an attempt, nor against a host; the request may be repeated after `retry_after` seconds.
     """
 
     message: str

@@ -1,12 +1,12 @@
-"""Records that contradict each other (I36). Pure.
+"""Detection of records that contradict each other (I36). Pure.
 
-One rule for every list that is keyed by something that need not be unique: where two records claim one key, none of
-them is believed. A record is known by its own id; the same id listed twice is one record that was read twice.
+One rule holds for every list with a key that need not be unique: if two records claim one key, neither is used.
+A record is identified by its own id; the same id listed twice is one record that was read twice.
 
-Nova keeps a table of services and of hypervisors per cell. A host that was moved to another cell, or was discovered
+Nova keeps the tables of services and hypervisors per cell. A host that was moved to another cell, or discovered
 twice, is therefore listed twice, and Nova itself refuses to choose (ServiceNotUnique in `nova/compute/api.py`).
-Names that are not listed here are unique by Nova's schema (aggregates) or select nothing (flavors, the hostnames of
-hypervisors and the names of their resource providers: they are only printed).
+Names not handled here are unique by Nova's schema (aggregates), or are only printed and select nothing (flavors, the
+hostnames of hypervisors and the names of their resource providers).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def doubtful_hosts(
     for one in of_guests:
         claimed.setdefault(one.id, set()).add(one.service_host)
     found = {host: _unreachable(host, nodes) for host in unreachable}
-    # the more serious contradiction is named: whether the host is alive, then what it is
+    # later findings replace earlier ones: contradictory services, which hide whether the host is up, matter most
     for uuid, hosts in sorted(claimed.items()):
         if len(hosts) > 1:
             for host in hosts:
@@ -55,7 +55,7 @@ def _unreachable(host: str, nodes: Mapping[str, Mapping[str, Hypervisor]]) -> Do
 
 
 def _by_key(pairs: Iterable[tuple[str, Record]]) -> dict[str, dict[str, Record]]:
-    """By the key, then by the record's own id."""
+    """Records by key, then by their own id."""
     found: dict[str, dict[str, Record]] = {}
     for key, record in pairs:
         found.setdefault(key, {})[record.id] = record
@@ -98,6 +98,6 @@ def _shared_hypervisor(
 
 
 def _state(service: Service) -> str:
-    """Without the time of its heartbeat, which would make a change of every poll."""
+    """The state without the time of the heartbeat, which would make every poll a change."""
     up = "forced down" if service.forced_down else "up" if service.up else "down"
     return f"{up}, {'enabled' if service.enabled else 'disabled'}"

@@ -1,4 +1,4 @@
-"""What is computed from a snapshot once, for all who need it."""
+"""Results computed once per snapshot and shared by all callers."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any, TypeVar, TypeVarTuple
 Inputs = TypeVarTuple("Inputs")
 Result = TypeVar("Result")
 
-#: results of one function that are kept: a reconcile with fresh details of its server has inputs of its own in between
+#: results kept for one function: reconciles with a fresh reading of their server use other inputs in between
 _KEPT = 4
 
 
 class Derived:
-    """Results of pure functions, kept for as long as the snapshot that holds this object, and no longer.
+    """Results of pure functions, kept exactly as long as the snapshot that holds this object.
 
-    It is the one place where what decides keeps anything between two calls. A result counts only for the very same
-    input objects; inputs are replaced and never changed, as a snapshot is. Two operators, or two tests, share nothing.
+    This is the only place where deciding code keeps anything between two calls. A result is reused only for the very
+    same input objects; inputs, like snapshots, are replaced and never changed. Two operators, or two tests, share
+    nothing.
     """
 
     def __init__(self) -> None:
         self._known: dict[Callable[..., Any], list[tuple[tuple[Any, ...], Any]]] = {}
 
     def once(self, compute: Callable[[*Inputs], Result], *inputs: *Inputs) -> Result:
-        """`compute(*inputs)`, which the caller must not change.
+        """`compute(*inputs)`, cached; the caller must not change the result.
 
-        The snapshot itself is no input: it would keep itself alive until the next full garbage collection.
+        The snapshot itself must not be an input: it would keep itself alive until the next full garbage collection.
         """
         known = self._known.setdefault(compute, [])
         for before, result in known:

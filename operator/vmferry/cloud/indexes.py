@@ -1,4 +1,4 @@
-"""The indexes of a snapshot, brought up to date at the cost of what has changed."""
+"""Incremental updates of a snapshot's indexes: the cost depends on what changed, not on the size of the cloud."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from vmferry.cloud.model import Migration, Server
 def reindex_servers(
     by_host: Mapping[str, tuple[str, ...]], before: Mapping[str, Server], changed: Mapping[str, Server | None]
 ) -> Mapping[str, tuple[str, ...]]:
-    """`by_host` of the servers `before`, with what changed (None: it is gone): only the hosts that servers left or came
-    to cost anything."""
+    """`by_host`, built from the servers `before`, updated with the changed servers (None: deleted).
+
+    Only hosts that lost or gained servers cost time.
+    """
     left: dict[str, set[str]] = {}
     came: dict[str, list[str]] = {}
     for server_id, server in changed.items():
@@ -39,7 +41,7 @@ def reindex_servers(
 def reindex_migrations(
     by_server: Mapping[str, tuple[Migration, ...]], changed: Iterable[Migration], lost: Iterable[Migration]
 ) -> dict[str, tuple[Migration, ...]]:
-    """`by_server` with new and changed migrations, and without lost ones: only their servers cost anything."""
+    """`by_server` with new and changed migrations and without lost ones; only their servers cost time."""
     gone = {migration.uuid for migration in lost}
     by_id: dict[str, dict[str, Migration]] = {migration.server_id: {} for migration in lost}
     for migration in changed:

@@ -1,9 +1,9 @@
-"""Leftover migration records: open ones that Nova stopped working on long ago.
+"""Leftover migration records: open records that Nova stopped working on long ago.
 
-A nova-compute that was killed, or a message that was lost, leaves a migration record open for years. Nova gives every
-server that it moves a task, and it changes the record or the server as the move goes on. A record is a leftover when
-its server has no task, and neither the server nor the record has changed for `after`. It moves nothing, so it uses up
-no limit and keeps no host from being empty; but Nova counts it as open, and so does whoever wants to move its server.
+A killed nova-compute or a lost message leaves a migration record open for years. During a move, Nova sets the server's
+task state and keeps changing the record or the server. A record is therefore a leftover if its server has no task and
+neither the server nor the record has changed for `after`. It moves nothing, so it uses up no limit and does not keep a
+host from being empty; but Nova still counts it as open when somebody wants to move its server.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _BUSY = ("building", "resized")
 
 
 def last_change(record: Migration) -> datetime | None:
-    """When Nova last changed the record; None: it does not tell."""
+    """When Nova last changed the record; None if its time cannot be parsed."""
     return moment(record.updated_at or record.created_at)
 
 

@@ -1,7 +1,7 @@
 """The cloud as plain, immutable data.
 
-Everything that decides works on these types; the Nova client fills them from raw JSON. Times are aware
-`datetime`s in UTC. Sizes carry their unit in the name.
+All deciding code works on these types; the Nova client fills them from raw JSON. Times are aware `datetime`s in UTC.
+Sizes carry their unit in the name.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 class ResolvedType(StrEnum):
-    """How a server is moved."""
+    """How a server is moved: a migration type after `Auto` has been resolved."""
 
     LIVE = "Live"
     COLD = "Cold"
@@ -44,53 +44,53 @@ class Flavor:
     ephemeral_gb: int = 0
     swap_mb: int = 0
     extra_specs: Mapping[str, str] = field(default_factory=dict)
-    #: False: the cloud hides them (policy os-flavor-extra-specs), which is not the same as none
+    #: False: the cloud hides the extra specs (policy os-flavor-extra-specs), so an empty mapping does not mean none
     extra_specs_told: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server (VM), as `GET /servers/detail` tells it to an administrator."""
+    """One server (VM), as `GET /servers/detail` reports it to an administrator."""
 
     id: str
     name: str
     project_id: str
-    #: Nova's summary word: ACTIVE, SHUTOFF, VERIFY_RESIZE, ERROR ...
+    #: Nova's summary status: ACTIVE, SHUTOFF, VERIFY_RESIZE, ERROR ...
     status: str
     #: active, stopped, paused, suspended, resized, error, rescued, shelved ...
     vm_state: str
-    #: what Nova is doing with it right now, None when idle
+    #: the task that Nova is running on it, None when idle
     task_state: str | None
     #: 1 running, 3 paused, 4 shut down, 0 unknown
     power_state: int
-    #: compute service host; None when it is on no host
+    #: compute service host; None when the server is on no host
     host: str | None
     availability_zone: str
     flavor: Flavor
-    #: None means: boots from a volume
+    #: None: the server boots from a volume
     image_id: str | None
     volumes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     locked: bool = False
     locked_reason: str | None = None
     fault: str | None = None
-    #: when Nova last changed the record, ISO 8601 as given
+    #: when Nova last changed the record, ISO 8601, unparsed
     updated: str = ""
-    #: the zone that the server was asked for (2.96); None: any, or the cloud does not report
+    #: the availability zone requested for the server (2.96); None: any, or the cloud does not report it
     pinned_availability_zone: str | None = None
-    #: the properties of its image as Nova keeps them for the server (2.98), traits left out by Nova; None: not told,
-    #: which is so for every server that boots from a volume
+    #: the image properties that Nova stores for the server (2.98), without traits; None: unknown, which is the case for
+    #: every server that boots from a volume
     image_properties: Mapping[str, str] | None = None
 
     @property
     def local_disk_gb(self) -> int:
-        """GiB on the host's ephemeral storage, as Placement's DISK_GB counts them."""
+        """GiB of the host's ephemeral storage that the server uses, counted as Placement counts DISK_GB."""
         root = self.flavor.disk_gb if self.image_id else 0
         return root + self.flavor.ephemeral_gb + -(-self.flavor.swap_mb // 1024)
 
     @property
     def needs(self) -> dict[str, int]:
-        """What the server takes of a host, by Placement resource class; zeros left out."""
+        """The host resources that the server needs, by Placement resource class; zeros left out."""
         wanted = {
             "VCPU": self.flavor.vcpus,
             "MEMORY_MB": self.flavor.memory_mb,
@@ -111,25 +111,25 @@ class Service:
     id: str
     host: str
     zone: str
-    #: enabled or disabled: may the scheduler use it
+    #: whether the scheduler may use it
     enabled: bool
-    #: up or down: has it reported within Nova's service_down_time
+    #: whether it has reported within Nova's service_down_time
     up: bool
     forced_down: bool
     disabled_reason: str | None
-    #: the last heartbeat that Nova saw; a newer one is no news, so it does not make two services differ
+    #: the last heartbeat that Nova recorded; a newer heartbeat is no change, so comparison ignores it
     last_seen: datetime | None = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Fact(Generic[Value]):
-    """What one source says of a host."""
+    """A value that one source reports for a host."""
 
     value: Value
-    #: for people: "Nova", "resource manager", "aggregate rack-1, os_version"
+    #: the source, for people: "Nova", "resource manager", "aggregate rack-1, os_version"
     origin: str
-    #: when it was first read to say this: facts that say the same are equal; None: it holds until the configuration
-    #: changes
+    #: when the source was first read with this value (a repeated value keeps its time); None: valid until the
+    #: configuration changes
     read_at: datetime | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -138,10 +138,10 @@ class Fact(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class ReportedFact(Generic[Value]):
-    """What all sources together say: one value, nothing, or things that contradict each other (R19)."""
+    """The reports of all sources together: one agreed value, no report, or reports that contradict each other (R19)."""
 
     facts: tuple[Fact[Value], ...]
-    #: None: nobody says, or they contradict each other
+    #: None: no source reports a value, or the reports contradict each other
     value: Value | None
 
     @property
@@ -149,12 +149,12 @@ class ReportedFact(Generic[Value]):
         return self.value is None and len(self.facts) > 0
 
     def __str__(self) -> str:
-        """Every source with what it says."""
+        """Each source's value and origin."""
         return ", ".join(str(fact) for fact in self.facts) or "nothing"
 
 
 def agree(facts: Iterable[Fact[Value]]) -> ReportedFact[Value]:
-    """The value that all facts agree on; no source outvotes another one."""
+    """The value that all facts agree on; no source has precedence over another."""
     kept = tuple(facts)
     same = bool(kept) and all(fact.value == kept[0].value for fact in kept)
     return ReportedFact(kept, kept[0].value if same else None)
@@ -162,13 +162,13 @@ def agree(facts: Iterable[Fact[Value]]) -> ReportedFact[Value]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OperatingSystem:
-    """Distribution and version as far as they decide (R13): point releases are left out.
+    """Distribution and version, without point releases, which do not matter for decisions (R13).
 
-    A system that is no step of a distribution known here is its whole text, with an empty version: it is equal to the
-    same text, whatever its case, and neither older nor newer than anything.
+    For a system that is not a known release of a known distribution, `distribution` is its whole text and `version` is
+    empty. It equals the same text in any case, and is neither older nor newer than any other system.
     """
 
-    #: as its makers write it: Ubuntu, Debian, Rocky Linux
+    #: in the vendor's spelling: Ubuntu, Debian, Rocky Linux
     distribution: str
     #: 22.04
     version: str
@@ -190,24 +190,24 @@ class OperatingSystem:
 
     @property
     def number(self) -> tuple[int, ...]:
-        """The version, to be compared with others of the same distribution; empty where it is not known."""
+        """The version as numbers, for comparison within one distribution; empty if the version is unknown."""
         return tuple(int(part) for part in self.version.split(".")) if self.version else ()
 
     def older_than(self, other: OperatingSystem) -> bool:
-        """Only where both are known steps of one distribution."""
+        """Whether this is the older of two known releases of the same distribution; False if either is unknown."""
         both = bool(self.version and other.version) and self.distribution == other.distribution
         return both and self.number < other.number
 
 
 @dataclass(frozen=True, slots=True)
 class CPU:
-    """A host's processor. Empty texts and an empty set: the source does not tell."""
+    """A host's processor. Empty texts and an empty set mean that the source does not report them."""
 
     #: Intel, AMD
     vendor: str = ""
     #: x86_64, aarch64
     arch: str = ""
-    #: libvirt's name of the model
+    #: the model's name in libvirt
     model: str = ""
     #: libvirt's names of its features
     features: frozenset[str] = frozenset()
@@ -217,16 +217,16 @@ class CPU:
 
     @property
     def features_complete(self) -> bool:
-        """Whether all features are told, not only those beyond the model's own.
+        """Whether `features` holds all features, not only those beyond the model's own.
 
-        Nova has libvirt expand them on x86; where that fails, only the few beyond the model are left. Every x86 CPU
-        has `fpu`, and every model includes it.
+        Nova has libvirt expand the features on x86; where that fails, only those beyond the model remain. Every x86 CPU
+        has `fpu` and every model includes it, so its presence shows that the list was expanded.
         """
         return "fpu" in self.features
 
 
 class GuestCPUMode(StrEnum):
-    """What guests see of the CPU (Nova's `cpu_mode`)."""
+    """How the host's CPU is exposed to guests (Nova's `cpu_mode`)."""
 
     HOST_MODEL = "HostModel"
     HOST_PASSTHROUGH = "HostPassthrough"
@@ -235,10 +235,10 @@ class GuestCPUMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GuestCPU:
-    """What the guests of a host see as their CPU."""
+    """The CPU that the guests of a host see."""
 
     mode: GuestCPUMode
-    #: with Custom only: libvirt's name of the model
+    #: libvirt's name of the model; only with Custom
     model: str = ""
 
     def __str__(self) -> str:
@@ -246,7 +246,7 @@ class GuestCPU:
 
 
 class FactKind(StrEnum):
-    """What a source tells of a host."""
+    """The kind of fact that a source reports for a host."""
 
     OPERATING_SYSTEM = "operating system"
     GUEST_CPU = "guest CPU"
@@ -255,28 +255,28 @@ class FactKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """What somebody wrote of a host and cannot be understood: it counts for nothing, and findings name it."""
+    """A value configured for a host that cannot be parsed: it is ignored, and findings name it."""
 
     about: FactKind
-    #: a sentence: who says what, and what is wrong with it
+    #: a sentence: the source, the value, and what is wrong with it
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What Nova's services and hypervisors do not say of a host, of every source that says something."""
+    """Facts about a host that Nova's services and hypervisors do not report, from all sources that do."""
 
     operating_system: tuple[Fact[OperatingSystem], ...] = ()
     cpu: tuple[Fact[CPU], ...] = ()
     guest_cpu: tuple[Fact[GuestCPU], ...] = ()
-    #: name of the shared storage that its ephemeral disks lie on
+    #: name of the shared storage that holds its ephemeral disks
     storage_pool: tuple[Fact[str], ...] = ()
-    #: whether the host responds to another witness than Nova (I12)
+    #: whether the host responds to a health source other than Nova (I12)
     responding: tuple[Fact[bool], ...] = ()
     unreadable: tuple[Unreadable, ...] = ()
 
     def with_those_of(self, other: HostFacts) -> HostFacts:
-        """The facts of both."""
+        """The facts of both objects."""
         return HostFacts(
             self.operating_system + other.operating_system,
             self.cpu + other.cpu,
@@ -299,16 +299,16 @@ class Hypervisor:
     hostname: str
     service_host: str
     type: str
-    #: as Nova packs it: 6002000 is 6.2.0
+    #: Nova's packed number: 6002000 is 6.2.0
     version: int
     #: None: the driver reports none
     cpu: CPU | None = None
-    #: what the host has, by Placement resource class: no server can have more, whatever the allocation ratio
+    #: the host's total resources by Placement resource class: no server can have more, whatever the allocation ratio
     whole: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def has_guests(self) -> bool:
-        """Whether it runs servers side by side: an Ironic node is itself the server, and nothing moves to it."""
+        """Whether it runs guests. An Ironic node is itself the server, and nothing can move to it."""
         return self.type.lower() not in BARE_METAL
 
     @property
@@ -322,12 +322,12 @@ class Hypervisor:
 class Inventory:
     """One resource class of one provider."""
 
-    #: (total - reserved) * allocation ratio, as Placement counts
+    #: (total - reserved) * allocation ratio, as Placement computes it
     capacity: int
     used: int
-    #: largest single allocation; None: the cloud did not tell
+    #: largest single allocation; None: not reported
     max_unit: int | None = None
-    #: the sharing provider that holds it: hosts with the same one share its capacity; None: the host's own
+    #: the sharing provider that holds it, whose capacity several hosts share; None: the host's own provider
     shared: str | None = None
 
     @property
@@ -344,7 +344,7 @@ class Aggregate:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-#: the policy of what stands for several groups of one server: Nova allows one, so no policy is believed (I36)
+#: stands for the policies of several groups of one server: Nova allows one group, so none of the policies is used (I36)
 CONTRADICTORY = "contradictory"
 
 
@@ -352,10 +352,10 @@ CONTRADICTORY = "contradictory"
 class ServerGroup:
     id: str
     name: str
-    #: affinity, anti-affinity, soft-affinity, soft-anti-affinity; CONTRADICTORY
+    #: affinity, anti-affinity, soft-affinity, soft-anti-affinity, or CONTRADICTORY
     policy: str
     members: frozenset[str]
-    #: anti-affinity only: how many members one host may carry
+    #: anti-affinity only: maximum number of members on one host
     max_server_per_host: int = 1
 
 
@@ -365,9 +365,9 @@ class Host:
 
     name: str
     service: Service
-    #: None while nova-compute has never registered one
+    #: None if nova-compute has never registered one
     hypervisor: Hypervisor | None
-    #: by Placement resource class; None: Placement did not tell
+    #: by Placement resource class; None: Placement did not report them
     inventories: Mapping[str, Inventory] | None = None
     traits: frozenset[str] = frozenset()
     aggregates: tuple[Aggregate, ...] = ()
@@ -384,35 +384,36 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class DoubtfulHost:
-    """A host of which nothing may be concluded (I36): its records contradict each other, or cannot be read.
+    """A host whose records contradict each other or cannot be read, so that nothing can be concluded about it (I36).
 
-    It is neither up nor down, neither enabled nor disabled, and never empty: `Snapshot.hosts` does not hold it.
+    It counts as neither up nor down, neither enabled nor disabled, and never as empty. `Snapshot.hosts` does not
+    contain it.
     """
 
     name: str
-    #: what is wrong with its records, naming their ids; a sentence without a full stop
+    #: what is wrong with its records, with their ids; a sentence without a full stop
     problem: str
-    #: what a person can do
+    #: what a person can do about it
     remedy: str
-    #: UUIDs of the hypervisors that name it
+    #: UUIDs of the hypervisors that refer to this host
     hypervisors: frozenset[str] = frozenset()
-    #: its cell cannot be reached: Nova shows nothing of it but its name, and nothing of its servers
+    #: its cell is unreachable: Nova shows only the host's name, and nothing of its servers
     unreachable: bool = False
 
     def answers_to(self, name: str) -> bool:
-        """Whether `name` is this host's service name or a hypervisor's UUID of it."""
+        """Whether `name` is this host's service name or the UUID of one of its hypervisors."""
         return name == self.name or name in self.hypervisors
 
 
 class MigrationStage(StrEnum):
-    """Where a Nova migration record stands, whatever its exact status word."""
+    """Progress of a Nova migration record, independent of its exact status."""
 
     IN_FLIGHT = "in flight"
-    #: a cold migration waits for its confirmation (the server is in VERIFY_RESIZE)
+    #: a cold migration that waits for its confirmation (the server is in VERIFY_RESIZE)
     FINISHED = "finished"
     GOOD = "good"
     BAD = "bad"
-    #: a status word that we do not know: stop and report (I35)
+    #: an unknown status: stop and report it (I35)
     UNKNOWN = "unknown"
     #: open, but Nova stopped working on it long ago; see `cloud.leftovers`
     LEFTOVER = "leftover"
@@ -439,14 +440,15 @@ _STAGES: Mapping[str, MigrationStage] = {
     **dict.fromkeys(("failed", "error", "cancelled", "reverted"), MigrationStage.BAD),
 }
 
-#: the status words under which Nova may still work on a migration, or waits for its confirmation
+#: the statuses in which Nova may still work on a migration, or waits for its confirmation
 OPEN_STATUSES = tuple(
     word for word, stage in _STAGES.items() if stage in (MigrationStage.IN_FLIGHT, MigrationStage.FINISHED)
 )
 
 
-#: Nova has not begun to work on it: it waits for the conductor, for a slot of the source's nova-compute
-#: (`max_concurrent_live_migrations`), or for the target to prepare. An evacuation is `pre-migrating` while it is done
+#: the statuses before Nova begins to work on a migration, by type: it waits for the conductor, for a slot of the
+#: source's nova-compute (`max_concurrent_live_migrations`), or for the target to prepare. An evacuation is
+#: `pre-migrating` while it runs, so that status is missing there
 _WAITING: Mapping[str, frozenset[str]] = {
     "live-migration": frozenset({"accepted", "queued", "preparing", "pre-migrating"}),
     "migration": frozenset({"accepted", "queued", "pre-migrating"}),
@@ -458,7 +460,7 @@ _WAITING: Mapping[str, frozenset[str]] = {
 class Migration:
     """One record of `GET /os-migrations`."""
 
-    #: ascending per cell: of two migrations of one server the later one has the greater id
+    #: ascending within a cell: the later of two migrations of one server has the greater id
     id: int
     uuid: str
     server_id: str
@@ -467,14 +469,14 @@ class Migration:
     status: str
     source_host: str | None
     target_host: str | None
-    #: who asked for it (2.80)
+    #: the user who requested it (2.80)
     user_id: str | None
     created_at: str = ""
-    #: Nova touches the record of a running copy every few seconds; that alone is no change
+    #: excluded from comparison: Nova updates the record of a running copy every few seconds
     updated_at: str = field(default="", compare=False)
     old_flavor_id: int | None = None
     new_flavor_id: int | None = None
-    #: set by `cloud.leftovers`, never by Nova
+    #: set by `cloud.leftovers`; Nova has no such field
     leftover: bool = False
 
     @property
@@ -483,17 +485,17 @@ class Migration:
 
     @property
     def waits(self) -> bool:
-        """Nova has accepted it and has not begun to work on it."""
+        """Nova has accepted it but has not begun to work on it."""
         return self.status in _WAITING.get(self.type, ())
 
     @property
     def open(self) -> bool:
-        """Nova may still change the server on its behalf (I3); an unknown status counts as open."""
+        """Whether Nova may still change the server because of it (I3); an unknown status counts as open."""
         return self.stage not in (MigrationStage.GOOD, MigrationStage.BAD)
 
 
 def moment(text: str) -> datetime | None:
-    """A time as Nova gives it; None where it cannot be read."""
+    """Parse a time as Nova writes it, in UTC if it names no zone; None if it cannot be parsed."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
@@ -502,8 +504,10 @@ def moment(text: str) -> datetime | None:
 
 
 def nothing_to_confirm(migration: Migration, server: Server | None) -> bool:
-    """Whether nothing will ever come of a record that waits for its confirmation: its server is idle, and there is no
-    resize to confirm. Nova answers 409 to both confirming and reverting it, and has no call that ends it."""
+    """Whether the record waits for a confirmation that is impossible: its server is idle and has no resize to confirm.
+
+    Nova answers 409 to both confirming and reverting it, and has no call that ends it.
+    """
     waits = migration.stage is MigrationStage.FINISHED
     return waits and server is not None and server.vm_state != "resized" and server.task_state is None
 
@@ -520,7 +524,7 @@ class ActionEvent:
 
 @dataclass(frozen=True, slots=True)
 class InstanceAction:
-    """What somebody asked of a server. Nova writes it before it answers the request."""
+    """A request recorded on a server. Nova records it before it answers the request."""
 
     request_id: str
     #: live-migration, migrate, evacuate, stop, start ...
@@ -534,7 +538,7 @@ class InstanceAction:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the copy of a running live migration is."""
+    """Progress of the copy of a running live migration."""
 
     memory_total_bytes: int
     memory_remaining_bytes: int
@@ -549,7 +553,7 @@ class Progress:
 
 
 class Part(StrEnum):
-    """The parts that the shared view is read in, each at its own pace."""
+    """The parts of the shared snapshot, each read at its own interval."""
 
     SERVERS = "servers"
     MIGRATIONS = "migrations"
@@ -561,59 +565,61 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The shared view of the whole cloud at one moment; never changed, only replaced."""
+    """The shared view of the whole cloud at one moment. It is never changed, only replaced."""
 
     servers: Mapping[str, Server] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
-    #: hosts that are in `hosts` only once their records agree, by name (I36)
+    #: hosts that `hosts` leaves out until their records agree, by name (I36)
     doubtful_hosts: Mapping[str, DoubtfulHost] = field(default_factory=dict)
-    #: servers of which Nova shows only that they exist, because their cell cannot be reached
+    #: servers that Nova only lists by id, because their cell is unreachable
     unreachable_servers: frozenset[str] = frozenset()
     server_groups: tuple[ServerGroup, ...] = ()
-    #: by server id the types (`binding:vnic_type`) of its ports that are not `normal` ones; None: Neutron does not tell
+    #: by server id, the types (`binding:vnic_type`) of its ports other than `normal`; None: Neutron cannot be read
     ports: Mapping[str, tuple[str, ...]] | None = None
-    #: every open migration and the lately ended ones, by UUID
+    #: every open migration and the recently ended ones, by UUID
     migrations: Mapping[str, Migration] = field(default_factory=dict)
     #: project names by id
     projects: Mapping[str, str] = field(default_factory=dict)
-    #: whether these are all; otherwise a name that is not among them says nothing
+    #: whether `projects` is complete; if not, a name missing from it proves nothing
     projects_whole: bool = True
-    #: our own user in the cloud
+    #: the operator's own user in the cloud
     user_id: str | None = None
-    #: which cloud it is: region and address; two clouds never have the same
+    #: identifies the cloud by region and address; no two clouds share it
     cloud_id: str | None = None
-    #: whether the cloud's certificates are checked; None before the first login
+    #: whether the cloud's certificates are verified; None before the first login
     verified: bool | None = None
-    #: when each part was last read whole or brought up to date; a part never read is missing
+    #: when each part was last read completely or updated; parts never read are missing
     read_at: Mapping[Part, datetime] = field(default_factory=dict)
-    #: by the cloud's clock, as the heartbeats are: when the compute services were asked for; None: it tells no time
+    #: when the compute services were requested, by the cloud's clock as the heartbeats are; None: it reports no time
     services_at: datetime | None = None
-    #: why the last read failed, None when it did not
+    #: why the last read failed, None if it succeeded
     trouble: str | None = None
     servers_by_host: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: newest first
+    #: by server id, newest first
     migrations_by_server: Mapping[str, tuple[Migration, ...]] = field(default_factory=dict)
-    #: the group of each member, see `index_groups`; None: nobody has made the index, and `group_of` goes through all
+    #: the group of each member, see `index_groups`; None: not built, and `group_of` searches all groups
     groups_by_server: Mapping[str, ServerGroup] | None = None
-    #: results that were computed from it; another snapshot begins with none, unless `variant` makes it
+    #: results computed from this snapshot; a new snapshot starts empty, unless `variant` made it
     derived: Derived = field(default_factory=Derived, init=False, compare=False, repr=False)
 
     def variant(self, **changes: Any) -> Snapshot:
-        """The same reading of the cloud with some fields replaced; derived results of what is the same are shared."""
+        """The same reading of the cloud with some fields replaced; results derived from unchanged inputs are shared."""
         found = replace(self, **changes)
         object.__setattr__(found, "derived", self.derived)
         return found
 
     def age(self, now: datetime) -> timedelta | None:
-        """Age of the oldest part that moves depend on; None while one of these was never read. Projects serve only
-        names, so nobody waits for them."""
+        """Age of the oldest part that moves depend on; None if one of these parts was never read.
+
+        Projects do not count: they serve only to resolve names.
+        """
         parts = [part for part in Part if part is not Part.PROJECTS]
         if any(part not in self.read_at for part in parts):
             return None
         return now - min(self.read_at[part] for part in parts)
 
     def cloud_time(self, now: datetime) -> datetime:
-        """The cloud's time at our time `now`: as of the last read of the services, or `now` where it tells none."""
+        """The cloud's time when the services were last read, or the local time `now` if the cloud reports none."""
         return self.services_at or now
 
     def find_host(self, name: str) -> Host | None:
@@ -624,36 +630,36 @@ class Snapshot:
         return next((host for host in self.hosts.values() if host.answers_to(name)), None)
 
     def find_doubt(self, name: str) -> DoubtfulHost | None:
-        """The doubtful host of that service name or hypervisor UUID, exactly; None: there is none."""
+        """The doubtful host with exactly this service name or hypervisor UUID, or None."""
         found = self.doubtful_hosts.get(name)
         if found is not None:
             return found
         return next((host for host in self.doubtful_hosts.values() if host.answers_to(name)), None)
 
     def hides(self, server_ids: Iterable[str]) -> frozenset[str]:
-        """Those of the servers that may be on a host of a cell that cannot be reached, nobody knows on which."""
+        """Those of the servers that may be on some host of an unreachable cell."""
         if not any(host.unreachable for host in self.doubtful_hosts.values()):
             return frozenset()
         return frozenset(one for one in server_ids if one not in self.servers)
 
     def find_servers(self, name: str, project: str) -> list[Server]:
-        """All servers of that exact name in the project, which is given by its name or id."""
+        """All servers with exactly this name in the project, which is given by name or id."""
         projects = {pid for pid, pname in self.projects.items() if project in (pid, pname)} | {project}
         return [s for s in self.servers.values() if s.name == name and s.project_id in projects]
 
     def ambiguous_project(self, project: str) -> str | None:
-        """Why the project is not known, if several have that name (each domain has names of its own); None: it is."""
+        """An error text if several projects have this name (names are unique only within a domain), else None."""
         ids = sorted(pid for pid, name in self.projects.items() if name == project)
         if project in self.projects or len(ids) < 2:
             return None
         return f"{len(ids)} projects are named {project}; give the id of one: {', '.join(ids[:10])}"
 
     def names_are_known(self, project: str) -> bool:
-        """Whether a name that no server of the project has is proof that there is none."""
+        """Whether the absence of a server name in the project proves that no such server exists."""
         return self.projects_whole or project in self.projects
 
     def not_found(self, name: str, project: str) -> str:
-        """What to say of a name that no server has."""
+        """The error text for a name that matches no server."""
         if self.names_are_known(project):
             return f"no server is named {name} in project {project}"
         return (
@@ -662,55 +668,55 @@ class Snapshot:
         )
 
     def group_of(self, server_id: str) -> ServerGroup | None:
-        """The server group that the server is in; Nova allows one."""
+        """The server group that contains the server, or None; Nova allows one."""
         if self.groups_by_server is not None:
             return self.groups_by_server.get(server_id)
         return index_groups(group for group in self.server_groups if server_id in group.members).get(server_id)
 
     def ports_of(self, server_id: str) -> tuple[str, ...] | None:
-        """The types of the server's ports that are not `normal` ones; None: Neutron does not tell."""
+        """The types of the server's ports other than `normal`; None: Neutron does not report ports."""
         return None if self.ports is None else self.ports.get(server_id, ())
 
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What was read of one server just now, beside the shared view. A field never asked for is None."""
+    """A fresh reading of one server, beside the shared view. A field that was not read is None."""
 
     read_at: datetime
     #: None: Nova answered 404
     server: Server | None
     #: every migration of the server, newest first
     migrations: tuple[Migration, ...] = ()
-    #: newest first; only the one asked for carries its events
+    #: newest first; only the requested one carries its events
     actions: tuple[InstanceAction, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostLook:
-    """What was read of one host just now: everything that shows whether it is empty (I20)."""
+    """A fresh reading of one host: everything that shows whether it is empty (I20)."""
 
     host: str
     read_at: datetime
     #: None: Nova lists no compute service of that name
     service: Service | None
-    #: servers that Nova says are on the host: all projects, all states, builds as well
+    #: servers that Nova lists on the host: all projects and all states, including builds
     servers: frozenset[str]
-    #: servers that the hypervisor's record lists, the second witness; None: it does not tell
+    #: servers in the hypervisor's record, an independent source; None: not reported
     on_hypervisor: frozenset[str] | None = None
-    #: servers (consumers) that hold capacity of its resource provider: a build in flight does before it has a host;
-    #: None: Placement does not tell
+    #: servers (consumers) with allocations on its resource provider, which a build has before it has a host; None:
+    #: Placement does not report them
     allocated: frozenset[str] | None = None
-    #: open migrations from it or to it
+    #: open migrations from or to the host
     migrations: tuple[Migration, ...] = ()
-    #: servers whose evacuation from it is `done`: its nova-compute has not removed what is left of them yet
+    #: servers whose evacuation from the host is `done`, but whose remains its nova-compute has not removed yet
     evacuated: frozenset[str] = frozenset()
 
 
 def overlay(snapshot: Snapshot, detail: Detail, server_id: str) -> Snapshot:
-    """The shared view with the fresh facts of one server in it.
+    """The shared view with a fresh reading of one server merged into it.
 
-    What the view holds already is not copied: whole copies of a fleet's servers, kept with what was found with them,
-    took most of the memory in a batch of requests.
+    Mappings that already contain the reading are not copied: copies of all servers of a fleet, kept together with the
+    results derived from them, took most of the memory in a batch of requests.
     """
     servers, by_server = snapshot.servers, snapshot.migrations_by_server
     migrations = snapshot.migrations

@@ -1,8 +1,8 @@
-"""The one shared view: polls the cloud for everyone, so that its load does not grow with the number of migrations.
+"""The shared view of the cloud: one poller for all resources, so that the load does not grow with their number.
 
-Each part is read at its own pace by its own task. A read that fails keeps the old data, whose age grows, and is
-tried again with growing pauses; after some failures in a row the client connects anew (credentials, token, catalog).
-A read that does not end by its deadline has failed, and the client connects anew at once.
+Each part of the view is read by its own task at its own interval. After a failed read the old data stays, its age
+grows, and the read is retried with growing pauses; after `REOPEN_AFTER` failures in a row the client reconnects
+(credentials, token, catalog). A read that exceeds its deadline has failed, and the client reconnects at once.
 """
 
 from __future__ import annotations
@@ -49,78 +49,80 @@ from vmferry.policy import Policy
 
 log = logging.getLogger(__name__)
 
-#: called in the loop with the ids of servers that changed (themselves or a migration of theirs), and whether
-#: hosts, their resources or server groups changed
+#: called in the event loop with the ids of servers that changed (themselves or their migrations), and whether hosts,
+#: their resources or server groups changed
 Callback = Callable[[frozenset[str], bool], None]
 
-#: called by each part that reads as a sign of life: its name, and the seconds until the next sign at most
+#: called by each reading task to show that it is alive: its name, and the maximum seconds until its next call
 Beat = Callable[[str, float], None]
 
-#: what `changes-since` reaches back beyond the last read: controllers' clocks differ, transactions take time
+#: how far `changes-since` reaches back before the last read: controllers' clocks differ, transactions take time
 OVERLAP = timedelta(seconds=30)
-#: the same where the cloud tells no time of its own
+#: the same if the cloud reports no time
 BLIND_OVERLAP = timedelta(minutes=10)
-#: failed reads in a row after which the client connects anew
+#: failed reads in a row after which the client reconnects
 REOPEN_AFTER = 3
 LONGEST_PAUSE = 60.0
-#: seconds that one call may take with all its requests, each of which has a deadline of its own; and the same for one
-#: that lists all servers or migrations of a large cloud
+#: deadline in seconds of one client call, which may send several requests, each with its own deadline
 READ_SECONDS = 300.0
+#: the same for a call that lists all servers or migrations of a large cloud
 LIST_SECONDS = 1800.0
 #: Nova's status of a server being built
 BUILD = "BUILD"
-#: seconds that the begin of a read is remembered; no poll takes longer
+#: seconds for which the start time of a read is remembered; no poll takes longer
 REMEMBER = 600.0
-#: seconds that an action's outcome waits at most for the look at what it did
+#: maximum seconds that an action's outcome is delayed until its effect has been read
 AFTER_ACTION = 10.0
-#: seconds between two polls at most while something is being migrated: the end of a migration makes room for the next
-#: one, and until it is seen the limits are not used up
+#: maximum seconds between two polls while a migration is in flight: its end frees capacity for the next one, and until
+#: that end is read, the limits are not fully used
 BUSY = 2.0
-#: seconds by which a clock on the wall is set; what is less it may go wrong by
+#: difference in seconds from which the wall clock counts as set; smaller differences are its normal error
 STEP = 1.0
 #: see `Policy.stuck_after`
 STUCK_AFTER: timedelta = Policy().stuck_after
-#: how many doubtful servers are asked for at once
+#: how many missing servers are requested individually at a time
 CHECKS_AT_ONCE = 4
 
 T = TypeVar("T")
 
 
 class HangingError(CloudError):
-    """A read has not ended by its deadline."""
+    """A read has not finished by its deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds between two reads of a part."""
 
-    #: servers and migrations, by what changed
+    #: servers and migrations, changes only
     poll: float = 5.0
-    #: servers and migrations whole, against what `changes-since` does not show
+    #: complete lists of servers and migrations, which find what `changes-since` does not show
     full: float = 300.0
     hosts: float = 10.0
-    # all well below `Policy.max_view_age`, which the oldest part counts for
+    # all well below `Policy.max_view_age`, to which the age of the oldest part is compared
     resources: float = 20.0
     groups: float = 20.0
     projects: float = 30.0
-    #: the resource manager, where there is one; its facts may be missing, so they never make the view stale
+    #: the resource manager, if there is one; its facts are optional, so they never make the view stale
     facts: float = 20.0
 
 
 @dataclass(slots=True)
 class _FullRead:
-    """The last complete read of a part."""
+    """The latest complete read of a part."""
 
     #: by the monotonic clock
     begun: float
-    #: failed ones in a row, the ones before included
+    #: failed complete reads in a row, including earlier ones
     failures: int
     task: asyncio.Task[None] = field(init=False)
 
 
 class Observer:
-    """Keeps `snapshot` up to date between `start` and `stop`. Lives in one event loop; the client's calls run in
-    threads of its own."""
+    """Keeps `snapshot` up to date between `start` and `stop`.
+
+    It belongs to one event loop; the client's calls run in its own threads.
+    """
 
     def __init__(
         self,
@@ -147,13 +149,13 @@ class Observer:
         self._refusal: CloudError | None = None
         self._refusals = 0
         self._troubles: dict[Part, str] = {}
-        #: when the read began that brought what the view has of a server, and of its migrations, the latest last: reads
-        #: overlap, and an older one must not undo a newer one
+        #: start time of the read from which the view has a server, or its migrations, latest last: reads overlap, and
+        #: the result of an older read must not replace that of a newer one
         self._server_read: OrderedDict[str, float] = OrderedDict()
         self._migrations_read: OrderedDict[str, float] = OrderedDict()
         #: servers of the view that are being built
         self._builds: frozenset[str] = frozenset()
-        #: when the last complete read of a part began that has succeeded
+        #: start time of the last successful complete read of a part
         self._full_at: dict[Part, float] = {}
         #: complete reads that run beside the polls
         self._full_reads: dict[Part, _FullRead] = {}
@@ -161,11 +163,11 @@ class Observer:
         self._services: list[Service] = []
         #: hosts in cells that Nova cannot reach
         self._unreachable: frozenset[str] = frozenset()
-        #: when they were asked for, by the cloud's clock
+        #: when the services were requested, by the cloud's clock
         self._services_at: datetime | None = None
-        #: when the read of them began
+        #: start time of the last read of the services
         self._services_read = float("-inf")
-        #: of the clock on the wall, see `_clock_ahead`
+        #: offset of the wall clock, see `_clock_ahead`
         self._ahead = _clock_ahead()
         self._hypervisors: list[Hypervisor] = []
         self._aggregates: list[Aggregate] = []
@@ -177,16 +179,16 @@ class Observer:
 
     @property
     def snapshot(self) -> Snapshot:
-        """The view of this moment. Its mappings are replaced only when something in them changed."""
+        """The current view. Its mappings are replaced only when their content changed."""
         self._keep_age()
         return self._snapshot
 
     def subscribe(self, callback: Callback) -> None:
-        """Have `callback` called, in the loop, whenever something changed."""
+        """Register `callback`, which is called in the event loop after each change."""
         self._callbacks.append(callback)
 
     async def start(self) -> None:
-        """Begin to read. Returns at once: a cloud that does not answer yet is waited for in the background."""
+        """Start reading and return at once; a cloud that does not answer yet is retried in the background."""
         self._tasks = [
             asyncio.create_task(self._keep_reading(part, seconds, read), name=f"read {part}")
             for part, seconds, read in self._parts()
@@ -195,14 +197,14 @@ class Observer:
         self._tasks.append(asyncio.create_task(facts, name="read facts"))
 
     async def read_once(self) -> Snapshot:
-        """Read everything whole, now and once, instead of `start`. Raises `CloudError`."""
+        """Read everything completely, once, instead of calling `start`. Raises `CloudError`."""
         await self._connect(anew=False)
         await self._read_facts()
         await asyncio.gather(*(read() for _, _, read in self._parts()))
         return self._snapshot
 
     async def stop(self) -> None:
-        """End all reading. Calls under way in threads end by their time-outs."""
+        """Stop all reading. Calls that are running in threads end by their own timeouts."""
         tasks = [*self._tasks, *(full.task for full in self._full_reads.values())]
         for task in tasks:
             task.cancel()
@@ -211,29 +213,29 @@ class Observer:
         self._threads.close()
 
     async def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
-        """Ask the cloud once; see `NovaClient.act`. What an accepted action did to a host is in the view afterwards."""
-        # no deadline: to give up on the call would not take the request back; each request has its own
+        """Send one request, see `NovaClient.act`. Afterwards, the view includes an accepted host action's effect."""
+        # no deadline: abandoning the call would not withdraw the request, and each request has its own timeout
         outcome = await self._call(self.client.act, action, forbidden, seconds=math.inf)
         if isinstance(action, HostAction) and isinstance(outcome, Accepted):
             try:
                 async with asyncio.timeout(AFTER_ACTION):
                     await self._read_services()
             except (CloudError, TimeoutError) as error:
-                # the outcome is what counts; the next poll reads them again
+                # only the outcome matters here; the next poll reads the services again
                 log.warning("the services cannot be read after %s: %s", type(action).__name__, error)
             else:
                 self._join_hosts()
         return outcome
 
     async def detail(self, server_id: str, actions: str | None = None, *, with_actions: bool = False) -> Detail:
-        """Read one server and its migrations now, into the shared view as well. Raises `CloudError`.
+        """Read one server and its migrations now, and merge them into the shared view. Raises `CloudError`.
 
-        With `with_actions` the instance actions are read too, with the events of the newest one; with `actions`,
-        a request id, those of that one.
+        With `with_actions`, the instance actions are read too, with the events of the newest one; with a request id in
+        `actions`, the events of that request's action.
         """
         begun = time.monotonic()
-        # The server first: what begins or ends in between then shows as a record without its effect, which is
-        # looked at again, and never as an effect without its record.
+        # The server is read first: a migration that begins or ends between the two reads then appears as a record
+        # without its effect, which is rechecked later, and never as an effect without its record.
         try:
             server = await self._call(self.client.server, server_id)
         except CellUnreachableError:
@@ -249,14 +251,14 @@ class Observer:
         return Detail(datetime.now(UTC), server, tuple(self._marked(migrations, servers)), found)
 
     async def progress(self, server_id: str, migration_id: int) -> Progress | None:
-        """How far a live migration's copy is; see `NovaClient.progress`. Raises `CloudError`."""
+        """Progress of a live migration's copy, see `NovaClient.progress`. Raises `CloudError`."""
         return await self._call(self.client.progress, server_id, migration_id)
 
     async def host_look(self, host: str) -> HostLook:
         """Read now what shows whether a host is empty; see `NovaClient.host_look`. Raises `CloudError`.
 
-        The servers and migrations that it meets go into the shared view, so builds that hold room of the host are
-        known there.
+        The servers and migrations found are merged into the shared view, so that it includes builds that hold capacity
+        of the host.
         """
         begun = time.monotonic()
         known = self._snapshot.hosts.get(host)
@@ -268,7 +270,7 @@ class Observer:
     # -- reading
 
     def _parts(self) -> tuple[tuple[Part, float, Callable[[], Awaitable[None]]], ...]:
-        """Every part, the seconds between two reads of it, and what reads it."""
+        """Every part, the seconds between two reads of it, and the function that reads it."""
         pace = self._pace
         return (
             (Part.SERVERS, pace.poll, self._read_servers),
@@ -280,7 +282,7 @@ class Observer:
         )
 
     async def _call(self, function: Callable[..., T], *args: object, seconds: float | None = None) -> T:
-        """Raises `HangingError` when the call has not ended after `seconds`; None: what a read may take."""
+        """Raises `HangingError` if the call has not finished after `seconds` (None: the deadline of a read)."""
         return await _within(seconds or self._read_seconds, self._threads.run(partial(function, *args)))
 
     async def _keep_reading(self, part: Part, seconds: float, read: Callable[[], Awaitable[None]]) -> None:
@@ -298,11 +300,11 @@ class Observer:
                 failures, hung = failures + 1, True
                 self._report_trouble(part, f"reading {part} hangs ({error}): it begins anew, with a new session")
             except CloudError as error:
-                # the client itself sends nothing earlier; a new login would only add to what is limited
+                # the client itself waits that long; another login would only add to the requests that are rate-limited
                 asked_to_wait = min(error.retry_after or 0.0, LONGEST_PAUSE)
                 failures += error.retry_after is None
                 self._report_trouble(part, str(error))
-            except Exception as error:  # a fault of ours must not end the reading for good
+            except Exception as error:  # a bug in this operator must not stop the reading
                 failures += 1
                 log.exception("reading %s failed", part)
                 self._report_trouble(part, f"reading {part} failed: {type(error).__name__}")
@@ -313,13 +315,13 @@ class Observer:
             await asyncio.sleep(max(pause - (time.monotonic() - begun), pause / 2, asked_to_wait))
 
     def _live(self, name: str, within: float) -> None:
-        """A sign of life, unless only a new process helps."""
+        """Report that the task is alive, unless only a new process can help."""
         if not self._threads.exhausted:
-            # a login before it, and the pause after it
+            # the task may log in before its read, and it pauses after it
             self._beat(name, within + self._read_seconds + 2 * LONGEST_PAUSE)
 
     def _rest(self, part: Part, seconds: float) -> float:
-        """Seconds to the next read; the lists of what has changed are short, so they may be read often."""
+        """Seconds to the next read; lists of changes are short, so they may be read often."""
         if part not in (Part.SERVERS, Part.MIGRATIONS):
             return seconds
         migrations = self._snapshot.migrations.values()
@@ -327,7 +329,7 @@ class Observer:
         return min(seconds, BUSY) if busy else seconds
 
     async def _keep_reading_facts(self, seconds: float) -> None:
-        """What nobody has to have: a failure leaves the facts missing and the view as fresh as it was."""
+        """Read optional facts: after a failure they are missing, and the age of the view does not change."""
         while True:
             self._live("read facts", 2 * self._read_seconds)
             if self._connected:
@@ -340,17 +342,17 @@ class Observer:
         trouble: str | None
         try:
             self._managed, trouble = await self._call(resource_manager.read, self.client)
-        except Exception as error:  # a fault of ours must not end the reading for good
+        except Exception as error:  # a bug in this operator must not stop the reading
             self._managed, trouble = {}, f"{type(error).__name__}: {error}"
         if trouble and trouble != self._managed_trouble:
             log.warning("the resource manager cannot be read, its facts are missing: %s", trouble)
         self._managed_trouble = trouble
 
     async def _connect(self, *, anew: bool) -> None:
-        """Connect; when connected already, only if asked to and if nobody else just did.
+        """Connect; if already connected, only if `anew` is set and no other task has just done it.
 
-        All parts share one attempt, and the pauses between failed ones grow: a wrong password must not be tried so
-        often that Keystone locks the account.
+        All parts share one attempt, and the pauses between failed attempts grow, so that a wrong password does not make
+        Keystone lock the account.
         """
         async with self._connecting:
             if self.client.rotated:
@@ -380,7 +382,7 @@ class Observer:
             self._snapshot = replace(known, user_id=client.user_id, cloud_id=client.cloud_id, verified=client.verified)
 
     async def _log_in_again(self) -> None:
-        """With the changed clouds.yaml. Where that fails the former login goes on, if there is one."""
+        """Log in with the changed clouds.yaml. If that fails, an existing login stays in use."""
         try:
             await self._log_in()
         except CloudError as error:
@@ -402,10 +404,10 @@ class Observer:
             self._snapshot = replace(self._snapshot, trouble=trouble)
 
     def _read_fully_beside(self, part: Part, read: Callable[[], Awaitable[None]]) -> None:
-        """Start a complete read of `part` if one is due; the polls go on meanwhile, and keep the view's age low.
+        """Start a complete read of `part` if one is due; the polls continue meanwhile and keep the view fresh.
 
-        A complete list of a large cloud can take minutes. A failure is logged and tried again, the polls decide
-        whether the view is fresh: they report every change but those that `changes-since` does not show.
+        A complete list of a large cloud can take minutes. A failure is logged and retried; it does not age the view,
+        since the polls report every change except those that `changes-since` does not show.
         """
         now = time.monotonic()
         running = self._full_reads.get(part)
@@ -424,7 +426,7 @@ class Observer:
             except CloudError as error:
                 full.failures += 1
                 log.warning("the complete read of %s failed, the polls of changes go on: %s", part, error)
-            except Exception:  # a fault of ours must not end the reading for good
+            except Exception:  # a bug in this operator must not stop the reading
                 full.failures += 1
                 log.exception("the complete read of %s failed", part)
             else:
@@ -435,7 +437,7 @@ class Observer:
         full.task = asyncio.create_task(run(full), name=f"read all {part}")
 
     def _cloud_now(self) -> datetime:
-        """The cloud's time, minus what a later `changes-since` has to reach back."""
+        """The cloud's time, minus the overlap for a later `changes-since`."""
         return self.client.cloud_time() - (OVERLAP if self.client.tells_time else BLIND_OVERLAP)
 
     async def _read_servers(self) -> None:
@@ -445,7 +447,7 @@ class Observer:
         self._read_fully_beside(Part.SERVERS, self._read_all_servers)
         begun, seen_at = time.monotonic(), self._cloud_now()
         found, gone = await self._call(self.client.servers, self._seen_at[Part.SERVERS])
-        # every build is listed each time, and no list of changes tells of one that is deleted before it has a host
+        # every poll lists all builds, but `changes-since` does not report a build that was deleted before it had a host
         gone |= await self._really_gone(self._builds - {server.id for server in found} - gone)
         self._seen_at[Part.SERVERS] = seen_at
         changed = self._merge_servers(found, gone, begun)
@@ -456,7 +458,7 @@ class Observer:
         begun, seen_at = time.monotonic(), self._cloud_now()
         found, _ = await self._call(self.client.servers, None, seconds=LIST_SECONDS)
         missing = self._snapshot.servers.keys() - {server.id for server in found} - self._in_unreachable_cells()
-        # a server that was read after this list began is missing because it is newer than the list
+        # the list may miss a server because that server's own read began after the list's
         gone = await self._really_gone({one for one in missing if self._server_read.get(one, begun) <= begun})
         changed = self._merge_servers(found, gone, begun)
         if Part.SERVERS not in self._full_at:
@@ -466,14 +468,14 @@ class Observer:
         self._tell(changed)
 
     def _in_unreachable_cells(self) -> set[str]:
-        """Servers that no list shows at the moment: what was last known of them stays, and they are not asked for."""
+        """Servers that Nova cannot list now: their last known state stays, and they are not requested singly."""
         by_host = self._snapshot.servers_by_host
         return {server_id for host in self._unreachable for server_id in by_host.get(host, ())}
 
     async def _really_gone(self, missing: Collection[str]) -> set[str]:
-        """Those of the servers missing in a full list that Nova, asked for each alone, does not know (I4).
+        """Those of the missing servers that an individual request confirms as unknown to Nova (I4).
 
-        A list may lack servers for other reasons: a cell that does not answer, a policy, a proxy's hiccup.
+        A list may lack servers for other reasons: an unreachable cell, a policy, a faulty proxy.
         """
         at_once = asyncio.Semaphore(CHECKS_AT_ONCE)
 
@@ -514,12 +516,12 @@ class Observer:
         self._tell(changed)
 
     async def _without_ended(self, found: list[Migration]) -> tuple[list[Migration], set[str]]:
-        """What a full read brought, and the UUIDs to forget: ended long ago, or open here but unknown to Nova."""
+        """The migrations of a complete read; UUIDs to forget: ended long ago, or open here but unknown to Nova."""
         listed = {migration.uuid for migration in found}
         missing = {
             m.uuid: m
             for m in self._snapshot.migrations.values()
-            # of a cell that cannot be reached none is listed, ended or not
+            # Nova lists no migrations of an unreachable cell, ended or not
             if m.uuid not in listed and self._unreachable.isdisjoint((m.source_host, m.target_host))
         }
         forget = set(missing)
@@ -538,7 +540,7 @@ class Observer:
         self._mark_read(Part.HOSTS)
 
     async def _read_services(self) -> None:
-        """A poll that began before an action must not undo what was read after it."""
+        """Read the services; a poll that began before an action must not replace what was read after it."""
         begun, at = time.monotonic(), self.client.cloud_time() if self.client.tells_time else None
         services, unreachable = await self._call(self.client.services_and_unreachable)
         if begun >= self._services_read:
@@ -547,7 +549,7 @@ class Observer:
 
     async def _read_resources(self) -> None:
         hypervisors = self._hypervisors or await self._call(self.client.hypervisors)
-        # a bare-metal node is nobody's target: its room is not asked for, one by one
+        # a bare-metal node is never a target, so its capacity is not read
         wanted = [hypervisor.id for hypervisor in hypervisors if hypervisor.has_guests]
         self._resources = await self._call(self.client.resources, wanted)
         self._join_hosts()
@@ -558,7 +560,7 @@ class Observer:
         joined = join_hosts(self._services, self._hypervisors, self._aggregates, self._resources, doubtful)
         hosts = with_facts(joined, self._managed, datetime.now(UTC))
         for name in self._unreachable:
-            # the hypervisors of its cell are not listed either, and still name it
+            # Nova does not list the hypervisors of its cell either, so the known ones are kept
             before = self._snapshot.doubtful_hosts.get(name)
             host = self._snapshot.hosts.get(name)
             ids = before.hypervisors if before else frozenset({host.hypervisor.id} if host and host.hypervisor else ())
@@ -570,7 +572,7 @@ class Observer:
         for name, doubt in doubtful.items():
             if self._snapshot.doubtful_hosts.get(name) != doubt:
                 log.warning("nothing is done on %s: %s", name, doubt.problem)
-        # also when they are equal: the heartbeats are newer, which wakes nobody
+        # also if they are equal: the heartbeats, which equality ignores, are newer
         self._snapshot = replace(self._snapshot, hosts=hosts, doubtful_hosts=doubtful, services_at=self._services_at)
         self._tell(hosts_changed=differs)
 
@@ -586,8 +588,8 @@ class Observer:
         self._tell(changed, hosts_changed=differs)
 
     async def _ports(self) -> dict[str, tuple[str, ...]] | None:
-        """A Neutron that cannot be read leaves the ports unknown and the view as fresh as it was: Nova could not bind
-        a port at a target meanwhile either."""
+        """The ports, or None if Neutron cannot be read. This does not age the view: Nova could not bind a port at a
+        target meanwhile either."""
         trouble: str | None = None
         ports = None
         try:
@@ -600,7 +602,7 @@ class Observer:
         return ports
 
     async def _read_projects(self) -> None:
-        """Names only: what cannot be read of them stops nothing that names its server by id."""
+        """Read project names. A failure affects only resources that name their server by name, not by id."""
         trouble: str | None = None
         try:
             projects, whole = await self._call(self.client.projects)
@@ -615,16 +617,18 @@ class Observer:
             log.warning("the projects cannot be read whole, so some servers are only found by id: %s", trouble)
         self._projects_trouble = trouble
 
-    # -- merging; no await here, so each is one step for everybody else
+    # -- merging; without await, so that each merge is atomic for the other tasks
 
     def _remembered_since(self, begun: float) -> float:
-        """Reads that began before this are over: only a complete read takes longer, and those that run are known."""
+        """No unfinished read began before this time: only complete reads exceed REMEMBER, and they are known."""
         running = [full.begun for full in self._full_reads.values() if not full.task.done()]
         return min([begun - REMEMBER, *(at - 1 for at in running)])
 
     def _keep_age(self) -> None:
-        """A clock that is set back makes nothing younger (I13): what was read moves back with it. One that is set ahead
-        makes everything older, which harms nobody and is over with the next read."""
+        """Keep the age of the parts when the wall clock is set back: their read times move back with it (I13).
+
+        A clock set ahead makes them older, which is harmless and ends with the next read.
+        """
         ahead = _clock_ahead()
         back = self._ahead - ahead
         if abs(back) <= STEP:
@@ -648,7 +652,7 @@ class Observer:
                 log.exception("a subscriber of the cloud's changes failed")
 
     def _merge_servers(self, found: Iterable[Server], gone: Iterable[str], begun: float) -> set[str]:
-        """What a read that began at `begun` told of servers; the ids of those that it changed."""
+        """Merge servers from a read that began at `begun`; returns the ids of the servers that changed."""
         known, read = self._snapshot.servers, self._server_read
         if self._snapshot.unreachable_servers:
             found = list(found)
@@ -667,20 +671,20 @@ class Observer:
             _remember(read, news.keys() | lost, begun, self._remembered_since(begun))
             its = self._snapshot.migrations_by_server
             self._find_leftovers([record for server_id in news for record in its.get(server_id, ())])
-        # Nova forgets the migrations of a deleted server, and no list of changes tells so
+        # Nova forgets the migrations of a deleted server, and no list of changes reports that
         forgotten = [m for server_id in lost for m in self._snapshot.migrations_by_server.get(server_id, ())]
         if forgotten:
             self._change_migrations({}, forgotten)
         return news.keys() | lost
 
     def _merge_migrations(self, found: Iterable[Migration], forget: Collection[str], begun: float) -> set[str]:
-        """What a read that began at `begun` told of migrations; the ids of the servers whose migrations changed."""
+        """Merge migrations from a read that began at `begun`; returns the ids of servers whose migrations changed."""
         known, read = self._snapshot.migrations, self._migrations_read
         newer = [m for m in self._marked(found, self._snapshot.servers) if read.get(m.server_id, begun) <= begun]
         news = {m.uuid: m for m in newer if known.get(m.uuid) != m}
         lost = [known[uuid] for uuid in forget if uuid in known and read.get(known[uuid].server_id, begun) <= begun]
         changed = {migration.server_id for migration in (*news.values(), *lost)}
-        # a record of which only the time has changed wakes nobody, but that time shows that Nova works on it
+        # a record in which only the time changed wakes no reconcile, but the time shows that Nova is working on it
         touched = {m.uuid: m for m in newer if m.uuid not in news and m.open and _minute(m) != _minute(known[m.uuid])}
         if changed or touched:
             self._change_migrations(news | touched, lost)
@@ -691,7 +695,7 @@ class Observer:
         return marked(records, servers, self.client.cloud_time(), self._stuck_after)
 
     def _find_leftovers(self, records: Iterable[Migration]) -> set[str]:
-        """Mark those of the view's records that became leftovers, and no others; the ids of their servers."""
+        """Mark the records of the view that became leftovers; returns the ids of their servers."""
         known = self._snapshot.migrations
         news = {m.uuid: m for m in self._marked(records, self._snapshot.servers) if m is not known.get(m.uuid)}
         if news:
@@ -706,7 +710,7 @@ class Observer:
         self._snapshot = replace(self._snapshot, migrations=migrations, migrations_by_server=by_server)
 
     def _take_in(self, server_id: str, server: Server | None, migrations: Iterable[Migration], begun: float) -> None:
-        """A fresh read of one server into the shared view; of ended migrations only those that the view keeps."""
+        """Merge a fresh read of one server into the view, without ended migrations that the view does not keep."""
         if server is None or server.status in GONE:
             changed = self._merge_servers((), {server_id}, begun)
         else:
@@ -719,7 +723,7 @@ class Observer:
 
 
 async def _within(seconds: float, waiting: Awaitable[T]) -> T:
-    """Raises `HangingError` after so many seconds."""
+    """Await `waiting`. Raises `HangingError` after that many seconds."""
     try:
         async with asyncio.timeout(None if seconds == math.inf else seconds):
             return await waiting
@@ -728,12 +732,12 @@ async def _within(seconds: float, waiting: Awaitable[T]) -> T:
 
 
 def _clock_ahead() -> float:
-    """Seconds from the clock that nobody sets to the one on the wall: they change when that one is set."""
+    """Seconds from the monotonic clock to the wall clock; the difference changes when the wall clock is set."""
     return datetime.now(UTC).timestamp() - time.monotonic()
 
 
 def _remember(read: OrderedDict[str, float], servers: Iterable[str], begun: float, since: float) -> None:
-    """Note the servers' reads at `begun`, and forget those before `since`."""
+    """Record `begun` as the read time of the servers, and forget times before `since`."""
     for server_id in servers:
         read[server_id] = begun
         read.move_to_end(server_id)
@@ -742,7 +746,7 @@ def _remember(read: OrderedDict[str, float], servers: Iterable[str], begun: floa
 
 
 def _minute(record: Migration) -> str:
-    """When it was last changed, to the minute."""
+    """When the record was last changed, to the minute."""
     return record.updated_at[:16]
 
 

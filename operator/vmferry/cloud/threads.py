@@ -1,4 +1,4 @@
-"""Threads for calls that may never return, because Python cannot end a thread that waits for an answer."""
+"""Threads for calls that may never return: Python cannot end a thread that waits for an answer."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
 
-#: how many times the number of threads may hang before no new ones are made
+#: hanging threads allowed, as a multiple of the pool's size, before no new pool is created
 MOST = 3
 
 T = TypeVar("T")
 
 
 class Threads:
-    """`number` threads that work; those that hang are replaced, up to `MOST` times as many. For one event loop."""
+    """A pool of `number` threads that replaces hanging ones, up to `MOST` times `number`. For one event loop."""
 
     def __init__(self, number: int) -> None:
         self._number = number
         self._pool = self._new_pool()
-        #: calls that were given up on, with the pool whose thread they hold
+        #: abandoned calls that still run, with the pool whose thread each of them occupies
         self._hanging: dict[Future[Any], ThreadPoolExecutor] = {}
 
     @property
     def exhausted(self) -> bool:
-        """So many hang that only a new process helps."""
+        """Whether so many threads hang that only a new process helps."""
         return len(self._still_hanging()) >= MOST * self._number
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Who gives up on it, by a time-out or by a cancellation, leaves the thread to itself."""
+        """Run `function` in a thread. After a timeout or a cancellation, the thread keeps running on its own."""
         self._replace_if_hanging()
         call = self._pool.submit(function)
         try:
@@ -41,7 +41,7 @@ class Threads:
                 self._hanging[call] = self._pool
 
     def close(self) -> None:
-        """Take no new calls, and wait for none."""
+        """Accept no new calls, and do not wait for running ones."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _new_pool(self) -> ThreadPoolExecutor:
@@ -59,6 +59,6 @@ class Threads:
         logger.warning(
             "%s of %s threads wait for answers that do not come; new ones take their place", held, self._number
         )
-        # those that still work finish what they were given
+        # calls that are still running may finish
         self._pool.shutdown(wait=False)
         self._pool = self._new_pool()
