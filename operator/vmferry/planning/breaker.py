@@ -1,14 +1,14 @@
-"""The breaker (I37, R46): after failures with a common cause nothing more is started from a host, or in the cloud.
+"""The breaker (I37, R46): after failures with a common cause, no further moves start from a host, or in the cloud.
 
-A pure function of the attempts that have ended, as the statuses of all VMMigrations record them. A restart, or another
-leader, computes the same answer. For each source host, and for the cloud as a whole:
+It is a pure function of the ended attempts, which the statuses of all VMMigrations record, so the result survives a
+restart or a change of leader. For each source host, and for the cloud as a whole:
 
     closed --(failures in a row)--> open --(pause)--> one trial move --success--> closed
                                      ^                               --failure--> open, twice the pause
 
 A failure counts if it left its server in ERROR, or if it has a cause that can be compared with that of other failures.
-A success ends the row of its own type (Live or Cold) only: stopped servers that leave a host well say nothing of the
-network that live migrations need. Evacuations are neither counted nor held.
+A success ends only the row of failures of its own type (Live or Cold): successful moves of powered-off servers prove
+nothing about the network that live migrations need. Evacuations are neither counted nor held back.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from vmferry.policy import LONGEST_PAUSE
 from vmferry.policy import Breaker as Rules
 from vmferry.prerequisites.check import PlannedMove
 
-#: what `kubectl ferry resume` without a host, and its mark, are about
+#: names the breaker of the whole cloud in the resume ConfigMap, where `kubectl ferry resume` without a host sets it
 CLOUD = "cloud"
-#: a row is forgotten this long after its last failure: what is broken may have been repaired, and nobody has tried
+#: a row is forgotten this long after its last failure: by then the fault may be repaired, and nothing has tested it
 FORGOTTEN = timedelta(days=2)
-#: Nova ends the record of a migration first and marks its server ERROR some seconds later
+#: Nova first ends the migration record, and sets its server to ERROR some seconds later
 SETTLES = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
 class EndedAttempt:
-    """An attempt that Nova was asked for and that has ended."""
+    """A finished attempt that was requested from Nova."""
 
     #: `namespace/name` of the VMMigration
     migration: str
@@ -45,20 +45,20 @@ class EndedAttempt:
     started_at: datetime
     ended_at: datetime
     succeeded: bool
-    #: the server was in ERROR afterwards
+    #: whether the server was in ERROR afterwards
     left_in_error: bool = False
-    #: the cloud's words without names and numbers, equal for equal causes; None: it says nothing of a common cause
+    #: the cloud's error text without names and numbers, equal for equal causes; None: no sign of a common cause
     cause: str | None = None
-    #: the cloud's words
+    #: the cloud's error text
     message: str = ""
-    #: Nova had begun, so that the server may turn to ERROR a moment after the end
+    #: Nova had begun to work on it, so the server may change to ERROR shortly after the end
     begun: bool = True
-    #: a person aborted it, or deleted the VMMigration: whatever came of it, it is no failure of the cloud
+    #: a person aborted it or deleted the VMMigration, so that its outcome is no failure of the cloud
     by_people: bool = False
 
     @property
     def broke(self) -> bool:
-        """It left its server in ERROR, and nobody wanted it to end."""
+        """It left its server in ERROR, and no person had ended it."""
         return self.left_in_error and not self.by_people
 
     @property
@@ -66,7 +66,7 @@ class EndedAttempt:
         return not self.succeeded and not self.by_people and (self.left_in_error or self.cause is not None)
 
     def may_break(self, now: datetime) -> bool:
-        """It has just failed in Nova, which may mark the server ERROR only now."""
+        """It has just failed in Nova, and Nova may still set the server to ERROR."""
         failed = self.begun and not (self.succeeded or self.by_people or self.left_in_error)
         return failed and now - self.ended_at < SETTLES
 
@@ -77,19 +77,19 @@ class EndedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class OpenBreaker:
-    """Nothing more starts from a host, or in the cloud, until a trial move succeeds or a person closes it."""
+    """An open breaker: no move starts from the host, or in the cloud, until a trial succeeds or a person closes it."""
 
-    #: None: the cloud
+    #: None: the breaker of the whole cloud
     host: str | None
     #: when the last failure of the row ended
     since: datetime
-    #: from then on one trial move may start
+    #: from this time on, one trial move may start
     trial_at: datetime
-    #: what it rests on, the oldest first
+    #: the failures that opened it and those since, oldest first
     failures: tuple[EndedAttempt, ...]
-    #: trial moves that have failed
+    #: number of trial moves that have failed
     failed_trials: int = 0
-    #: types whose trial succeeded, while that of another type is still due
+    #: types whose trial move succeeded while the trial of another type is still due
     proven: frozenset[ResolvedType] = frozenset()
 
     @property
@@ -97,7 +97,7 @@ class OpenBreaker:
         return self.host or "the cloud"
 
     def message(self) -> str:
-        """For people; the same for as long as nothing happens."""
+        """The text for people; it stays the same until another attempt ends."""
         last = self.failures[-1]
         hosts = len({one.source for one in self.failures})
         where = f"from {self.host}" if self.host else f"from {hosts} hosts"
@@ -120,7 +120,7 @@ class Hold:
     """Why a move may not start now."""
 
     message: str
-    #: when it may change by itself; None: when a move in flight ends
+    #: when the hold may end by itself; None: when a move in flight ends
     until: datetime | None = None
     #: False: no breaker is open, but the end of a move in flight may open one
     open: bool = True
@@ -128,34 +128,34 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Breakers:
-    """All of them, as the history of attempts has them."""
+    """The breakers of the cloud and of all hosts, computed from the ended attempts."""
 
     cloud: OpenBreaker | None = None
-    #: the open ones by host
+    #: open breakers by host
     hosts: Mapping[str, OpenBreaker] = field(default_factory=dict)
-    #: by host: failures in a row that are not enough yet to open its breaker
+    #: by host: failures in a row that are too few to open its breaker
     rows: Mapping[str, tuple[EndedAttempt, ...]] = field(default_factory=dict)
     #: `policy.breaker.attempts`
     attempts: int = Rules().attempts
-    #: by key of the resume ConfigMap: why its mark cannot be used
+    #: by key of the resume ConfigMap: why its mark is unusable
     unusable: Mapping[str, str] = field(default_factory=dict)
 
     def all(self) -> tuple[OpenBreaker, ...]:
-        """The cloud's first; also those that are forgotten by now."""
+        """All open breakers, the cloud's first, including those that are forgotten by now."""
         return (*((self.cloud,) if self.cloud else ()), *self.hosts.values())
 
     def open(self, now: datetime) -> tuple[OpenBreaker, ...]:
-        """The cloud's first."""
+        """The open breakers that are not forgotten, the cloud's first."""
         return tuple(one for one in self.all() if not _forgotten(one.failures, now))
 
     def concerning(self, source: str, type_: ResolvedType, now: datetime) -> tuple[OpenBreaker, ...]:
-        """The open ones that a move of this type from this host must pass."""
+        """The open breakers that apply to a move of this type from this host."""
         if type_ is ResolvedType.EVACUATE:
             return ()
         return tuple(one for one in self.open(now) if one.host in (None, source) and type_ not in one.proven)
 
     def against(self, source: str, type_: ResolvedType, now: datetime, moves: Iterable[PlannedMove]) -> Hold | None:
-        """Why a move of this type may not start from this host, None: it may. `moves` are those of others."""
+        """Why a move of this type may not start from this host, or None. `moves` are the other moves in flight."""
         if type_ is ResolvedType.EVACUATE:
             return None
         for breaker in self.concerning(source, type_, now):
@@ -168,7 +168,7 @@ class Breakers:
         return self._careful(source, now, moves)
 
     def _careful(self, source: str, now: datetime, moves: Iterable[PlannedMove]) -> Hold | None:
-        """No more moves are in flight than may still fail before the breaker opens."""
+        """Hold further moves if the moves in flight could already open the breaker by failing."""
         row = self.rows.get(source, ())
         if _forgotten(row, now):
             return None
@@ -187,7 +187,7 @@ class Breakers:
         )
 
     def rests_on(self, migration: str, now: datetime) -> bool:
-        """Whether a failure that counts is recorded by this VMMigration (`namespace/name`) only."""
+        """Whether this VMMigration (`namespace/name`) records a failure on which a breaker or a row depends."""
         known = [one.failures for one in self.open(now)]
         known += [row for row in self.rows.values() if not _forgotten(row, now)]
         return any(one.migration == migration and one.counts for failures in known for one in failures)
@@ -198,7 +198,7 @@ class Breakers:
 
 
 def _trial(breaker: OpenBreaker, moves: Iterable[PlannedMove]) -> PlannedMove | None:
-    """The move that was begun while the breaker was open, and is in flight."""
+    """The trial move: decided after the breaker opened, and still in flight."""
     return next(
         (
             move
@@ -216,11 +216,11 @@ def _forgotten(failures: Sequence[EndedAttempt], now: datetime) -> bool:
     return not failures or now - failures[-1].ended_at > FORGOTTEN
 
 
-# ---- from the history to what is open
+# ---- computing a breaker from the ended attempts
 
 
 def judge(attempts: Iterable[EndedAttempt], host: str | None, rules: Rules) -> OpenBreaker | tuple[EndedAttempt, ...]:
-    """What the attempts from one host, or (None) all attempts, come to: an open breaker, or the failures in a row."""
+    """The open breaker of one host (None: the cloud), or its failures in a row, computed from those attempts."""
     state = _State(host, rules)
     for attempt in sorted(attempts, key=lambda one: one.order):
         state.take(attempt)
@@ -228,21 +228,21 @@ def judge(attempts: Iterable[EndedAttempt], host: str | None, rules: Rules) -> O
 
 
 class _State:
-    """One breaker as the attempts end, one after the other."""
+    """The state of one breaker while the ended attempts are replayed in order."""
 
     def __init__(self, host: str | None, rules: Rules) -> None:
         self._host = host
         self._rules = rules
-        # the cloud's needs more than a host's, and from several hosts
+        # the cloud's breaker needs more failures than a host's, and failures from several hosts
         self._needed = rules.attempts if host else rules.attempts + 1
         self._hosts = 1 if host else rules.hosts
         self._window = None if host else rules.window
         self._reset()
 
     def _reset(self) -> None:
-        #: in a row; while it is open: what it rests on
+        #: failures in a row; while the breaker is open: those that opened it, and later ones
         self._failures: list[EndedAttempt] = []
-        #: when it opened, and when its next trial is due
+        #: when it opened, and when its next trial move is due
         self._opened: tuple[datetime, datetime] | None = None
         self._failed_trials = 0
         self._types: set[ResolvedType] = set()
@@ -281,7 +281,7 @@ class _State:
     def _while_open(self, attempt: EndedAttempt, since: datetime) -> None:
         in_flight_before = attempt.started_at < since
         if attempt.succeeded:
-            # one that began before says nothing: it may have been past what is broken
+            # an attempt that began before proves nothing: it may have passed the fault before it occurred
             if not in_flight_before:
                 self._proven.add(attempt.type)
                 if self._types <= self._proven:
@@ -294,12 +294,12 @@ class _State:
                 self._opened = since, attempt.ended_at + self._pause()
 
     def _pause(self) -> timedelta:
-        # of a second, twenty doublings are longer than the longest
+        # twenty doublings of even one second exceed the longest pause
         doubled: timedelta = self._rules.pause * 2 ** min(self._failed_trials, 20)
         return min(doubled, LONGEST_PAUSE)
 
     def _common(self, newest: EndedAttempt) -> list[EndedAttempt]:
-        """Of the failures in a row those that have a cause in common, if they are enough; else none."""
+        """Those of the failures in a row that share a cause, if they are enough to open the breaker, else none."""
         recent = [
             one for one in self._failures if self._window is None or newest.ended_at - one.ended_at <= self._window
         ]

@@ -1,4 +1,4 @@
-"""Auto (R7): which type of migration fits the server's state and its host's state, and why."""
+"""Resolution of the type Auto (R7): Evacuate, Cold or Live, by the states of the server and its host."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Choice:
 
 
 def choose_type(server: Server, source: Host | None) -> Choice:
-    """Evacuate when the host's service is down, Cold when the server is powered off, Live otherwise."""
+    """Evacuate if the host's service is down, Cold if the server is powered off, else Live."""
     if source is not None and not source.service.up:
         return Choice(
             ResolvedType.EVACUATE,

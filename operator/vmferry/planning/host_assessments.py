@@ -1,11 +1,11 @@
-"""`assess_hosts` for a whole fleet: what was found for one server is kept for all others that it holds for.
+"""`assess_hosts` with a cache for a whole fleet: a finding for one server is reused for all servers it applies to.
 
-For which servers it holds is not declared anywhere but observed: while a check runs, the parts of the question that
-it reads are noted. Checks are pure, so every question with the same values in just these parts gets the same findings,
-whatever checks there are. A check that reads the server's id makes every server ask for itself: slower, never wrong.
+The inputs on which a finding depends are not declared but observed: while a check runs, the fields of the question
+that it reads are recorded. Checks are pure, so all questions with equal values in these fields have equal findings. A
+check that reads the server's id runs for every server: slower, but never wrong.
 
-Hosts are asked no more than they need be: one that a check refuses is not asked by the next, unless none is left and
-the findings of all are reported. Sets of hosts are bits of an integer, the lowest for the first name.
+A host that one check refused is not passed to the next check, unless no host remains and the findings of all hosts are
+reported. A set of hosts is an integer with one bit for each host, the lowest bit for the first name.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
 from vmferry.prerequisites.enums import Name, Reason, Result
 
-#: what differs from source host to source host: findings that rest on it are forgotten with the host
+#: fields that differ between source hosts: findings that depend on them are dropped with the source host
 _OF_SOURCE = frozenset({"source", "server.host", "server.id"})
-#: views after which it forgets everything: what it remembers keeps them in memory, and each has thousands of servers
+#: snapshots after which the cache is cleared: its entries keep them in memory, each with thousands of servers
 _VIEWS = 64
-#: rows that one check keeps of each kind, so that a cloud of a thousand flavors does not fill the memory
+#: rows that each check keeps for one set of fields, so that a cloud with a thousand flavors does not fill the memory
 _KEPT = 256
 
 Answer = TypeVar("Answer")
@@ -47,34 +47,34 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Takers:
-    """Hosts that take a server; equal for servers that the same hosts take."""
+    """Sets of the `hosts` that can take a server, as bits; equal for all servers that the same hosts can take."""
 
     now: int
-    #: once others have ended their moves
+    #: those that can take it only after other moves have ended
     later: int
     hosts: list[Host] = field(repr=False, compare=False)
 
     def tiers(self) -> Iterator[tuple[str, int]]:
-        """Their names, with 0 for now and 1 for later."""
+        """Host names, with 0 for now and 1 for later."""
         for tier, some in enumerate((self.now, self.later)):
             for bit in _each(some):
                 yield self.hosts[_number(bit)].name, tier
 
 
 class HostAssessments:
-    """`assess_hosts` with a memory, for any questions; it pays for those about one view and one policy.
+    """`assess_hosts` with a cache, which is effective for questions about one snapshot and one policy.
 
-    It forgets what rests on a source host when asked about another one, so ask host by host.
+    Entries that depend on the source host are dropped when it changes, so assess the servers host by host.
 
-    An example: web-1 and web-2 are on cmp1, each of 4 GiB, and cmp2 and cmp3 are asked.
+    Example: web-1 and web-2 are on cmp1 and need 4 GiB each; cmp2 and cmp3 are the possible targets.
 
-    1. For web-1 the check CPUModel runs for cmp2 and cmp3. It reads `source`, `policy` and `server.host` .
-       Its two findings are kept in a row, under the values of just these three.
-    2. For web-2 the three values are the same: the row answers, and CPUModel does not run.
-    3. Capacity reads `server.needs`, too. web-2 needs as much, so that row answers as well; web-3 of 8 GiB gets one of
-       its own.
-    4. A check that reads `server.id` has a row for each server. It had better read a property of the question, which is
-       noted by its value: `os_upgrade_of_server` is None for nearly all.
+    1. For web-1, the check CPUModel runs for cmp2 and cmp3. It reads `source`, `policy` and `server.host`. Its two
+       findings are kept in a row, whose key is the values of these three fields.
+    2. For web-2 the three values are the same, so the row has the findings, and CPUModel does not run.
+    3. Capacity also reads `server.needs`. web-2 needs the same, so its row applies too; web-3, which needs 8 GiB, gets
+       a row of its own.
+    4. A check that reads `server.id` has one row for each server. Such a check should read a property of the question
+       instead, which is recorded by its value: `os_upgrade_of_server` is None for nearly all servers.
     """
 
     def __init__(self) -> None:
@@ -82,7 +82,7 @@ class HostAssessments:
         self._source: Host | None = None
         self._view: Snapshot | None = None
         self._views = 0
-        #: by name
+        #: all hosts, by name
         self._hosts: list[Host] = []
         self._bits: dict[str, int] = {}
         self._everywhere = 0
@@ -90,7 +90,7 @@ class HostAssessments:
         self._standings: _Memory[Standing] = _Memory(self._stand, [])
 
     def assess_hosts(self, question: Question, target: str | None, avoid: frozenset[str]) -> HostAssessment:
-        """As `assess_hosts(question, target, avoid)`."""
+        """Same result as `targets.assess_hosts(question, target, avoid)`."""
         self._turn_to(question)
         if target is not None:
             return assess_hosts(question, target, avoid, self._rank_others)
@@ -114,7 +114,7 @@ class HostAssessments:
             hopeful &= ~row.failed
             waiting &= ~row.blocked | row.waits
             unmet = others & row.unmet
-            # the first that blocks, or just the first
+            # the first finding that blocks, or else the first
             example = row.at(_lowest(unmet & row.blocked or unmet)) if unmet else None
             of_all.append(OfAll(prerequisite.name, others.bit_count(), unmet.bit_count(), example))
         return HostAssessment(
@@ -126,7 +126,7 @@ class HostAssessments:
         )
 
     def takers(self, question: Question, apart: Collection[Name]) -> Takers:
-        """The hosts that take the server if the checks in `apart` allow it."""
+        """The hosts that can take the server, apart from the checks named in `apart`."""
         self._turn_to(question)
         left = self._everywhere & ~self._bits.get(question.server.host or "", 0)
         waiting = 0
@@ -138,7 +138,7 @@ class HostAssessments:
         return Takers(left & ~waiting, left & waiting, self._hosts)
 
     def _turn_to(self, question: Question) -> None:
-        """Forget what cannot be of use to this question."""
+        """Drop the entries that this question cannot use."""
         of = question.snapshot.hosts, question.policy
         if self._view is not question.snapshot:
             self._view = question.snapshot
@@ -160,7 +160,7 @@ class HostAssessments:
         self._source = question.source
 
     def _sift(self, question: Question) -> tuple[int, int, _Out]:
-        """All hosts but the server's own, those of them that no check blocks, and the others by reason."""
+        """All hosts but the server's own, those of them that no check blocks, and the blocked ones by reason."""
         left = others = self._everywhere & ~self._bits.get(question.server.host or "", 0)
         out = _Out(self._hosts)
         for prerequisite in _about_targets(question):
@@ -193,11 +193,11 @@ def _about_targets(question: Question) -> list[Prerequisite]:
 
 
 class _Out:
-    """Hosts that are out, by their first reason."""
+    """Ineligible hosts, grouped by their first reason."""
 
     def __init__(self, hosts: list[Host]) -> None:
         self._hosts = hosts
-        #: how many, the first of them, and what was found there
+        #: by reason: number of hosts, the first host, and its message
         self._found: dict[Reason, tuple[int, int, Callable[[int], str]]] = {}
 
     def add(self, reason: Reason, hosts: int, message: Callable[[int], str]) -> None:
@@ -218,14 +218,14 @@ class _Out:
 
 
 class _Row(ABC, Generic[Answer]):
-    """What is asked of every host, and the answers so far, for all questions that do not differ in what was read."""
+    """Answers of one check by host, for all questions with equal values in the fields that the check reads."""
 
     def __init__(self, check: Callable[[Question], Answer], hosts: list[Host], question: Question) -> None:
-        # not the memory that holds it: such a cycle would keep whole views alive until the next full collection
+        # no reference to the owning _Memory: a cycle would keep whole snapshots alive until the next full collection
         self._check = check
         self._hosts = hosts
         self._read: set[str] = set()
-        #: kept also because it keeps alive what the row is known by, see `_mark`
+        #: also keeps the objects alive whose ids are in the row's key, see `_mark`
         self._asked = _Noting(question, "", self._read)
         self._answers: dict[int, Answer] = {}
         self._seen = 0
@@ -238,7 +238,7 @@ class _Row(ABC, Generic[Answer]):
         return self._answers[bit]
 
     def ask(self, hosts: int) -> bool:
-        """Ask those that were not asked yet; whether that read nothing more of the question than before."""
+        """Run the check for hosts without an answer; returns False if it read fields that it had not read before."""
         before = len(self._read)
         missing = hosts & ~self._seen
         if not missing:
@@ -253,18 +253,18 @@ class _Row(ABC, Generic[Answer]):
 
     @abstractmethod
     def _note(self, bit: int, answer: Answer) -> None:
-        """Take in the answer of one more host."""
+        """Record the answer for one more host."""
 
 
 class _Findings(_Row[Finding]):
-    """What one check finds."""
+    """Findings of one check."""
 
     def __init__(self, check: Callable[[Question], Finding], hosts: list[Host], question: Question) -> None:
         super().__init__(check, hosts, question)
         self._policy = question.policy
-        #: hosts where it failed, is failed or unknown, speaks against the host, and does so only for now
+        #: sets of hosts: the check failed; failed or is unknown; blocks the host; blocks it only until other moves end
         self.failed = self.unmet = self.blocked = self.waits = 0
-        #: those where it speaks against the host
+        #: hosts that it blocks, by reason
         self.by_reason: dict[Reason, int] = {}
 
     def _note(self, bit: int, answer: Finding) -> None:
@@ -282,7 +282,7 @@ class _Findings(_Row[Finding]):
 
 
 class _Standings(_Row[Standing]):
-    """Where each host stands in the rank."""
+    """Rank of each host."""
 
     def __init__(self, check: Callable[[Question], Standing], hosts: list[Host], question: Question) -> None:
         super().__init__(check, hosts, question)
@@ -299,25 +299,25 @@ class _Standings(_Row[Standing]):
 
 
 class _Memory(Generic[Answer]):
-    """Rows of one check, by what it read."""
+    """The rows of one check, by the fields that it read."""
 
     def __init__(self, check: Callable[[Question], Answer], hosts: list[Host]) -> None:
         self.check = check
         self.hosts = hosts
-        #: by the names of what was read; then by its values
+        #: by the names of the fields that were read, then by their values
         self._known: dict[tuple[str, ...], dict[tuple[Hashable, ...], _Row[Answer]]] = {}
 
     def row(
         self, question: Question, hosts: int, make: Callable[[Any, list[Host], Question], _Row[Answer]]
     ) -> _Row[Answer]:
-        """The row that answers the question, at least for `hosts`."""
+        """A row with the question's answers, at least for `hosts`."""
         for names, rows in self._known.items():
             key = _values(question, names)
             row = rows.get(key)
             if row is not None:
                 if row.ask(hosts):
                     return row
-                # on these hosts more is read, in which the question that the row was made for may differ from ours
+                # for these hosts the check reads more fields, in which the row's question may differ from this question
                 del rows[key]
                 break
         row = make(self.check, self.hosts, question)
@@ -339,7 +339,7 @@ def _values(question: Question, names: tuple[str, ...]) -> tuple[Hashable, ...]:
 
 
 def _mark(value: Any) -> Hashable:
-    """Something equal for equal values only; it holds for as long as `value` is kept alive."""
+    """A hashable key that is equal only for equal values; valid as long as `value` is alive."""
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping | tuple | frozenset) and not value:
@@ -352,7 +352,7 @@ def _mark(value: Any) -> Hashable:
 
 
 class _Noting:
-    """Looks like a question to whoever reads it, and notes what is read; of its server and flavor it notes parts."""
+    """Stands in for a question and records the fields that are read, including those of its server and flavor."""
 
     target: Host
 
@@ -362,7 +362,7 @@ class _Noting:
         self._read = read
 
     def __getattr__(self, name: str) -> Any:
-        """Called the first time only; a property is read as a whole: what it rests on is its own affair."""
+        """Called on the first access only. A property counts as one field, whatever it reads itself."""
         value = getattr(self._of, name)
         if isinstance(value, Server | Flavor):
             value = _Noting(value, f"{self._path}{name}.", self._read)
@@ -380,7 +380,7 @@ class _Noting:
 
 
 def _each(hosts: int) -> Iterator[int]:
-    """Its bits, the lowest first."""
+    """The bits of the set, lowest first."""
     while hosts:
         bit = hosts & -hosts
         yield bit

@@ -1,4 +1,4 @@
-"""Who may start now (I24, R17): limits per source, per target and in all, counted over everybody's migrations."""
+"""Which moves may start now (I24, R17): limits per source, per target and in total, over all migrations in flight."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ from vmferry.prerequisites.moves import EarlierMoves, QueuePosition
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is in flight, counted once: for whoever asks `full` of many moves on one view."""
+    """Counts of what is in flight; callers that use `full` for many moves on one snapshot can share them."""
 
     leaving: Counter[str]
     coming: Counter[str]
     total: int
-    #: by source: live migrations that Nova has accepted and keeps in its own queue, for others run there
+    #: by source: live migrations that Nova accepted and keeps queued, because others run there
     queued: Counter[str] = field(default_factory=Counter)
 
     def left_at(self, source: str, limits: Limits) -> int:
-        """How many more may leave a host. None while Nova queues there: it takes as many at once as its own
-        configuration allows, which no API tells."""
+        """How many more moves may leave a host.
+
+        None while Nova queues there: no API reports how many its own configuration allows at once.
+        """
         return 0 if self.queued[source] else limits.per_source - self.leaving[source]
 
 
 def traffic(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Traffic:
-    """All that is in flight: Nova's records, and decided moves that have none yet.
+    """Everything in flight: Nova's records, and decided moves that have no record yet.
 
-    Nova names the target of a cold migration late: until then the decided one counts. It is shared: never change it.
+    Nova reports the target of a cold migration late; until then the decided target counts. The result is shared and
+    must not be changed.
     """
     return snapshot.derived.once(_count, running(snapshot), moves)
 
@@ -51,8 +54,11 @@ def _count(running: tuple[Migration, ...], moves: tuple[PlannedMove, ...]) -> Tr
 
 
 def running(snapshot: Snapshot) -> tuple[Migration, ...]:
-    """A cold migration that waits for its confirmation copies nothing any more and does not count. A status that we do
-    not know does (I35)."""
+    """The migrations that count against the limits.
+
+    A cold migration that waits for its confirmation no longer copies anything and does not count; a migration with an
+    unknown status does (I35).
+    """
     return snapshot.derived.once(_running, snapshot.migrations)
 
 
@@ -62,7 +68,7 @@ def _running(migrations: Mapping[str, Migration]) -> tuple[Migration, ...]:
 
 
 def in_flight_to_each(snapshot: Snapshot, moves: tuple[PlannedMove, ...]) -> Counter[str]:
-    """How many moves are on their way to each host, by its name; shared as `traffic` is."""
+    """Number of moves in flight to each host, by host name; shared like the result of `traffic`."""
     return traffic(snapshot, moves).coming
 
 
@@ -84,10 +90,10 @@ def full(
 ) -> str | None:
     """Why one more move from `source` to `target` has to wait, None if it need not.
 
-    `earlier` are the moves before this one in the queue. They hold their place at the host that they leave, and at the
-    one that they go to if no other will do; of the total, and of hosts that they have a choice of, they hold what they
-    could take now: more would only keep it from being used. `in_flight` saves counting, if the caller has
-    `traffic(snapshot, moves)` already.
+    `earlier` are the moves before this one in the queue. Each reserves its place at its source, and at its target if
+    it has no alternative. Of the total, and of targets to which moves have alternatives, the queue reserves only what
+    it could use now: reserving more would leave capacity unused. `in_flight` is `traffic(snapshot, moves)`, if the
+    caller has it already.
     """
     now, earlier = in_flight or traffic(snapshot, moves), EarlierMoves.of(earlier)
     leaving = now.leaving[source] + earlier.leaving(source)
@@ -108,12 +114,12 @@ def full(
 
 
 def limited(name: str, limit: int, where: str = "policy.limits") -> str:
-    """Which limit keeps a move from starting, by its name where it is set."""
+    """The text for a limit that prevents a start: the limit's name, its value, and where it is configured."""
     return f"limited by {name} {limit} ({where})"
 
 
 def holders(snapshot: Snapshot, *hosts: str | None) -> list[Migration]:
-    """The records that use up the limits of these hosts, and of the cloud if none is named; the oldest first."""
+    """The records that count against the limits of these hosts (of the cloud if none is given), oldest first."""
     wanted = {host for host in hosts if host}
     found = [m for m in running(snapshot) if not wanted or wanted & {m.source_host, m.target_host}]
     return sorted(found, key=lambda m: m.id)
@@ -127,7 +133,7 @@ def first_free(
     earlier: Sequence[PlannedMove],
     limits: Limits,
 ) -> str | None:
-    """The first of `targets` for which `full` would say None; None: it waits, whichever it takes."""
+    """The first of `targets` for which `full` returns None; None if the move has to wait for every one of them."""
     now, earlier = traffic(snapshot, moves), EarlierMoves.of(earlier)
     if now.left_at(source, limits) <= earlier.leaving(source):
         return None
@@ -139,26 +145,26 @@ def first_free(
 
 @dataclass(frozen=True, slots=True)
 class NextUp:
-    """Those of a queue that could start now, all of them together, as far as the limits go."""
+    """The moves of a queue that the limits would allow to start now, all together."""
 
-    #: in their order
+    #: in queue order
     moves: tuple[PlannedMove, ...]
-    #: theirs in the queue
+    #: their queue positions
     positions: tuple[QueuePosition, ...]
-    #: by host: how many of them would go there that may go elsewhere as well
+    #: by host: how many of them would go there although they have alternatives
     taken: Counter[str]
 
 
 def next_up(queue: EarlierMoves, now: Traffic, limits: Limits) -> NextUp:
-    """Each takes the first of its hosts that has capacity after those before it."""
+    """Each move takes the first of its hosts that has a free place after the moves before it."""
     found: list[tuple[QueuePosition, PlannedMove]] = []
     taken: Counter[str] = Counter()
     coming, left = now.coming, limits.total - now.total
     if left <= 0:
         return NextUp((), (), taken)
-    # who is further back at the same source waits for those before it, whatever holds these up
+    # later moves from the same source wait for the earlier ones, whatever delays these
     free = {host: now.left_at(host, limits) for host in queue.sources}
-    # a host without capacity has none for those further back either
+    # a target without a free place has none for later moves either
     shut: set[str] = set()
     for position, move in queue.first_of({host: most for host, most in free.items() if most > 0}):
         for host in (move.target_host, *(move.elsewhere or ())):

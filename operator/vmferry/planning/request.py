@@ -1,4 +1,4 @@
-"""Which question a request asks, whoever makes it: a VMMigration or the command line."""
+"""The parameters of a move request, from a VMMigration or the command line, and the question for the checks."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from vmferry.resources.words import MigrationType
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What is known of other requests, and a move has to respect; nothing has a default, so that nobody forgets it."""
+    """What a move must know of other requests. There are no defaults, so that no caller can forget a field."""
 
-    #: decided or in flight
+    #: moves that are decided or in flight
     moves: tuple[PlannedMove, ...]
     #: queued moves that are earlier in the queue
     earlier: Sequence[PlannedMove]
@@ -25,28 +25,28 @@ class Others:
     in_maintenance: frozenset[str]
     #: by server id: the furthest OS upgrade move of each server (R22)
     os_upgrades: Mapping[str, OSUpgradeMove]
-    #: by server id: servers that our own attempts left in ERROR
+    #: by server id: servers that this operator's own attempts left in ERROR
     broken: Mapping[str, BrokenServer]
 
 
-#: for whoever knows of no other request: the command line
+#: for callers that know of no other requests, such as the command line
 NO_OTHERS = Others((), (), frozenset(), {}, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a server's move; the fields are those of a VMMigration's spec."""
+    """The parameters of a server's move; the fields are those of a VMMigration's spec."""
 
     type: MigrationType = MigrationType.AUTO
     #: compute service host name or hypervisor UUID; None: the best eligible host
     target: str | None = None
     stop_if_running: bool = False
     os_upgrade: bool = False
-    #: Evacuate: the one host whose death the request attests (I38). No type attests a host by itself
+    #: Evacuate only: the host that the request attests as dead (I38). No type implies it, so there is no default
     attested: str | None = field(kw_only=True)
 
     def resolved_type(self, server: Server, source: Host | None) -> Choice:
-        """The type in force for the server as it is now (R7)."""
+        """The type in force for the server in its current state (R7)."""
         if self.type is not MigrationType.AUTO:
             return Choice(ResolvedType(self.type.value), TypeReason.REQUESTED, f"{self.type.value} was asked for")
         return choose_type(server, source)
@@ -60,7 +60,7 @@ class Request:
         now: datetime,
         others: Others,
     ) -> Question:
-        """What to ask of every host, or of the named one."""
+        """The question to check on all hosts, or on the named one."""
         return Question(
             server=server,
             type=type_,
@@ -82,12 +82,12 @@ class Request:
         )
 
     def is_met(self, server: Server, type_: ResolvedType, source: Host | None) -> bool:
-        """Whether the server rests on the host that it shall go to already."""
+        """Whether the server is already on the requested host and idle."""
         if self.target is None or type_ is ResolvedType.EVACUATE or source is None:
             return False
         return source.answers_to(self.target) and server.task_state is None
 
 
 def source_of(server: Server, snapshot: Snapshot) -> Host | None:
-    """The host that the server is on; None: on none, or on one that the cloud does not list."""
+    """The server's host; None: it is on none, or on a host that the cloud does not list."""
     return snapshot.hosts.get(server.host) if server.host else None

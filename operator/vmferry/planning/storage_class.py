@@ -1,4 +1,4 @@
-"""The storage class of a server (R2-R4), as far as the cloud and the configuration tell."""
+"""The storage class of a server (R2-R4), as far as the cloud and the configuration report it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vmferry.resources.words import StorageClass
 def storage_class(
     server: Server, source: Host | None, policy: Policy, target: Host | None = None
 ) -> StorageClass | None:
-    """What a move from `source` to `target` has to do with the disks; without a target what they lie on now.
+    """The storage class of a move from `source` to `target`; without a target, that of the server's current disks.
 
-    None: nobody tells whether its ephemeral disks are shared. Off the shared storage of `source` they are copied
-    (only a cold migration goes there), so to such a target they count as local.
+    None: it is unknown whether its ephemeral disks are shared. A move off the shared storage of `source` copies them
+    (only a cold migration can do so), so for such a target they count as local.
     """
     if not has_local_disks(server):
         return StorageClass.VOLUMES_ONLY

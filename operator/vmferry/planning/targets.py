@@ -1,7 +1,7 @@
-"""Eligible targets for one server, their rank, and the reasons of those that are not (R8, R9-R18).
+"""Eligible targets for one server, their rank, and the reasons why other hosts are ineligible (R8, R9-R18).
 
-A target that is named is judged alone. Without one every other host is judged and the best one is picked; the
-findings in the status are then those on the picked host, or, when there is none, what all hosts together say.
+A named target is judged alone. Without one, all other hosts are judged and the best is picked; the findings in the
+status are then those of the picked host, or, if no host is eligible, a summary over all hosts.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, Question, failed, not_applicable, passed, unknown
 from vmferry.prerequisites.enums import Name, Reason, Result
 
-#: what a soft server group makes of its other members on a host
+#: rank weight of each other group member on a host under a soft policy; lower is better
 WISHES = {"soft-affinity": -1, "soft-anti-affinity": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedHost:
-    """One host, judged."""
+    """One host with its findings."""
 
     host: Host
     findings: tuple[Finding, ...]
-    #: the findings that speak against it, in the order of the chain; empty: eligible
+    #: the findings that block it, in the order of the chain; empty: eligible
     against: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """An eligible host, and what its rank rests on."""
+    """An eligible host, and the values that its rank depends on."""
 
     host: str
-    #: of its memory that is taken after the move; None: not known
+    #: share of its memory that is used after the move; None: unknown
     share: float | None
-    #: migrations on their way there
+    #: migrations in flight to it
     coming: int
-    #: with a soft server group only: how many others are there, for people
+    #: with a soft server group only: how many other members are there, as text
     friends: str = ""
-    #: a rule of one of its aggregates, for people, by which Nova may refuse the server; empty: none
+    #: an aggregate's rule, as text, by which Nova may refuse the server; empty: none
     rule: str = ""
 
     @property
@@ -54,13 +54,13 @@ class Ranked:
         return f"{memory}, {self.coming} migrations on their way there{self.friends}{rule}"
 
 
-#: what to order hosts by, and what is reported of it
+#: sort key of a host, and its reported form
 Standing = tuple[tuple[bool, int, int, float, str], Ranked]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Hosts that are out for the same first reason."""
+    """Hosts that are ineligible for the same first reason."""
 
     reason: Reason
     hosts: int
@@ -70,26 +70,26 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class HostAssessment:
-    """What the hosts say, whatever the checks about the server itself say."""
+    """The result for all hosts, independent of the checks about the server itself."""
 
     #: of every check about a target, in the order of the chain
     findings: tuple[Finding, ...]
     #: best first
     eligible: tuple[Ranked, ...]
     ineligible: tuple[Group, ...]
-    #: a host is eligible, or would be if everything that the cloud does not report turned out well
+    #: whether a host is eligible, or would be if every unknown fact were favorable
     possible: bool
-    #: the eligible one to go to; `findings` are about it
+    #: the eligible host to move to, to which `findings` then refer
     target: str | None = None
-    #: none is eligible, but this one will be once other moves have ended
+    #: none is eligible, but this host will be once other moves have ended
     waits_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """All that a status says about prerequisites and targets."""
+    """Everything that a status reports about prerequisites and targets."""
 
-    #: every prerequisite, in the order of `Name`'s table, exactly once
+    #: every prerequisite exactly once, in the order of `Name`'s table
     findings: tuple[Finding, ...]
     #: best first
     eligible: tuple[Ranked, ...]
@@ -98,22 +98,22 @@ class Assessment:
     against: tuple[Finding, ...]
     #: the host to move to; None when something blocks, or the named host was tried and failed
     target: str | None
-    #: something blocks, but only what the cloud does not report: if it turned out well, the server could go
+    #: only unknown facts block: if they were favorable, the server could move
     undecided: bool = False
-    #: something blocks, but only other moves: the host to go to once they have ended
+    #: only other moves block: the host to move to once they have ended
     waits_for: str | None = None
 
 
-#: `assess_hosts` itself, or `HostAssessments`, which remembers its answers
+#: `assess_hosts`, or `HostAssessments.assess_hosts`, which caches its findings
 AssessHosts = Callable[[Question, str | None, frozenset[str]], HostAssessment]
 
 
-#: the eligible hosts but the server's own, best first
+#: the eligible hosts other than the server's own, best first
 RankOthers = Callable[[Question], Sequence[Ranked]]
 
 
 def judge_others(question: Question) -> list[JudgedHost]:
-    """All hosts but the server's own, by name."""
+    """Findings for all hosts other than the server's own, by host name."""
     hosts = sorted(question.snapshot.hosts.values(), key=lambda host: host.name)
     return [judge(question, host) for host in hosts if host.name != question.server.host]
 
@@ -125,7 +125,7 @@ def rank_others(question: Question) -> Sequence[Ranked]:
 def assess_hosts(
     question: Question, target: str | None, avoid: frozenset[str], alternatives: RankOthers = rank_others
 ) -> HostAssessment:
-    """Judge the named host, or all of them; the finding of a named one that is refused names its `alternatives`."""
+    """Judge the named host, or all hosts; if a named host is refused, its findings list the best `alternatives`."""
     if target is not None:
         host = question.snapshot.find_host(target)
         if host is None:
@@ -161,8 +161,8 @@ def assess(
 ) -> Assessment:
     """Judge `question` for the named target, or for all hosts.
 
-    `question.target` is ignored. `avoid` holds hosts that were tried and failed: they are out. A named one that
-    nothing else blocks gives no target, and no finding that blocks either.
+    `question.target` is ignored. `avoid` holds hosts on which an attempt failed; they are never chosen. If the named
+    host is among them and nothing else blocks it, the result has no target and no blocking finding.
     """
     alone = replace(question, target=None)
     of_server = tuple(p.check(alone) for p in CHAINS[question.type] if p.about is About.SERVER)
@@ -181,19 +181,19 @@ def assess(
 
 
 def _source_is_known(question: Question) -> bool:
-    """A server on no host is a finding of its own; one on a host that is not listed, or doubtful, is SourceHost's."""
+    """False if the source is unlisted or doubtful. A server without a host has a finding of its own."""
     return question.source is not None or question.server.host is None
 
 
 def _from_an_unknown_host(question: Question) -> HostAssessment:
-    """SourceHost says what is unknown; compared with it, every target would be unknown in the same way."""
+    """SourceHost reports what is unknown; every target check would only repeat that it cannot compare."""
     why = f"{question.server.host} is unknown, see SourceHost"
     findings = tuple(not_applicable(p.name, why) for p in CHAINS[question.type] if p.about is About.TARGET)
     return HostAssessment(findings, eligible=(), ineligible=(), possible=True)
 
 
 def _only_unknown(findings: Iterable[Finding]) -> bool:
-    """Whether nothing failed for certain."""
+    """Whether no check definitely failed."""
     return all(f.result is not Result.FAILED for f in findings)
 
 
@@ -206,15 +206,15 @@ def of_target_is_same(judged: JudgedHost) -> bool:
 
 
 def judge(question: Question, host: Host) -> JudgedHost:
-    """Ask every question that is about a target."""
+    """Run every check that is about a target."""
     asked = replace(question, target=host)
     findings = tuple([p.check(asked) for p in CHAINS[question.type] if p.about is About.TARGET])
     return JudgedHost(host, findings, tuple([f for f in findings if f.blocks(question.policy)]))
 
 
 def rank(question: Question, fit: Iterable[JudgedHost]) -> list[Ranked]:
-    """Hosts that no rule of their aggregates speaks against first, then what a soft server group wishes, then fewest
-    migrations on their way there, then the emptiest memory, then by name."""
+    """Sort the hosts: those without an aggregate rule that may refuse the server, then by a soft server group's
+    preference, then by the fewest migrations in flight to them, then by the lowest memory use, then by name."""
     coming = in_flight_to_each(question.snapshot, question.moves)
     standings = sorted(
         (standing(replace(question, target=h.host), h.host, coming) for h in fit), key=lambda one: one[0]
@@ -223,9 +223,9 @@ def rank(question: Question, fit: Iterable[JudgedHost]) -> list[Ranked]:
 
 
 def choose(question: Question, eligible: Sequence[Ranked]) -> str | None:
-    """The best of them, or the best of those that it may start to now if it had to wait for the best one (R8, I24).
+    """The best host, or the best of those where the move may start now if it had to wait for the best host (R8, I24).
 
-    A server with a wish about its neighbours waits: the minutes are over soon, its neighbours stay.
+    A server with a soft group policy waits for the best host: the wait is short, but its neighbours stay for long.
     """
     if not eligible:
         return None
@@ -233,14 +233,14 @@ def choose(question: Question, eligible: Sequence[Ranked]) -> str | None:
     if source is None or (group is not None and group.policy in WISHES):
         return best
     if not question.earlier:
-        return best  # no other one has fewer on their way there
+        return best  # no other host has fewer moves in flight to it
     hosts = (ranked.host for ranked in eligible if bool(ranked.rule) == bool(eligible[0].rule))
     free = first_free(source, hosts, question.snapshot, question.moves, question.earlier, question.policy.limits)
     return free or best
 
 
 def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Standing:
-    """Where the host stands in the rank; `coming`: see `in_flight_to_each`."""
+    """The rank of the question's target host; `coming` is the result of `in_flight_to_each`."""
     group, name = question.group, host.name
     memory = (host.inventories or {}).get("MEMORY_MB")
     share = None
@@ -258,7 +258,7 @@ def standing(question: Question, host: Host, coming: Mapping[str, int]) -> Stand
 
 
 def _with_alternatives(refused: JudgedHost, others: Sequence[Ranked]) -> tuple[Finding, ...]:
-    """Name the hosts that would do in the remedies of a refused target."""
+    """Add the eligible alternatives to the remedies of a refused target."""
     best = [ranked.host for ranked in others if ranked.host != refused.host.name][:3]
     hint = f"; eligible: {', '.join(best)}" if best else "; no other host is eligible either"
     return tuple(
@@ -268,13 +268,13 @@ def _with_alternatives(refused: JudgedHost, others: Sequence[Ranked]) -> tuple[F
 
 @dataclass(frozen=True, slots=True)
 class OfAll:
-    """What one check found on all hosts together."""
+    """The result of one check over all hosts."""
 
     name: Name
     hosts: int
-    #: where it failed or is unknown
+    #: number of hosts where it failed or is unknown
     unmet: int
-    #: the first of these that blocks, or just the first
+    #: the first of these findings that blocks, or else the first
     example: Finding | None
 
 
@@ -288,7 +288,7 @@ def _of_all(question: Question, judged: list[JudgedHost]) -> list[OfAll]:
 
 
 def nowhere(of_all: Iterable[OfAll], groups: Iterable[Group]) -> tuple[Finding, ...]:
-    """What all hosts together say when none is eligible."""
+    """The findings when no host is eligible: one summary for each check."""
     summary = "; ".join(f"{g.hosts} {g.reason} ({g.example}: {g.message})" for g in groups)
     findings: list[Finding] = []
     for one in of_all:
@@ -314,7 +314,7 @@ def nowhere(of_all: Iterable[OfAll], groups: Iterable[Group]) -> tuple[Finding, 
 
 
 def _unknown_host(question: Question, target: str) -> HostAssessment:
-    """The one finding about it; what it makes of the others is not asked."""
+    """The finding about a target that the cloud does not list or that is doubtful; the other checks do not apply."""
     doubt = question.snapshot.find_doubt(target)
     if doubt is not None:
         missing = target_host.in_doubt(doubt)
@@ -336,14 +336,14 @@ def _unknown_host(question: Question, target: str) -> HostAssessment:
 
 
 def _complete(question: Question, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Every prerequisite that exists, each exactly once; those of other types as NotApplicable."""
+    """Every prerequisite exactly once; those of other types as NotApplicable."""
     by_name = {f.name: f for f in findings}
     every = {p.name: None for chain in CHAINS.values() for p in chain}
     return tuple(by_name.get(name) or not_applicable(name, f"not checked for {question.type}") for name in every)
 
 
 def _groups(judged: list[JudgedHost], avoid: frozenset[str]) -> tuple[Group, ...]:
-    """Hosts that are out, by their first reason, the most common one first."""
+    """Ineligible hosts, grouped by their first reason, the most common one first."""
     found: dict[Reason, list[tuple[str, str]]] = {}
     for one in judged:
         if one.against:
@@ -361,5 +361,5 @@ def order_groups(groups: Iterable[Group]) -> tuple[Group, ...]:
 
 
 def blocked(findings: Iterable[Finding]) -> str:
-    """One line for a condition: every prerequisite that is not met."""
+    """One line for a condition: every prerequisite that failed or is unknown."""
     return "; ".join(f"{f.name}: {f.message}" for f in findings if f.result in (Result.FAILED, Result.UNKNOWN))

@@ -1,1 +1,1 @@
-"""The drain plan: which server of a host goes where, and in which order; `plan` puts the parts together."""
+"""The drain plan: the target of each server of a host, and the order of the moves; `plan` combines the parts."""

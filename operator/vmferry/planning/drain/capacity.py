@@ -1,6 +1,6 @@
-"""What is free on each host while a plan grows: Placement's figures, less decided moves, less what the plan puts there.
+"""Free capacity of each host while a plan grows: Placement's figures minus decided moves minus the plan's own moves.
 
-It says what `prerequisites.capacity` would say with the plan's moves among the decided ones, but in constant time.
+The result equals that of `prerequisites.capacity` with the plan's moves among the decided ones, in constant time.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Needs = Mapping[str, int]
 
 
 class FreeCapacity:
-    """Free capacity and moves on their way, by host."""
+    """Free capacity of each host, and the number of moves in flight to it."""
 
     def __init__(self, question: Question) -> None:
-        """`question` gives the view, the decided moves and the policy; its server does not count."""
+        """`question` provides the snapshot, the decided moves and the policy; its server does not count."""
         self.hosts = question.snapshot.hosts
         self._coming = Counter(in_flight_to_each(question.snapshot, question.moves))
         self._tolerant = Name.CAPACITY in question.policy.tolerate_unknown
         self._free: dict[CapacityKey, int] = {}
-        #: memory that Placement and the plan have taken, without the decided moves: what the rank goes by
+        #: memory used according to Placement and the plan, without the decided moves: the rank depends on it
         self._ranked: dict[CapacityKey, int] = {}
         self._total: dict[str, int] = {}
         nobody = replace(question, server=replace(question.server, id=""))
@@ -45,7 +45,7 @@ class FreeCapacity:
                     self._total[resource] = self._total.get(resource, 0) + max(inventory.capacity, 0)
 
     def fits(self, needs: Needs, name: str, without: tuple[Needs, str] | None = None) -> bool:
-        """Whether the host has capacity; `without`: if what was placed there left before."""
+        """Whether the host has capacity; `without`: after releasing what was placed with these needs on that host."""
         host = self.hosts[name]
         if host.inventories is None:
             return self._tolerant
@@ -82,7 +82,7 @@ class FreeCapacity:
         return resource in (self.hosts[name].inventories or {})
 
     def order(self, needs: Needs, name: str) -> tuple[int, float, str]:
-        """As `targets.rank` orders hosts: fewest moves on their way, then the emptiest memory, then by name."""
+        """The sort key of a host as in `targets.rank`: fewest moves in flight, then lowest memory use, then name."""
         memory = (self.hosts[name].inventories or {}).get(MEMORY)
         if memory is None or memory.capacity <= 0:
             return self._coming[name], 1.0, name
@@ -90,11 +90,11 @@ class FreeCapacity:
         return self._coming[name], round(taken / memory.capacity, 2), name
 
     def weight(self, needs: Needs) -> float:
-        """The biggest share that it takes of any resource of all hosts together."""
+        """The server's largest share of the total of any resource over all hosts."""
         return max((n / self._total[r] for r, n in needs.items() if self._total.get(r)), default=0.0)
 
     def headroom(self, names: Iterable[str]) -> tuple[int, int]:
-        """Free memory and what there is of it on these hosts, in MiB; a host that does not tell counts in neither."""
+        """Free and total memory of these hosts in MiB; hosts that do not report it are left out of both."""
         telling = [self.hosts[name] for name in names if self._has(name, MEMORY)]
         free = sum(max(self._free[capacity_key(host, MEMORY)], 0) for host in telling)
         return free, sum((host.inventories or {})[MEMORY].capacity for host in telling)

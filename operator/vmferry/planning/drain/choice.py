@@ -1,7 +1,7 @@
-"""The hosts that may take a server, the best one first.
+"""Possible hosts of a server, best first.
 
-`HostAssessments.takers` finds them, `Pool` keeps those for servers of one size in the order of the rank. Capacity and
-server groups are left to `capacity` and `groups`, which change while a plan grows.
+`HostAssessments.takers` finds them; `Pool` sorts them by rank for servers of one size. Capacity and server groups,
+which change while a plan grows, are left to the modules `capacity` and `groups`.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from vmferry.planning.drain.groups import Members
 from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.enums import Name
 
-#: checked of capacity and groups as the plan grows
+#: these checks are replaced by `capacity` and `groups` while the plan grows
 APART = (Name.CAPACITY, Name.SERVER_GROUP)
 
-#: what is added for a host that may refuse: it comes after all others
+#: added to the tier of hosts where Nova may refuse the server, so that they come after all others
 BEHIND = 2
-#: 0: the host is free now, 1: once others have ended their moves; BEHIND more where Nova may refuse the server; then a
-#: group's wish, then `FreeCapacity.order`
+#: tier (0: the host is free now, 1: after other moves have ended; plus BEHIND where Nova may refuse the server), then
+#: the group's preference, then `FreeCapacity.order`
 Rank = tuple[int, int, int, float, str]
 
 
 class Pool:
-    """Hosts for servers of one class and one size, the best one first."""
+    """Hosts for servers with equal requirements and equal size, best first."""
 
     def __init__(self, tiers: dict[str, int], needs: Needs, capacity: FreeCapacity) -> None:
         self.needs = needs
         self._capacity = capacity
-        #: with capacity now, when nothing is placed yet
+        #: hosts with enough capacity before the plan places any server, with their tiers
         self.alone = {name: tier for name, tier in tiers.items() if capacity.fits(needs, name)}
         self._heap: list[Rank] = []
         self.refill()
 
     def refill(self) -> None:
-        """Once capacity was released: hosts that had none are left out for good otherwise."""
+        """Rebuild the heap after capacity was released, since `best` drops full hosts for good."""
         self._heap = [self.rank(name) for name in self.alone]
         heapq.heapify(self._heap)
 
@@ -49,7 +49,10 @@ class Pool:
         return self._capacity.fits(self.needs, name)
 
     def best(self, skip: Container[str]) -> Rank | None:
-        """Entries are brought up to date when they come to the top: a host only ever gets worse."""
+        """The best host with capacity that is not in `skip`.
+
+        An entry's rank is only updated when it reaches the top, which suffices because ranks only get worse.
+        """
         aside: list[Rank] = []
         found: Rank | None = None
         while self._heap:
@@ -72,12 +75,12 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class ServerToPlace:
-    """A server that looks for a host."""
+    """A server that needs a host."""
 
     question: Question
     pool: Pool
     members: Members | None
-    #: hosts that said no to this very server
+    #: hosts where a prerequisite blocked this very server
     refused: set[str] = field(default_factory=set)
     target: str | None = None
 
@@ -86,11 +89,11 @@ class ServerToPlace:
         return self.question.server
 
     def alone(self) -> list[str]:
-        """Hosts that would take it if nothing else left its host, by name."""
+        """Hosts that could take it if no other server of the plan moved, by name."""
         return sorted(n for n in self.pool.alone if self.members is None or self.members.allows(n, alone=True))
 
     def choices(self) -> int:
-        """How many they are; ask before anything is placed."""
+        """Number of hosts that could take it; valid only before anything is placed."""
         members, pool = self.members, self.pool.alone
         if members is None:
             return len(pool)
@@ -99,7 +102,7 @@ class ServerToPlace:
         return len(pool) - sum(n in pool and not members.allows(n) for n in members.counts)
 
     def best(self, but: str | None = None) -> str | None:
-        """The best host that has capacity now, among all but one."""
+        """The best host with capacity now, except `but`."""
         pool, members = self.pool, self.members
         if members is None:
             found = pool.best(self.refused | {but} if but else self.refused)

@@ -1,8 +1,8 @@
-"""Where the members of one server group will be: when all decided moves have ended, and with what the plan adds.
+"""Where the members of one server group will be after all decided moves and the plan's own moves.
 
-`prerequisites.server_group` says `wait` of every host while a member is on its way, so what comes afterwards is
-asked here. Anti-affinity counts what the plan has placed; the soft groups and affinity only wish by it, so that a
-plan holds in whatever order its moves are made.
+`prerequisites.server_group` lets every host wait while a member is in flight, so the state afterwards is computed here.
+Anti-affinity counts the servers that the plan has placed. Soft policies and affinity use them only as a preference, so
+that a plan holds in whatever order its moves are made.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from vmferry.prerequisites.check import PlannedMove
 
 AFFINITY, ANTI_AFFINITY = "affinity", "anti-affinity"
 HARD = (AFFINITY, ANTI_AFFINITY)
-#: what one member on a host adds to that host's rank: the lower the better
+#: what one member on a host adds to that host's rank; lower is better
 _WISH = {AFFINITY: -1, "soft-affinity": -1, "soft-anti-affinity": 1}
 
 
 def in_flight(snapshot: Snapshot, server_id: str) -> bool:
-    """Whether Nova moves it right now; what a dead host was doing has ended with it."""
+    """Whether Nova is moving the server now; migrations other than evacuations end with a dead source host."""
     for record in snapshot.migrations_by_server.get(server_id, ()):
         if record.stage not in (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN):
             continue
@@ -30,7 +30,7 @@ def in_flight(snapshot: Snapshot, server_id: str) -> bool:
 
 
 class Members:
-    """The members of `group` by host; those on `source` are on no target."""
+    """The members of `group` by host; those on `source`, which is no target, are left out."""
 
     def __init__(self, group: ServerGroup, source: str | None, snapshot: Snapshot, decided: dict[str, PlannedMove]):
         self.group = group
@@ -46,11 +46,14 @@ class Members:
 
     @property
     def together(self) -> bool:
-        """No host without members is allowed."""
+        """Whether only hosts that already have members are allowed."""
         return self.group.policy == AFFINITY
 
     def allows(self, host: str, *, leaving: int = 0, alone: bool = False) -> bool:
-        """With what the plan has placed, less `leaving` of it; `alone`: with nothing of it."""
+        """Whether the policy allows one more member there, after `leaving` placed ones leave.
+
+        `alone` ignores everything that the plan has placed.
+        """
         if self.together:
             return self._before[host] > 0 and self._before[host] >= self._source - 1
         there = self._before[host] if alone else self.counts[host] - leaving
@@ -67,9 +70,9 @@ class Members:
 
 
 def _places(member: str, snapshot: Snapshot, decided: dict[str, PlannedMove], policy: str) -> set[str]:
-    """Hosts that a member counts on; a migration that may still be reverted counts on both.
+    """Hosts where a member counts; a migration that may still be reverted counts on both of its hosts.
 
-    The soft groups count as in `targets.standing`: wherever the member is, or is on its way to.
+    Under a soft policy it counts as in `targets.standing`: on its host and on the target of its move.
     """
     server = snapshot.servers.get(member)
     here = {server.host} if server is not None and server.host else set()

@@ -1,7 +1,7 @@
-"""Who goes first (R26): the owner's priority, then what keeps the limits busy.
+"""The order of a drain's moves (R26): the owner's priority first, then the order that uses the limits best.
 
-Within one priority the targets take turns, so that the limit of one of them does not hold the line up, and every
-target's biggest copy comes first: the longest jobs are not left for the end. In each turn the biggest copy goes first.
+Within one priority, the targets alternate, so that the limit of one target does not delay the others. For each target
+the biggest copy comes first, so that the longest moves do not remain for the end; in each round too.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from vmferry.prerequisites.check import Question
 from vmferry.prerequisites.server_lock import PRIORITY_KEY
 from vmferry.resources.words import StorageClass
 
-#: the words of the metadata, in lower case; any other one, or none, is `normal`
+#: priorities by metadata value, in lower case; any other value, or none, counts as `normal`
 _RANKS = {"high": 0, "normal": 1, "low": 2}
 _MIB_PER_GIB = 1024
 
 
 def copied_mib(question: Question) -> int:
-    """What a move copies: memory, and disks that are not on shared storage; an evacuation copies nothing."""
+    """MiB that a move copies: memory, and disks that are not on shared storage; an evacuation copies nothing."""
     server = question.server
     if question.type is ResolvedType.EVACUATE:
         return 0
@@ -31,7 +31,7 @@ def copied_mib(question: Question) -> int:
 
 
 def in_turn(placed: Iterable[ServerToPlace]) -> list[ServerToPlace]:
-    """All that have a target, in the order in which they should start."""
+    """All servers that have a target, in the order in which they should start."""
 
     def size(one: ServerToPlace) -> tuple[int, str, str]:
         return -copied_mib(one.question), one.server.name, one.server.id

@@ -1,9 +1,9 @@
-"""The drain plan: which server goes where, chosen together, and in which order (R26, R27, R30, I18, I22-I25).
+"""The drain plan: a target for each server, chosen together, and the order of the moves (R26, R27, R30, I18, I22-I25).
 
-Each server asks every prerequisite; the hosts that are left are shared out so that all moves hold at once, whatever
-their order: hardest first (fewest hosts, then the biggest share of what all hosts have), each to the best host of
-`targets.rank`. A server that finds no host may send one that was placed before to another host. It is no optimum,
-but it leaves nobody behind without a reason: what cannot go says why, and what somebody may do about it.
+Every prerequisite is checked for each server. The remaining hosts are then assigned so that all moves fit together in
+any order: hardest server first (fewest hosts, then the biggest share of all hosts' resources), each to the best host by
+`targets.rank`. If a server finds no host, a server placed before may be displaced to another host. The plan is not
+optimal, but each server that cannot move has a reason and a remedy.
 """
 
 from __future__ import annotations
@@ -28,47 +28,47 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, PlannedMove, Question, failed
 from vmferry.prerequisites.enums import Name, Reason
 
-#: how many placed servers are considered for moving elsewhere to make space for one that found none
+#: how many placed servers are considered for displacement in favor of a server that found no host
 _DISPLACED = 30
-#: how many hosts a message names
+#: maximum number of hosts that a message names
 _NAMED = 3
-#: the moment of a move that is not decided yet; limits do not look at it
+#: placeholder time of a move that is not decided yet; limits do not use it
 _SOME_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A server that has to leave the host, and how."""
+    """A server that has to leave the host, and how it moves."""
 
     server: Server
-    #: its target is the one host that is allowed, None: any
+    #: its target is the only allowed host; None: any host
     request: Request
     type: ResolvedType
-    #: hosts that a try failed on
+    #: hosts on which an attempt failed
     avoid: frozenset[str] = frozenset()
-    #: hosts that refused a server like it: taken only if no other host will do
+    #: hosts that refused a similar server: used only if no other host is possible
     behind: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A server that can go, and where to."""
+    """A server that can move, and its target."""
 
     departure: Departure
     target: str
-    #: why it cannot start yet although a limit admits it: another member of its server group goes first, capacity is
-    #: still being freed; None: it can
+    #: why it cannot start yet even if the limits allow it: another member of its server group goes first, or capacity
+    #: is still being freed; None: it can start
     waits: str | None = None
-    #: it waits only for this plan's members of its server group that come before it: if they cannot start, it may
+    #: it waits only for earlier members of its server group in this plan: if they cannot start, it may
     behind: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """A server that cannot go."""
+    """A server that cannot move."""
 
     departure: Departure
-    #: the findings that block it, the most important first; never empty
+    #: the findings that block it, most important first; never empty
     against: tuple[Finding, ...]
 
 
@@ -78,7 +78,7 @@ class DrainPlan:
     planned: tuple[Planned, ...]
     #: by the server's name, then id
     stuck: tuple[Stuck, ...]
-    #: why the other hosts of the zone would be too full afterwards (I22); None: it would not
+    #: why the availability zone's other hosts would be too full afterwards (I22); None: they would not
     too_full: str | None = None
 
 
@@ -91,11 +91,11 @@ def plan_drain(
     *,
     ignore_headroom: bool,
 ) -> DrainPlan:
-    """Plan for servers of one host, none of which has an open move of ours. `others.moves` are everybody's."""
+    """Plan the moves of one host's servers, none of which has an open move. `others.moves` are all other moves."""
     if not leaving:
         return DrainPlan((), ())
     ids = {one.server.id for one in leaving}
-    # groups that nobody here is in are not gone through for each server
+    # only groups with a leaving member are kept, so that no server's lookup has to search the others
     view = snapshot.variant(
         server_groups=tuple(group for group in snapshot.server_groups if not ids.isdisjoint(group.members)),
     )
@@ -110,7 +110,7 @@ def plan_drain(
 
 
 class _Draft:
-    """A plan while it is made."""
+    """A plan while it is being made."""
 
     def __init__(self, asked: list[tuple[Departure, Question]]) -> None:
         #: by name, then id
@@ -119,16 +119,16 @@ class _Draft:
         self._capacity = FreeCapacity(self._first)
         self._moves = {move.server_id: move for move in self._first.moves}
         self._pools: dict[Hashable, Pool] = {}
-        #: hosts with rules of their aggregates, and which of these may refuse whom
+        #: hosts whose aggregates have rules; below, which of them may refuse a server
         self._ruled = aggregate_rules.ruled(self._first.source, self._capacity.hosts.values())
         self._refusing: dict[Hashable, frozenset[str]] = {}
         self._members: dict[str, Members] = {}
         self._host_assessments = HostAssessments()
-        #: why those that were placed wait, by server id
+        #: why a placed server has to wait, by server id
         self._waits: dict[str, str | None] = {}
-        #: without a group, they found no host and no other could be moved elsewhere; nothing was released since
+        #: pools of servers without a group for which neither a host nor a displacement was found since the last swap
         self._hopeless: set[Pool] = set()
-        #: servers by the host that they go to, in the order in which they came
+        #: placed servers by target host, in the order of placement
         self._on: defaultdict[str, list[ServerToPlace]] = defaultdict(list)
 
     def plan(self, ignore_headroom: bool) -> DrainPlan:
@@ -157,7 +157,7 @@ class _Draft:
             too_full=None if ignore_headroom else self._too_full(),
         )
 
-    # ---- who may go where
+    # ---- possible hosts
 
     def _to_place(self, one: Departure, question: Question) -> ServerToPlace:
         takers = self._host_assessments.takers(question, APART)
@@ -197,10 +197,10 @@ class _Draft:
             self._members[group.id] = Members(group, question.server.host, question.snapshot, self._moves)
         return self._members[group.id]
 
-    # ---- sharing out
+    # ---- placing servers
 
     def _settle(self, candidate: ServerToPlace, but: str | None = None) -> bool:
-        """Place it on the best host that takes it."""
+        """Place the server on the best host that can take it."""
         while (target := candidate.best(but)) is not None:
             if self._takes(candidate, target):
                 self._place(candidate, target)
@@ -208,7 +208,7 @@ class _Draft:
         return False
 
     def _takes(self, candidate: ServerToPlace, target: str) -> bool:
-        """Ask every prerequisite of the very server; what only waits is noted."""
+        """Run every prerequisite for this server and host; findings that only wait are kept as the reason to wait."""
         found = targets.judge(candidate.question, self._capacity.hosts[target])
         if any(not finding.waits for finding in found.against):
             candidate.refused.add(target)
@@ -226,7 +226,7 @@ class _Draft:
         candidate.release(self._capacity)
 
     def _displace_another(self, candidate: ServerToPlace) -> bool:
-        """Send one that was placed before elsewhere, and take its place."""
+        """Move a server placed before to another host, and take its place."""
         pool, members = candidate.pool, candidate.members
         if members is None and pool in self._hopeless:
             return False
@@ -256,7 +256,7 @@ class _Draft:
             return False
         self._release(placed)
         self._place(candidate, target)
-        # hosts may share one provider's capacity, which the first of them has taken by now
+        # hosts may share one provider's capacity, which the candidate may have used up now
         if not self._capacity.fits(placed.pool.needs, elsewhere):
             self._release(candidate)
             self._place(placed, target)
@@ -268,13 +268,13 @@ class _Draft:
             pool.refill()
         return True
 
-    # ---- saying why not
+    # ---- why a server cannot move
 
     def _against(self, one: Departure, question: Question) -> tuple[Finding, ...]:
         return targets.assess(question, one.request.target, one.avoid, self._host_assessments.assess_hosts).against
 
     def _nowhere(self, one: Departure, candidate: ServerToPlace) -> tuple[Finding, ...]:
-        """No host takes it, whoever else leaves."""
+        """The findings of a server that no host can take, whatever other servers do."""
         named = self._first.snapshot.find_host(one.request.target) if one.request.target else None
         if named is not None and named.name in one.avoid:
             tried = failed(
@@ -304,7 +304,7 @@ class _Draft:
         return self._nowhere(one, candidate)
 
     def _not_together(self, candidate: ServerToPlace) -> Finding:
-        """Hosts take it alone, but the others are there first."""
+        """The finding of a server that hosts could take alone, but whose place other servers of the plan have taken."""
         hosts = [name for name in candidate.alone() if name not in candidate.refused]
         more = f" and {len(hosts) - _NAMED} more" if len(hosts) > _NAMED else ""
         where = ", ".join(hosts[:_NAMED]) + more
@@ -345,7 +345,7 @@ class _Draft:
         return tuple(planned)
 
     def _too_full(self) -> str | None:
-        """Whether the availability zone of the drained host still has its headroom (I22)."""
+        """Why the drained host's availability zone would lack its headroom (I22), or None."""
         question = self._first
         percent, source = question.policy.maintenance.headroom_percent, question.source
         if percent <= 0 or source is None:
@@ -386,12 +386,12 @@ def _own_blocker(question: Question) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class NextMoves:
-    """Who of a plan may start now."""
+    """The moves of a plan that may start now."""
 
     moves: tuple[Planned, ...]
-    #: by server id: which limit keeps others from it
+    #: by server id: the limit that delays a server
     waits: Mapping[str, str]
-    #: they were not asked for: no slot was left
+    #: not examined, because no slot was left
     rest: tuple[Planned, ...]
 
 
@@ -404,7 +404,7 @@ def next_moves(
     limits: Limits,
     slots: int,
 ) -> NextMoves:
-    """Who of the plan may start now, in order, at most `slots`. One that cannot holds back no other (R30)."""
+    """The moves of the plan that may start now, in order, at most `slots`. A blocked move delays no other (R30)."""
     chosen: list[Planned] = []
     waits: dict[str, str] = {}
     decided = {move.server_id for move in moves}
