@@ -1,19 +1,19 @@
-"""Rules of host aggregates that keep servers out: who may refuse a server that everything else speaks for.
+"""Aggregate rules by which Nova may refuse a server that passes all other checks.
 
-Nova's scheduler reads these keys of an aggregate's metadata, each only where Nova's configuration says so, and none is
-on by default (`enabled_filters` and `[scheduler]` in nova/conf/scheduler.py). Which of them are on is told nowhere, so
-none of them forbids a host here: it ranks behind those that no rule speaks against.
+Nova's scheduler evaluates these metadata keys of an aggregate only if its configuration enables it, and none is enabled
+by default (`enabled_filters` and `[scheduler]` in nova/conf/scheduler.py). No API reports which are enabled, so none of
+them makes a host ineligible here: such a host ranks behind the hosts without a matching rule.
 
-- `filter_tenant_id` and keys that begin with it: AggregateMultiTenancyIsolation lets only these projects in; with
-  `limit_tenants_to_placement_aggregate` a project that has such an aggregate is kept in it.
-- `trait:X` = required: with `enable_isolated_aggregate_filtering` only servers whose flavor or image requires X.
-- `instance_type`: AggregateTypeAffinityFilter lets only these flavors in.
+- `filter_tenant_id` and keys with this prefix: AggregateMultiTenancyIsolation admits only these projects; with
+  `limit_tenants_to_placement_aggregate`, a project that has such an aggregate is confined to it.
+- `trait:X` = required: with `enable_isolated_aggregate_filtering`, only servers whose flavor or image requires X.
+- `instance_type`: AggregateTypeAffinityFilter admits only these flavors.
 - `max_instances_per_host`: AggregateNumInstancesFilter.
 - any other key that is also a property of the server's image: AggregateImagePropertiesIsolation.
 
-Where the host that the server is on breaks the same rule, the rule cannot be in force, and it is ignored.
-`max_io_ops_per_host` (AggregateIoOpsFilter) counts what changes from second to second, and is left to Nova. Extra specs
-of the flavor are read in `flavor_demands`.
+If the server's current host breaks the same rule, the rule cannot be in force and is ignored. `max_io_ops_per_host`
+(AggregateIoOpsFilter) depends on counts that change every second and is left to Nova. The flavor's extra specs are
+checked in `flavor_demands`.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _MOST = "max_instances_per_host"
 
 
 def may_refuse(question: Question) -> str | None:
-    """Which rule of an aggregate of the target may keep the server out; None: none does."""
+    """The rule of one of the target's aggregates by which Nova may refuse the server, or None."""
     target, source = question.target, question.source
     assert target is not None
-    # what is read of the question is what its answer is remembered by, so nothing is read without need
+    # the fields read here become part of the cache key in `HostAssessments`, so no field is read needlessly
     if not any(_has_rules(one) for host in (target, source) if host is not None for one in host.aggregates):
         return None
     return next(_rules(question, target, source), None)
 
 
 def ruled(source: Host | None, hosts: Iterable[Host]) -> tuple[Host, ...]:
-    """The hosts of which `may_refuse` may say something; all, if the source's aggregates are for certain projects."""
+    """The hosts for which `may_refuse` may find a rule: all, if the source's aggregates are reserved for projects."""
     found = tuple(hosts)
     if _values(source, _TENANT, prefix=True):
         return found
@@ -87,7 +87,7 @@ def _image(properties: Mapping[str, str], target: Host, here: Host | None) -> It
 
 
 def _values(host: Host | None, key: str, *, prefix: bool = False) -> frozenset[str]:
-    """What the host's aggregates say of a key, or of all keys that begin with it; several values have commas."""
+    """The comma-separated values of a key in the host's aggregates; with `prefix`, of all keys that begin with it."""
     found: set[str] = set()
     for aggregate in host.aggregates if host is not None else ():
         for name, text in aggregate.metadata.items():
@@ -97,7 +97,7 @@ def _values(host: Host | None, key: str, *, prefix: bool = False) -> frozenset[s
 
 
 def _dedicated(host: Host, project: str) -> bool:
-    """As Nova asks for it: the whole value is the project's id."""
+    """Compares as Nova does: the whole value is the project's id."""
     return any(
         name.startswith(_TENANT) and text == project
         for aggregate in host.aggregates
@@ -115,6 +115,6 @@ def _traits(host: Host | None) -> frozenset[str]:
 
 
 def _most(host: Host) -> int | None:
-    """The least of the numbers, as Nova takes it; what is none is ignored."""
+    """The smallest number, as in Nova; values that are not numbers are ignored."""
     numbers = [int(text) for text in _values(host, _MOST) if text.isdecimal()]
     return min(numbers, default=None)

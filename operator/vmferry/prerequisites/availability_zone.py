@@ -1,9 +1,9 @@
 """AvailabilityZone (R11): source and target are in the same availability zone.
 
-What the server demands of its hosts (by its flavor and its image) counts as well, see `flavor_demands`.
+The demands of the server's flavor and image on its hosts count as well, see `flavor_demands`.
 
-A cluster of PCD is a host aggregate with an availability zone of its name, and Nova tells each service's zone.
-Hosts of no such aggregate share the cloud's default zone.
+A PCD cluster is a host aggregate whose availability zone has the cluster's name, and Nova reports the zone of each
+service. Hosts without such an aggregate share the cloud's default zone.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vmferry.prerequisites.enums import Name, Reason
 
 
 def _to_zone(question: Question, zone: str) -> str:
-    """What to do about a server that may be in that zone only; one that was renamed has no hosts any more."""
+    """The remedy for a server that is bound to this zone; a zone without hosts was probably renamed."""
     if any(host.zone == zone for host in question.snapshot.hosts.values()):
         return f"choose a host of {zone}"
     return (

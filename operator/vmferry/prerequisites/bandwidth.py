@@ -1,8 +1,8 @@
 """Bandwidth (R17): the copies in flight on a host's management network stay within a configured limit.
 
-The limit is in units for each host (`policy.bandwidth`). A live or cold migration weighs one unit, and one more for
-each 100 GiB of disk, begun ones counted, that it copies: a local disk, or one that leaves its shared storage. An
-evacuation copies nothing. What weighs more than the limit weighs as much as the limit: it runs alone.
+The limit is a number of units for each host (`policy.bandwidth`). A live or cold migration counts as one unit, plus one
+for each started 100 GiB of disk that it copies, which is local disk or disk that leaves its shared storage. An
+evacuation copies nothing. A move with more units than the limit counts as the limit, so that it runs alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vmferry.prerequisites.enums import Name, Reason
 from vmferry.prerequisites.storage import has_local_disks
 
 _NAME = Name.BANDWIDTH
-#: GiB of local disk that count like the memory of one more server
+#: GiB of copied disk that count as one unit
 GIB_PER_UNIT = 100
 _COPYING = (MigrationStage.IN_FLIGHT, MigrationStage.UNKNOWN)
 
@@ -58,13 +58,13 @@ def _loads(
     earlier: Sequence[PlannedMove],
     policy: Policy,
 ) -> Mapping[str, Mapping[str, int]]:
-    """By host, and by server, the units of Nova's records, and of moves that are decided or earlier in the queue."""
+    """Units by host and server id, of Nova's records and of moves that are decided or earlier in the queue."""
     loads: dict[str, dict[str, int]] = {}
     decided = {move.server_id: move for move in (*earlier, *moves)}
     for migration in migrations.values():
         if migration.stage not in _COPYING:
             continue
-        # Nova names the target of a cold migration late: until then the decided one counts
+        # Nova reports the target of a cold migration late; until then the decided target counts
         planned = decided.pop(migration.server_id, None)
         target = migration.target_host or (planned.target_host if planned else None)
         if migration.type == NOVA_TYPE[ResolvedType.EVACUATE]:
@@ -87,10 +87,10 @@ def _units(
     hosts: Mapping[str, Host],
     policy: Policy,
 ) -> int:
-    """The weight of the server's move; a server that is not listed weighs like a small one."""
+    """The units of the server's move; a server that Nova does not list counts as a small one."""
     limit = policy.bandwidth or 0
     pool, there = (_pool(hosts.get(name or ""), policy) for name in (source, target))
-    # a target that Nova has not named yet counts as on the same storage
+    # a target that Nova has not reported yet counts as being on the same storage
     stays = pool is not None and (target is None or there == pool)
     if server is None or not has_local_disks(server) or stays:
         return min(1, limit)

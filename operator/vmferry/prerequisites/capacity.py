@@ -1,8 +1,8 @@
-"""Capacity (R16): capacity of the target, as Placement counts it, less what decided moves will take.
+"""Capacity (R16): the target's capacity as Placement counts it, minus what decided moves will take.
 
-Capacity is (total - reserved) * allocation ratio, of the host's tree of providers as one, or of the sharing provider
-that holds a resource for it. A move that Nova has claimed already is in Placement's `used`; one that was decided after
-the figures were read is subtracted here, from every host that takes of the same capacity.
+Capacity is (total - reserved) * allocation ratio, summed over the host's own provider tree, or that of the sharing
+provider that holds a resource for it. Placement's `used` includes moves that Nova has already claimed; moves decided
+after the figures were read are subtracted here, for every host that uses the same capacity.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from vmferry.prerequisites.enums import Name, Reason
 _UNITS = {"VCPU": "vCPU", "MEMORY_MB": "MiB memory", "DISK_GB": "GiB disk"}
 
 
-#: whose capacity it is, a host's or a sharing provider's, and the resource class
+#: the owner of the capacity, a host or a sharing provider, and the resource class
 CapacityKey = tuple[str, str]
 
 
 def capacity_key(host: Host, resource: str) -> CapacityKey:
-    """Equal where hosts take of the same capacity."""
+    """A key that is equal for hosts that share the capacity."""
     inventory = (host.inventories or {}).get(resource)
     shared = inventory.shared if inventory else None
     return (f"provider {shared}" if shared else host.name, resource)
 
 
 def planned(question: Question, host: Host, resource: str) -> int:
-    """What moves towards `host`, or to where the same capacity is used, will take of a resource and the figures cannot
-    show yet."""
+    """What decided moves to the same capacity will take of a resource and Placement's figures may not include."""
     by_capacity = question.snapshot.derived.once(_by_capacity, question.moves, question.snapshot.hosts)
     moves = by_capacity.get(capacity_key(host, resource))
     if moves is None:
@@ -44,7 +43,7 @@ def planned(question: Question, host: Host, resource: str) -> int:
 
 
 def _by_capacity(moves: Sequence[PlannedMove], hosts: Mapping[str, Host]) -> dict[CapacityKey, list[PlannedMove]]:
-    """The decided moves by the capacity that they use: else every host would go through all of them."""
+    """The decided moves by the capacity that they use, so that a check of one host need not search all moves."""
     by_capacity: dict[CapacityKey, list[PlannedMove]] = {}
     for move in moves:
         target = hosts.get(move.target_host)

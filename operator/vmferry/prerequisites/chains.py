@@ -1,4 +1,4 @@
-"""Which type of migration runs which checks, in which order. A new prerequisite is one file and one row here."""
+"""The checks of each migration type, in order. A new prerequisite is one file and one row here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vmferry.prerequisites.enums import Name
 
 _ALL = frozenset(ResolvedType)
 
-#: prerequisite and the types that it applies to; the order is that of the status
+#: each prerequisite and the types that it applies to, in the order of the status
 TABLE: tuple[tuple[Prerequisite, frozenset[ResolvedType]], ...] = (
     (Prerequisite(Name.POWER_STATE, About.SERVER, power_state.check), _ALL),
     (Prerequisite(Name.SOURCE_HOST, About.SERVER, source_host.check), _ALL),

@@ -1,7 +1,7 @@
-"""What a prerequisite is: one question, one function, one finding.
+"""Types of the prerequisite checks: each is one function from a question to a finding.
 
-A check is a pure function of a `Question`. It never raises for what the cloud says, and it never guesses: what
-the cloud does not report is `Unknown` (R19).
+A check is a pure function of a `Question`. It never raises because of what the cloud reports, and it never guesses:
+what the cloud does not report is `Unknown` (R19).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vmferry.prerequisites.enums import Name, Reason, Result
 
 @dataclass(frozen=True, slots=True)
 class PlannedMove:
-    """A move that was decided but that Nova's figures may not show yet (R16)."""
+    """A move that was decided but that Placement's figures may not include yet (R16)."""
 
     server_id: str
     type: ResolvedType
@@ -26,11 +26,11 @@ class PlannedMove:
     target_host: str
     #: by Placement resource class
     needs: dict[str, int]
-    #: when it was decided: figures read later than Nova's claim already contain it
+    #: when it was decided: figures read after Nova's claim already include it
     decided_at: datetime
     #: for a queued move without a fixed target: its alternative hosts, best first; None: its target is fixed
     elsewhere: tuple[str, ...] | None = None
-    #: its server was stopped for it, and is not on its way yet
+    #: its server was shut down for it, and the migration has not started yet
     stopped: bool = False
 
 
@@ -41,28 +41,28 @@ class OSUpgradeMove:
     server_id: str
     source: OperatingSystem
     target: OperatingSystem
-    #: who moved it, for people: `VMMigration migrations/web-1`
+    #: the resource that moved it, for people: `VMMigration migrations/web-1`
     by: str
 
 
 @dataclass(frozen=True, slots=True)
 class BrokenServer:
-    """An attempt of ours that left a server in ERROR, and was the last one of that server."""
+    """The last attempt of a server, if it was this operator's and left the server in ERROR."""
 
-    #: for people: `VMMigration migrations/web-1`
+    #: the resource that made the attempt, for people: `VMMigration migrations/web-1`
     by: str
     attempt: int
     type: ResolvedType
     source: str
     target: str
     at: datetime
-    #: what the cloud said
+    #: the cloud's error text
     message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """May `server` be moved by `type` from `source` to `target`?"""
+    """Whether `server` may be moved by `type` from `source` to `target`."""
 
     server: Server
     type: ResolvedType
@@ -73,25 +73,25 @@ class Question:
     snapshot: Snapshot
     policy: Policy
     now: datetime
-    #: the group that the server is in, None: in none
+    #: the server's group, None: it has none
     group: ServerGroup | None
-    #: the types of the server's ports that are not `normal` ones, None: unknown (`Snapshot.ports_of`)
+    #: the types of the server's ports other than `normal`, None: unknown (`Snapshot.ports_of`)
     ports: tuple[str, ...] | None
     #: moves of other requests, decided or in flight
     moves: tuple[PlannedMove, ...]
     #: queued moves of other requests that are earlier in the queue than this one
     earlier: Sequence[PlannedMove]
-    #: Cold: the request asks for a graceful stop first (R5)
+    #: Cold: the request includes a graceful shutdown first (R5)
     stop_if_running: bool
-    #: the host whose death the request attests, None: it attests none (I12, I38)
+    #: the host that the request attests as dead, None: none (I12, I38)
     attested: str | None
-    #: this move may cross to a newer version (R22)
+    #: the move may go to a newer operating system or hypervisor (R22)
     os_upgrade: bool
     #: hosts in, entering or queued for maintenance (I18)
     in_maintenance: frozenset[str]
     #: by server id: the furthest OS upgrade move of each server (R22)
     os_upgrades: Mapping[str, OSUpgradeMove]
-    #: set if an attempt of ours left the server in ERROR
+    #: set if an attempt of this operator left the server in ERROR
     broken: BrokenServer | None
 
     @property
@@ -101,7 +101,7 @@ class Question:
 
     @property
     def server_is_moving(self) -> bool:
-        """Whether the server itself may be among the moves and migrations: who counts them has to leave it out."""
+        """Whether this server may be among the moves and migrations; code that counts these must then leave it out."""
         moving = self.snapshot.derived.once(_moving, self.snapshot.migrations, self.moves, self.earlier)
         return self.server.id in moving
 
@@ -112,13 +112,13 @@ def _moving(
     return frozenset([one.server_id for some in (migrations.values(), moves, earlier) for one in some])
 
 
-#: whether a host is alive is never taken for granted, whatever a policy says (I12, I36)
+#: checks of whether a host is alive: `tolerateUnknown` never applies to them (I12, I36)
 _ALIVE = (Name.SOURCE_HOST, Name.TARGET_HOST)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The answer: what was found, where, and what to do about it (R20)."""
+    """A check's result: what it found, on which host, and what to do about it (R20)."""
 
     name: Name
     result: Result
@@ -126,7 +126,7 @@ class Finding:
     reason: Reason | None = None
     host: str | None = None
     remedy: str | None = None
-    #: it fails only for as long as other moves last: the request waits in the queue meanwhile
+    #: it fails only until other moves end, so the request waits in the queue
     waits: bool = False
 
     def blocks(self, policy: Policy) -> bool:
@@ -136,7 +136,7 @@ class Finding:
 
 
 class About(Enum):
-    """Whether a check needs a target to be answered."""
+    """Whether a check is about the server itself or needs a target."""
 
     SERVER = "server"
     TARGET = "target"
@@ -167,11 +167,11 @@ def not_applicable(name: Name, message: str) -> Finding:
     return Finding(name, Result.NOT_APPLICABLE, message)
 
 
-#: what to say of a server that is on no host, and what to do about it
+#: message and remedy for a server that is on no host
 ON_NO_HOST = "the server is on no host"
 PLACE_IT = "unshelve or start it: the scheduler will place it"
 
 
 def seconds(span: timedelta) -> str:
-    """A short, stable text for a span of time."""
+    """A short, stable text for a time span."""
     return f"{int(span.total_seconds())} s"

@@ -1,12 +1,12 @@
-"""CPUModel (R12): the target offers what the guest uses; vendor, architecture, model, features.
+"""CPUModel (R12): the target offers the CPU that the guest uses: vendor, architecture, model, features.
 
-Nova's libvirt driver (`check_can_live_migrate_destination`) compares before a live migration, on the target: a guest
-of a custom model, by that model; any other guest, by all that its *source host* offers, whatever it saw when it
-booted. The same is asked here, of what Nova tells: `cpu_info` has a host's whole features where libvirt expands them,
-the traits HW_CPU_X86_* some of them where it does not. For cold migration and evacuation Nova compares nothing; the
-rule is the same, on purpose: software that was installed for a CPU may not run on a lesser one.
+Before a live migration, Nova's libvirt driver (`check_can_live_migrate_destination`) compares on the target: for a
+guest with a custom model, that model; for any other guest, everything that its *source host* offers, whatever the guest
+got when it booted. The same is compared here from what Nova reports: `cpu_info` has all features of a host if libvirt
+expands them, otherwise the traits HW_CPU_X86_* show some of them. For cold migration and evacuation Nova compares
+nothing; the rule here is deliberately the same, since software installed for one CPU may not run on a lesser one.
 
-A target that offers more is taken, but there is no way back from it.
+A target that offers more is accepted, but the server cannot return from it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.CPU_MODEL
 _TRAITS = "HW_CPU_X86_"
-#: how many features are named in a message
+#: maximum number of features in a message
 _NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _Difference:
-    """What the target lacks of what the source offers, and whether it has more."""
+    """The features that the target lacks compared with the source, and whether it has additional ones."""
 
     missing: frozenset[str]
     more: bool
@@ -144,12 +144,11 @@ def _enough(source: Host, target: Host, difference: _Difference, seen: GuestCPU 
 
 
 def _difference(source: Host, target: Host, old: CPU, new: CPU, *, by_traits: bool) -> _Difference | None:
-    """None: what is reported does not decide.
+    """The difference, or None if the reported facts do not decide it.
 
-    Features are comparable when both are complete, or both are those beyond the same model; an empty set of these
-    may as well mean that the source does not tell. A trait that the target lacks is a feature that it lacks; that it
-    has all traits proves nothing, for most features have none. Traits are those of the guests' model where that is a
-    custom one.
+    Features are comparable if both lists are complete, or if both list only those beyond the same model; an empty list
+    of these may also mean that the source reports none. A missing trait proves a missing feature, but having all traits
+    proves nothing, since most features have no trait. With a custom guest model, the traits are those of that model.
     """
     complete = old.features_complete and new.features_complete
     beyond_the_same = old.model == new.model != "" and not (old.features_complete or new.features_complete)

@@ -1,18 +1,19 @@
-"""Devices (R18): what is attached to the server and does not move, or not everywhere.
+"""Devices (R18): attached devices that cannot be moved, or not to every host.
 
-What Nova refuses for them is refused here before (R21; the rules of Nova 33, whose API also refuses in older
-releases). Whether a host has a fitting device free, or room on one NUMA node, Nova tells nobody: that is Unknown (R19).
+Moves that Nova refuses because of a device are refused here first (R21; by the rules of Nova 33, whose API also refuses
+in older releases). Nova does not report whether a host has a fitting free device or capacity on one NUMA node, so that
+is Unknown (R19).
 
-| fact | reported by | unknown |
+| fact | reported by | if not reported |
 |---|---|---|
-| extra specs of the flavor | the server in Nova (2.47) | where a policy hides them: Unknown |
-| properties of the image | the server in Nova (2.98) | below 2.98, for servers on volumes, and traits of images ever |
-| types of the ports | Neutron's list of ports | where Neutron does not answer an administrator: Unknown |
-| file shares | each server by itself (2.97), so they are not read | ever |
+| extra specs of the flavor | the server in Nova (2.47) | hidden by a policy: Unknown |
+| properties of the image | the server in Nova (2.98) | below 2.98, for servers on volumes; always for image traits |
+| types of the ports | Neutron's list of ports | Neutron does not answer an administrator: Unknown |
+| file shares | each server by itself (2.97), so they are not read | always |
 
-What only an image could ask for is no reason to hold back every server of an older cloud, or every one on a volume:
-Nova refuses such a request before anything moves. It is said in the message instead. A flavor or a port, though, is
-reported by every cloud that lets its operator read it, so that no answer is Unknown.
+Properties that only an image can set do not block the move if they are not reported: that would block every server of
+an older cloud and every server on volumes, and Nova refuses such a request before anything moves. The message mentions
+it instead. Flavors and ports are reported by every cloud that permits it, so their absence is Unknown.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ _BY_HAND = (
     "make certain by hand that the target fits, and allow it in the operator's configuration "
     "(tolerateUnknown: [Devices])"
 )
-#: ports whose device Nova can neither move nor evacuate, nor detach
+#: ports with a device that Nova can neither move, nor evacuate, nor detach
 _ACCELERATORS = frozenset({"accelerator-direct", "accelerator-direct-physical"})
 
 
 def asked_for(server: Server, what: str) -> str | None:
-    """What the flavor (`hw:WHAT`), or else the image (`hw_WHAT`), asks for; `os:` and `os_` are given as such."""
+    """The value that the flavor (`hw:WHAT`) or else the image (`hw_WHAT`) requests; `os:KEY` uses `os:` and `os_`."""
     space, _, key = what.rpartition(":")
     space = space or "hw"
     wish = server.flavor.extra_specs.get(f"{space}:{key}")
@@ -84,7 +85,7 @@ def check(question: Question) -> Finding:
 
 
 def _refused(question: Question) -> list[tuple[str, str]]:
-    """What Nova refuses for certain, and what to do."""
+    """What Nova certainly refuses, with remedies."""
     type_, server = question.type, question.server
     specs = server.flavor.extra_specs
     found: list[tuple[str, str]] = []
@@ -105,7 +106,7 @@ def _refused(question: Question) -> list[tuple[str, str]]:
         )
     if has_vtpm(server):
         security = specs.get("hw:tpm_secret_security", "user")
-        # Nova 33 moves the secret along only where it belongs to the host; older ones move none
+        # Nova 33 moves the secret along only if it belongs to the host; older releases move none
         if type_ is _LIVE and security != "host":
             found.append(("Nova live-migrates a vTPM only with hw:tpm_secret_security=host", _ASK_FOR_COLD))
         if type_ is _EVACUATE:
@@ -128,7 +129,7 @@ def _refused(question: Question) -> list[tuple[str, str]]:
 
 
 def _untold(question: Question) -> list[tuple[str, str]]:
-    """What decides and nobody tells, each completing `the cloud does not report ...`, and what to do."""
+    """Decisive facts that are not reported, each to complete `the cloud does not report ...`, with remedies."""
     type_, server = question.type, question.server
     specs = server.flavor.extra_specs
     live = type_ is _LIVE
@@ -164,13 +165,13 @@ def _untold(question: Question) -> list[tuple[str, str]]:
 
 
 def _asks_for_vgpu(server: Server) -> bool:
-    """Amounts in a numbered group (`resources1:VGPU`) as well."""
+    """Whether the flavor requests a vGPU, also in a numbered group (`resources1:VGPU`)."""
     keys = (key.partition(":") for key, amount in server.flavor.extra_specs.items() if amount != "0")
     return any(prefix.startswith("resources") and name == "VGPU" for prefix, _, name in keys)
 
 
 def _numa(server: Server) -> list[str]:
-    """What gives the server a NUMA topology of its own."""
+    """The requests that give the server a NUMA topology."""
     wishes = {key: asked_for(server, key) for key in ("cpu_policy", "numa_nodes", "mem_page_size")}
     if wishes["cpu_policy"] == "shared":
         del wishes["cpu_policy"]

@@ -1,16 +1,16 @@
-"""What a server demands of the hosts it may be on: traits of Placement, and properties of their aggregates.
+"""Demands of a server on its hosts: Placement traits, and properties of their aggregates.
 
-Part of AvailabilityZone (R11, R21). Nova's scheduler asks for the same at every move:
+Part of AvailabilityZone (R11, R21). Nova's scheduler applies the same demands to every move:
 
-- `trait:X` of the flavor, and the traits that stand for a vTPM and for secure boot, asked for by the flavor or (2.98)
-  by the image, are Placement's. Traits that an image itself requires Nova does not tell.
-- `aggregate_instance_extra_specs:key` is that of AggregateInstanceExtraSpecsFilter, whose rules are followed here (its
-  wish must be met by one of the comma-separated values of one aggregate). A cloud may run without that filter; the
-  wish of whoever made the flavor counts all the same.
-- A key without any scope is asked for by that filter too, but means nothing in a cloud that does not enable it, as
-  Nova by default does not; which is so is unknown. Where neither the server's own host nor the target is in an
-  aggregate with that key, the filter cannot be in force, or the server would not be where it is: the key is ignored.
-  Where one of them is, and the target does not meet the wish, the result is Unknown (R19).
+- Placement checks `trait:X` of the flavor, and the traits for a vTPM and for secure boot, which the flavor or (2.98)
+  the image requests. Nova does not report the traits that an image itself requires.
+- `aggregate_instance_extra_specs:key` belongs to AggregateInstanceExtraSpecsFilter, whose rules are followed here: one
+  of the comma-separated values of one aggregate must match. A cloud may not enable that filter; the demand counts all
+  the same, since the flavor's author stated it.
+- That filter also checks a key without any scope, but the key has no meaning in a cloud that does not enable the filter
+  (Nova's default), and no API reports whether it is enabled. If neither the server's own host nor the target is in an
+  aggregate with that key, the filter cannot be in force, since it would have excluded the server's host: the key is
+  ignored. If one of them is and the target does not match, the result is Unknown (R19).
 
 A flavor whose extra specs are hidden is Unknown as well.
 """
@@ -48,7 +48,7 @@ _TEXTS: Mapping[str, Callable[[str, str], bool]] = {
 
 
 def check(server: Server, source: Host, target: Host) -> Finding | None:
-    """What of the server's demands the target does not meet; None: it meets them all."""
+    """A finding about a demand that the target does not meet, or None if it meets them all."""
     doubts: list[Finding] = []
     if not server.flavor.extra_specs_told:
         doubts.append(
@@ -85,10 +85,10 @@ def _findings(server: Server, source: Host, target: Host) -> Iterator[Finding]:
 
 
 def _implied(server: Server, target: Host) -> Iterator[tuple[str, str]]:
-    """The traits that Nova requires for what the flavor or the image asks for, and what that is.
+    """The traits that Nova requires because of the flavor or the image, each with its cause.
 
-    Older Novas report no models of vTPMs, and require none. Encrypted memory is left to Devices: its trait may be on a
-    child of the host's provider.
+    Older Nova releases report no vTPM models and require none. Encrypted memory is left to Devices: its trait may be on
+    a child of the host's resource provider.
     """
     if has_vtpm(server):
         version, model = asked_for(server, "tpm_version"), asked_for(server, "tpm_model")
@@ -157,7 +157,7 @@ def _unscoped(server: Server, source: Host, target: Host, key: str, wish: str) -
 
 
 def _values(host: Host, key: str) -> list[str]:
-    """What the host's aggregates say of a property."""
+    """The comma-separated values of a property in the host's aggregates."""
     return sorted(
         value.strip()
         for aggregate in host.aggregates
@@ -167,9 +167,9 @@ def _values(host: Host, key: str) -> list[str]:
 
 
 def meets(value: str, wish: str) -> bool:
-    """Whether a property's value meets a flavor's wish: an operator and its operands, or just the same text.
+    """Whether a property's value matches a flavor's demand: an operator with operands, or the same text.
 
-    What Nova cannot compare (a number that is none) is not met.
+    A comparison that Nova cannot make (a text that is not a number) does not match.
     """
     first, *operands = wish.split() or [""]
     if first == "<or>":

@@ -1,6 +1,6 @@
-"""What is known of a host: the facts that the cloud reports and those of the operator's configuration, as one answer.
+"""Facts about a host, combined from what the cloud reports and from the operator's configuration.
 
-No source outvotes another one: where they differ nothing is known, and the prerequisite says both (R19).
+No source has precedence: if they differ, the fact is unknown, and the prerequisite names all of them (R19).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def operating_system(host: Host, policy: Policy) -> ReportedFact[OperatingSystem
 
 
 def unreadable(host: Host, about: FactKind) -> str:
-    """What somebody wrote of the host and cannot be understood, to go on a sentence; empty: nothing."""
+    """Text to append to a sentence about facts of this kind that cannot be parsed; empty if there are none."""
     return "".join(f"; {one.message}" for one in host.facts.unreadable if one.about is about)
 
 
@@ -38,16 +38,16 @@ def guest_cpu(host: Host, policy: Policy) -> ReportedFact[GuestCPU]:
 
 
 def storage_pool(host: Host, policy: Policy) -> ReportedFact[str]:
-    """The name of the shared storage that the host's ephemeral disks lie on."""
+    """The name of the shared storage that holds the host's ephemeral disks."""
     configured = (Fact(pool.name, CONFIGURATION) for pool in policy.shared_storage if _is_about(pool, host))
     return agree((*host.facts.storage_pool, *configured))
 
 
 def cpu(host: Host) -> ReportedFact[CPU]:
-    """The first source's CPU, completed by what only later ones tell.
+    """The first source's CPU, completed with what only later sources report.
 
-    Vendor and architecture can contradict each other. Of model and features each source has names of its own
-    (libvirt's, the maker's), so the first source that has a model is believed for both.
+    A contradiction is possible only for vendor and architecture. Each source has its own names of models and features
+    (libvirt's, the vendor's), so both are taken from the first source that reports a model.
     """
     facts = host.facts.cpu
     vendor, arch = _same(f.value.vendor for f in facts), _same(f.value.arch for f in facts)
@@ -58,7 +58,7 @@ def cpu(host: Host) -> ReportedFact[CPU]:
 
 
 def _same(texts: Iterable[str]) -> str | None:
-    """The one text that is reported; empty if none is, None if there are two."""
+    """The single reported text; empty if none is reported, None if several differ."""
     reported = {text for text in texts if text}
     return None if len(reported) > 1 else next(iter(reported), "")
 

@@ -1,7 +1,7 @@
 """HypervisorVersion (R14): the same hypervisor in the same version, and never an older one.
 
-Nova refuses a live migration to an older hypervisor only after the fact, and never looks for cold migration and
-evacuation. A newer one is a one-way street, so it is open only to `osUpgrade: true` (R22).
+Nova refuses a live migration to an older hypervisor only after accepting it, and checks nothing for cold migration and
+evacuation. A server cannot return from a newer version, so that is allowed only with `osUpgrade: true` (R22).
 """
 
 from __future__ import annotations

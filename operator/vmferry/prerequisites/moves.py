@@ -1,6 +1,6 @@
-"""Moves of other requests, so that a look finds those of one server or host without going through all of them.
+"""Moves of other requests, indexed so that a reconcile finds those of one server or host without searching all.
 
-Both are never changed: whoever holds one may go on asking it while its maker goes on.
+Instances are never changed, so a reader may keep one while the owner continues with a new one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, overload
 
 from vmferry.prerequisites.check import PlannedMove
 
-#: who goes first; two requests never have the same
+#: sort key of a request in the queue, unique for each request
 QueuePosition = tuple[Any, ...]
 _Entry = tuple[QueuePosition, PlannedMove]
-#: by host
+#: queue entries by host name
 _Entries = Mapping[str, tuple[_Entry, ...]]
 
 
@@ -30,12 +30,12 @@ class Moves(tuple[PlannedMove, ...]):
 
     @cached_property
     def servers(self) -> frozenset[str]:
-        """Ids of the servers that they move."""
+        """Ids of the servers that the moves concern."""
         return frozenset([move.server_id for move in self])
 
     @cached_property
     def by_target(self) -> Mapping[str, tuple[PlannedMove, ...]]:
-        """By the name of the host that they go to."""
+        """The moves by the name of their target host."""
         found: dict[str, list[PlannedMove]] = {}
         for move in self:
             found.setdefault(move.target_host, []).append(move)
@@ -43,17 +43,17 @@ class Moves(tuple[PlannedMove, ...]):
 
 
 class MoveQueue:
-    """Queued moves, in their order; `put` and `remove` give another queue."""
+    """Queued moves in their order; immutable: `put` and `remove` return a new queue."""
 
     def __init__(self) -> None:
         self.entries: tuple[_Entry, ...] = ()
         self.leaving: _Entries = {}
-        #: those alone that go to no other host: only they keep a place there while they wait
+        #: only moves with a fixed target: only these reserve a place there while they wait
         self.coming: _Entries = {}
 
     @staticmethod
     def of(moves: Iterable[PlannedMove]) -> MoveQueue:
-        """In the order in which they are given."""
+        """A queue of the moves in the given order."""
         queue = MoveQueue()
         queue.entries = tuple([((number,), move) for number, move in enumerate(moves)])
         queue.leaving = _by_host(queue.entries, attrgetter("source_host"))
@@ -62,7 +62,7 @@ class MoveQueue:
         return queue
 
     def put(self, position: QueuePosition, move: PlannedMove) -> MoveQueue:
-        """With one more move, whose position nobody else has."""
+        """The queue with one more move, whose position must be unique."""
         entry = position, move
         queue = MoveQueue()
         queue.entries = _with(self.entries, entry)
@@ -73,7 +73,7 @@ class MoveQueue:
         return queue
 
     def remove(self, position: QueuePosition, move: PlannedMove) -> MoveQueue:
-        """Without a move that is in it."""
+        """The queue without a move that it contains."""
         queue = MoveQueue()
         queue.entries = _without(self.entries, position)
         queue.leaving = _less(self.leaving, move.source_host, position)
@@ -88,17 +88,17 @@ class MoveQueue:
 
 
 class EarlierMoves(Sequence[PlannedMove]):
-    """The beginning of a queue: those whose position is before one's own."""
+    """The beginning of a queue: the moves before a given position."""
 
     def __init__(self, queue: MoveQueue, position: QueuePosition | None) -> None:
-        """`position`: one's own; None: the whole queue."""
+        """`position`: the end, exclusive; None: the whole queue."""
         self._queue = queue
         self._position = position
         self._end = self._count(queue.entries)
 
     @staticmethod
     def of(moves: Iterable[PlannedMove]) -> EarlierMoves:
-        """Moves that are in their order already."""
+        """The given moves, which must already be in queue order."""
         return moves if isinstance(moves, EarlierMoves) else MoveQueue.of(moves).whole()
 
     def _count(self, entries: tuple[_Entry, ...]) -> int:
@@ -119,11 +119,11 @@ class EarlierMoves(Sequence[PlannedMove]):
         return [move for _, move in entries[at]] if isinstance(at, slice) else entries[at][1]
 
     def leaving(self, host: str) -> int:
-        """How many of them go away from the host."""
+        """Number of these moves that leave the host."""
         return self._count(self._queue.leaving.get(host, ()))
 
     def coming(self, host: str, before: QueuePosition | None = None) -> int:
-        """How many of them go to the host and to no other one; `before`: only those whose position is before that."""
+        """Number of these moves with the host as fixed target; `before`: only those before that position."""
         entries = self._queue.coming.get(host)
         if entries is None:
             return 0
@@ -131,11 +131,11 @@ class EarlierMoves(Sequence[PlannedMove]):
 
     @property
     def sources(self) -> Iterable[str]:
-        """The hosts that they leave, and perhaps others."""
+        """A superset of the hosts that these moves leave."""
         return self._queue.leaving
 
     def first_of(self, hosts: Mapping[str, int]) -> Iterator[tuple[QueuePosition, PlannedMove]]:
-        """The first so many that leave each of these hosts, in their order, with their turns."""
+        """The first moves that leave each host, up to its number, merged in queue order with their positions."""
         queues = [(self._queue.leaving.get(host, ()), most) for host, most in hosts.items()]
         return merge(*[entries[: min(self._count(entries), most)] for entries, most in queues])
 

@@ -1,8 +1,8 @@
 """OperatingSystem (R13): the same distribution in the same version; point releases do not count.
 
 A newer version is allowed only with `osUpgrade: true`, along the paths of `UPGRADES` (R22, R23); an older one never.
-A server that has moved to a newer version once never returns, whatever is requested and reported later: the finished
-VMMigration that moved it remembers this (`OSUpgradeMove`).
+A server that has moved to a newer version never returns, whatever is requested or reported later: the finished
+VMMigration that moved it records this (`OSUpgradeMove`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vmferry.prerequisites.enums import Name, Reason
 
 _NAME = Name.OPERATING_SYSTEM
 
-#: the one-way streets that may be planned (R22)
+#: the upgrades that may be requested, from a version to a newer one (R22)
 UPGRADES = frozenset({(OperatingSystem("Ubuntu", "22.04"), OperatingSystem("Ubuntu", "24.04"))})
 
 
@@ -24,7 +24,7 @@ def check(question: Question) -> Finding:
     if question.server.host is None:
         return unknown(_NAME, ON_NO_HOST, PLACE_IT)
     new = host_facts.operating_system(target, policy)
-    # a look at the id makes the answer this server's own, so it is not looked at without need
+    # this reads the server's id, which makes the result valid for this server only; None avoids further reads
     crossing = question.os_upgrade_of_server
     if crossing is not None and (new.value is None or not _at_least(new.value, crossing.target)):
         return _not_returnable(target, new, crossing)

@@ -1,8 +1,8 @@
 """PowerState (R9; R1, R5, R6): the server's state fits the type of migration.
 
-Nova live-migrates active and paused servers, cold-migrates active and stopped ones, and evacuates active, stopped
-and failed ones; anything else is a 409. Cold migration of a running server is refused here although Nova would
-do it (R5): it would power the server off without being asked.
+Nova live-migrates active and paused servers, cold-migrates active and stopped servers, and evacuates active, stopped
+and failed servers; it answers 409 otherwise. Cold migration of a running server is refused here although Nova accepts
+it (R5), because it would power the server off without being requested to.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _ALLOWED = {
     ResolvedType.EVACUATE: ("active", "stopped", "error"),
 }
 
-#: of a guest that runs on while Nova shows its server in ERROR
+#: covers a guest that still runs while Nova shows its server in ERROR
 RUNBOOK = "docs/runbooks/server-in-error-after-an-abort.md"
 
 _REMEDY = {
@@ -35,7 +35,7 @@ _REMEDY = {
 }
 
 
-#: what the hypervisor last said of the guest, as Nova's numbers (`nova/compute/power_state.py`)
+#: the guest's state as the hypervisor last reported it, by Nova's numbers (`nova/compute/power_state.py`)
 _GUEST = {0: "in no state", 1: "running", 3: "paused", 4: "shut down", 6: "crashed", 7: "suspended"}
 _RUNS = (1, 3)
 
@@ -60,7 +60,7 @@ def check(question: Question) -> Finding:
 
 
 def _broken_by_us(question: Question, broken: BrokenServer) -> Finding:
-    """The guest may run on: a move that fails leaves Nova's record in ERROR more often than the guest."""
+    """The guest may still run: a failed move leaves Nova's record in ERROR more often than the guest itself."""
     said = f": {broken.message}" if broken.message else ""
     return failed(
         Name.POWER_STATE,
@@ -73,10 +73,10 @@ def _broken_by_us(question: Question, broken: BrokenServer) -> Finding:
 
 
 def _guest(question: Question) -> Finding | None:
-    """What the hypervisor reports of the guest, where that rules out the type though Nova's state does not.
+    """A finding if the guest's state, as the hypervisor reports it, excludes the type although Nova's state allows it.
 
-    Nova's conductor live-migrates running and paused guests only (`_check_instance_is_active`). A cold migration powers
-    off whatever runs: a guest that runs behind a stopped server would be stopped without being asked (R5).
+    Nova's conductor live-migrates only running and paused guests (`_check_instance_is_active`). A cold migration powers
+    off whatever runs, so it would stop a guest that runs although Nova shows its server as stopped (R5).
     """
     server, type_ = question.server, question.type
     guest = f"{_GUEST.get(server.power_state, 'unknown')} (power_state {server.power_state})"

@@ -1,13 +1,13 @@
 """ServerGroup (R18, I25): affinity and anti-affinity hold before, during and after the move.
 
-Nova asks for them twice, in its scheduler and again on the target, and so do the rules here (R21):
+Nova checks them twice, in its scheduler and again on the target, and the rules here match it (R21):
 
-- anti-affinity: fewer than `max_server_per_host` other members on the target; those on their way to it or from it
-  count as well.
-- affinity: another member must be on the target. Nova counts the server's own host among the group's, so it moves
-  the last members away from a host to no other one: a group that is together stays where it is.
-- a rule that is broken already does not forbid a move that does not break it further.
-- the soft ones never forbid anything; `planning.targets` ranks by them.
+- anti-affinity: fewer than `max_server_per_host` other members on the target, including members on their way to it
+  or from it.
+- affinity: another member must be on the target. Nova counts the server's own host among the group's hosts, so it
+  never moves the last members on one host to a new host: a group on a single host stays there.
+- a policy that is already violated does not forbid a move that does not violate it further.
+- soft policies never forbid anything; `planning.targets` ranks hosts by them.
 
 Stricter than Nova: two members of one group are never in flight together.
 """
@@ -74,7 +74,7 @@ def check(question: Question) -> Finding:
 
 
 def others_on(question: Question, host: str) -> frozenset[str]:
-    """Ids of the other members of the server's group that are on the host or on their way to it."""
+    """Ids of the other members of the server's group that are on the host or in flight to it."""
     group, snapshot = question.group, question.snapshot
     if group is None:
         return frozenset()
@@ -86,7 +86,7 @@ def others_on(question: Question, host: str) -> frozenset[str]:
 
 
 def _apart(question: Question, group: ServerGroup, target: str) -> Finding:
-    # a cold migration that waits for its confirmation may still be reverted: Nova counts its source, too
+    # a cold migration that waits for its confirmation may still be reverted, so Nova counts its source too
     others = group.members - {question.server.id}
     leaving = {m.server_id for one in others for m in _open(question, one) if m.source_host == target}
     found = others_on(question, target) | leaving
@@ -129,7 +129,7 @@ def _together(question: Question, group: ServerGroup, target: str) -> Finding:
 
 
 def _in_flight(question: Question, group: ServerGroup) -> str | None:
-    """Another member that is being moved right now, by whomever."""
+    """Another member that is moving now, requested by anybody, or None."""
     others = group.members - {question.server.id}
     moving = others & Moves.of(question.moves).servers
     moving |= {one for one in others for m in _open(question, one) if m.stage in _COPYING and _alive(question, m)}
@@ -137,7 +137,7 @@ def _in_flight(question: Question, group: ServerGroup) -> str | None:
 
 
 def _alive(question: Question, migration: Migration) -> bool:
-    """Whether anything still works on it: what a dead host was doing has ended with it."""
+    """Whether the migration can still make progress; except for evacuations, it ends with a dead source host."""
     source = question.snapshot.hosts.get(migration.source_host or "")
     evacuation = migration.type == NOVA_TYPE[ResolvedType.EVACUATE]
     return evacuation or source is None or source.service.up

@@ -1,11 +1,11 @@
-"""ServerLock (R18, R32, I10): a server that is locked, or that its owner opted out, is not moved. Nova would do it."""
+"""ServerLock (R18, R32, I10): a server that is locked, or opted out by its owner, is not moved. Nova would move it."""
 
 from __future__ import annotations
 
 from vmferry.prerequisites.check import Finding, Question, failed, passed
 from vmferry.prerequisites.enums import Name, Reason
 
-#: server metadata by which an owner says how willingly the server is moved; this word: not at all
+#: server metadata in which the owner sets the server's migration priority; `never` opts out
 PRIORITY_KEY = "migration-priority"
 NEVER = "never"
 

@@ -1,6 +1,6 @@
-"""ServerTask (R18, I3): nothing else is going on with the server: no task, no pending resize, no other migration.
+"""ServerTask (R18, I3): the server has no task, no pending resize and no other migration.
 
-Evacuation looks only for another evacuation: whatever the dead host was doing has ended with it (I15).
+For Evacuate, only another evacuation counts: everything else on the dead host has ended with it (I15).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def check(question: Question) -> Finding:
     evacuate = question.type is ResolvedType.EVACUATE
     leftover = next((m for m in records if nothing_to_confirm(m, server)), None)
     if leftover is not None and question.type is ResolvedType.COLD:
-        # Nova confirms the first record it finds in this status (`migration_get_by_instance_and_status`)
+        # Nova confirms the first record that it finds in this status (`migration_get_by_instance_and_status`)
         return _failed(
             Reason.LEFTOVER_RECORD,
             f"{leftover.type} {leftover.uuid} of this server was never ended ({leftover.status}, but the server is "

@@ -1,8 +1,8 @@
-"""SourceHost (R10, I12): up for live and cold, failed for evacuate.
+"""SourceHost (R10, I12): up for Live and Cold, failed for Evacuate.
 
-A host counts as failed when its service is down, silent for `hostDownFor`, and its death is attested: by a request of
-`type: Evacuate`, for the one host that it was made about (I38), or by `forced_down`, which whoever fenced it sets. A
-host that still sends heartbeats is alive whatever its flags say; Nova itself would evacuate from it.
+A host counts as failed if its service is down, has sent no heartbeat for `hostDownFor`, and the host's death is
+attested: by a request of `type: Evacuate` for exactly this host (I38), or by `forced_down`, which is set when the host
+is fenced. A host that still sends heartbeats is alive whatever its flags are; Nova itself would evacuate from it.
 """
 
 from __future__ import annotations
@@ -62,28 +62,28 @@ def check(question: Question) -> Finding:
     )
 
 
-#: with the host and the binary after it
+#: incomplete command: the host and the binary follow
 _MARK_UP = "`openstack compute service set --up"
 
 
 def _lost_libvirt(host: Host) -> bool:
-    """Whether Nova itself has disabled the host because libvirt is away (`_set_host_enabled` in
-    nova/virt/libvirt/driver.py): nothing can be copied from it until it is back."""
+    """Whether Nova itself has disabled the host because libvirt is unavailable (`_set_host_enabled` in
+    nova/virt/libvirt/driver.py): nothing can be copied from it until libvirt is back."""
     reason = host.service.disabled_reason or ""
     return not host.service.enabled and reason.startswith("AUTO:") and "libvirt" in reason.lower()
 
 
 def _silent(question: Question, last_seen: datetime) -> timedelta:
-    """For how long a service has not reported.
+    """Time since the service's last heartbeat.
 
-    Neither a view that is old itself nor a clock of ours that is ahead may make a living host look silent.
+    Neither an outdated snapshot nor a local clock that is ahead may make a living host appear dead.
     """
     read_at = min(question.now, question.snapshot.read_at.get(Part.HOSTS, question.now))
     return (question.snapshot.services_at or read_at) - last_seen
 
 
 def _lives(question: Question, source: Host) -> bool:
-    """Whether its service reports while it is marked down by force: the mark was forgotten."""
+    """Whether the service sends heartbeats although it is forced down, so that the mark was probably forgotten."""
     service = source.service
     seen = service.forced_down and service.last_seen is not None
     return (

@@ -1,7 +1,7 @@
-"""Storage (R15; R2-R4, R6, I14): where the server's disks lie decides what a move costs and whether it keeps the data.
+"""Storage (R15; R2-R4, R6, I14): the location of the server's disks decides how much is copied and if data is lost.
 
-Nova tells whether a server boots from a volume. Whether ephemeral disks are on shared storage it tells nobody:
-that comes from the operator's configuration (`sharedStorage`) or from an aggregate's metadata (`shared_storage`).
+Nova reports whether a server boots from a volume, but not whether ephemeral disks are on shared storage: that comes
+from the operator's configuration (`sharedStorage`) or from an aggregate's metadata (`shared_storage`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _NAME = Name.STORAGE
 
 
 def has_local_disks(server: Server) -> bool:
-    """Whether anything of the server lies in the host's instances folder; a bare config drive does not count."""
-    # the size first: then servers of different images but one size share their findings in `HostAssessments`
+    """Whether the server has data in the host's instances folder; a config drive alone does not count."""
+    # size first: servers with different images but equal size then share their findings in `HostAssessments`
     return server.local_disk_gb > 0 or server.image_id is not None
 
 

@@ -1,6 +1,6 @@
-"""What Nova should have ended long ago: a task of a server that does not end, a migration record that nobody ends.
+"""Detection of work that Nova should have finished long ago: a server's task, or a migration record.
 
-Both look like work that goes on, and are not: whoever waits for them waits without an end.
+Both look like work in progress, but waiting for them would never end.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from vmferry.cloud.leftovers import last_change
 from vmferry.cloud.model import Migration, MigrationStage, Server, moment
 from vmferry.prerequisites.enums import Reason
 
-#: tasks of a server that Nova deletes
+#: tasks of a server that Nova is deleting
 DELETING = ("deleting", "soft-deleting")
-#: status words of a live migration that Nova can abort
+#: the statuses in which Nova can abort a live migration
 _ABORTABLE = ("queued", "preparing", "running")
 _DATABASE = (
     "make certain that Nova does nothing with it, then set it to `error` in the cell's database: "
@@ -26,7 +26,7 @@ _WHERE = "check first where its guest runs (`virsh list` on both hosts)"
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """What does not end, and what a person can do about it."""
+    """Work that does not end, and the remedy."""
 
     reason: Reason
     message: str
@@ -34,7 +34,7 @@ class Stuck:
 
 
 def stuck(server: Server, records: Iterable[Migration], now: datetime, after: timedelta) -> Stuck | None:
-    """What of the server has not changed for `after`, None: nothing. `now` is the cloud's time."""
+    """The server's task or record that has not changed for `after`, or None. `now` is the cloud's time."""
     records = tuple(records)
     leftover = next((m for m in records if m.stage is MigrationStage.LEFTOVER), None)
     if leftover is not None:
@@ -52,7 +52,7 @@ def stuck(server: Server, records: Iterable[Migration], now: datetime, after: ti
 def unchanged_since(
     server: Server | None, record: Migration | None, now: datetime, after: timedelta
 ) -> datetime | None:
-    """When Nova last changed the server or the record, if that is `after` ago or longer; None: no, or unknown."""
+    """When Nova last changed the server or the record, if at least `after` ago; None: more recently, or unknown."""
     times = [moment(server.updated)] if server is not None else []
     times += [last_change(record)] if record is not None else []
     known = [one for one in times if one is not None]

@@ -1,4 +1,4 @@
-"""TargetHost (R10, I18): known, another one, up, enabled, and not in or entering maintenance."""
+"""TargetHost (R10, I18): known, not the server's own host, up, enabled, and not in or entering maintenance."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check(question: Question) -> Finding:
 
 
 def in_doubt(target: DoubtfulHost) -> Finding:
-    """Of a named target whose records contradict each other or cannot be read (I36)."""
+    """The finding for a named target whose records contradict each other or cannot be read (I36)."""
     return unknown(Name.TARGET_HOST, target.problem, target.remedy, target.name)
 
 
