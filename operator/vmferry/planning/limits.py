@@ -26,7 +26,7 @@ class Traffic:
     def left_at(self, source: str, limits: Limits) -> int:
         """How many more moves may leave a host.
 
-        None while Nova queues there: no API reports how many its own configuration allows at once.
+        0 while Nova queues there: no API reports how many its own configuration allows at once.
         """
         return 0 if self.queued[source] else limits.per_source - self.leaving[source]
 

@@ -1,1 +1,1 @@
-"""Facts of hosts that Nova's services and hypervisors do not tell: one source a file, put together by `collect`."""
+"""Facts about hosts that Nova's services and hypervisors do not report: one file per source, merged in `collect`."""

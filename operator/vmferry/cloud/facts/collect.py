@@ -1,4 +1,4 @@
-"""All facts of all hosts, of every source that the cloud itself offers. Pure; the configuration is heard later."""
+"""The facts of all hosts, from every source in the cloud. Pure; the operator's configuration is added elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vmferry.cloud.model import Fact, Host, HostFacts
 def with_facts(
     hosts: Mapping[str, Host], resource_manager: Mapping[str, HostFacts], read_at: datetime | None
 ) -> dict[str, Host]:
-    """The hosts with what Nova, the administrator's marks and PCD's resource manager say of them, Nova first."""
+    """The hosts with the facts from Nova, the administrator's marks and PCD's resource manager, Nova first."""
     nothing = HostFacts()
     return {
         name: replace(host, facts=_facts(host, resource_manager.get(name, nothing), read_at))

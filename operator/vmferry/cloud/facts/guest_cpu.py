@@ -1,4 +1,4 @@
-"""What guests see as their CPU, out of the words `mode` and `model` as Nova, PCD and people write them. Pure."""
+"""Parsing of the guest CPU from the values `mode` and `model` as Nova, PCD and people write them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MODES = {
 
 
 def guest_cpu(mode: str, model: str = "") -> GuestCPU | None:
-    """None: the mode is not one of `host-model`, `host-passthrough` and `custom`, or custom names no model."""
+    """None: the mode is not `host-model`, `host-passthrough` or `custom`, or it is custom without a model."""
     found = _MODES.get(mode.lower().replace("-", "").replace("_", ""))
     if found is None or (found is GuestCPUMode.CUSTOM and not model):
         return None

@@ -1,15 +1,15 @@
-"""What an administrator has written onto hosts in the cloud itself: aggregate metadata and custom traits. Pure.
+"""Facts that an administrator has attached to hosts in the cloud: aggregate metadata and custom traits. Pure.
 
-Keys of an aggregate's metadata, each also with the prefix `vmferry:`, which wins over the plain key:
+Keys of an aggregate's metadata; each may have the prefix `vmferry:`, which takes precedence over the plain key:
 
     os_version       22.04, with os_distro beside it; or both at once: Ubuntu 22.04; with the prefix any other system
     os_distro        ubuntu
     cpu_mode         what guests see: host-model, host-passthrough or custom
     cpu_model        with custom: libvirt's name of the model
-    shared_storage   the name of the shared storage that the hosts' ephemeral disks lie on
+    shared_storage   the name of the shared storage that holds the hosts' ephemeral disks
 
 Traits of a host's resource provider: CUSTOM_OS_UBUNTU_22_04. Nova's filters use some of the plain keys to choose
-hosts by the *guest's* system: on such clouds the prefixed ones say what is meant of the host.
+hosts by the *guest's* system: in such clouds, use the prefixed keys for the host's system.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from vmferry.cloud.model import Aggregate, Fact, FactKind, HostFacts, Unreadable
 
 PREFIX = "vmferry:"
 OS_TRAIT = "CUSTOM_OS_"
-#: no names: two hosts with `shared_storage: true` need not share the same one
+#: not valid as names: two hosts with `shared_storage: true` need not share the same storage
 _NO_POOL = frozenset({"", "true", "false", "yes", "no", "on", "off", "1", "0", "none"})
 
 
 def facts(aggregates: Iterable[Aggregate], traits: Iterable[str], read_at: datetime | None) -> HostFacts:
-    """What the aggregates of one host and its traits say."""
+    """The facts from the aggregates and traits of one host."""
     found = HostFacts()
     for aggregate in aggregates:
         found = found.with_those_of(_of_aggregate(aggregate, read_at))
@@ -42,7 +42,7 @@ def _of_aggregate(aggregate: Aggregate, read_at: datetime | None) -> HostFacts:
     unread: list[Unreadable] = []
 
     def get(key: str) -> tuple[str, str]:
-        """The key that is set, and its text."""
+        """The metadata key that is set, and its value."""
         for name in (PREFIX + key, key):
             if name in aggregate.metadata:
                 return name, aggregate.metadata[name].strip()
@@ -64,7 +64,7 @@ def _of_aggregate(aggregate: Aggregate, read_at: datetime | None) -> HostFacts:
         if PREFIX in version_key + distribution_key:
             system = operating_system(both)
         else:
-            # Nova's filters compare the plain keys with images: only what is certain counts as the host's system
+            # Nova's filters compare the plain keys with images: only a known system counts as the host's system
             cannot_read(
                 FactKind.OPERATING_SYSTEM,
                 version_key if version else distribution_key,
@@ -95,7 +95,7 @@ def _of_aggregate(aggregate: Aggregate, read_at: datetime | None) -> HostFacts:
 
 
 def _of_trait(trait: str, read_at: datetime | None) -> HostFacts:
-    """CUSTOM_OS_UBUNTU_22_04: the words, then the numbers, at least one."""
+    """Parse a trait such as CUSTOM_OS_UBUNTU_22_04: words, then at least one number."""
     parts = trait.removeprefix(OS_TRAIT).split("_")
     words, numbers = [part for part in parts if not part.isdigit()], [part for part in parts if part.isdigit()]
     text = f"{' '.join(words)} {'.'.join(numbers)}"

@@ -1,9 +1,9 @@
-"""An operating system's distribution and version out of the free text that people and agents write. Pure.
+"""Parsing of an operating system's distribution and version from free text by people and agents. Pure.
 
 Ubuntu 22.04.5 LTS                       -> Ubuntu 22.04
 ('Ubuntu', '22.04', 'jammy')             -> Ubuntu 22.04
 Red Hat Enterprise Linux 9.4 (Plow)      -> Red Hat Enterprise Linux 9.4
-Garden Linux 1592.4                      -> Garden Linux 1592.4, equal to nothing but the same text
+Garden Linux 1592.4                      -> Garden Linux 1592.4, equal only to the same text
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 from vmferry.cloud.model import OperatingSystem
 
-#: how a distribution is recognised; its name; how many numbers of its version decide (the rest are point releases)
+#: pattern of a distribution; its name; how many numbers of its version are significant (the rest are point releases)
 _DISTRIBUTIONS: tuple[tuple[str, str, int], ...] = (
     (r"ubuntu", "Ubuntu", 2),
     (r"debian(?: gnu/linux)?", "Debian", 1),
@@ -26,7 +26,7 @@ _DISTRIBUTIONS: tuple[tuple[str, str, int], ...] = (
     (r"openeuler", "openEuler", 2),
     (r"photon os|vmware photon(?: os)?", "Photon OS", 1),
 )
-#: a name, at most some words, and the first number after it; a kernel's version or an architecture is none
+#: a name, a few optional words, and the first number after it; kernel versions and architectures do not match
 _FOUND = tuple(
     (
         re.compile(
@@ -41,15 +41,15 @@ _NOISE = re.compile(r"[\s\"'(),:=]+")
 
 
 _KERNEL = re.compile(r"(?:gnu/)?linux(?: (?:kernel )?\d.*)?")
-#: a name and nothing else
+#: a distribution's name and nothing else
 _NAMES = re.compile("|".join(f"(?:{pattern})(?: linux)?" for pattern, _, _ in _DISTRIBUTIONS))
 
 
 def operating_system(text: str | None) -> OperatingSystem | None:
-    """The system that the text names. None: it names none, or more than one, see `unreadable`.
+    """The system that the text names. None: it names none, or several, see `unreadable`.
 
-    A distribution that is known here comes with its version as far as that decides. Any other text is the name of a
-    system as well, which is only ever equal to itself: `OperatingSystem.version` is empty then.
+    A known distribution is returned with the significant part of its version. Any other text is the name of an unknown
+    system, which equals only itself and has an empty `OperatingSystem.version`.
     """
     found = _known(text)
     if len(found) == 1:
@@ -60,13 +60,13 @@ def operating_system(text: str | None) -> OperatingSystem | None:
 
 
 def known_system(text: str | None) -> OperatingSystem | None:
-    """The same, but only a distribution that is known here."""
+    """Like `operating_system`, but only for known distributions."""
     found = _known(text)
     return found.pop() if len(found) == 1 else None
 
 
 def unreadable(text: str | None) -> str | None:
-    """Why the text names no operating system; None: it names one."""
+    """Why the text names no operating system, or None if it names one."""
     found = _known(text)
     clean = _clean(text)
     if len(found) > 1:

@@ -1,7 +1,7 @@
-"""PCD's resource manager (`resmgr`): operating system, CPU and state of each host, what a cluster's guests see.
+"""PCD's resource manager (`resmgr`): the OS, CPU and state of each host, and the guest CPU of each PCD cluster.
 
-Its API is known from public client code only, so every field is optional and may be of any type: what is not as
-expected says nothing. A host's `id` there is its service host name in Nova.
+Its API is known only from public client code, so every field is optional and may have any type: unexpected values are
+ignored. A host's `id` in this API is its service host name in Nova.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ ORIGIN = "resource manager"
 HOSTS = "/v2/hosts"
 CLUSTERS = "/v2/clusters"
 
-#: CPUID's names and libvirt's
+#: libvirt's vendor names by CPUID's
 _VENDORS = {"GenuineIntel": "Intel", "AuthenticAMD": "AMD"}
 
 
 class Client(Protocol):
-    """What is needed of `cloud.nova.NovaClient`."""
+    """The part of `cloud.nova.NovaClient` that is used here."""
 
     def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """The JSON at a path; None where the catalog has no resource manager. Raises `CloudError`."""
+        """The JSON at a path; None if the catalog has no resource manager. Raises `CloudError`."""
 
 
 def read(client: Client) -> tuple[dict[str, HostFacts], str | None]:
-    """Facts by service host name, and why some are missing. Never raises: Nova alone is enough to work on."""
+    """Facts by service host name, and why some are missing. Never raises: the operator can work with Nova alone."""
     answers: list[Any] = []
     troubles: list[str] = []
     for path, query in ((HOSTS, {"role_settings": "true"}), (CLUSTERS, None)):
         try:
             answers.append(client.resource_manager(path, query))
-        except Exception as error:  # whatever an API that we never saw may lead to
+        except Exception as error:  # the API's behavior is not known well enough to list its failures
             answers.append(None)
             troubles.append(str(error))
     hosts, clusters = answers
@@ -44,14 +44,14 @@ def read(client: Client) -> tuple[dict[str, HostFacts], str | None]:
 
 
 def parse(hosts: Any, clusters: Any, read_at: datetime | None) -> dict[str, HostFacts]:
-    """Both answers, each of any shape."""
+    """Parse both answers, which may have any shape, into facts by service host name."""
     guests = _guests(clusters, read_at)
     found: dict[str, HostFacts] = {}
     for host in _objects(hosts):
         name = _text(host, "id")
         if name:
             facts = _host(_object(host, "info"), guests.pop(name, ()), read_at)
-            # an id that is listed twice: no entry outvotes the other one, so what differs becomes unknown (I36)
+            # an id listed twice: neither entry has precedence, so facts that differ become unknown (I36)
             found[name] = found[name].with_those_of(facts) if name in found else facts
     return found | {name: HostFacts(guest_cpu=told) for name, told in guests.items()}
 
@@ -84,7 +84,7 @@ def _cpu(info: Mapping[str, Any]) -> CPU:
 
 
 def _guests(clusters: Any, read_at: datetime | None) -> dict[str, tuple[Fact[GuestCPU], ...]]:
-    """By host. A cluster whose mode is null leaves Nova's default: guests see the host's model."""
+    """Guest CPUs by host. A PCD cluster whose mode is null has Nova's default: guests see the host's model."""
     found: dict[str, tuple[Fact[GuestCPU], ...]] = {}
     for cluster in _objects(clusters):
         cpu = cluster.get("cpu")

@@ -1,4 +1,4 @@
-"""The one client for OpenStack."""
+"""The only client for OpenStack."""
 
 from vmferry.cloud.nova.answers import CellUnreachableError, CloudError
 from vmferry.cloud.nova.client import NovaClient

@@ -1,4 +1,4 @@
-"""What changes something in the cloud: sent once, and its outcome."""
+"""Requests that change something in the cloud: each is sent once, and its outcome is returned."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from vmferry.cloud.nova.http import BASE, Http
 from vmferry.cloud.nova.not_now import PAUSE
 from vmferry.cloud.nova.session import STAYS_STOPPED, ForbiddenError, login_pause
 
-#: Nova's words for a server that is in the middle of another task, which ends by itself
+#: Nova's text for a server in the middle of another task, which ends by itself
 _BUSY = re.compile(r"while it is in task_state (?!None\b)")
 
 
@@ -39,16 +39,17 @@ class Actions(Http):
     """Sends actions."""
 
     def act(self, action: Action, forbidden: Callable[[], str | None] = lambda: None) -> Outcome:
-        """Ask once. Whatever leaves it open whether Nova accepted the request is `Unanswered`; once the request was
-        sent, nothing else than an outcome comes out of here.
+        """Send one request. `Unanswered` means that it is open whether Nova accepted it.
 
-        `forbidden` is called in this thread, right before the request is handed to its connection, when the token is
-        there already: when it returns a reason, the request is not sent. After a 401 it is called again.
+        Once the request was sent, this method returns an outcome and never raises.
 
-        A refusal must be Nova's own (or its gatekeeper's): a 4xx whose body is an OpenStack fault. A 4xx without one
-        comes from something in between, and a 5xx never says for sure that nothing happened, 503 included: a load
-        balancer writes it for a request that it lost half-way too. Looking it up costs little, asking twice may
-        cost a server. A redirect is not followed: it would send the request a second time, perhaps to a stranger.
+        `forbidden` is called in this thread immediately before the request goes to its connection, when the token is
+        already present: if it returns a reason, the request is not sent. After a 401 it is called again.
+
+        A refusal must come from Nova itself or its API middleware: a 4xx whose body is an OpenStack fault. A 4xx
+        without one comes from an intermediary. A 5xx, including 503, never proves that nothing happened: load balancers
+        also send it for requests that they lost half-way. Reading the effect costs little; a repeated request may cost
+        a server. Redirects are not followed: they would send the request a second time, perhaps to an unknown host.
         """
         left = self._pauses.left("compute", acts=True)
         if left is not None:
@@ -57,7 +58,7 @@ class Actions(Http):
         try:
             connected = self._open()
             method, path, body, route = request_of(action)
-            # 2.84 of a live migration: answered at once (2.34), the scheduler is heard (2.30, no `force` since 2.68)
+            # 2.84 for a live migration: answered at once (2.34), scheduler validates (2.30, no `force` since 2.68)
             microversion = BASE
             if isinstance(action, Evacuate) and not action.start and self.evacuated_stay_stopped:
                 microversion = dotted(STAYS_STOPPED)
@@ -76,7 +77,7 @@ class Actions(Http):
                             requests_auth=word,
                             redirect=False,
                             allow_reauth=False,
-                            # clouds.yaml may ask openstacksdk to repeat requests
+                            # clouds.yaml may configure openstacksdk to repeat requests
                             connect_retries=0,
                             status_code_retries=0,
                         )
@@ -85,12 +86,12 @@ class Actions(Http):
                     sent = word.sent
                 if answer.status_code != HTTPStatus.UNAUTHORIZED or last:
                     break
-                # nothing was done with it: a new token, and again
+                # a 401 means that nothing was done: renew the token and send the request again
                 connected.compute.invalidate()
             return self._outcome(answer)
         except ForbiddenError as error:
             return NotSent(str(error))
-        except Exception as error:  # an answer can make anything of the libraries fail
+        except Exception as error:  # an unexpected answer can make any of the libraries fail
             if sent:
                 return Unanswered(describe(error))
             return NotNow(f"the request was not sent: {describe(error)}", login_pause(error) or PAUSE)
@@ -114,7 +115,7 @@ class Actions(Http):
 
 
 class _LastWord:
-    """requests calls it, as a way to authenticate, with each request that is ready to be sent."""
+    """Final check before sending: requests calls it, as an authentication hook, with each request ready to be sent."""
 
     def __init__(self, forbidden: Callable[[], str | None]) -> None:
         self._forbidden = forbidden
@@ -130,7 +131,7 @@ class _LastWord:
 
 
 def request_of(action: Action) -> tuple[str, str, dict[str, Any] | None, str]:
-    """Method, path, body and route of an action."""
+    """HTTP method, path, body and route of an action."""
     body: dict[str, Any]
     match action:
         case AbortMigration():
@@ -143,7 +144,7 @@ def request_of(action: Action) -> tuple[str, str, dict[str, Any] | None, str]:
             body = {"status": "disabled", "disabled_reason": action.reason}
             return "PUT", f"/os-services/{action.service_id}", body, "/os-services/{id} disabled"
         case EnableService():
-            # never `forced_down`: Nova keeps what is not named (I8, I11)
+            # never `forced_down`: Nova keeps fields that are not sent (I8, I11)
             return "PUT", f"/os-services/{action.service_id}", {"status": "enabled"}, "/os-services/{id} enabled"
         case LiveMigrate():
             body = {"os-migrateLive": {"host": action.target_host, "block_migration": "auto"}}

@@ -1,4 +1,4 @@
-"""Reading one answer: its JSON, the text of its fault, its request id; `CloudError` for a failed read."""
+"""Reading one answer: its JSON, the text of its fault, its request id. A failed read raises `CloudError`."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from openstack.exceptions import SDKException
 from vmferry.cloud.nova import parse, well_typed
 from vmferry.redaction import redact
 
-#: bounds what a cloud's text may fill in statuses and logs
+#: maximum characters of a cloud's text in statuses and logs
 TEXT = 1000
-#: how many characters of a text are looked at at all
+#: maximum characters of a text that are processed at all
 LOOKED_AT = 4096
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 T = TypeVar("T")
 P = ParamSpec("P")
-#: what may come out of a request besides an answer
+#: exceptions that a request may raise instead of returning an answer
 FAILURES = (ClientException, SDKException, OSError)
 
 
-#: what comes of an answer that is not what the API's reference promises
+#: exceptions caused by an answer that differs from the API reference
 ODD = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)
 
 
 class CloudError(Exception):
-    """A read failed; nothing may be concluded from it. The text is short and free of secrets."""
+    """A read failed, so nothing can be concluded from it. The text is short and free of secrets."""
 
     def __init__(
         self,
@@ -42,20 +42,20 @@ class CloudError(Exception):
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
-        #: seconds that the cloud asked to wait, None when it did not
+        #: seconds that the cloud requested to wait, None if it requested none
         self.retry_after = retry_after
-        #: the HTTP status, None when there was no answer
+        #: the HTTP status, None if there was no answer
         self.status = status
-        #: how the cloud's own logs know the request; not in the text, which would differ each time
+        #: the request id in the cloud's own logs; not part of the text, which would then differ each time
         self.request_id = request_id
 
 
 class CellUnreachableError(CloudError):
-    """Nova answered, but cannot reach the cell in which the record lies."""
+    """Nova answered, but cannot reach the cell that holds the record."""
 
 
 def reads(method: Callable[P, T]) -> Callable[P, T]:
-    """A read of the cloud: whatever its answers hold, it brings what it promises or raises `CloudError`."""
+    """Decorator for a read of the cloud: whatever the answer contains, it returns its result or raises `CloudError`."""
 
     @wraps(method)
     def read(*args: P.args, **named: P.kwargs) -> T:
@@ -72,7 +72,7 @@ def dotted(version: Any) -> str:
 
 
 def parsed(parser: Callable[[parse.Json], T], raw: parse.Json) -> T:
-    """Raises `CloudError` for an entry that is not what the API's reference promises."""
+    """Parse one entry. Raises `CloudError` if it differs from the API reference."""
     try:
         value = parser(raw)
         well_typed.check(value)
@@ -86,7 +86,7 @@ def parsed(parser: Callable[[parse.Json], T], raw: parse.Json) -> T:
 
 
 def json_of(answer: Any) -> Any:
-    """The JSON of an answer. Raises ValueError for what is none, and for what is nested beyond Python's own depth."""
+    """The JSON of an answer. Raises ValueError if it is no JSON, or nested deeper than Python can parse."""
     try:
         return answer.json()
     except RecursionError:
@@ -94,7 +94,7 @@ def json_of(answer: Any) -> Any:
 
 
 def body(answer: Any, route: str) -> Any:
-    """The JSON of a 200. Raises `CloudError` for anything else."""
+    """The JSON object of a 200 answer. Raises `CloudError` for anything else."""
     if answer.status_code != HTTPStatus.OK:
         text = fault_text(answer) or snippet(answer)
         raise CloudError(f"{route}: HTTP {answer.status_code} {text}", answer.status_code, request_id_of(answer))
@@ -108,7 +108,7 @@ def body(answer: Any, route: str) -> Any:
 
 
 def fault_text(answer: Any) -> str | None:
-    """The text of an OpenStack fault (`{"conflictingRequest": {"code": 409, "message": …}}`); None if it is none."""
+    """The text of an OpenStack fault (`{"conflictingRequest": {"code": 409, "message": …}}`), or None."""
     try:
         body = json_of(answer)
     except ValueError:
@@ -127,28 +127,28 @@ def fault_text(answer: Any) -> str | None:
 
 
 def snippet(answer: Any) -> str:
-    """The beginning of an answer that is no OpenStack fault."""
+    """The beginning of an answer that is not an OpenStack fault."""
     return line(answer.content[:LOOKED_AT].decode("utf-8", "replace"), 200) or "(empty)"
 
 
 def short(error: BaseException) -> str:
-    """Its words in one line, for they may quote the answer."""
+    """An exception's text in one bounded line, since it may quote the answer."""
     return line(str(error), 200)
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one short line."""
+    """An exception's type and text in one short line."""
     return line(f"{type(error).__name__}: {error}", 300)
 
 
 def line(text: str, length: int) -> str:
-    """Words of the cloud in one line that may be shown: bounded before any work is done on them, without control
-    characters and secrets."""
+    """A text from the cloud as one printable line: bounded before any processing, without control characters and
+    secrets."""
     printable = "".join(char if char.isprintable() else " " for char in redact(text[:LOOKED_AT]))
     return " ".join(printable.split())[:length]
 
 
 def request_id_of(answer: Any) -> str | None:
-    """None for what is no request id: it is shown on terminals and kept in statuses."""
+    """The request id, or None if its format is invalid: it is shown on terminals and stored in statuses."""
     request_id = answer.headers.get("x-openstack-request-id") or answer.headers.get("x-compute-request-id")
     return request_id if isinstance(request_id, str) and _REQUEST_ID.fullmatch(request_id) else None

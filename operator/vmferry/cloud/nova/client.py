@@ -1,8 +1,8 @@
-"""Every call to OpenStack, and nothing else: no cache, no decision, no repetition of what changes something.
+"""The client for OpenStack. It has no cache, makes no decision, and never repeats a request that changes something.
 
-openstacksdk logs in, finds the endpoints and carries the bytes; the answers are parsed straight into the model.
-Each call names its microversion. What changes something is sent once: `connect_retries` of openstacksdk would also
-repeat a POST after a read time-out, so it is never set; a read is repeated once after a broken connection.
+openstacksdk logs in, finds the endpoints and transports the requests; the answers are parsed directly into the model.
+Each call names its microversion. Requests that change something are sent once: `connect_retries` of openstacksdk would
+also repeat a POST after a read timeout, so it is never set. A read is repeated once after a broken connection.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from vmferry.cloud.nova.resmgr import ResourceManagerReads
 
 
 class NovaClient(HostReads, NetworkReads, IdentityReads, ResourceManagerReads, Actions):
-    """One cloud, entered with the credentials of `cloud` in clouds.yaml, or those of the `OS_*` variables.
+    """A client of one cloud, with the credentials of `cloud` in clouds.yaml or of the `OS_*` variables.
 
-    Call `connect` first, again whenever reads keep failing (it logs in anew and reads the catalog); the other
-    methods may then be called from any number of threads. Reads raise `CloudError`.
+    Call `connect` first, and again if reads keep failing: it logs in again and reads the catalog. The other methods may
+    then be called from any number of threads. Reads raise `CloudError`.
     """

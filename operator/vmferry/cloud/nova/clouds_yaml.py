@@ -1,4 +1,4 @@
-"""Which cloud is worked on, with which credentials: clouds.yaml, and what is checked before anything is sent to it."""
+"""The cloud and its credentials, from clouds.yaml, and the checks before anything is sent to it."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from vmferry.cloud.nova.answers import CloudError, line
 from vmferry.cloud.nova.transport import BoundedSession, origin
 from vmferry.redaction import SECRETS
 
-#: the services that are asked
+#: the services that the client uses
 SERVICES = ("identity", "compute", "placement", "network", "resmgr")
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Which cloud, and as whom; nothing of it is secret."""
+    """The cloud and the user of a login; contains no secrets."""
 
     auth_url: str
     region: str | None
     project: str | None
     user: str | None
-    #: whether the certificates of the cloud are checked; True for a login by http, which has none
+    #: whether the cloud's certificates are verified; True for a login by http, which has none
     verified: bool
 
     def __str__(self) -> str:
@@ -37,10 +37,10 @@ class Login:
 
 
 def load(cloud: str | None, file: Path | None, *, api_timeout: float, deadline: float) -> Any:
-    """The `CloudRegion` of openstacksdk. Raises `CloudError`, and what openstacksdk raises.
+    """The `CloudRegion` of openstacksdk. Raises `CloudError`, and openstacksdk's own exceptions.
 
-    A file that is named is all that counts: no variable of the environment, and no clouds.yaml, secure.yaml or
-    clouds-public.yaml of the working directory, of ~/.config/openstack or of /etc/openstack is read besides.
+    If a file is given, it is the only source: no environment variables, and no clouds.yaml, secure.yaml or
+    clouds-public.yaml from the working directory, ~/.config/openstack or /etc/openstack are read.
     """
     session: Any = partial(BoundedSession, deadline=deadline)
     if file is None:
@@ -70,14 +70,14 @@ def load(cloud: str | None, file: Path | None, *, api_timeout: float, deadline: 
 
 
 def secure(config: Any) -> None:
-    """With a login by https, nothing goes out by http but to endpoints that clouds.yaml itself names."""
+    """If the login uses https, allow http only for endpoints that clouds.yaml itself configures."""
     if _auth_url(config).startswith("https:"):
         overrides = filter(None, (config.get_endpoint(service) for service in SERVICES))
         config.get_session().forbid_plain_text({origin(url) for url in overrides})
 
 
 def settle(config: Any) -> Login:
-    """Check what the login's catalog names. Raises `CloudError` for several regions, and for http behind https."""
+    """Check the login's catalog. Raises `CloudError` for an ambiguous region, or for http after an https login."""
     session = config.get_session()
     access = session.auth.get_access(session)
     catalog = access.service_catalog

@@ -1,4 +1,4 @@
-"""Compute hosts: their services, hypervisors and aggregates, and whether one is empty."""
+"""Compute hosts: their services, hypervisors and aggregates, and the reading that shows whether a host is empty."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ T = TypeVar("T")
 
 
 class HostReads(ServerReads, PlacementReads):
-    """Services, hypervisors, aggregates, and the look at one host."""
+    """Services, hypervisors, aggregates, and the reading of one host."""
 
     @reads
     def services(self) -> list[Service]:
-        """Every nova-compute service of the cells that Nova can reach."""
+        """Every nova-compute service in the cells that Nova can reach."""
         return self.services_and_unreachable()[0]
 
     @reads
@@ -51,7 +51,7 @@ class HostReads(ServerReads, PlacementReads):
 
     @reads
     def hypervisors(self) -> list[Hypervisor]:
-        """Every hypervisor. Not above 2.87: from 2.88 on Nova asks each host for its uptime meanwhile."""
+        """Every hypervisor. Uses at most 2.87: from 2.88 on, Nova requests each host's uptime for the list."""
         raws = self._pages("/os-hypervisors/detail", "hypervisors", "id", {})
         return [parsed(parse.hypervisor, raw) for raw in raws]
 
@@ -71,12 +71,13 @@ class HostReads(ServerReads, PlacementReads):
 
     @reads
     def host_look(self, host: str, hypervisor: str | None = None) -> tuple[HostLook, list[Server]]:
-        """Everything that shows whether the host (a service's exact name, I1) is empty (I20), and the servers that
-        were seen: those on it and all builds. `hypervisor` is its UUID; without it, it is looked up first.
+        """Everything that shows whether the host is empty (I20), and the servers found: those on it and all builds.
 
-        The order is what makes it safe. A server on its way to the host holds room there first, then it is a build
-        or a migration, and at last it is on the host: reading in the same order meets it in one of these places
-        whatever happens meanwhile.
+        `host` is a service's exact name (I1). `hypervisor` is its UUID; without it, it is read first.
+
+        The order of the reads makes the result safe. A server on its way to the host first holds capacity there, then
+        it is a build or a migration, and finally it is on the host: reading in the same order finds it in one of these
+        places whatever happens meanwhile.
         """
         hypervisor_id = hypervisor or _unless_forbidden(self._hypervisor_of, host)
         allocated = None if hypervisor_id is None else _unless_forbidden(self.consumers, hypervisor_id)
@@ -103,14 +104,14 @@ class HostReads(ServerReads, PlacementReads):
                 and migration.source_host == host
             ),
         )
-        # of one that is in both lists the later word counts
+        # for a server in both lists, the later reading counts
         return reading, list({server.id: server for server in (*builds, *servers)}.values())
 
     @reads
     def service(self, host: str) -> Service | None:
-        """The nova-compute service of exactly that name; None when Nova lists none.
+        """The nova-compute service with exactly that name, or None.
 
-        Raises `CloudError` where Nova lists several: none of them is believed (I36).
+        Raises `CloudError` if Nova lists several, of which none can be trusted (I36).
         """
         raw = self._must("/os-services", {"binary": "nova-compute", "host": host})
         services = [parsed(parse.service, entry) for entry in raw["services"] if entry.get("host") == host]
@@ -121,15 +122,15 @@ class HostReads(ServerReads, PlacementReads):
 
     @reads
     def host_migrations(self, host: str) -> list[Migration]:
-        """Every migration from the host or to it, newest first, ended ones too.
+        """Every migration from or to the host, newest first, including ended ones.
 
-        Not only those with a status word that we know to be open: an unknown one counts as open (I35).
+        The result is not limited to the known open statuses, since an unknown status counts as open (I35).
         """
         return [parsed(parse.migration, raw) for raw in self._migration_pages({"host": host})]
 
     @reads
     def servers_on_hypervisor(self, hypervisor: str) -> frozenset[str]:
-        """The servers that the hypervisor's record lists, soft-deleted ones too (2.75: also when there are none)."""
+        """The servers in the hypervisor's record, including soft-deleted ones (2.75: also if there are none)."""
         path = f"/os-hypervisors/{hypervisor}"
         raw = self._compute(path, {"with_servers": "true"}, route="/os-hypervisors/{id}")
         if raw is None:
@@ -137,7 +138,7 @@ class HostReads(ServerReads, PlacementReads):
         return parsed(parse.hypervisor_servers, raw)
 
     def _hypervisor_of(self, host: str) -> str | None:
-        """None: there is none. Raises `CloudError` where several hypervisors name the host."""
+        """The hypervisor's UUID, or None. Raises `CloudError` if several hypervisors refer to the host."""
         hypervisors = [hypervisor for hypervisor in self.hypervisors() if hypervisor.service_host == host]
         doubt = doubtful_hosts((), hypervisors).get(host)
         if doubt is not None:
@@ -146,12 +147,12 @@ class HostReads(ServerReads, PlacementReads):
 
 
 def hidden_filter(name: str) -> str:
-    """Nova drops a filter that the user may not use, without a word, and lists everything."""
+    """The error text for a filter that Nova silently ignored because the user may not use it."""
     return f"Nova ignores the filter {name}: {policy_missing('os_compute_api:servers:allow_all_filters')}"
 
 
 def _unless_forbidden(read: Callable[[str], T | None], name: str) -> T | None:
-    """What `read` brings; None where we lack the right to read it. Raises `CloudError` for any other failure."""
+    """The result of `read`, or None if the user lacks the right to it. Raises `CloudError` for any other failure."""
     try:
         return read(name)
     except CloudError as error:

@@ -1,4 +1,4 @@
-"""Requests to OpenStack's services: one GET, a page, all pages of a list."""
+"""Requests to OpenStack services: one GET, one page, all pages of a list."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from vmferry.cloud.nova.answers import FAILURES, CloudError, body, describe, fau
 from vmferry.cloud.nova.session import Session, login_pause
 
 BASE = "2.84"
-#: pages of one list: with a thousand entries each, or a hundred, more than any cloud has
+#: maximum pages of one list: with a hundred or a thousand entries each, more than any cloud has
 PAGES = 2000
-#: seconds for all pages of one list
+#: maximum seconds for all pages of one list
 LIST_SECONDS = 900.0
 
 
 class Http(Session):
-    """Reads of any service. What changes something is sent in `act.py`."""
+    """Reads from any service. Requests that change something are sent in `act.py`."""
 
     def _get(
         self, adapter: Adapter, path: str, route: str, query: Mapping[str, Any], microversion: str | None = None
     ) -> Any:
-        """One GET, once more after a broken connection; any answer."""
+        """Send one GET, once more after a broken connection; returns an answer with any status."""
         service = str(adapter.service_type)
         left = self._pauses.left(service, acts=False)
         if left is not None:
@@ -62,7 +62,7 @@ class Http(Session):
     def _compute(
         self, path: str, query: Mapping[str, str] | None = None, *, route: str, microversion: str = BASE
     ) -> Any:
-        """A page of Nova; None when Nova itself says 404. A 404 of anything in between is a failure (I4)."""
+        """A page from Nova; None if Nova itself answers 404. A 404 from an intermediary is a failure (I4)."""
         route = f"GET {route}"
         answer = self._get(self._open().compute, path, route, query or {}, microversion)
         self._read_clock(answer)
@@ -71,7 +71,7 @@ class Http(Session):
         return body(answer, route)
 
     def _must(self, path: str, query: Mapping[str, str] | None = None, *, microversion: str = BASE) -> Any:
-        """A page of Nova that has to be there."""
+        """A page from Nova; raises `CloudError` if it does not exist."""
         raw = self._compute(path, query, route=path, microversion=microversion)
         if raw is None:
             raise CloudError(f"GET {path}: Nova does not know it", HTTPStatus.NOT_FOUND)
@@ -100,7 +100,7 @@ class Http(Session):
 
 
 class Bounds:
-    """What keeps the reading of one list from never ending. Raises `CloudError`."""
+    """Ensures that the reading of one list ends, by its markers, pages and time. Raises `CloudError`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -108,7 +108,7 @@ class Bounds:
         self._ends = time.monotonic() + LIST_SECONDS
 
     def next(self, marker: Any) -> str:
-        """The marker of the next page, which must be another one than those before."""
+        """The marker of the next page, which must differ from all earlier markers."""
         if not isinstance(marker, str | int) or not str(marker):
             raise CloudError(f"GET {self._path}: the marker of the next page is no text")
         text = str(marker)

@@ -1,4 +1,4 @@
-"""Keystone's names of projects."""
+"""Project names from Keystone."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from vmferry.cloud.nova.http import Bounds, Http
 
 
 class IdentityReads(Http):
-    """Projects."""
+    """Reads of projects."""
 
     @reads
     def projects(self) -> tuple[dict[str, str], bool]:
-        """Project names by id, and whether these are all. Raises `CloudError` when not even one page can be read.
+        """Project names by id, and whether the list is complete. Raises `CloudError` if no page can be read.
 
-        Keystone lists them by `limit` and `marker` since 2025.1; before, it ignores both. It may cut the list without
-        a word (`max_db_limit`), or say `truncated` without a way to the rest (`list_limit`), or name a next page at an
-        address that is wrong. So of `next` only the marker is used, and the list ends with a page that brings nothing
-        new.
+        Keystone pages the list by `limit` and `marker` since 2025.1 and ignored both before. It may silently cut the
+        list (`max_db_limit`), report `truncated` without a link to the rest (`list_limit`), or link a next page at a
+        wrong address. Therefore only the marker of `next` is used, and the list ends with a page without new projects.
         """
         names: dict[str, str] = {}
         asked: dict[str, Any] = {"limit": str(self._page)}
@@ -44,7 +43,7 @@ class IdentityReads(Http):
 
 
 def _next(links: Any) -> str | None:
-    """The marker of the next page; empty when there is one and no marker can be found; None: there is none."""
+    """The marker of the next page; empty if it exists but has no marker; None if there is no next page."""
     if isinstance(links, list):
         links = {link.get("rel"): link.get("href") for link in links if isinstance(link, dict)}
     url = links.get("next") if isinstance(links, dict) else None

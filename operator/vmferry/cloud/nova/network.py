@@ -1,4 +1,4 @@
-"""Neutron's ports, for what of a host a server holds on to."""
+"""Neutron's ports, to find devices of the host that servers use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import body, parsed, reads
 from vmferry.cloud.nova.http import Bounds, Http
 
-#: types of ports (`binding:vnic_type`) behind which there is a device of the host
+#: port types (`binding:vnic_type`) that use a device of the host
 SPECIAL_PORTS = (
     "accelerator-direct",
     "accelerator-direct-physical",
@@ -25,14 +25,14 @@ SPECIAL_PORTS = (
 
 
 class NetworkReads(Http):
-    """Ports."""
+    """Reads of ports."""
 
     @reads
     def ports(self) -> dict[str, tuple[str, ...]] | None:
-        """By server id the types of its ports that are not `normal` ones, sorted; None where Neutron does not tell us.
+        """The types of each server's ports other than `normal`, sorted, by server id; None if Neutron denies access.
 
-        Empty where the catalog has no network service. Neutron shows all ports to an administrator only. Not every
-        Neutron heeds the filter: what comes back is filtered again.
+        Empty if the catalog has no network service. Neutron lists all ports only to an administrator. Some Neutron
+        releases ignore the filter, so the result is filtered again.
         """
         network = self._open().network
         if network is None:

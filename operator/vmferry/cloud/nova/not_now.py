@@ -1,5 +1,5 @@
-"""Answers that mean "not now" (rate limits, a service that is starting): how they are recognised, and for how long no
-further request is sent to that service."""
+"""Answers that mean "not now", such as rate limits or a service that is starting: how they are recognized, and how long
+no further request is sent to that service."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
 
-#: seconds to wait where the answer names none
+#: seconds to wait if the answer names no time
 PAUSE = 10.0
-#: the longest that is waited, whatever the answer names
+#: maximum seconds to wait, whatever the answer names
 LONGEST = 300.0
 
 _WITH_RETRY_AFTER = (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 def retry_after(answer: Any) -> float | None:
-    """Seconds until the request may be repeated, when the answer says that it was refused for its moment only.
+    """Seconds until the request may be repeated, if the answer refuses it only for now; else None.
 
-    That is 429, and 413 and 503 that name a `Retry-After`: OpenStack's own rate limits, those of proxies before it.
+    These answers are 429, and 413 or 503 with `Retry-After`: rate limits of OpenStack itself and of proxies before it.
     """
     named = _named(answer.headers)
     if answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
@@ -30,7 +30,7 @@ def retry_after(answer: Any) -> float | None:
 
 
 def _named(headers: Mapping[str, str]) -> float | None:
-    """`Retry-After` in seconds, bounded; it is a number or a date (RFC 9110, 10.2.3)."""
+    """`Retry-After` in seconds, bounded; the header is a number or a date (RFC 9110, 10.2.3)."""
     text = str(headers.get("Retry-After") or "").strip()[:64]
     try:
         if text.isascii() and text.isdigit():
@@ -50,13 +50,13 @@ def _utc(moment: datetime) -> datetime:
 
 
 class Pauses:
-    """Until when nothing is sent: reads of a service, and actions, each by themselves. Safe for threads."""
+    """Times until which nothing is sent, separately for reads and actions of each service. Thread-safe."""
 
     def __init__(self) -> None:
         self._until: dict[tuple[str, bool], tuple[float, str]] = {}
 
     def note(self, service: str, acts: bool, answer: Any, words: str) -> float | None:
-        """Heed an answer with these words. Returns the seconds that it asks for, if it does."""
+        """Record an answer; returns the seconds that it requests to wait, or None. `words` is the answer's text."""
         seconds = retry_after(answer)
         if seconds is not None:
             key = (service, acts)
@@ -64,7 +64,7 @@ class Pauses:
         return seconds
 
     def left(self, service: str, acts: bool) -> tuple[float, str] | None:
-        """Seconds until the next request may be sent, and the words of that answer; None when it may be sent now."""
+        """Seconds until the next request may be sent, and the text of the answer; None if it may be sent now."""
         until, words = self._until.get((service, acts), (0.0, ""))
         left = until - time.monotonic()
         return (left, words) if left > 0 else None

@@ -1,5 +1,7 @@
-"""Nova's, Placement's and Keystone's raw JSON as the model's plain data. Pure, and fast: 10,000 servers in well under
-a second, where the SDK's own resource objects take tens of seconds."""
+"""Parsing of raw JSON from Nova, Placement and Keystone into the model's plain data.
+
+Pure and fast: 10,000 servers take well under a second, whereas the SDK's own resource objects take tens of seconds.
+"""
 
 from __future__ import annotations
 
@@ -30,25 +32,25 @@ from vmferry.redaction import redact
 
 Json = Mapping[str, Any]
 
-#: status words of servers that are gone; Nova still lists them for `changes-since`
+#: statuses of deleted servers, which Nova still lists for `changes-since`
 GONE = frozenset({"DELETED", "SOFT_DELETED"})
 
 
 class PartialAnswerError(ValueError):
-    """Nova could not reach one of its cells and tells only the names of what lies there (2.69)."""
+    """Nova could not reach one of its cells and reports only the names of the records there (2.69)."""
 
 
 class HiddenFieldError(ValueError):
-    """A field is missing that Nova shows only to whom a policy allows it; the message names the policy."""
+    """A field is missing that Nova shows only to users whom a policy permits it; the message names the policy."""
 
 
 def policy_missing(rule: str) -> str:
-    """What a person has to do about a policy that hides something from us."""
+    """The error text for a policy that hides something from the operator's user."""
     return f"the operator's user lacks the policy {rule}"
 
 
-#: fields that a policy hides, by whom they are missed. Nova leaves the fields of a server out, and sets those of a
-#: migration to null (`_output` in nova/api/openstack/compute/migrations.py)
+#: the policies whose lack hides fields. Nova omits the hidden fields of a server, and sets those of a migration to
+#: null (`_output` in nova/api/openstack/compute/migrations.py)
 _SERVER_HOST = "OS-EXT-SRV-ATTR:host"
 SERVER_ATTRIBUTES = "os_compute_api:os-extended-server-attributes"
 MIGRATION_HOSTS = "os_compute_api:os-migrations:index:host"
@@ -59,15 +61,15 @@ PORT_TYPES = "get_port:binding:vnic_type"
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What Placement tells of a compute host: its tree of resource providers as one."""
+    """Placement's report on a compute host, with its tree of resource providers combined."""
 
     inventories: Mapping[str, Inventory]
-    #: those of the root: a child's say something of its devices only
+    #: traits of the root provider: those of a child provider describe only its devices
     traits: frozenset[str]
 
 
 def time(text: str | None) -> datetime | None:
-    """ISO 8601 as OpenStack writes it, with or without a zone; without one it is UTC."""
+    """Parse ISO 8601 as OpenStack writes it; a time without a zone is UTC."""
     if not text:
         return None
     moment = datetime.fromisoformat(text)
@@ -78,18 +80,18 @@ def time(text: str | None) -> datetime | None:
 def _flavor(
     name: str, vcpus: int, memory: int, disk: int, ephemeral: int, swap: int, specs: tuple[tuple[str, str], ...] | None
 ) -> Flavor:
-    """Servers of one flavor share one object."""
+    """Cached, so that servers of one flavor share one object."""
     return Flavor(name, vcpus, memory, disk, ephemeral, swap, dict(specs or ()), extra_specs_told=specs is not None)
 
 
 @lru_cache(maxsize=4096)
 def _properties(items: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
-    """Servers of one image share one object."""
+    """Cached, so that servers of one image share one object."""
     return dict(items)
 
 
 def server(raw: Json) -> Server:
-    """One entry of `GET /servers/detail` or `GET /servers/{id}`. Raises `PartialAnswerError`."""
+    """One entry of `GET /servers/detail` or `GET /servers/{id}`. Raises `PartialAnswerError` and `HiddenFieldError`."""
     if "name" not in raw or raw["status"] == "UNKNOWN":
         raise PartialAnswerError(f"Nova cannot reach the cell of server {raw['id']}")
     if _SERVER_HOST not in raw and "OS-EXT-STS:vm_state" in raw:
@@ -131,17 +133,17 @@ def server(raw: Json) -> Server:
 
 
 def _words(text: str | None) -> str | None:
-    """Whatever Nova tells of an exception may hold what it was sent; a person may have put anything into a reason."""
+    """Redact a text: Nova's exceptions may contain what was sent to it, and people may write anything into a reason."""
     return redact(text) if text and isinstance(text, str) else text
 
 
 def _reason(text: str | None) -> str | None:
-    """Why a service is disabled; our own words stay as they are, because they are compared (I8)."""
+    """A service's disabled reason; the operator's own reasons are not redacted, because they are compared (I8)."""
     return text if isinstance(text, str) and text.startswith(OUR_REASON) else _words(text)
 
 
 def migration(raw: Json) -> Migration:
-    """One entry of `GET /os-migrations`."""
+    """One entry of `GET /os-migrations`. Raises `HiddenFieldError`."""
     if raw["source_compute"] is None and raw["dest_compute"] is None and raw.get("source_node", "") is None:
         raise HiddenFieldError(f"Nova hides the hosts of migrations: {policy_missing(MIGRATION_HOSTS)}")
     return Migration(
@@ -161,7 +163,7 @@ def migration(raw: Json) -> Migration:
 
 
 def action(raw: Json) -> InstanceAction:
-    """One entry of `GET /servers/{id}/os-instance-actions`, or one of them alone with its events."""
+    """One entry of `GET /servers/{id}/os-instance-actions`, or a single action with its events."""
     events = tuple(
         ActionEvent(event["event"], event.get("result"), event.get("host"), _details(event))
         for event in raw.get("events") or ()
@@ -177,7 +179,7 @@ def action(raw: Json) -> InstanceAction:
 
 
 def with_hidden_events(raw: Json) -> Json:
-    """One action alone: where a policy hides its steps, a step that says so, for whoever looks for a reason."""
+    """A single action; if a policy hides the events of a failed action, an event that names the policy is added."""
     if "events" in raw or raw.get("message") != "Error":
         return raw
     hidden = f"Nova hides what failed: {policy_missing(ACTION_EVENTS)}"
@@ -185,7 +187,7 @@ def with_hidden_events(raw: Json) -> Json:
 
 
 def _details(event: Json) -> str | None:
-    """The reason of a failed step; where Nova hides it, by which policy."""
+    """The reason of a failed step, or the policy that hides it."""
     if "details" not in event and event.get("result") == "Error":
         return f"Nova hides the reason: {policy_missing(EVENT_DETAILS)}"
     return _words(event.get("details"))
@@ -202,7 +204,7 @@ def progress(raw: Json) -> Progress:
 
 
 def service(raw: Json) -> Service:
-    """One entry of `GET /os-services`. Raises `PartialAnswerError`: a cell that Nova cannot reach is no dead host."""
+    """One entry of `GET /os-services`. Raises `PartialAnswerError` for an unreachable cell: the host may be alive."""
     if raw.get("status") == "UNKNOWN" or "state" not in raw:
         raise PartialAnswerError(f"Nova cannot reach the cell of host {raw.get('host')}")
     return Service(
@@ -236,16 +238,16 @@ def hypervisor_servers(raw: Json) -> frozenset[str]:
 
 
 def consumers(raw: Json) -> frozenset[str]:
-    """Who `GET /resource_providers/{uuid}/allocations` names."""
+    """The consumers in `GET /resource_providers/{uuid}/allocations`."""
     return frozenset(raw["allocations"])
 
 
-#: by Placement resource class the fields of a hypervisor up to 2.87; each is Placement's `max_unit`
+#: the fields of a hypervisor (up to 2.87) by Placement resource class; each equals Placement's `max_unit`
 _WHOLE = {"VCPU": "vcpus", "MEMORY_MB": "memory_mb", "DISK_GB": "local_gb"}
 
 
 def cpu(raw: Any) -> CPU | None:
-    """`cpu_info` of a hypervisor: an object from 2.28 on, JSON in a string before, `{}` where the driver tells none."""
+    """`cpu_info` of a hypervisor: an object from 2.28 on, a JSON string before, `{}` if the driver reports none."""
     try:
         reported = json.loads(raw) if isinstance(raw, str) else raw
     except ValueError:
@@ -263,7 +265,7 @@ def cpu(raw: Any) -> CPU | None:
 
 @lru_cache(maxsize=1024)
 def _cpu(vendor: str, arch: str, model: str, features: tuple[str, ...]) -> CPU:
-    """Hosts of one make share one object."""
+    """Cached, so that hosts with the same CPU share one object."""
     return CPU(vendor, arch, model, frozenset(features))
 
 
@@ -290,14 +292,14 @@ def server_group(raw: Json) -> ServerGroup:
 
 
 def ports(raw: Json) -> list[tuple[str, str]]:
-    """`GET /v2.0/ports` of Neutron: what each port is of, and its type."""
+    """`GET /v2.0/ports` of Neutron: each port's device id and type. Raises `HiddenFieldError`."""
     if raw["ports"] and not any("binding:vnic_type" in port for port in raw["ports"]):
         raise HiddenFieldError(f"Neutron hides the types of ports: {policy_missing(PORT_TYPES)}")
     return [(port["device_id"], port.get("binding:vnic_type") or "normal") for port in raw["ports"]]
 
 
 def candidate_resources(raw: Json) -> dict[str, Resources]:
-    """`provider_summaries` of `GET /allocation_candidates`: by root provider, its whole tree as one."""
+    """`provider_summaries` of `GET /allocation_candidates`: each provider tree combined, by its root provider."""
     trees: dict[str, list[Mapping[str, Inventory]]] = {}
     for summary in raw["provider_summaries"].values():
         trees.setdefault(summary["root_provider_uuid"], []).append(
@@ -311,7 +313,7 @@ def candidate_resources(raw: Json) -> dict[str, Resources]:
 
 
 def provider_inventories(inventories: Json, usages: Json) -> dict[str, Inventory]:
-    """One provider from its own pages; the capacity is reckoned as Placement does."""
+    """The inventories of one provider from its own pages, with the capacity computed as in Placement."""
     used = usages["usages"]
     return {
         name: Inventory(
@@ -324,13 +326,16 @@ def provider_inventories(inventories: Json, usages: Json) -> dict[str, Inventory
 
 
 def provider_resources(parts: Iterable[Mapping[str, Inventory]], traits: Json) -> Resources:
-    """One tree of providers, with the traits of its root."""
+    """A tree of providers combined, with the traits of its root."""
     return Resources(_tree(parts), frozenset(traits["traits"]))
 
 
 def _tree(parts: Iterable[Mapping[str, Inventory]]) -> dict[str, Inventory]:
-    """The providers of a tree as one. What one server asks of a class it gets of one provider, so of several ones no
-    more than the roomiest has."""
+    """The providers of a tree combined.
+
+    A server gets its whole amount of a resource class from one provider, so with several providers the largest free
+    amount of a single provider is the maximum unit.
+    """
     by_class: dict[str, list[Inventory]] = {}
     for part in parts:
         for name, inventory in part.items():
@@ -355,19 +360,19 @@ def _tree(parts: Iterable[Mapping[str, Inventory]]) -> dict[str, Inventory]:
 
 @dataclass(frozen=True, slots=True)
 class SharingProvider:
-    """A provider whose room others take (`MISC_SHARES_VIA_AGGREGATE`)."""
+    """A provider whose capacity other providers use (`MISC_SHARES_VIA_AGGREGATE`)."""
 
     id: str
     inventories: Mapping[str, Inventory]
-    #: providers in one of its Placement aggregates
+    #: ids of the providers in its Placement aggregates
     members: frozenset[str]
 
 
 def with_shared(own: Mapping[str, Resources], sharing: Iterable[SharingProvider]) -> dict[str, Resources]:
-    """The hosts' resources with those that a sharing provider holds for them.
+    """The hosts' resources, with those that a sharing provider holds for them.
 
-    What a host has itself counts alone: Nova's libvirt driver reports none of its own where the disks are shared. Of
-    several sharing providers the roomiest counts, for a server gets all of a class from one.
+    A host's own inventory has precedence: Nova's libvirt driver reports none if the disks are shared. Of several
+    sharing providers, the one with the most free capacity counts, since a server gets all of a class from one provider.
     """
     inventories = dict(own)
     for provider in sorted(sharing, key=lambda provider: provider.id):
@@ -384,7 +389,7 @@ def with_shared(own: Mapping[str, Resources], sharing: Iterable[SharingProvider]
 
 
 def _with_max_unit(inventories: Mapping[str, Inventory], whole: Mapping[str, int]) -> Mapping[str, Inventory]:
-    """Allocation candidates do not tell the largest single allocation; the hypervisor does, of its own."""
+    """Add the largest single allocation from the hypervisor's own total; allocation candidates do not report it."""
     return {
         resource: replace(inventory, max_unit=whole.get(resource))
         if inventory.max_unit is None and not inventory.shared
@@ -402,7 +407,7 @@ def join_hosts(
 ) -> dict[str, Host]:
     """Hosts by name: service, hypervisor and resources, joined by the service's exact host name (I1).
 
-    `doubtful` are left out: see `cloud.contradictions.doubtful_hosts`.
+    The `doubtful` hosts are left out, see `cloud.contradictions.doubtful_hosts`.
     """
     by_host = {hypervisor.service_host: hypervisor for hypervisor in hypervisors}
     aggregates_of: dict[str, list[Aggregate]] = {}

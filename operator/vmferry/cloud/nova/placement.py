@@ -1,4 +1,4 @@
-"""What Placement knows of hosts: their resources, and who holds them."""
+"""Placement's data on hosts: their resources and the consumers of these."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import CloudError, body, fault_text, parsed, reads
 from vmferry.cloud.nova.http import Http
 
-#: provider summaries with all resource classes (1.27) and with the provider's root (1.29)
+#: version with provider summaries for all resource classes (1.27) and with root providers (1.29)
 PLACEMENT = "1.29"
-#: how many hosts without a free MiB are asked for at once
+#: how many hosts without a free MiB are read at a time
 PLACEMENT_THREADS = 4
 
 
 class PlacementReads(Http):
-    """Resources of providers, and their consumers."""
+    """Reads of providers' resources and consumers."""
 
     @reads
     def resources(self, providers: Collection[str]) -> dict[str, parse.Resources] | None:
-        """What Placement tells of the providers (hypervisor UUIDs); None where it cannot be asked.
+        """Placement's resources of the providers (hypervisor UUIDs); None if Placement is missing or denies access.
 
-        One question for 1 MiB of memory brings every provider that has one, disabled ones too, with all its
-        resources, those of its children as well; only full ones are asked for one by one. Who holds room for others
-        (a shared storage's disk space) is asked for by its trait.
+        One request for 1 MiB of memory returns every provider that has it, including disabled ones, with all resources
+        of its tree; only full providers are read one by one. Sharing providers (such as the disk space of a shared
+        storage) are found by their trait.
         """
         placement = self._open().placement
         if placement is None:
@@ -54,9 +54,9 @@ class PlacementReads(Http):
 
     @reads
     def consumers(self, provider: str) -> frozenset[str] | None:
-        """Who holds room of a provider (a hypervisor's UUID): servers, and migrations that hold their source.
+        """Consumers of a provider (a hypervisor's UUID): servers, and migrations that hold capacity of their source.
 
-        None where there is no Placement, and where Placement itself does not know the provider.
+        None if there is no Placement, or if Placement itself does not know the provider.
         """
         placement = self._open().placement
         if placement is None:
@@ -68,13 +68,13 @@ class PlacementReads(Http):
         return parsed(parse.consumers, body(answer, route))
 
     def _placement(self, adapter: Adapter, path: str, query: Mapping[str, str], *, route: str = "") -> Any:
-        """A page of Placement; None when Placement says 404."""
+        """A page from Placement; None if Placement answers 404."""
         route = f"GET placement {route or path}"
         answer = self._get(adapter, path, route, query, PLACEMENT)
         return None if answer.status_code == HTTPStatus.NOT_FOUND else body(answer, route)
 
     def _provider(self, adapter: Adapter, provider: str) -> parse.Resources | None:
-        """The resources of one provider's tree; None when Placement does not know it."""
+        """The resources of one provider's tree; None if Placement does not know it."""
         tree = self._placement(adapter, "/resource_providers", {"in_tree": provider})
         ids = [provider["uuid"] for provider in (tree or {}).get("resource_providers", ())]
         traits = self._of_provider(adapter, provider, "traits")
@@ -84,7 +84,7 @@ class PlacementReads(Http):
         return parse.provider_resources([part for part in parts if part is not None], traits)
 
     def _sharing(self, adapter: Adapter) -> list[parse.SharingProvider]:
-        """Every sharing provider, with who may take of it."""
+        """Every sharing provider, with the providers that may use its capacity."""
         raw = self._placement(adapter, "/resource_providers", {"required": "MISC_SHARES_VIA_AGGREGATE"})
         providers = []
         for entry in (raw or {}).get("resource_providers", ()):
@@ -100,7 +100,7 @@ class PlacementReads(Http):
         return providers
 
     def _inventories(self, adapter: Adapter, provider: str) -> dict[str, Inventory] | None:
-        """What one provider has itself; None when Placement does not know it."""
+        """The inventories of one provider alone; None if Placement does not know it."""
         inventories = self._of_provider(adapter, provider, "inventories")
         usages = self._of_provider(adapter, provider, "usages")
         return None if inventories is None or usages is None else parse.provider_inventories(inventories, usages)

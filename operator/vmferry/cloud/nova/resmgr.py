@@ -11,11 +11,11 @@ from vmferry.cloud.nova.http import Http
 
 
 class ResourceManagerReads(Http):
-    """Raw answers of the resource manager."""
+    """Reads of raw answers from the resource manager."""
 
     @reads
     def resource_manager(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """The JSON at a path of PCD's resource manager, like `/v2/hosts`; None where the catalog has none."""
+        """The JSON at a path of PCD's resource manager, such as `/v2/hosts`; None if the catalog does not list it."""
         adapter = self._open().resource_manager
         if adapter is None:
             return None

@@ -1,4 +1,4 @@
-"""Servers, their migrations and what was asked of them."""
+"""Servers, their migrations, and the actions requested on them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from vmferry.cloud.nova import parse
 from vmferry.cloud.nova.answers import CellUnreachableError, CloudError, dotted, parsed, reads
 from vmferry.cloud.nova.http import Bounds, Http
 
-#: shows the zone that a server was asked for (2.96) and its image's properties (2.98)
+#: shows a server's requested availability zone (2.96) and its image's properties (2.98)
 SERVER_VIEW = (2, 98)
-#: a migration that Nova never touched since its creation has no `updated_at` and no `changes-since` shows it
+#: size of the page of newest migrations: one that Nova has not changed since its creation has no `updated_at`, so
+#: `changes-since` does not return it
 NEWEST = 20
-#: how long ended migrations are worth reading
+#: age up to which ended migrations are read
 RECENT = timedelta(hours=1)
 
 
 class ServerReads(Http):
-    """Servers, builds, migrations, instance actions, server groups."""
+    """Reads of servers, builds, migrations, instance actions and server groups."""
 
     @reads
     def servers(self, changes_since: datetime | None = None) -> tuple[list[Server], set[str]]:
-        """All servers of all projects, or those changed since and every build; and the ids of those that are gone.
+        """All servers of all projects, or those changed since then and every build; and the ids of deleted servers.
 
-        Nova shows no change of a server whose record it never touched after creating it: a build that waits for its
-        host, so builds are asked for besides. It shows none of a server that is deleted without ever having been on
-        a host either; and it leaves out servers of a cell that it cannot reach.
+        `changes-since` does not return a server whose record Nova has not changed since its creation, such as a build
+        that waits for its host, so builds are read separately. Nor does it return a server that was deleted before it
+        had a host. Servers of an unreachable cell are missing in any case.
         """
-        # builds first: what the list of changes says of one of them is newer
+        # builds first, so that the list of changes, which is read later, replaces them
         servers = {} if changes_since is None else {server.id: server for server in self.builds()}
         gone: set[str] = set()
         for raw in self._server_pages(changed_since(changes_since)):
@@ -40,24 +41,24 @@ class ServerReads(Http):
             try:
                 servers[raw["id"]] = parsed(parse.server, raw)
             except CellUnreachableError:
-                continue  # as in a list with a filter or a limit, where Nova leaves it out
+                continue  # lists with a filter or a limit leave such a server out as well
         return [server for server in servers.values() if server.id not in gone], gone
 
     @reads
     def builds(self) -> list[Server]:
-        """Every server being built, of all projects; one that the scheduler has not handed over yet has no host."""
+        """Every server being built, of all projects; it has no host until the scheduler has placed it."""
         raws = self._server_pages({"status": "BUILD"})
         return [parsed(parse.server, raw) for raw in raws if raw["status"] not in parse.GONE]
 
     @reads
     def server(self, server_id: str) -> Server | None:
-        """One server now; None when Nova itself says that there is none."""
+        """One server now; None if Nova itself answers that it does not exist."""
         raw = self._compute(f"/servers/{server_id}", route="/servers/{id}", microversion=self._of_servers)
         return None if raw is None else parsed(parse.server, raw["server"])
 
     @reads
     def migrations(self, changes_since: datetime | None = None) -> list[Migration]:
-        """All migrations changed since; with None all open ones and those of the last hour.
+        """All migrations changed since then; with None, all open migrations and those of the last hour.
 
         Nova forgets the migrations of a deleted server.
         """
@@ -83,8 +84,9 @@ class ServerReads(Http):
 
     @reads
     def actions(self, server_id: str, request_id: str | None = None) -> tuple[InstanceAction, ...]:
-        """What was asked of the server, newest first; the action of `request_id`, or else the newest one, comes with
-        its events. Empty for a server that is unknown.
+        """The instance actions of the server, newest first; empty if the server is unknown.
+
+        The action of `request_id`, or else the newest action, includes its events.
         """
         path = f"/servers/{server_id}/os-instance-actions"
         raw = self._compute(path, route="/servers/{id}/os-instance-actions")
@@ -101,7 +103,7 @@ class ServerReads(Http):
 
     @reads
     def progress(self, server_id: str, migration_id: int) -> Progress | None:
-        """How far a live migration's copy is; None before it is queued, after it ended and for other kinds."""
+        """Progress of a live migration's copy; None before it is queued, after it ended, and for other types."""
         try:
             raw = self._compute(
                 f"/servers/{server_id}/migrations/{migration_id}", route="/servers/{id}/migrations/{migration}"
@@ -114,7 +116,7 @@ class ServerReads(Http):
 
     @reads
     def server_groups(self) -> list[ServerGroup]:
-        """The server groups of all projects. Nova pages them by offset and tells no end but an empty page."""
+        """The server groups of all projects. Nova pages them by offset; only an empty page marks the end."""
         groups: dict[str, ServerGroup] = {}
         offset, bounds = 0, Bounds("/os-server-groups")
         while True:
@@ -128,7 +130,7 @@ class ServerReads(Http):
 
     @property
     def _of_servers(self) -> str:
-        """The microversion of everything that shows servers."""
+        """The microversion of all requests that return servers."""
         return dotted(min(self.maximum, SERVER_VIEW))
 
     def _server_pages(self, query: Mapping[str, str]) -> Iterator[parse.Json]:

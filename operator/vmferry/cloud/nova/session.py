@@ -1,4 +1,4 @@
-"""The way into one cloud: clouds.yaml, the login, the endpoints and microversions, the cloud's clock."""
+"""The connection to one cloud: clouds.yaml, login, endpoints and microversions, the cloud's clock."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from vmferry.resources.base import clip
 
 log = logging.getLogger(__name__)
 
-#: below it a failed migration's reason cannot be read (2.84: details of action events)
+#: below this version, a failed migration's reason cannot be read (2.84: details of action events)
 MINIMUM = (2, 84)
-#: an evacuated server stays stopped
+#: from this version on, an evacuated server stays stopped
 STAYS_STOPPED = (2, 95)
 
-#: seconds to connect, seconds between two bytes of an answer
+#: seconds to connect, and seconds between two bytes of an answer
 TIMEOUT = (5.0, 60.0)
-#: the same for the requests that openstacksdk sends by itself: log in, look up versions
+#: seconds for each of openstacksdk's own requests: login and version discovery
 LOGIN_TIMEOUT = 20.0
-#: a clock that is wrong by more is none
+#: a `Date` that differs more from the local clock is ignored
 ABSURD = timedelta(days=30)
-#: what Nova hands out in one page unless it is configured otherwise (`max_limit`)
+#: Nova's default page size (`max_limit`)
 PAGE = 1000
 
-#: called in the thread that sent a request with the service, the operation like `GET /servers/{id}`, the HTTP status
-#: (None: no answer) and the seconds it took
+#: called after each request, in the thread that sent it, with the service, the operation like `GET /servers/{id}`, the
+#: HTTP status (None: no answer) and the duration in seconds
 OnRequest = Callable[[str, str, int | None, float], None]
 
 
 class Session:
-    """One cloud, entered with the credentials of `cloud` in clouds.yaml, or those of the `OS_*` variables."""
+    """The connection to one cloud, with the credentials of `cloud` in clouds.yaml or of the `OS_*` variables."""
 
     def __init__(
         self,
@@ -72,31 +72,31 @@ class Session:
         self._logged_in = logged_in
         self._deadline = deadline
         self._login: Login | None = None
-        #: the content of clouds.yaml at the last attempt to log in, as a digest
+        #: digest of clouds.yaml at the last login attempt
         self._read: str | None = None
         self._pauses = Pauses()
         self._connected: Connected | None = None
         self._clock: tuple[datetime, float] | None = None
         self._lock = threading.Lock()
-        #: calls by route
+        #: number of calls by route
         self.calls: Counter[str] = Counter()
 
     def connect(self) -> None:
-        """Log in, find the endpoints, settle the microversions. Raises `CloudError`, also below `MINIMUM`."""
+        """Log in, find the endpoints and determine the microversions. Raises `CloudError`, also below `MINIMUM`."""
         with self._timed("identity", "log in") as seen:
             self._connect()
             seen.append(HTTPStatus.OK)
 
     @property
     def rotated(self) -> bool:
-        """Whether clouds.yaml has changed since the last attempt to log in: a Secret is renewed without a restart."""
+        """Whether clouds.yaml has changed since the last login attempt: Secrets are renewed without a restart."""
         if self._read is None:
-            return False  # nobody has tried yet
+            return False  # no login was attempted yet
         now = self._digest()
         return now is not None and now != self._read
 
     def _digest(self) -> str | None:
-        """None without a file of our own, or while it cannot be read."""
+        """Digest of clouds.yaml; None if no file is configured or it cannot be read."""
         if self._clouds_yaml is None:
             return None
         try:
@@ -134,11 +134,11 @@ class Session:
             self._announce(login)
         except CloudError:
             raise
-        except Exception as error:  # what openstacksdk and keystoneauth raise on odd answers has no common base
+        except Exception as error:  # openstacksdk and keystoneauth raise errors without a common base class
             raise CloudError(f"cannot log in: {describe(error)}", retry_after=login_pause(error)) from None
 
     def _announce(self, login: Login) -> None:
-        """Log which cloud it is, once and again when it is another."""
+        """Log the cloud's identity on the first login and when it changes."""
         if login != self._login:
             log.info("cloud: %s", login)
             if not login.verified:
@@ -152,19 +152,19 @@ class Session:
 
     @property
     def login(self) -> Login:
-        """Which cloud, and as whom."""
+        """The cloud and user of the last login. Raises `CloudError` before the first."""
         if self._login is None:
             raise CloudError("not connected")
         return self._login
 
     @property
     def user_id(self) -> str:
-        """Our own user: migrations that carry it are ours (2.80)."""
+        """The operator's own user, which identifies the migrations that it requested (2.80)."""
         return self._open().user_id
 
     @property
     def cloud_id(self) -> str | None:
-        """Region and address of Nova: two clouds never have the same."""
+        """Region and address of Nova; no two clouds share them."""
         return self._open().cloud_id
 
     @property
@@ -179,16 +179,16 @@ class Session:
 
     @property
     def evacuated_stay_stopped(self) -> bool:
-        """Whether an evacuated server ends stopped whatever it was before (2.95), or as it was."""
+        """Whether an evacuated server always ends stopped (2.95), or in its former power state."""
         return self.maximum >= STAYS_STOPPED
 
     @property
     def tells_time(self) -> bool:
-        """Whether the cloud's answers carry a `Date`."""
+        """Whether the cloud's answers have a `Date` header."""
         return self._clock is not None
 
     def cloud_time(self) -> datetime:
-        """The time by the cloud's own clock, going by its last `Date` header; by ours while there was none."""
+        """The cloud's time, computed from its last `Date` header; the local time before the first."""
         if self._clock is None:
             return datetime.now(UTC)
         date, since = self._clock
@@ -201,7 +201,7 @@ class Session:
 
     @contextmanager
     def _timed(self, service: str, route: str) -> Iterator[list[int]]:
-        """One request; the HTTP status of its answer is to be put into the list."""
+        """Measure one request; the caller appends the HTTP status of the answer to the list."""
         with self._lock:
             self.calls[route] += 1
         operation = route.replace(f" {service} ", " ", 1)
@@ -210,7 +210,7 @@ class Session:
         try:
             yield seen
         except ForbiddenError:
-            raise  # it was not sent
+            raise  # the request was not sent
         except BaseException:
             self._on_request(service, operation, None, time.monotonic() - begun)
             raise
@@ -231,7 +231,7 @@ class Session:
 
 
 def login_pause(error: BaseException) -> float | None:
-    """Seconds that Keystone asked to wait, when that is why a login failed."""
+    """Seconds that Keystone requested to wait, if a rate limit caused the failed login; else None."""
     answer = getattr(error, "response", None)
     return None if answer is None else retry_after(answer)
 
@@ -241,7 +241,7 @@ class ForbiddenError(Exception):
 
 
 class Connected:
-    """What a login brings; replaced as a whole by the next one."""
+    """The result of a login; the next login replaces it as a whole."""
 
     def __init__(
         self,
@@ -256,11 +256,11 @@ class Connected:
     ) -> None:
         self.compute = compute
         self.identity = identity
-        #: None where the catalog has no Placement
+        #: None if the catalog has no Placement
         self.placement = placement
-        #: None where the catalog has no network service
+        #: None if the catalog has no network service
         self.network = network
-        #: None where the catalog has no resource manager: only PCD's has
+        #: None if the catalog has no resource manager; only PCD has it
         self.resource_manager = resource_manager
         self.user_id = user_id
         self.maximum = maximum
@@ -268,7 +268,7 @@ class Connected:
 
 
 def _token(session: Any) -> tuple[object, ...]:
-    """The session's token of this moment, without a login."""
+    """The session's current token; does not log in."""
     return (getattr(getattr(session.auth, "auth_ref", None), "auth_token", None),)
 
 
@@ -282,9 +282,9 @@ def _placement(config: Any) -> Adapter | None:
 
 
 def _unversioned(session: Any, config: Any, service_type: str) -> Adapter | None:
-    """A service whose versions are not looked up, if the catalog has it: the network's, or PCD's resource manager.
+    """A service used without version discovery, if the catalog has it: the network service or PCD's resource manager.
 
-    Whatever is odd about it is no reason not to work on Nova.
+    A problem with its endpoint must not prevent work on Nova.
     """
     adapter = Adapter(
         session,
@@ -300,7 +300,7 @@ def _unversioned(session: Any, config: Any, service_type: str) -> Adapter | None
         return None
     if not endpoint:
         return None
-    # the catalog may name one of its versions: we name it ourselves
+    # the catalog may include a version in the URL; requests name the version themselves
     adapter.endpoint_override = re.sub(r"/v\d+(\.\d+)?/?$", "", endpoint.rstrip("/"))
     return adapter
 
@@ -312,7 +312,7 @@ def _cloud_id(region: str | None, endpoint: Any) -> str | None:
 
 
 def _microversions(endpoint: Any) -> tuple[int, int]:
-    """The newest microversion, checked against what we need."""
+    """The newest microversion. Raises `CloudError` if `MINIMUM` is not supported."""
     maximum = getattr(endpoint, "max_microversion", None)
     minimum = getattr(endpoint, "min_microversion", None)
     if not maximum:

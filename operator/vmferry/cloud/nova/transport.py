@@ -1,7 +1,7 @@
-"""Carries requests to OpenStack, and bounds every answer: in time, in size, in where it may lead.
+"""Transport of requests to OpenStack, with bounds on every answer: its duration, its size and its redirects.
 
-A slow, endless, packed or redirecting answer ends as an error within known costs, whichever request it answers: a
-login, a version lookup, a read or an action. All requests of a login's session pass here.
+A slow, endless, compressed or redirecting answer ends as an error at a bounded cost, for every kind of request: login,
+version discovery, read or action. All requests of a login's session pass through this module.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from keystoneauth1.session import Session as KeystoneSession
 from keystoneauth1.session import TCPKeepAliveAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-#: seconds until the last byte of an answer must be there
+#: seconds until an answer must be complete
 DEADLINE = 60.0
-#: bytes of an answer, unpacked
+#: maximum bytes of an uncompressed answer
 BODY = 64 * 2**20
-#: bytes of an answer that is an error: it is read by people only
+#: maximum bytes of an error answer, which only people read
 ERROR_BODY = 64 * 2**10
-#: values in the JSON of an answer: each costs a hundred bytes of memory, however few it costs on the wire
+#: maximum values in the JSON of an answer: each takes about a hundred bytes of memory, however few bytes it was sent as
 VALUES = 2_000_000
 #: bytes of memory that one value takes
 VALUE = 100
-#: bytes of memory that all answers together may take while they are read and parsed; the part of each that is free
+#: maximum bytes of memory for all answers together while they are read and parsed; `SMALL` bytes of each are free
 ALL_ANSWERS = 224 * 2**20
 SMALL = 2**20
-#: redirects of one read, all to the same scheme, host and port
+#: maximum redirects of a read, all to the same scheme, host and port
 REDIRECTS = 3
 
 _CHUNK = 64 * 2**10
@@ -43,11 +43,11 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class AnswerBoundError(OSError):
-    """The answer takes too long or is too large; what was read of it is thrown away."""
+    """The answer takes too long or is too large; the part that was read is discarded."""
 
 
 class PlainTextError(OSError):
-    """The request would have gone out without TLS although the login uses it; it was not sent."""
+    """A request without TLS although the login uses TLS; it was not sent."""
 
 
 #: scheme, host and port
@@ -55,13 +55,13 @@ Origin = tuple[str, str, int | None]
 
 
 def origin(url: str) -> Origin:
-    """Of a URL. Raises ValueError for a port that is none."""
+    """Scheme, host and port of a URL. Raises ValueError for an invalid port."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
 
 
 class BoundedSession(KeystoneSession):
-    """keystoneauth's session, every request of which is bounded."""
+    """keystoneauth's session with bounds on every request."""
 
     def __init__(self, auth: Any = None, *, deadline: float = DEADLINE, **named: Any) -> None:
         self._adapter = _Adapter(deadline)
@@ -71,16 +71,16 @@ class BoundedSession(KeystoneSession):
         super().__init__(auth, session=carrier, redirect=REDIRECTS, **named)
 
     def forbid_plain_text(self, allowed: Collection[Origin]) -> None:
-        """From now on send nothing without TLS, except to the allowed origins."""
+        """From now on, send nothing without TLS except to the allowed origins."""
         self._adapter.plain_text = allowed
 
 
 class _Adapter(TCPKeepAliveAdapter):
-    """Sends one request and reads its whole answer."""
+    """Sends one request and reads the whole answer."""
 
     def __init__(self, deadline: float) -> None:
         self._deadline = deadline
-        #: the origins that may be reached without TLS; None for all
+        #: the origins that may be reached without TLS; None: all
         self.plain_text: Collection[Origin] | None = None
         super().__init__()
 
@@ -115,7 +115,7 @@ class _Adapter(TCPKeepAliveAdapter):
 
 
 def _read(answer: requests.Response) -> None:
-    """Read the body, unpacked. Raises `AnswerBoundError` when it is too large; an error page is cut off instead."""
+    """Read the uncompressed body. Raises `AnswerBoundError` if it is too large; an error page is truncated instead."""
     most = BODY if answer.status_code < 400 else ERROR_BODY
     share = _memory.share(answer)
     chunks: list[bytes] = []
@@ -129,7 +129,7 @@ def _read(answer: requests.Response) -> None:
                     raise AnswerBoundError(f"the answer is larger than {most >> 20} MiB")
                 answer.close()
                 break
-            # once more when the chunks are joined
+            # doubled, because joining the chunks copies them
             share.need(2 * size)
         body = b"".join(chunks)[:most]
         values = sum(map(body.count, (b",", b"[", b"{")))
@@ -137,22 +137,22 @@ def _read(answer: requests.Response) -> None:
             raise AnswerBoundError(f"the answer holds more than {VALUES:,} values")
         share.need(2 * size + VALUE * values)
     finally:
-        # who handles an error may keep it for a while, and this frame with it
+        # an exception handler may keep this frame, and with it the chunks, for a while
         chunks.clear()
-    # what `requests` itself sets when it reads a body
+    # the attributes that `requests` itself sets when it reads a body
     answer._content = body
     answer._content_consumed = True
 
 
 class _Memory:
-    """What the large answers of all threads may take together: each is bounded, but a dozen may come at once."""
+    """Limits the memory of all threads' large answers: each answer is bounded, but a dozen may arrive at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken = 0
 
     def share(self, answer: requests.Response) -> _Share:
-        """Of one answer; it is given back when nobody holds the answer any more."""
+        """The share of one answer, which is released when the answer is garbage-collected."""
         share = _Share(self)
         weakref.finalize(answer, share.give_back)
         return share
@@ -171,7 +171,7 @@ class _Share:
         self._taken = 0
 
     def need(self, size: int) -> None:
-        """So many bytes in all; what is small is not counted. Raises `AnswerBoundError`."""
+        """Reserve `size` bytes in total; small answers are not counted. Raises `AnswerBoundError`."""
         more = size - SMALL - self._taken
         if more <= 0:
             return
@@ -187,9 +187,10 @@ _memory = _Memory()
 
 
 def _keep_here(request: Any, answer: requests.Response) -> None:
-    """Without a `Location` keystoneauth follows no redirect; only a read may be redirected, and only within its origin.
+    """Remove a redirect that must not be followed, since keystoneauth follows none without a `Location` header.
 
-    A redirected login or action would be sent twice, and with the token or the password to a stranger.
+    Only a read may be redirected, and only within its origin: a redirected login or action would be sent twice, and the
+    token or password would go to another host.
     """
     location = answer.headers.pop("Location", None)
     if location is None or request.method not in ("GET", "HEAD"):
@@ -203,14 +204,14 @@ def _keep_here(request: Any, answer: requests.Response) -> None:
         answer.headers["Location"] = target
 
 
-# -- a deadline for the whole answer: a time-out of a socket begins anew with every byte
+# -- a deadline for the whole answer, since a socket's timeout starts anew with every byte
 
-#: when the answer to this thread's request has to be complete, by the monotonic clock
+#: when the answer to this thread's request must be complete, by the monotonic clock
 _ends = threading.local()
 
 
 class _UntilDeadline(io.RawIOBase):
-    """What a socket receives, until the deadline."""
+    """Reads from a socket until the deadline."""
 
     def __init__(self, connection: socket.socket, ends: float) -> None:
         self._connection = connection
@@ -235,7 +236,7 @@ class _UntilDeadline(io.RawIOBase):
 
 
 class _Receiver:
-    """What `http.client.HTTPResponse` asks of a socket."""
+    """The part of a socket's interface that `http.client.HTTPResponse` uses."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection

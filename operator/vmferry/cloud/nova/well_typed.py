@@ -1,7 +1,7 @@
-"""Whether what was parsed is what its fields say: JSON may hold anything anywhere.
+"""Type checks of parsed data, since JSON may contain any type anywhere.
 
-What decides works on these types and trusts them. A null where a text belongs would come out much later, as an
-exception in the look at some object; here it is a failed read that names the field.
+Deciding code trusts the types of the model. A null instead of a text would otherwise raise an exception much later, in
+the reconcile of some resource; here it fails the read, with the name of the field.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-#: what Kubernetes' integers hold
+#: the largest integer that Kubernetes accepts
 _LARGEST = 2**63 - 1
 
 _Check = Callable[[Any], bool]
 
 
 def check(parsed: object) -> None:
-    """Raises ValueError, which names the first field of a dataclass, or of those in a list, that is of another type."""
+    """Raises ValueError with the name of the first wrongly typed field of a dataclass, or of those in a list."""
     if isinstance(parsed, list | tuple):
         for item in parsed:
             check(item)
@@ -28,7 +28,7 @@ def check(parsed: object) -> None:
 
 
 def _wrong(cls: Any, parsed: object) -> str | None:
-    """The first field that does not fit."""
+    """The name of the first field with a wrong type, or None."""
     plain, others = _fields(cls)
     for name, allowed in plain:
         value = getattr(parsed, name)
@@ -39,7 +39,7 @@ def _wrong(cls: Any, parsed: object) -> str | None:
 
 @cache
 def _fields(cls: Any) -> tuple[list[tuple[str, frozenset[type]]], list[tuple[str, _Check]]]:
-    """Those whose values have one of a few exact types, and those that have to be looked into."""
+    """Fields whose values have one of a few exact types, and fields whose contents must be checked."""
     plain, others = [], []
     for name, hint in get_type_hints(cls).items():
         choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
