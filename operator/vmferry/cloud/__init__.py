@@ -1,1 +1,1 @@
-"""The cloud: as plain data (`model`), behind one client (`nova`), in one shared view (`observer`)."""
+"""The cloud: its data (`model`), its only client (`nova`), and the shared view that is kept up to date (`observer`)."""

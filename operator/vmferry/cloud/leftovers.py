@@ -3,7 +3,7 @@
 A killed nova-compute or a lost message leaves a migration record open for years. During a move, Nova sets the server's
 task state and keeps changing the record or the server. A record is therefore a leftover if its server has no task and
 neither the server nor the record has changed for `after`. It moves nothing, so it uses up no limit and does not keep a
-host from being empty; but Nova still counts it as open when somebody wants to move its server.
+host from being empty; but Nova still counts it as open when its server is to be moved.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Planning: which hosts a server may go to and in which order, which type of migration, and who may start now. Pure."""
+"""Planning: eligible hosts and their rank, the type of migration, and which moves may start now. Pure."""

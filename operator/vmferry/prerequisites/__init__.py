@@ -1,1 +1,1 @@
-"""Prerequisites: one named check a file, a table of which type runs which (`chains`), all results at once."""
+"""Prerequisites: one named check per file, and the table of checks by migration type (`chains`). Pure."""

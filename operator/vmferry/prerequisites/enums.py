@@ -27,7 +27,7 @@ class Name(StrEnum):
     DEVICES = "Devices"
 
 
-#: prerequisites whose Unknown nobody may tolerate, and why
+#: prerequisites for which `tolerateUnknown` is not allowed, and why
 NEVER_TOLERATED: Mapping[Name, str] = {
     Name.STORAGE: "an evacuation might lose data; name sharedStorage instead",
     Name.SOURCE_HOST: "a host that may be alive is never evacuated",

@@ -237,7 +237,7 @@ def login_pause(error: BaseException) -> float | None:
 
 
 class ForbiddenError(Exception):
-    """The request was not sent; the message says why."""
+    """The request was not sent; the message gives the reason."""
 
 
 class Connected:
