@@ -27,7 +27,7 @@ class Evacuate:
 
     server_id: str
     target_host: str
-    #: the server ran before and shall run again; else it stays powered off without booting in between (2.95, I15)
+    #: the server ran before and must run again; else it stays powered off without booting in between (2.95, I15)
     start: bool = False
 
 

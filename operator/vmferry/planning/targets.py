@@ -77,7 +77,7 @@ class HostAssessment:
     #: best first
     eligible: tuple[Ranked, ...]
     ineligible: tuple[Group, ...]
-    #: whether a host is eligible, or would be if every unknown fact were favorable
+    #: whether a host is eligible, or would be if every unknown fact were favourable
     possible: bool
     #: the eligible host to move to, to which `findings` then refer
     target: str | None = None
@@ -98,7 +98,7 @@ class Assessment:
     against: tuple[Finding, ...]
     #: the host to move to; None when something blocks, or the named host was tried and failed
     target: str | None
-    #: only unknown facts block: if they were favorable, the server could move
+    #: only unknown facts block: if they were favourable, the server could move
     undecided: bool = False
     #: only other moves block: the host to move to once they have ended
     waits_for: str | None = None

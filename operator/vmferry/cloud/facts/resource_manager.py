@@ -36,7 +36,7 @@ def read(client: Client) -> tuple[dict[str, HostFacts], str | None]:
     for path, query in ((HOSTS, {"role_settings": "true"}), (CLUSTERS, None)):
         try:
             answers.append(client.resource_manager(path, query))
-        except Exception as error:  # the API's behavior is not known well enough to list its failures
+        except Exception as error:  # the API's behaviour is not known well enough to list its failures
             answers.append(None)
             troubles.append(str(error))
     hosts, clusters = answers

@@ -1,4 +1,4 @@
-"""Answers that mean "not now", such as rate limits or a service that is starting: how they are recognized, and how long
+"""Answers that mean "not now", such as rate limits or a service that is starting: how they are recognised, and how long
 no further request is sent to that service."""
 
 from __future__ import annotations

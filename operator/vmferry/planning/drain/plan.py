@@ -28,7 +28,7 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, PlannedMove, Question, failed
 from vmferry.prerequisites.enums import Name, Reason
 
-#: how many placed servers are considered for displacement in favor of a server that found no host
+#: how many placed servers are considered for displacement in favour of a server that found no host
 _DISPLACED = 30
 #: maximum number of hosts that a message names
 _NAMED = 3
