@@ -55,7 +55,11 @@ async def serve(
     address: str = "127.0.0.1",
     token_file: Path | None = None,
 ) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve the cloud until SIGTERM or SIGINT.
+
+    The files of the clouds.yaml and the control token are written before `url_file`, which appears once the server
+    answers.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

@@ -1,4 +1,4 @@
-"""Puts a cloud behind HTTP."""
+"""Builds the HTTP application of a simulated cloud."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vmferry.simulator.web import CLOUD, Reply
 
 
 def make_app(cloud: Cloud, control_token: str) -> web.Application:
-    """All services of one cloud, below /identity, /compute, /placement, /image, /volume, /network, /resmgr and
-    /_control."""
+    """Return an application that serves all services of the cloud, below /identity, /compute, /placement, /image,
+    /volume, /network, /resmgr and /_control."""
     app = web.Application(middlewares=[faults.middleware], client_max_size=4 * 2**20)
     app[CLOUD] = cloud
     app[control.TOKEN] = control_token

@@ -1,7 +1,7 @@
-"""Simulated time: real, faster than real, or moved by hand; and the list of what becomes due.
+"""Simulated time (real, accelerated, or moved by hand) and the events that become due.
 
-Nothing runs in the background.  Each request first lets everything happen that is due by now, each event at its own
-instant, so that an answer never depends on which timer woke up first.
+Nothing runs in the background. Each request first runs all events that are due, each at its own instant, so that a
+response never depends on which timer fired first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 
 class Event:
-    """Something that will happen; `cancel()` takes it off."""
+    """Something that happens at the time `due`, unless `cancel()` was called."""
 
     __slots__ = ("action", "cancelled", "due")
 
@@ -28,9 +28,9 @@ class Event:
 
 
 class Clock:
-    """Seconds since the epoch.
+    """Simulated time, in seconds since the epoch.
 
-    `speed` is simulated seconds per real second; 0 stops the clock, which then moves by `step` alone.
+    `speed` is simulated seconds per real second. With 0 the clock stands still, and only `step` moves it.
     """
 
     def __init__(self, *, speed: float = 1.0, start: float | None = None) -> None:
@@ -50,7 +50,7 @@ class Clock:
         self._speed = speed
 
     def now(self) -> float:
-        """Inside an event: the instant at which it is due."""
+        """The current time. While an event runs, this is the instant at which it was due."""
         return self._flowing() if self._instant is None else self._instant
 
     def after(self, seconds: float, action: Callable[[], None]) -> Event:
@@ -59,7 +59,7 @@ class Clock:
         return event
 
     def run_due(self) -> None:
-        """Let everything happen whose time has come."""
+        """Run all events that are due."""
         until = self._flowing()
         try:
             while self._events and self._events[0][0] <= until:
@@ -71,7 +71,7 @@ class Clock:
             self._instant = None
 
     def step(self, seconds: float) -> None:
-        """Move the clock on by simulated seconds, through all that becomes due on the way."""
+        """Move the clock forward by simulated seconds and run all events that become due on the way."""
         self._base += seconds
         self.run_due()
 
@@ -80,18 +80,19 @@ class Clock:
 
 
 def second(instant: float) -> str:
-    """`2026-11-23T13:16:22Z`, as Nova writes a server's times."""
+    """Format an instant as Nova formats a server's times: `2026-11-23T13:16:22Z`."""
     return datetime.fromtimestamp(int(instant), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def database(instant: float | None) -> str | None:
-    """`2026-11-23T13:16:22.000000`, as Nova writes times that come from its database: whole seconds, no zone."""
+    """Format an instant as Nova formats times from its database: `2026-11-23T13:16:22.000000`, without a time zone."""
     if instant is None:
         return None
     return datetime.fromtimestamp(int(instant), UTC).strftime("%Y-%m-%dT%H:%M:%S.000000")
 
 
 def parse(text: str) -> float:
-    """An ISO 8601 instant; without a zone it is UTC.  ValueError when it is none."""
+    """Parse an ISO 8601 instant; without a time zone it is UTC. Raises ValueError when the text is not a valid
+    instant."""
     moment = datetime.fromisoformat(text.strip().replace(" ", "+"))
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

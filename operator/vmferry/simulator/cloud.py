@@ -1,4 +1,4 @@
-"""The whole simulated cloud: its records, how they are found, and the small changes that several rooms make."""
+"""The whole simulated cloud: its records, lookups, and the small changes that several modules share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from vmferry.simulator.model import (
 from vmferry.simulator.settings import Settings
 
 _NAMESPACE = uuid.UUID("6f1f3a52-7a0e-4c1c-9a80-6f3f1d1b6c11")
-#: traits that every libvirt host of a current Nova reports, those about devices left out
+#: traits that every libvirt host of a current Nova reports, except those about devices
 _DRIVER_TRAITS = frozenset(
     [
         "COMPUTE_ACCELERATORS",
@@ -59,7 +59,7 @@ CONTROLLER = "controller"
 
 
 class Cloud:
-    """Everything in memory; one instance is one cloud."""
+    """All records of one cloud, in memory."""
 
     def __init__(self, settings: Settings | None = None, clock: Clock | None = None) -> None:
         self.settings = settings or Settings()
@@ -90,7 +90,8 @@ class Cloud:
         return self.clock.now()
 
     def new_uuid(self) -> str:
-        """The same one again in the next run: they follow from the seed and their order."""
+        """Return a UUID that follows from the seed and the number of earlier calls, so that each run yields the same
+        sequence."""
         self._ids += 1
         return str(uuid.UUID(bytes=uuid.uuid5(_NAMESPACE, f"{self.settings.seed}/{self._ids}").bytes, version=4))
 
@@ -107,20 +108,21 @@ class Cloud:
         del self.hosts[name]
 
     def last_seen(self, host: Host) -> float:
-        """When its nova-compute last wrote its heartbeat."""
+        """When the host's nova-compute last wrote its heartbeat."""
         if not host.alive:
             return host.last_seen
         interval = self.settings.nova.report_interval
         return self.now - (self.now - host.started_at) % interval
 
     def is_up(self, host: Host) -> bool:
-        """What the service group says of it: a killed one counts as up until `service_down_time` has passed."""
+        """The state that Nova's service group reports. A killed host counts as up until `service_down_time` has
+        passed."""
         if host.forced_down:
             return False
         return self.now - self.last_seen(host) <= self.settings.nova.service_down_time
 
     def is_unreachable(self, server: Server) -> bool:
-        """Whether the cell of its host does not answer."""
+        """Whether the database of the cell of the server's host does not answer."""
         host = self.hosts.get(server.host or "")
         return host is not None and host.unreachable
 
@@ -171,7 +173,7 @@ class Cloud:
         return sorted({*host.cpu.traits, *host.traits, *extra, *_DRIVER_TRAITS})
 
     def guest_cpu(self, host: Host) -> Cpu:
-        """What a guest that starts on this host sees."""
+        """The CPU that a guest sees when it starts on this host."""
         nova = self.settings.nova
         if nova.cpu_mode == "custom" and nova.cpu_model:
             return Cpu(nova.cpu_model, host.cpu.vendor, model_features(nova.cpu_model))
@@ -190,7 +192,7 @@ class Cloud:
         return self._server_count
 
     def find_server(self, server_id: str, caller: Caller, *, deleted: bool = False) -> Server:
-        """A server that this caller may see.  Raises NotFoundError."""
+        """Return a server that the caller may see. Raises NotFoundError."""
         server = self.servers.get(server_id)
         visible = server is not None and (caller.is_admin or server.project_id == caller.project_id)
         if server is None or not visible or (server.deleted_at is not None and not deleted):
@@ -206,7 +208,7 @@ class Cloud:
         return [self.servers[server_id] for server_id in sorted(self._on_host.get(host, ()))]
 
     def place(self, server: Server, host: str | None) -> None:
-        """The server is now on this host (its allocations are another matter)."""
+        """Record that the server is on this host. Its allocations in Placement are not changed."""
         if server.host:
             self._on_host[server.host].discard(server.id)
         server.host = host
@@ -215,7 +217,7 @@ class Cloud:
         self.touch(server)
 
     def leave(self, server: Server) -> None:
-        """It is deleted: its record keeps the host's name, the host no longer has it."""
+        """Remove the deleted server from its host; its record keeps the host's name."""
         if server.host:
             self._on_host[server.host].discard(server.id)
 
@@ -227,7 +229,7 @@ class Cloud:
         self.touch(server)
 
     def fail_server(self, server: Server, message: str, code: int = 500) -> None:
-        """Leave it in ERROR with a fault."""
+        """Set the server to ERROR with a fault."""
         server.vm_state, server.task_state = "error", None
         server.fault = Fault(code, message[:255], self.now, f"Traceback (most recent call last):\n  {message}\n")
         self.touch(server)
@@ -269,7 +271,7 @@ class Cloud:
     def add_record(
         self, server: Server, kind: str, status: str, source: str, target: str | None, age: float
     ) -> Migration:
-        """A record that nothing works on."""
+        """Add a record of a past migration that no step of the simulator changes."""
         made_at = self.now - age
         record = Migration(
             id=len(self.migrations) + 1,
@@ -300,7 +302,8 @@ class Cloud:
     # ---- casts
 
     def cast(self, host_name: str, seconds: float, action: Any) -> Any:
-        """Have the host's nova-compute do this after so many seconds; a dead one does it when it is back."""
+        """Make the host's nova-compute run the action after this many seconds. If it is dead, it runs the action when
+        it is back."""
 
         def deliver() -> None:
             host = self.hosts.get(host_name)

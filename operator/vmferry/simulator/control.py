@@ -1,22 +1,23 @@
-"""`/_control/`: what a test does to the cloud besides speaking its API.
+"""`/_control/`: the API through which a test changes the simulated cloud itself.
 
-Who may use it holds the token of this run in `X-Control-Token`. Requests that a web page makes are refused: those with
-an `Origin`, and those to a name instead of an address: a page's own name may have been made to lead here.
+Callers send the token of this run in `X-Control-Token`. Requests from web pages are refused: those with an `Origin`
+header, and those addressed to a host name instead of an IP address, because a page's own name could be made to resolve
+to this address (DNS rebinding).
 
-GET    /_control/state                      everything, in short
+GET    /_control/state                      a summary of hosts, servers and migrations
 POST   /_control/hosts                      add a host (an entry of a fleet file)
-DELETE /_control/hosts/{host}               take it away, whatever is on it
-POST   /_control/hosts/{host}/kill | start  its nova-compute
+DELETE /_control/hosts/{host}               remove the host and all servers on it
+POST   /_control/hosts/{host}/kill | start  kill or start its nova-compute
 PUT    /_control/hosts/{host}/cell          {"down": true}: the database of its cell does not answer
-PUT    /_control/hosts/{host}/knobs         set knobs, null removes one; DELETE /_control/knobs removes all
+PUT    /_control/hosts/{host}/knobs         set knobs, null removes a knob; DELETE /_control/knobs removes all
 POST   /_control/services                   add a stray service record (an entry of a fleet file); DELETE removes all
-POST   /_control/servers                    add a server that already runs (an entry of a fleet file)
-DELETE /_control/servers/{id}               it is gone at once
+POST   /_control/servers                    add a running server (an entry of a fleet file)
+DELETE /_control/servers/{id}               delete the server at once
 POST   /_control/faults                     order a fault; DELETE /_control/faults removes all
-GET    /_control/requests                   counts by method and route, and when each last came; DELETE forgets
+GET    /_control/requests                   counts by method and route, and when each last came; DELETE clears them
 POST   /_control/clock                      {"step": seconds} or {"speed": factor}
 PATCH  /_control/settings                   {"nova": {…}, "durations": {…}, "token_lifetime": …}
-DELETE /_control/tokens                     every token is void
+DELETE /_control/tokens                     revoke every token
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ HEADER = "X-Control-Token"
 
 _Handler = Callable[[web.Request, Cloud, Any], Reply]
 
-#: what a host's `knobs` may hold, and of what kind
+#: the knobs that a host can have, and the types of their values
 KNOBS: dict[str, tuple[type, ...]] = {
     "live_seconds": (int, float),
     "live_seconds_per_gib": (int, float),
@@ -53,9 +54,10 @@ KNOBS: dict[str, tuple[type, ...]] = {
     "cold_seconds": (int, float),
     "fail_cold": (bool, str),
     "disk_used_gb": (int, float),
-    # builds stay where they are until the knob is removed: scheduled, with room of the host but not on it yet,
+    # These knobs hold builds until the knob is removed. `hold_scheduled`: the server has an allocation on the host but
+    # is not on it yet.
     "hold_scheduled": (bool,),
-    # or on the host in BUILD
+    # `hold_spawning`: the server is on the host in BUILD.
     "hold_spawning": (bool,),
 }
 
@@ -106,7 +108,7 @@ def _serve(handler: _Handler) -> Callable[[web.Request], Awaitable[web.Response]
 
 
 def _let_in(request: web.Request) -> None:
-    """Raises ForbiddenError."""
+    """Check the origin and the token of a control request. Raises ForbiddenError."""
     if "Origin" in request.headers or not _is_address(request.host):
         raise ForbiddenError("this is not for web pages")
     if not hmac.compare_digest(request.headers.get(HEADER, "").encode(), request.app[TOKEN].encode()):
@@ -218,7 +220,7 @@ def _cell(request: web.Request, cloud: Cloud, body: Any) -> Reply:
 
 
 def check_knob(name: str, value: Any) -> None:
-    """Raises BadRequestError for an unknown knob and a value of another kind."""
+    """Raises BadRequestError for an unknown knob and for a value of the wrong type."""
     if name not in KNOBS:
         raise BadRequestError(f"no knob {name}; there are {', '.join(KNOBS)}")
     numbers_only = bool not in KNOBS[name]
@@ -309,7 +311,7 @@ def _settings(_request: web.Request, cloud: Cloud, body: Any) -> Reply:
     if not isinstance(body, dict) or not set(body) <= {"nova", "durations", "token_lifetime"}:
         raise BadRequestError("only nova, durations and token_lifetime can be changed")
     settings = cloud.settings
-    # Checked as a whole first, so that nothing is changed by half.
+    # The settings are validated as a whole first, so that an invalid request changes nothing.
     checked = settings.model_validate(
         {
             **settings.model_dump(),

@@ -1,10 +1,10 @@
-"""What the simulated services refuse, with Nova's own sentences."""
+"""The errors of the simulated services, with the texts of the real ones."""
 
 from __future__ import annotations
 
 
 class ApiError(Exception):
-    """An answer other than success; each service renders it in its own shape."""
+    """An error response; each service renders it in its own shape."""
 
     status = 500
 
@@ -48,15 +48,15 @@ class ConflictError(ApiError):
 
 
 def no_such_resource() -> NotFoundError:
-    """What Nova says of a path, or of a method that the microversion does not have."""
+    """Nova's response to an unknown path, or to a method that the microversion does not have."""
     return NotFoundError("The resource could not be found.")
 
 
 class RefusalError(Exception):
-    """The conductor or a compute will not do it; the sentence ends in the instance action's event.
+    """A refusal by the conductor or a compute host; its text becomes the error of the instance action's event.
 
-    `tries_next`: the live-migration task drops this host and asks the scheduler for another one.  `kind` is Nova's name
-    of the exception, which it shows when one compute repeats what another one said.
+    `tries_next`: the live-migration task drops this host and asks the scheduler for another host. `kind` is the class
+    name of Nova's exception, which Nova shows when a compute host repeats an error of another compute host.
     """
 
     def __init__(self, message: str, *, tries_next: bool = False, kind: str = "MigrationPreCheckError") -> None:
@@ -67,7 +67,8 @@ class RefusalError(Exception):
 
 
 class NoValidHostError(RefusalError):
-    """The scheduler found nothing; Placement's empty answer has no reason, the filters' has."""
+    """The scheduler found no host. The text has a reason when filters removed all hosts, and none when Placement found
+    none."""
 
     NOT_ENOUGH = "There are not enough hosts available."
 

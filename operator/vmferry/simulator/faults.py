@@ -1,5 +1,5 @@
-"""Faults on the wire that a test orders: slow answers, errors, connections that drop before or after the effect,
-answers of which a part is missing, and old ones."""
+"""Faults on the wire that a test orders: slow responses, errors, connections that drop before or after the request has
+its effect, truncated responses, and stale ones."""
 
 from __future__ import annotations
 
@@ -20,38 +20,39 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from vmferry.simulator.web import Reply
 
-#: seconds between two bytes of an answer that drips
+#: seconds between two bytes of a dripping response
 DRIP_SECONDS = 0.5
 
 
 class Fault(BaseModel):
-    """What happens to the requests that match; both patterns are regular expressions that search."""
+    """A fault for all matching requests. `method` and `path` are regular expressions that match anywhere in the
+    text."""
 
     model_config = ConfigDict(extra="forbid")
 
     method: str = ".*"
     path: str = ".*"
-    #: answer with this status instead, without any effect
+    #: respond with this status; the request has no effect
     status: int | None = Field(None, ge=400, le=599)
     body: dict[str, object] | None = None
     headers: dict[str, str] = {}
-    #: real seconds before the request has its effect
+    #: real seconds to wait before the request has its effect
     delay: float = Field(0, ge=0)
-    #: real seconds between the effect and the answer
+    #: real seconds to wait between the effect and the response
     lag: float = Field(0, ge=0)
-    #: reset the connection without an answer, before the request had its effect or after
+    #: reset the connection without a response, before or after the request has its effect
     drop: Literal["before", "after"] | None = None
-    #: the connection ends in the middle of the answer's body
+    #: close the connection in the middle of the response body
     truncate: bool = False
-    #: the request has its effect, and is answered with a redirect to itself
+    #: the request has its effect, and the response is a redirect to the same URL
     redirect: bool = False
-    #: real seconds for which the answer's body comes, a blank now and then; then the connection ends
+    #: real seconds during which the body is a trickle of blanks; then the connection closes
     drip: float = Field(0, ge=0)
-    #: a GET is answered as it was the last time before; one that was never asked is answered as ever
+    #: repeat the last response to the same GET; a GET without an earlier response is answered normally
     stale: bool = False
-    #: how many requests it takes; None: all
+    #: how many requests it affects; None: no limit
     times: int | None = Field(None, ge=1)
-    #: the part of the requests that it takes of those that match
+    #: the share of matching requests that it affects
     probability: float = Field(1, gt=0, le=1)
 
     @field_validator("method", "path")
@@ -65,7 +66,7 @@ class Fault(BaseModel):
 
 
 class Faults:
-    """The ordered ones, oldest first; a request takes the first that matches.  `seed` is that of the probabilities."""
+    """The ordered faults, oldest first; the first match applies. `seed` is that of the probabilities."""
 
     def __init__(self, seed: int = 1) -> None:
         self._numbers = itertools.count(1)
@@ -94,7 +95,7 @@ Answer = TypeVar("Answer")
 
 
 class Earlier(Generic[Answer]):
-    """The last answer to each of the latest `size` different GETs, for faults that are `stale`."""
+    """The last response to each of the latest `size` distinct GET requests, for faults that are `stale`."""
 
     def __init__(self, size: int = 512) -> None:
         self._size = size
@@ -111,14 +112,14 @@ class Earlier(Generic[Answer]):
 
 
 def _same(path: str) -> str:
-    """Without the one parameter that is another one each time."""
+    """The path without the only query parameter that differs with each request."""
     return re.sub(r"changes-since=[^&]*&?", "", path)
 
 
 class Requests:
-    """How many requests each route has had, and when the last came, in seconds since 1970 of this machine's clock.
+    """The number of requests per route, and when the last came, in seconds since 1970 by the clock of this machine.
 
-    Actions count by their name too, lists for one `instance_uuid` apart.
+    Server actions are also counted by name. Lists with an `instance_uuid` are counted separately.
     """
 
     def __init__(self) -> None:
@@ -172,13 +173,13 @@ def _noted(request: web.Request, response: web.StreamResponse) -> web.StreamResp
 
 
 def _again(old: web.Response) -> web.Response:
-    """A response is sent once; this is another one with the same content."""
+    """Copy a response: aiohttp sends a response object only once."""
     headers = {name: value for name, value in old.headers.items() if name != "Content-Length"}
     return web.Response(status=old.status, body=old.body, headers=headers)
 
 
 def refusal(fault: Fault, by: str) -> web.Response:
-    """The answer that the fault orders, in the shape of Nova's own faults unless it brings a body."""
+    """The response that the fault orders. Without a body of its own, it has the shape of Nova's errors."""
     assert fault.status is not None
     name = "computeFault" if fault.status >= 500 else "badRequest"
     body = fault.body or {name: {"code": fault.status, "message": f"injected by {by}"}}
@@ -186,7 +187,7 @@ def refusal(fault: Fault, by: str) -> web.Response:
 
 
 def reset(request: web.BaseRequest) -> web.Response:
-    """The client finds its connection reset, in the middle of what it was at."""
+    """Reset the connection, so that the client gets an error instead of a response."""
     if request.transport is not None:
         raw = request.transport.get_extra_info("socket")
         if raw is not None:
@@ -196,7 +197,7 @@ def reset(request: web.BaseRequest) -> web.Response:
 
 
 async def spoiled(fault: Fault, request: web.BaseRequest, whole: web.Response) -> web.StreamResponse:
-    """The answer as the fault leaves it, once the request had its effect."""
+    """Apply the faults that follow the effect of the request to its response."""
     if fault.drop == "after":
         return reset(request)
     if fault.redirect:
@@ -207,7 +208,7 @@ async def spoiled(fault: Fault, request: web.BaseRequest, whole: web.Response) -
 
 
 async def dripped(request: web.BaseRequest, whole: web.Response, seconds: float) -> web.StreamResponse:
-    """Blanks before a body that never comes."""
+    """Send blanks for `seconds` instead of a body, then close the connection."""
     response = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
     with contextlib.suppress(ConnectionResetError):  # the client did not wait for it
         await response.prepare(request)
@@ -220,7 +221,7 @@ async def dripped(request: web.BaseRequest, whole: web.Response, seconds: float)
 
 
 async def truncated(request: web.BaseRequest, whole: web.Response) -> web.StreamResponse:
-    """Half of the body, and then the connection ends."""
+    """Send half of the body, then close the connection."""
     body = whole.body if isinstance(whole.body, bytes) else b""
     headers = {name: value for name, value in whole.headers.items() if name != "Content-Length"}
     response = web.StreamResponse(status=whole.status, headers=headers)
@@ -235,7 +236,7 @@ async def truncated(request: web.BaseRequest, whole: web.Response) -> web.Stream
 
 async def _count(request: web.Request) -> None:
     resource = request.match_info.route.resource
-    # a list of one server's migrations is another thing than one of all
+    # count lists for a single server separately from lists of all servers
     action = "instance_uuid" if "instance_uuid" in request.query else None
     if request.method == "POST" and request.path.endswith("/action"):
         try:

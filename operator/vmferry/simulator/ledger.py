@@ -1,4 +1,4 @@
-"""Placement's book: who holds how much of which provider."""
+"""The allocations of Placement: how much of each resource provider each consumer holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Consumer:
 
 
 class Ledger:
-    """Allocations by consumer (a server, or a migration that holds its source), and the sums by provider."""
+    """Allocations by consumer (a server, or a migration that holds the source's share), and the sums by provider."""
 
     def __init__(self) -> None:
         self.consumers: dict[str, Consumer] = {}
@@ -31,7 +31,7 @@ class Ledger:
         return sorted(self._of_provider[provider])
 
     def claim(self, consumer: str, provider: str, resources: Resources, *, project_id: str, user_id: str) -> None:
-        """Set what the consumer holds of this provider; what it holds of others stays."""
+        """Set what the consumer holds of this provider. Its allocations on other providers remain."""
         self.release(consumer, provider)
         record = self.consumers.setdefault(consumer, Consumer(project_id, user_id, generation=0))
         record.generation += 1
@@ -41,7 +41,7 @@ class Ledger:
             self._used[provider][name] += amount
 
     def release(self, consumer: str, provider: str | None = None) -> None:
-        """Give back what the consumer holds of one provider, or of all."""
+        """Release what the consumer holds of one provider, or of all providers."""
         record = self.consumers.get(consumer)
         if record is None:
             return
@@ -53,7 +53,8 @@ class Ledger:
             del self.consumers[consumer]
 
     def hand_over(self, old: str, new: str) -> None:
-        """Everything the one held is now held by the other (how Nova parks a source under its migration)."""
+        """Move all allocations from one consumer to another. Nova does this to keep the source's allocation under its
+        migration."""
         record = self.consumers.get(old)
         if record is None:
             return

@@ -1,4 +1,4 @@
-"""Servers come, change their power state, and go; hosts die and come back."""
+"""Create, change and delete servers; stop and start compute hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vmferry.simulator.scheduling import Wish, select
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A simple action: from these vm_states, through this task, to that vm_state."""
+    """A simple action: its allowed vm_states, its task_state, and the vm_state that follows."""
 
     verb: str
     action: str
@@ -82,7 +82,7 @@ CHANGES = {
 
 @dataclass(frozen=True, slots=True)
 class NewServer:
-    """What a create request asks for, read and checked."""
+    """A validated create request."""
 
     name: str
     flavor: Flavor
@@ -91,7 +91,7 @@ class NewServer:
     project_id: str
     user_id: str
     host: str | None = None
-    #: `availability_zone: zone:host` goes past the filters
+    #: `availability_zone: zone:host` bypasses the filters
     forced_host: bool = False
     zone: str | None = None
     group_id: str | None = None
@@ -103,7 +103,7 @@ class NewServer:
 
 
 def create(cloud: Cloud, new: NewServer, caller: Caller) -> Server:
-    """The server's record at once; the scheduler and the compute come later."""
+    """Create the server's record immediately; scheduling and the build follow later."""
     server = record_of(cloud, new)
     server.task_state = "scheduling"
     cloud.add_server(server)
@@ -127,7 +127,8 @@ def create(cloud: Cloud, new: NewServer, caller: Caller) -> Server:
         cloud.cast(host.name, 0, lambda: hand_over(host))
 
     def hand_over(host: Host) -> None:
-        """Its nova-compute takes the build; until then it has room of the host, but the host does not have it."""
+        """Nova-compute starts the build. Before that, the server has an allocation on the host, but its `host` is not
+        set."""
         if server.deleted_at is not None or _held(host, "hold_scheduled", lambda: hand_over(host)):
             return
         settle(cloud, server, host)
@@ -146,7 +147,7 @@ def create(cloud: Cloud, new: NewServer, caller: Caller) -> Server:
 
 
 def _held(host: Host, knob: str, go_on: Callable[[], None]) -> bool:
-    """Whether the host's knob holds the build here; `release_held` makes it go on."""
+    """Whether the host's knob holds the build at this step; `release_held` continues it."""
     if host.knobs.get(knob):
         host.held.append(go_on)
         return True
@@ -154,7 +155,7 @@ def _held(host: Host, knob: str, go_on: Callable[[], None]) -> bool:
 
 
 def release_held(cloud: Cloud, host: Host) -> None:
-    """The host's knobs have changed: what they hold no longer goes on."""
+    """Continue the held builds after a change of the host's knobs; a build whose knob remains set is held again."""
     waiting, host.held = host.held, []
     for go_on in waiting:
         cloud.cast(host.name, 0, go_on)
@@ -184,14 +185,14 @@ def record_of(cloud: Cloud, new: NewServer) -> Server:
 
 
 def settle(cloud: Cloud, server: Server, host: Host) -> None:
-    """The server lives on this host and takes its share of it."""
+    """Record that the server is on this host, and claim its resources."""
     cloud.place(server, host.name)
     server.launched_host = host.name
     claim(cloud, server, host)
 
 
 def claim(cloud: Cloud, server: Server, host: Host) -> None:
-    """The server's share of the host is taken in Placement."""
+    """Claim the server's resources on the host in Placement."""
     cloud.ledger.claim(server.id, host.uuid, server.resources(), project_id=server.project_id, user_id=server.user_id)
 
 
@@ -204,7 +205,7 @@ def start(cloud: Cloud, server: Server) -> None:
 
 
 def delete(cloud: Cloud, server: Server, caller: Caller) -> None:
-    """DELETE of a server; on a dead host Nova removes the record without it.  Raises ConflictError."""
+    """DELETE a server. On a dead host, Nova removes the record without nova-compute. Raises ConflictError."""
     require_unlocked(server, caller)
     if server.task_state == "deleting":
         return
@@ -222,7 +223,7 @@ def delete(cloud: Cloud, server: Server, caller: Caller) -> None:
 
 
 def forget(cloud: Cloud, server: Server) -> None:
-    """It is deleted: no host, nothing held, still listed by `changes-since`."""
+    """Mark the server deleted: it has no host and no allocations, and `changes-since` still lists it."""
     for migration in cloud.migrations_of(server.id):
         cloud.ledger.release(migration.uuid)
         if migration.status == "finished":
@@ -241,7 +242,7 @@ def forget(cloud: Cloud, server: Server) -> None:
 
 
 def change(cloud: Cloud, server: Server, name: str, caller: Caller) -> None:
-    """One of `CHANGES`.  Raises ConflictError."""
+    """Run one of `CHANGES`. Raises ConflictError."""
     kind = CHANGES[name]
     require_unlocked(server, caller)
     require_state(server, kind.verb, *kind.before)
@@ -270,7 +271,7 @@ def change(cloud: Cloud, server: Server, name: str, caller: Caller) -> None:
 
 
 def unshelve(cloud: Cloud, server: Server, caller: Caller, *, host: str | None, zone: str | None) -> None:
-    """POST unshelve, with `host` and `availability_zone` from 2.91.  Raises ConflictError, BadRequestError."""
+    """POST unshelve, with `host` and `availability_zone` from 2.91. Raises ConflictError, BadRequestError."""
     require_unlocked(server, caller)
     require_state(server, "unshelve", "shelved", "shelved_offloaded")
     if host is not None and host not in cloud.hosts:
@@ -302,7 +303,7 @@ def reset_state(cloud: Cloud, server: Server, state: str, caller: Caller) -> Non
 
 
 def kill_compute(cloud: Cloud, host: Host) -> None:
-    """SIGKILL to nova-compute: its heartbeat stops, its guests run on, casts to it wait."""
+    """Kill nova-compute (SIGKILL): its heartbeat stops, its guests continue to run, and casts to it wait."""
     if host.coming is not None:
         host.coming.cancel()
         host.coming = None
@@ -312,7 +313,7 @@ def kill_compute(cloud: Cloud, host: Host) -> None:
 
 
 def start_compute(cloud: Cloud, host: Host) -> None:
-    """Start it again: it clears up what was under way, reports itself, and takes what was cast to it."""
+    """Start nova-compute again: it cleans up interrupted migrations, reports itself, and handles the waiting casts."""
     if host.alive or host.coming is not None:
         return
 
@@ -333,7 +334,7 @@ def start_compute(cloud: Cloud, host: Host) -> None:
 
 
 def remove_service(cloud: Cloud, host: Host) -> None:
-    """DELETE of its service.  Raises ConflictError while it has servers or migrations."""
+    """DELETE the host's compute service. Raises ConflictError while it has servers or unfinished migrations."""
     if cloud.servers_on(host.name):
         raise ConflictError(
             "Unable to delete compute service that is hosting instances. Migrate or delete the instances first."

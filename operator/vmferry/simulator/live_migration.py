@@ -1,4 +1,4 @@
-"""Live migration as API, conductor and the two computes carry it out.
+"""Live migration as the API, the conductor and the two compute hosts carry it out.
 
 accepted -> [queued] -> preparing -> running -> completed | failed | cancelled | error
 """
@@ -40,21 +40,21 @@ _START = "compute_live_migration"
 _PRE = "compute_pre_live_migration"
 _POST = "compute_post_live_migration_at_destination"
 _ROLLBACK = "compute_rollback_live_migration_at_destination"
-#: statuses in which `/servers/{id}/migrations` shows it
+#: statuses in which `/servers/{id}/migrations` lists the migration
 IN_PROGRESS = ("queued", "preparing", "running", "post-migrating")
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the caller asked for, with the microversion's meaning already read."""
+    """What the caller requested, after the microversion's semantics were applied."""
 
     host: str | None
     block: bool | None  # None: auto
-    #: the host is not put before the scheduler: `force`, and any host below microversion 2.30
+    #: whether the scheduler does not check the host: with `force`, and for any host below microversion 2.30
     bypass_scheduler: bool
-    #: below 2.34 the checks run inside the call
+    #: below 2.34 the checks run within the API call
     synchronous: bool
-    #: below 2.25; None skips the destination's disk check
+    #: below 2.25; None skips the disk check of the destination
     disk_over_commit: bool | None = None
 
 
@@ -90,7 +90,7 @@ def request(cloud: Cloud, server: Server, order: Order, caller: Caller) -> None:
 
 
 def abort(cloud: Cloud, server: Server, migration_id: int, caller: Caller, *, queued_too: bool) -> None:
-    """DELETE of a server's migration; `queued_too` from microversion 2.65.
+    """DELETE a server's migration. `queued_too`: from microversion 2.65, queued and preparing ones too.
 
     Raises ConflictError, NotFoundError, BadRequestError.
     """
@@ -133,7 +133,7 @@ def force_complete(cloud: Cloud, server: Server, migration_id: int, caller: Call
 
 
 def forget_on_restart(cloud: Cloud, server: Server) -> None:
-    """What a source's nova-compute does with a server that it finds migrating when it starts."""
+    """What the source's nova-compute does at startup with a server that it finds migrating."""
     for migration in cloud.migrations_of(server.id):
         if migration.type == "live-migration" and migration.status in ("accepted", *IN_PROGRESS):
             _cancel_step(migration)
@@ -171,7 +171,8 @@ def _conduct(cloud: Cloud, server: Server, migration: Migration, order: Order) -
 
 
 def _top_event(order: Order) -> str:
-    """The call that blocks is another one of the conductor's, and the events have the name of the call."""
+    """The name of the conductor's event. It is the name of the RPC method, and the blocking call uses another
+    method."""
     return "conductor_migrate_server" if order.synchronous else "conductor_live_migrate_instance"
 
 
@@ -251,7 +252,7 @@ def _check_on_hosts(
     order: Order,
     action: InstanceAction,
 ) -> None:
-    """The libvirt driver's own checks, on the destination and from there on the source."""
+    """The checks of the libvirt driver, on the destination and from there on the source."""
     if not destination.alive:
         message = f"Timeout while checking if we can live migrate to host: {destination.name}"
         raise RefusalError(message, tries_next=True)
@@ -276,7 +277,7 @@ def _check_on_hosts(
 
 
 def _told_by_source(refusal: RefusalError, source: Host, destination: Host) -> RefusalError:
-    """The destination passes on what the source said to it: the exception's type, its text, and its traceback."""
+    """The destination's error that wraps the source's error: its exception type, its text, and its traceback."""
     text = (
         f"Error while check_can_live_migrate_source from {source.name} to host {destination.name}: "
         f"{refusal.kind}_Remote {refusal.message}\nTraceback (most recent call last):\n\n"
@@ -285,7 +286,7 @@ def _told_by_source(refusal: RefusalError, source: Host, destination: Host) -> R
 
 
 def _check_cpu(cloud: Cloud, source: Host, destination: Host) -> None:
-    # With host-model Nova compares the hosts, not what this guest really saw when it started.
+    # With host-model Nova compares the hosts, not the CPU that this guest saw when it started.
     guest = cloud.guest_cpu(source)
     if not destination.cpu.runs(guest):
         link = "http://libvirt.org/html/libvirt-libvirt-host.html#virCPUCompareResult"
@@ -350,7 +351,7 @@ def _start_copy(cloud: Cloud, server: Server, migration: Migration) -> None:
     source, action = cloud.hosts[migration.source], _action(migration)
     destination = cloud.hosts.get(migration.destination or "")
     if not source.alive:
-        return  # nobody is left to drive it; the restart clears it up
+        return  # Nothing drives the migration any more; the restart of nova-compute cleans it up.
     failure = source.knobs.get("fail_pre_live")
     if destination is None or not destination.alive:
         failure = "Timed out waiting for a reply to message"
@@ -417,7 +418,8 @@ def _end_of_copy(cloud: Cloud, server: Server, migration: Migration, status: str
         action.end(_ROLLBACK, cloud.now)
     _roll_back(cloud, server, migration, status)
     if cloud.settings.nova.copy_failure == "error":
-        # The driver asks the copy for its result only now, and what it raises is taken for a failure of everything.
+        # The driver reads the result of the copy only now, and its exception counts as a failure of the whole
+        # migration.
         cloud.clock.after(cloud.settings.durations.live_post, lambda: _error_after_rollback(cloud, server, migration))
 
 
@@ -436,7 +438,7 @@ def _roll_back(cloud: Cloud, server: Server, migration: Migration, status: str) 
 
 
 def _give_back(cloud: Cloud, server: Server, migration: Migration) -> None:
-    """The destination's claim is dropped, the source's goes from the migration back to the server."""
+    """Release the destination's claim and move the source's allocation from the migration back to the server."""
     if migration.uuid in cloud.ledger.consumers:
         cloud.ledger.release(server.id)
         cloud.ledger.hand_over(migration.uuid, server.id)
@@ -456,7 +458,7 @@ def _free_slot(cloud: Cloud, migration: Migration) -> None:
 
 
 def cancel_for_delete(cloud: Cloud, server: Server) -> None:
-    """A server that is deleted takes its live migration with it."""
+    """Cancel the live migration of a server that is deleted."""
     for migration in cloud.migrations_of(server.id):
         if migration.type == "live-migration" and migration.status in ("accepted", *IN_PROGRESS):
             _cancel_step(migration)

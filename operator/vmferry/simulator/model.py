@@ -1,4 +1,4 @@
-"""What the simulated cloud holds, as plain records; times are simulated seconds since the epoch."""
+"""The records of the simulated cloud. Times are simulated seconds since the epoch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmferry.simulator.cpu import Cpu
 #: Nova's power states
 NO_STATE, RUNNING, PAUSED, SHUTDOWN, CRASHED, SUSPENDED = 0, 1, 3, 4, 6, 7
 
-#: `status` by (vm_state, task_state); the entry with None holds for every other task
+#: `status` by (vm_state, task_state); the entry with None applies to all other tasks
 _STATUS: dict[str, dict[str | None, str]] = {
     "active": {
         None: "ACTIVE",
@@ -65,7 +65,8 @@ class Flavor:
     extra_specs: dict[str, str] = field(default_factory=dict)
 
     def resources(self, *, volume_backed: bool) -> dict[str, int]:
-        """What a server of it takes from a host; the root disk of a volume-backed one is not on the host."""
+        """The resources that a server of this flavor takes from a host. A volume-backed root disk takes no space
+        there."""
         disk = (0 if volume_backed else self.disk_gb) + self.ephemeral_gb + -(-self.swap_mb // 1024)
         wanted = {"VCPU": self.vcpus, "MEMORY_MB": self.ram_mb, "DISK_GB": disk}
         return {name: amount for name, amount in wanted.items() if amount}
@@ -138,16 +139,16 @@ class Host:
     coming: Event | None = None  # while its nova-compute starts
     last_seen: float = 0.0  # when it was killed; while alive the heartbeat is computed
     disabled: bool = False
-    #: its trait in Placement: written by its own nova-compute, so a dead one cannot
+    #: its trait in Placement. Its own nova-compute writes this, so it does not change while nova-compute is dead
     disabled_trait: bool = False
     disabled_reason: str | None = None
     forced_down: bool = False
     knobs: dict[str, Any] = field(default_factory=dict)
-    #: the database of its cell does not answer: Nova shows its name and nothing else
+    #: the database of its cell does not answer: Nova shows the host's name and nothing else
     unreachable: bool = False
-    #: casts that wait for the dead nova-compute, as they would in its message queue
+    #: casts that wait until nova-compute is back, as they would in its message queue
     mailbox: list[Callable[[], None]] = field(default_factory=list)
-    #: builds that a knob holds where they are
+    #: builds that a knob holds
     held: list[Callable[[], None]] = field(default_factory=list)
     copying: set[int] = field(default_factory=set)  # ids of live migrations that hold a slot here
     queue: deque[Migration] = field(default_factory=deque)
@@ -155,7 +156,7 @@ class Host:
 
 @dataclass(slots=True)
 class StrayService:
-    """A record of a nova-compute service that no process stands behind: left in another cell, or discovered twice."""
+    """A record of a nova-compute service without a process: left in another cell, or discovered twice."""
 
     id: str
     host: str
@@ -199,7 +200,7 @@ class Server:
     old_vm_state: str | None = None  # while it is resized or rescued
     old_flavor: Flavor | None = None
     addresses: dict[str, str] = field(default_factory=dict)
-    port_types: list[str] = field(default_factory=list)  # `binding:vnic_type` of ports besides the ordinary ones
+    port_types: list[str] = field(default_factory=list)  # `binding:vnic_type` of ports other than `normal`
     guest_cpu: Cpu | None = None
     actions: list[InstanceAction] = field(default_factory=list)
 
@@ -230,11 +231,11 @@ class Fault:
 
 @dataclass(slots=True)
 class Copy:
-    """The copy of a live migration: how far it is at any instant."""
+    """The copy phase of a live migration, with its progress at any instant."""
 
     started_at: float
     seconds: float
-    ceiling: float  # the fraction at which it stays: 1 unless it fails or never converges
+    ceiling: float  # the fraction at which it stops: 1 unless it fails or never converges
     memory_bytes: int
     disk_bytes: int
 
@@ -280,7 +281,7 @@ class ActionEvent:
 
 @dataclass(slots=True)
 class InstanceAction:
-    """One request to a server and what came of it; `request_id` is the key of both."""
+    """A request for a server and its outcome; `request_id` is the key of both."""
 
     name: str
     server_id: str
@@ -297,7 +298,8 @@ class InstanceAction:
         self.updated_at = now
 
     def end(self, event: str, now: float, *, error: str | None = None) -> None:
-        """Close an event.  As in Nova the first of that name takes it, so of several hosts tried one holds the text."""
+        """Close the first event of this name, as Nova does: after several tried hosts only the first event has a
+        result."""
         for entry in self.events:
             if entry.name == event:
                 entry.finished_at = now
@@ -337,7 +339,7 @@ class ServerGroup:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and under which request id."""
+    """The user of a request, and the request id."""
 
     user_id: str
     project_id: str
@@ -350,5 +352,5 @@ class Caller:
 
 
 def host_id(project_id: str, host: str | None) -> str:
-    """Nova's `hostId`: tells a project that two servers share a host, not which one."""
+    """Nova's `hostId`: a project can see that two servers share a host, but not which host."""
     return hashlib.sha224((project_id + host).encode()).hexdigest() if host else ""

@@ -1,4 +1,4 @@
-"""How the simulated cloud behaves where real ones differ; a fleet file sets it, `/_control/settings` changes it."""
+"""Settings for behavior that differs between real clouds. A fleet file sets them; `/_control/settings` changes them."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Durations(BaseModel):
-    """Simulated seconds that each step takes."""
+    """The duration of each step, in simulated seconds."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
     boot: float = Field(0.5, ge=0)
     delete: float = Field(0.2, ge=0)
     power: float = Field(0.2, ge=0)
-    #: from the 202 of a live migration until its row is in the database
+    #: from the 202 response of a live migration until its record is in the database
     migration_row: float = Field(0.05, ge=0)
     live_precheck: float = Field(0.1, ge=0)
     live_prepare: float = Field(0.2, ge=0)
     live_copy: float = Field(1.5, ge=0)
-    #: the server is on its new host and has no task, its migration is still `running`
+    #: the server is on its new host and has no task, but its migration is still `running`
     live_post: float = Field(0.1, ge=0)
     live_abort: float = Field(0.1, ge=0)
     live_force: float = Field(0.2, ge=0)
@@ -28,7 +28,7 @@ class Durations(BaseModel):
     cold_move: float = Field(0.6, ge=0)
     cold_finish: float = Field(0.2, ge=0)
     confirm: float = Field(0.2, ge=0)
-    #: the migration is `confirmed`, the server still VERIFY_RESIZE
+    #: the migration is `confirmed`, but the server is still VERIFY_RESIZE
     confirm_post: float = Field(0.1, ge=0)
     revert: float = Field(0.3, ge=0)
     evacuate: float = Field(0.8, ge=0)
@@ -36,7 +36,8 @@ class Durations(BaseModel):
 
 
 class NovaSettings(BaseModel):
-    """The configuration of the simulated Nova, named after nova.conf's options where there is one."""
+    """The configuration of the simulated Nova. Fields are named after the options of nova.conf where such an option
+    exists."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
 
@@ -52,8 +53,9 @@ class NovaSettings(BaseModel):
     multi_tenancy_isolation: bool = False
     #: `[scheduler] enable_isolated_aggregate_filtering`
     isolated_aggregates: bool = False
-    #: what a copy that fails or is aborted leaves: `rollback` is an ACTIVE server and a `failed` or `cancelled`
-    #: migration; with `error` both end in ERROR shortly after that (Nova 33 after a libvirtError).  No event tells why
+    #: what remains of a live copy that fails or is aborted. With `rollback` the server is ACTIVE and the migration is
+    #: `failed` or `cancelled`; with `error` both end in ERROR shortly afterwards (Nova 33 after a libvirtError). No
+    #: instance action event explains why
     copy_failure: Literal["rollback", "error"] = "rollback"
 
 

@@ -1,4 +1,4 @@
-"""One way in for every service: a call in, a reply out, errors in the service's own shape."""
+"""The common request and response types of all services; each service renders errors in its own shape."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CLOUD: web.AppKey[Cloud] = web.AppKey("cloud", Cloud)
 
 @dataclass(slots=True)
 class Call:
-    """A request as the handlers see it.  `version` is the minor microversion: 100 for 2.100."""
+    """A request as the handlers receive it. `version` is the minor microversion: 100 for 2.100."""
 
     cloud: Cloud
     caller: Caller
@@ -27,7 +27,7 @@ class Call:
     params: dict[str, str]
     query: MultiMapping[str]
     body: Any
-    #: where the service is, without a slash at the end: `http://127.0.0.1:5000/compute/v2.1`
+    #: the URL of the service, without a trailing slash: `http://127.0.0.1:5000/compute/v2.1`
     base: str
     url: str
 
@@ -35,7 +35,7 @@ class Call:
         return self.version >= version
 
     def require(self, rule: str) -> None:
-        """What an administrator may do.  Raises ForbiddenError."""
+        """Require an administrator. Raises ForbiddenError."""
         if not self.caller.is_admin:
             raise ForbiddenError.policy(rule)
 
@@ -43,7 +43,7 @@ class Call:
         return self.query.get(name, "").lower() in ("1", "true", "t", "yes", "y", "on")
 
     def only(self, *names: str, since: int) -> None:
-        """Refuse every other query parameter, from this microversion on.  Raises BadRequestError."""
+        """Refuse all other query parameters, from microversion `since` on. Raises BadRequestError."""
         unknown = [name for name in self.query if name not in names]
         if unknown and self.since(since):
             listed = ", ".join(repr(name) for name in unknown)
@@ -51,7 +51,7 @@ class Call:
             raise BadRequestError(f"Additional properties are not allowed ({listed} {verb} unexpected)")
 
     def limit(self) -> int:
-        """The page's size.  Raises BadRequestError."""
+        """The page size. Raises BadRequestError."""
         most = self.cloud.settings.nova.max_limit
         text = self.query.get("limit")
         if text is None:
@@ -63,7 +63,7 @@ class Call:
         return min(int(text), most)
 
     def next_link(self, path: str, marker: str) -> list[dict[str, str]]:
-        """Nova's way to say that there may be more."""
+        """Nova's link to the next page."""
         query = [(key, value) for key, value in self.query.items() if key != "marker"] + [("marker", marker)]
         query.sort()
         text = "&".join(f"{key}={value}" for key, value in query)
@@ -93,7 +93,7 @@ Handler = Callable[[Call], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """`since` and `until` are the first and the last minor microversion that has it."""
+    """A route of a service. `since` and `until` are the first and the last minor microversion that have it."""
 
     method: str
     path: str
@@ -103,7 +103,7 @@ class Route:
 
 
 async def read_json(request: web.Request) -> Any:
-    """The body; None without one.  Raises BadRequestError."""
+    """The parsed body; None for an empty body. Raises BadRequestError."""
     text = await request.text()
     if not text:
         return None
