@@ -1,4 +1,4 @@
-"""The operator's judgement of servers, on one view of the cloud and without Kubernetes. Pure."""
+"""Assessment of servers by the operator's checks, on a snapshot of the cloud and without Kubernetes. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vmferry.resources.vmmigration import PrerequisiteView, ServerView, VMMigrat
 def assess_servers(
     servers: Iterable[Server], request: Request, snapshot: Snapshot, policy: Policy, now: datetime
 ) -> Iterator[Verdict]:
-    """One by one, host by host, so that no more than one verdict need be kept."""
+    """Assess servers in the order of their hosts, and yield each verdict so that the caller need not keep them all."""
     assessments = HostAssessments()
     for server in sorted(servers, key=lambda s: (s.host or "", s.name, s.id)):
         yield assess_server(server, request, snapshot, policy, now, assessments.assess_hosts)
@@ -34,9 +34,9 @@ def assess_servers(
 def assess_server(
     server: Server, request: Request, snapshot: Snapshot, policy: Policy, now: datetime, by: AssessHosts = assess_hosts
 ) -> Verdict:
-    """What a VMMigration with this request would find out about its server."""
+    """Return the verdict that a VMMigration with this request would reach for its server."""
     source = source_of(server, snapshot)
-    # whoever asks about an evacuation supposes that the host is dead
+    # an assessment of an evacuation assumes that the source host is dead
     request = replace(request, attested=server.host)
     choice = request.resolved_type(server, source)
     status = VMMigrationStatus(
@@ -63,7 +63,7 @@ def assess_server(
         names = {finding.name for finding in assessment.against}
         against = tuple(view for view in status.prerequisites if view.name in names)
         if assessment.waits_for is not None:
-            # as the operator's queue says it
+            # the reason that a queued migration reports
             reason = (
                 next((f.reason for f in assessment.against if f.waits), assessment.against[0].reason)
                 or Reason.FACT_UNKNOWN
@@ -82,5 +82,5 @@ def assess_server(
 
 
 def not_found(asked: str, message: str) -> Verdict:
-    """Nothing can be said of a server that is not there."""
+    """The verdict for a server that does not exist; `asked` is the text of the command line."""
     return Verdict(clip(asked, 255), Answer.UNKNOWN, Reason.SERVER_NOT_FOUND, clip(message, 2048), VMMigrationStatus())

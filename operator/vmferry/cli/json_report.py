@@ -1,12 +1,12 @@
-"""JSON, for programs; its shape is part of the API version that it names.
+"""The JSON report, for programs; its structure is part of the API version in it.
 
-    {"apiVersion": "vmferry.dev/v1alpha1", "kind": "Preflight", "readAt": "2026-03-02T12:00:00Z",
-     "request": {"type": "Auto", "stopIfRunning": false, "osUpgrade": false, "target": {"host": "cmp2"}},
-     "servers": [{"asked": …, "verdict": "OK" | "Waits" | "Blocked" | "Unknown", "reason": …, "message": …, …}],
-     "summary": {"servers": 1, "ok": 1, "waits": 0, "blocked": 0, "unknown": 0, "exitStatus": 0}}
+  {"apiVersion": "vmferry.dev/v1alpha1", "kind": "Preflight", "readAt": "2026-03-02T12:00:00Z",
+   "request": {"type": "Auto", "stopIfRunning": false, "osUpgrade": false, "target": {"host": "cmp2"}},
+   "servers": [{"asked": …, "verdict": "OK" | "Waits" | "Blocked" | "Unknown", "reason": …, "message": …, …}],
+   "summary": {"servers": 1, "ok": 1, "waits": 0, "blocked": 0, "unknown": 0, "exitStatus": 0}}
 
 The other fields of a server are those of a VMMigration's status: `type`, `server`, `storage`, `sourceHost`,
-`targetHost`, `prerequisites`, `eligibleTargets`, `ineligibleTargets`, `conditions`. Each server is one line.
+`targetHost`, `prerequisites`, `eligibleTargets`, `ineligibleTargets`, `conditions`. Each server takes one line.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class JSONReport:
             "message": verdict.message,
             **verdict.status.to_json(),
         }
-        # what only a real move has
+        # a preflight makes no attempts
         del entry["attempts"]
         self._out.write(self._before + _dump(entry))
         self._before = ",\n  "
@@ -60,5 +60,5 @@ class JSONReport:
 
 
 def _dump(value: Any) -> str:
-    """ASCII, and without DEL, which JSON allows raw and a terminal need not see."""
+    """Dump JSON as ASCII, and escape DEL, which JSON allows raw but which a terminal might interpret."""
     return json.dumps(value).replace("\x7f", "\\u007f")

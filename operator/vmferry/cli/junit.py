@@ -1,4 +1,4 @@
-"""JUnit XML, for pipelines: a testcase per server; Blocked is a failure, Unknown an error."""
+"""The JUnit XML report, for pipelines: a testcase per server; Blocked is a failure, Unknown an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class JUnitReport:
     def __init__(self, out: TextIO, read_at: datetime) -> None:
         self._out = out
         self._read_at = read_at
-        # the counts stand before the testcases
+        # kept until the end, because the counts precede the testcases
         self._cases: list[str] = []
 
     def add(self, verdict: Verdict) -> None:
@@ -46,7 +46,7 @@ class JUnitReport:
 
 
 def _text(text: str) -> str:
-    """XML 1.0 has no way to write most control characters, escaped or not; `plain` leaves none."""
+    """Escape text for XML. XML 1.0 cannot represent most control characters, escaped or not; `plain` removes them."""
     return escape(plain(text))
 
 

@@ -1,4 +1,4 @@
-"""Commands that say what is wrong with their arguments in one clean line, whatever the arguments hold."""
+"""Click commands that report an invalid argument in one line without control characters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-#: characters of a complaint; the argument itself may be as long as a process's arguments get
+#: maximum length of an error message, in characters; an argument may be much longer
 LONGEST = 512
 
 
@@ -23,7 +23,7 @@ class PlainCommand(click.Command):
 
 
 class PlainGroup(PlainCommand, click.Group):
-    """Its commands' arguments are read while it is invoked."""
+    """A group with the same error handling; the arguments of its commands are parsed in `invoke`."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`vmferry preflight`: the command line. What it does is in `run`, which is imported late: `--help` shall be quick."""
+"""`vmferry preflight`: the command line. The work is in `run`, which is imported late to keep `--help` fast."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def preflight(
 
 
 def end(options: Options) -> None:
-    """Run, and leave the process with the exit status."""
+    """Run the command, and end the process with its exit status."""
     from vmferry.cli.run import PreflightError, fit, run
 
     for stream in (sys.stdout, sys.stderr):
@@ -134,14 +134,15 @@ def end(options: Options) -> None:
         sys.stdout.flush()
     except PreflightError as error:
         code = _CANNOT_TELL
-        # whoever read our output has left: there is nobody to tell
+        # the reader of the output is gone, so an error message would reach nobody
         if not isinstance(error.__cause__, BrokenPipeError):
             sys.stderr.write(f"Error: {error}\n")
     except KeyboardInterrupt:
         code = _INTERRUPTED
-    except Exception:  # a fault of ours must not look like a verdict: Python would end with 1
+    except Exception:  # Python would exit with 1 after an internal error, which would look like a verdict
         code = _CANNOT_TELL
         sys.stderr.writelines(f"{fit(line)}\n" for line in traceback.format_exc().splitlines())
     sys.stderr.flush()
-    # Threads may still wait for an answer of the cloud; nobody needs it any more, and Python would wait with them.
+    # Threads may still wait for responses of the cloud that are no longer needed, and a normal exit would wait for
+    # them.
     os._exit(code)

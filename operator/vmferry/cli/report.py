@@ -1,4 +1,5 @@
-"""A report takes verdicts one by one and writes them to a stream; the formats are beside this file."""
+"""The interface of a report: it takes verdicts one by one and writes them to a stream. Each format has its own
+module."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class Report(Protocol):
     def add(self, verdict: Verdict) -> None: ...
 
     def end(self, tally: Tally) -> None:
-        """All were added."""
+        """Finish the report after the last verdict."""
 
 
 def make_report(format_: Format, out: TextIO, paint: Paint, request: Request, read_at: datetime) -> Report:

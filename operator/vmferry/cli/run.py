@@ -1,4 +1,4 @@
-"""Preflight: read the cloud once, judge the servers that were meant, report. Neither kopf nor Kubernetes."""
+"""Preflight: read the cloud once, assess the selected servers, write a report. Needs neither kopf nor Kubernetes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from vmferry.planning.request import Request
 from vmferry.redaction import redact
 from vmferry.runtime.config import Config, ConfigError, load, parse
 
-#: seconds between two looks at how far the reading is
+#: seconds between two updates of the progress
 _LOOK = 0.2
 
 
 class PreflightError(Exception):
-    """Nothing can be told; the message says why."""
+    """Preflight cannot reach a verdict; the message explains why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The command line, checked as far as it can be without a look at the cloud."""
+    """The command line, validated as far as possible without reading the cloud."""
 
     selection: Selection
     request: Request
@@ -48,7 +48,7 @@ class Options:
 
 
 def run(options: Options, environment: Mapping[str, str], out: TextIO, err: TextIO) -> ExitStatus:
-    """The whole command. Raises PreflightError, whose text is fit for a terminal."""
+    """Run the whole command. Raises PreflightError, whose message is safe to print on a terminal."""
     _listen(err)
     progress = Progress(err, quiet=options.quiet)
     try:
@@ -57,7 +57,7 @@ def run(options: Options, environment: Mapping[str, str], out: TextIO, err: Text
         snapshot = asyncio.run(_read(client, config, options.selection, progress))
         return _judge(options, config, snapshot, environment, out, err, progress)
     except ConfigError as error:
-        # it has no values that may be secret; "password: no such key" would look like one
+        # not redacted: the message has no secret values, but "password: no such key" would look like one
         raise PreflightError("\n".join(plain(line) for line in str(error).splitlines())) from error
     except (CloudError, SelectionError) as error:
         raise PreflightError("\n".join(fit(line) for line in str(error).splitlines())) from error
@@ -68,12 +68,12 @@ def run(options: Options, environment: Mapping[str, str], out: TextIO, err: Text
 
 
 def fit(text: str) -> str:
-    """One line that neither steers a terminal nor tells a secret."""
+    """Return one line without control characters and without secrets."""
     return redact(plain(text))
 
 
 def _config(options: Options, environment: Mapping[str, str]) -> Config:
-    """The operator's own configuration; what the command line says of the cloud wins."""
+    """The operator's configuration. The cloud options of the command line take precedence."""
     config = load(options.config, environment) if options.config else parse({}, environment)
     changes = {"name": options.cloud, "clouds_file": options.clouds_file}
     cloud = config.cloud.model_copy(update={key: value for key, value in changes.items() if value is not None})
@@ -81,7 +81,7 @@ def _config(options: Options, environment: Mapping[str, str]) -> Config:
 
 
 async def _read(client: NovaClient, config: Config, selection: Selection, progress: Progress) -> Snapshot:
-    """The view that the operator begins with. Raises CloudError."""
+    """Read the same snapshot that the operator starts with. Raises CloudError."""
     observer = Observer(client, stuck_after=config.policy.stuck_after)
     ticking = asyncio.create_task(_tick(client, progress))
     try:
@@ -89,7 +89,7 @@ async def _read(client: NovaClient, config: Config, selection: Selection, progre
         progress.line(fit(f"cloud: {client.login}"))
         for server_id in selection.ids:
             if server_id not in snapshot.servers:
-                # what is not listed is asked for by itself before it counts as unknown (I4)
+                # a server that is not listed is requested by its id before it counts as unknown (I4)
                 await observer.detail(server_id)
         return observer.snapshot
     finally:
@@ -140,7 +140,7 @@ def _judge(
 
 @contextmanager
 def _opened(path: Path | None, out: TextIO) -> Iterator[TextIO]:
-    """Where the report goes. A file appears only when it is complete; an old one stays until then."""
+    """Open the destination of the report. A file is replaced only once the report is complete."""
     if path is None:
         yield out
     elif path.exists() and not path.is_file():
@@ -148,13 +148,13 @@ def _opened(path: Path | None, out: TextIO) -> Iterator[TextIO]:
         with path.open("w", encoding="utf-8") as stream:
             yield stream
     else:
-        # a file of its own with a name that nobody can guess: two runs share none, and no link leads elsewhere
+        # an unpredictable name: two runs do not share a file, and no prepared symlink can redirect the report
         number, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".unfinished", dir=path.parent)
         unfinished = Path(name)
         try:
             with os.fdopen(number, "w", encoding="utf-8") as stream:
                 yield stream
-            # a report is readable for whom the user's umask lets read, as any file
+            # mkstemp creates a file with mode 0600; a report gets the permissions of an ordinary new file
             unfinished.chmod(0o666 & ~_umask())
             unfinished.replace(path)
         finally:
@@ -162,14 +162,14 @@ def _opened(path: Path | None, out: TextIO) -> Iterator[TextIO]:
 
 
 def _umask() -> int:
-    """There is no way to read it without setting it."""
+    """The process's umask, which can be read only by setting it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
 
 
 class _Lines(logging.Handler):
-    """Warnings of the parts at work, one clean line each."""
+    """Prints warnings of all loggers, one line each without control characters."""
 
     def __init__(self, err: TextIO) -> None:
         super().__init__(logging.WARNING)

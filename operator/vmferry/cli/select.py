@@ -1,4 +1,4 @@
-"""Which servers were meant."""
+"""Selection of the servers that a command line names."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 class SelectionError(Exception):
-    """Nothing can be selected this way; the message says what to do instead."""
+    """The selection is not possible; the message explains what to do instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Exactly one of the three ways is used."""
+    """What the command line selects; exactly one of `servers`, `hosts` and `everything` is set."""
 
     #: ids, or names within `project`
     servers: tuple[str, ...] = ()
@@ -30,7 +30,7 @@ class Selection:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """The servers that are named by their id."""
+        """The servers that are selected by id."""
         return tuple(text for text in self.servers if is_id(text))
 
 
@@ -39,7 +39,11 @@ def is_id(text: str) -> bool:
 
 
 def select(selection: Selection, snapshot: Snapshot) -> tuple[list[Server], dict[str, str]]:
-    """The servers, each once, and a sentence for each text that means none, by that text. Raises SelectionError."""
+    """Find the selected servers.
+
+    Returns the servers, each once, and a message for each text of `selection.servers` that matches no single server.
+    Raises SelectionError for an unknown host.
+    """
     if selection.everything:
         return list(snapshot.servers.values()), {}
     if selection.hosts:
@@ -67,7 +71,7 @@ def _on(text: str, snapshot: Snapshot) -> Collection[str]:
 
 
 def _meant(text: str, project: str | None, snapshot: Snapshot) -> Server | str:
-    """The server, or why there is none."""
+    """The server, or a message that explains why it was not found."""
     if is_id(text):
         return snapshot.servers.get(text) or f"the cloud has no server {text}"
     ambiguous = snapshot.ambiguous_project(project or "")

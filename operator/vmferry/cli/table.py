@@ -1,4 +1,4 @@
-"""For people: a line a server, or all that is known of one server."""
+"""The report for people: a line per server, or all details when there is only one server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TableReport:
         self._paint = paint
         self._wide = wide
         self._rows: list[tuple[Answer, tuple[str, ...]]] = []
-        #: kept for the case that it is the only one
+        #: kept because a report with a single server shows its details
         self._first: Verdict | None = None
 
     def add(self, verdict: Verdict) -> None:
@@ -57,7 +57,7 @@ class TableReport:
 
 
 def headline(verdict: Verdict) -> str:
-    """The verdict in a few words."""
+    """Summarize the verdict in a few words."""
     if verdict.answer is Answer.OK:
         moves = verdict.status.target_host != verdict.status.source_host
         return f"OK -> {verdict.status.target_host}" if moves else f"OK: {verdict.message}"
@@ -69,7 +69,7 @@ def headline(verdict: Verdict) -> str:
 
 
 def one_server(verdict: Verdict, paint: Paint) -> list[str]:
-    """Every prerequisite with its message and remedy, and every host with its rank or reason."""
+    """Show every prerequisite with its message and remedy, and every host with its rank or reason."""
     status = verdict.status
     state = status.server.state if status.server else ""
     resolved = status.condition("TypeResolved")

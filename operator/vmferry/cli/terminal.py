@@ -1,4 +1,4 @@
-"""What reaches a person's terminal: clean text, colours where they are wanted, progress where it is seen."""
+"""Output to a terminal: text without control characters, colors, and progress."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import click
 
 from vmferry.resources.base import clip
 
-#: seconds between two texts of progress: on a terminal, and as lines of a log
+#: seconds between two updates of the progress: on a terminal, and in a log
 _REDRAW, _LINE = 0.2, 5.0
 _ERASE = "\r\x1b[2K"
 
 
 def plain(text: str) -> str:
-    """One line without control characters, whoever wrote the text: the cloud's users name their servers."""
+    """Return one line without control characters. Text may come from users of the cloud, such as names of servers."""
     return clip(text, 4096)
 
 
 def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
-    """On a terminal, unless NO_COLOR (no-color.org) or TERM=dumb says otherwise."""
+    """Whether `stream` is a terminal and neither NO_COLOR (no-color.org) nor TERM=dumb is set."""
     return stream.isatty() and not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
 class Paint:
-    """Colours, or none."""
+    """Applies colors if they are switched on."""
 
     def __init__(self, on: bool) -> None:
         self._on = on
@@ -37,7 +37,7 @@ class Paint:
 
 
 def columns(rows: Iterable[Sequence[str]]) -> list[list[str]]:
-    """The rows with every cell but the last padded to its column's width."""
+    """Pad every cell but the last of a row to the width of its column."""
     listed = [[plain(cell) for cell in row] for row in rows]
     widths = [max(map(width, column)) for column in zip(*listed, strict=True)]
     return [
@@ -47,7 +47,7 @@ def columns(rows: Iterable[Sequence[str]]) -> list[list[str]]:
 
 
 def width(text: str) -> int:
-    """Places on a terminal: East Asian characters take two, combining ones none."""
+    """The width on a terminal: East Asian wide characters take two columns, combining characters none."""
     if text.isascii():
         return len(text)
     return sum(
@@ -56,7 +56,7 @@ def width(text: str) -> int:
 
 
 class Progress:
-    """How far a long run is: one line that is drawn again on a terminal, else a line every few seconds."""
+    """Progress of a long run: a line that is redrawn on a terminal, else a new line every few seconds."""
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
         self._stream = stream
@@ -66,7 +66,7 @@ class Progress:
         self._drawn = False
 
     def show(self, text: str) -> None:
-        """`text` is ours: it carries no words of the cloud."""
+        """Show the progress. `text` must not contain text from the cloud, because it is printed as it is."""
         now = time.monotonic()
         if self._quiet or now - self._last < (_REDRAW if self._terminal else _LINE):
             return
@@ -76,14 +76,14 @@ class Progress:
         self._drawn = self._terminal
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays on the screen."""
         if not self._quiet:
             self.clear()
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
     def clear(self) -> None:
-        """Before anything else is written."""
+        """Erase the progress line; to be called before any other output."""
         if self._drawn:
             self._stream.write(_ERASE)
             self._stream.flush()

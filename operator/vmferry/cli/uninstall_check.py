@@ -1,7 +1,7 @@
-"""`vmferry uninstall-check`: whether anything would stay half done without an operator. The chart asks before it goes.
+"""`vmferry uninstall-check`: whether the operator has unfinished work. A hook of the chart runs it before an uninstall.
 
-To what carries our finalizer something is owed: to a host that we have disabled, a move in flight, a server that we
-have stopped. Without an operator nobody would see to it, and the object could not be deleted any more.
+An object with our finalizer may hold a disabled host, a move in flight, or a server that was shut down for its move.
+Without an operator this work remains unfinished, and the object cannot be deleted.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.kube_api import Body, NotInstalledError
 
-#: of a long list
+#: how many objects of a long list are named
 _NAMED = 20
 
 
 def unfinished(kube: Kube, namespaces: Sequence[str], class_: str | None = None) -> list[Body]:
-    """The objects of that class that the operator has to see to their end; VMMigrations of these namespaces, or of all.
+    """Return the objects of the class that carry our finalizer; VMMigrations of these namespaces, or of all without
+    any.
 
-    Raises FerryError. A cluster that does not know our kinds has none.
+    Raises FerryError. A Kubernetes cluster without our CRDs has no such objects.
     """
-    # what holds a whole host comes first
+    # HostMaintenances first, because each holds a whole host
     rows = sorted(CATALOG.values(), key=lambda row: row.namespaced)
     return [body for row in rows for body in _owed(kube, row, namespaces, class_)]
 
@@ -44,7 +45,7 @@ def _owed(kube: Kube, row: ResourceType[Any], namespaces: Sequence[str], class_:
 
 
 def report(bodies: Sequence[Body]) -> list[str]:
-    """What stands against going, and what to do about it."""
+    """Describe the unfinished work, and what to do about it."""
     if not bodies:
         return ["nothing is in flight and no host is held: the operator may go"]
     lines = ["the operator has to see to the end of this first; without it nobody would:"]

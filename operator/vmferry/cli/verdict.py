@@ -1,4 +1,4 @@
-"""What preflight says of one server, and of all of them together: the exit status."""
+"""The verdict of preflight on a server, and the exit status that follows from all verdicts."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from vmferry.resources.vmmigration import PrerequisiteView, VMMigrationStatus
 
 
 class Answer(StrEnum):
-    """May it be moved?"""
+    """Whether the server can be moved."""
 
     OK = "OK"
-    #: as soon as other moves have ended: the operator would queue it
+    #: it can move as soon as other moves have finished; the operator would queue it
     WAITS = "Waits"
     BLOCKED = "Blocked"
-    #: facts that the cloud does not report are all that stands in the way, or there is no such server
+    #: the server does not exist, or only facts that the cloud does not report block it
     UNKNOWN = "Unknown"
 
 
 class ExitStatus(IntEnum):
-    """What a pipeline may rely on; `CANNOT_TELL` wins over `BLOCKED`, so `BLOCKED` says that everything was judged.
+    """Exit statuses that a pipeline can rely on.
 
-    A server that only waits for other moves stands in nobody's way: it goes without anybody's doing.
+    `CANNOT_TELL` takes precedence over `BLOCKED`, so `BLOCKED` means that every server was assessed. A server that only
+    waits for other moves counts as OK, because it needs no action.
     """
 
     ALL_OK = 0
@@ -33,22 +34,22 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One server, judged. All its texts are one line without control characters."""
+    """The verdict on one server. All texts are single lines without control characters."""
 
-    #: the server as it was asked for
+    #: the server as the command line names it
     asked: str
     answer: Answer
-    #: CamelCase: the first reason, or why it is OK
+    #: CamelCase: the first blocking reason, or why it is OK
     reason: str
     message: str
-    #: what the status of a VMMigration that asks the same says; `server` is None where there is no such server
+    #: the status that a VMMigration with the same request would have; `server` is None if there is no such server
     status: VMMigrationStatus
-    #: those of the status's prerequisites that block
+    #: the prerequisites of the status that block
     against: tuple[PrerequisiteView, ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """Every reason that blocks, each once."""
+        """All blocking reasons without duplicates."""
         return tuple(dict.fromkeys(view.reason or self.reason for view in self.against)) or (self.reason,)
 
     @property
@@ -62,7 +63,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class Tally:
-    """How many servers got which answer."""
+    """The number of servers by answer."""
 
     ok: int = 0
     waits: int = 0

@@ -1,4 +1,4 @@
-"""Writes the clouds.yaml that leads OpenStack clients to the simulator."""
+"""Writes a clouds.yaml with which OpenStack clients connect to the simulator."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import yaml
 
 from vmferry.simulator.cloud import Cloud
 
-#: entry by user name; the administrator's is the one that demo and tests use
+#: entry by user name; the demo and the tests use the administrator's entry
 _ENTRIES = {"admin": "vmferry", "operator": "tenant"}
 
 
 def write(path: Path, url: str, cloud: Cloud) -> None:
-    """An entry for each user: `vmferry` is admin, `tenant` is operator, any other has its own name.  Mode 0600."""
+    """Write an entry for each user: `vmferry` for admin, `tenant` for operator, the user's name otherwise. Mode
+    0600."""
     entries = {}
     for user in cloud.users.values():
         project = cloud.projects[next(iter(user.roles))]

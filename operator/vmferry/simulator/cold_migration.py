@@ -1,4 +1,4 @@
-"""Cold migration and resize: one machinery, with a confirmation at its end.
+"""Cold migration and resize, which share one implementation and end with a confirmation.
 
 accepted -> pre-migrating -> migrating -> post-migrating -> finished -> confirmed | reverted
 """
@@ -15,7 +15,7 @@ from vmferry.simulator.scheduling import Wish, select
 def request(
     cloud: Cloud, server: Server, caller: Caller, *, host: str | None = None, flavor: Flavor | None = None
 ) -> None:
-    """POST migrate (or resize, with a flavor).  Raises ConflictError, BadRequestError."""
+    """POST migrate, or resize when `flavor` is given. Raises ConflictError, BadRequestError."""
     verb = "migrate" if flavor is None else "resize"
     require_unlocked(server, caller)
     require_state(server, verb, "active", "stopped")

@@ -1,7 +1,7 @@
-"""CPU models as sets of features, enough to say which guest may run where.
+"""CPU models as sets of features, which decide where a guest can run.
 
-Each generation has all that the earlier ones of its vendor have: a simplification of libvirt's cpu_map that keeps the
-one rule that matters here, a destination must offer every feature of the source.
+Each generation has all features of the earlier generations of its vendor. This simplifies libvirt's cpu_map but keeps
+its rule that a destination must offer every feature of the source.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _AMD = (
     ("EPYC-Milan", "pcid invpcid vaes erms"),
     ("EPYC-Genoa", "avx512f avx512dq avx512cd avx512bw avx512vl avx512vnni gfni"),
 )
-#: what a suffix of libvirt's names adds (`-IBRS`) or leaves as it is (`-noTSX`, `-v2`)
+#: what a suffix of libvirt's CPU model names adds (`-IBRS`); other suffixes add nothing (`-noTSX`, `-v2`)
 _SUFFIXES = {"-IBRS": frozenset({"spec-ctrl"}), "-IBPB": frozenset({"ibpb"})}
 
 
@@ -54,7 +54,7 @@ _MODELS = _generations(_INTEL) | _generations(_AMD)
 
 
 def model_features(model: str) -> frozenset[str]:
-    """The features of a libvirt CPU model name; an unknown one has none but its own name."""
+    """The features of a libvirt CPU model name. An unknown name has its own name as its only feature."""
     added: frozenset[str] = frozenset()
     for suffix, features in _SUFFIXES.items():
         if suffix in model:
@@ -76,12 +76,12 @@ class Cpu:
         return model_features(self.model) | self.features
 
     def runs(self, guest: Cpu) -> bool:
-        """Whether a guest that saw `guest` may run here (libvirt: this CPU is a superset or identical)."""
+        """Whether a guest with this CPU can run here (libvirt's rule: the host CPU is identical or a superset)."""
         return self.vendor == guest.vendor and guest.all_features <= self.all_features
 
     @property
     def traits(self) -> list[str]:
-        """Placement's standard names of what it can, as far as Nova reports them."""
+        """Placement's standard traits for its features, as far as Nova reports them."""
         return sorted(f"HW_CPU_X86_{_TRAITS[feature]}" for feature in self.all_features & _TRAITS.keys())
 
 

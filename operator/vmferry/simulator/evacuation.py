@@ -1,4 +1,4 @@
-"""Evacuation: a server of a dead host is built again elsewhere.
+"""Evacuation: rebuild a server of a dead host on another host.
 
 accepted -> pre-migrating -> done -> completed (once the source's nova-compute is back)
 """
@@ -15,12 +15,15 @@ from vmferry.simulator.scheduling import Wish, select
 def request(
     cloud: Cloud, server: Server, caller: Caller, *, host: str | None, bypass_scheduler: bool, stop: bool
 ) -> None:
-    """POST evacuate; `stop` from microversion 2.95.  Raises NotFoundError, BadRequestError, ConflictError."""
+    """POST evacuate. `stop`: from microversion 2.95 the server is stopped afterwards.
+
+    Raises NotFoundError, BadRequestError, ConflictError.
+    """
     if host is not None and host not in cloud.hosts:
         raise NotFoundError(f"Compute host {host} not found.")
     if host is not None and host == server.host:
         raise BadRequestError("The target host can't be the same one.")
-    # Nova checks no task here, so nothing stops a second evacuation while the first one runs.
+    # Nova does not check the task here, so a second evacuation can start while the first runs.
     require_state(server, "evacuate", "active", "stopped", "error", task=server.task_state)
     source = cloud.hosts[server.host or ""]
     if cloud.is_up(source):
@@ -41,7 +44,7 @@ def request(
             return
         migration.destination = migration.destination_node = target.name
         migration.destination_ip = target.ip
-        # Until the source is back, the server holds its share of both hosts.
+        # Until the source is back, the server has allocations on both hosts.
         cloud.ledger.claim(
             server.id, target.uuid, server.resources(), project_id=server.project_id, user_id=server.user_id
         )
@@ -52,7 +55,7 @@ def request(
 
 
 def clean_up_on_restart(cloud: Cloud, source: Host) -> None:
-    """A source that starts removes its copies of what was evacuated, and closes the records."""
+    """At startup, the source removes its copies of evacuated servers and completes their migration records."""
     for migration in cloud.migrations.values():
         if migration.type == "evacuation" and migration.source == source.name and migration.status == "done":
             cloud.set_status(migration, "completed")
@@ -73,7 +76,7 @@ def _rebuild(cloud: Cloud, server: Server, migration: Migration, *, stop: bool) 
     cloud.set_status(migration, "pre-migrating")
     cloud.set_task(server, "rebuild_spawning")
     before = server.vm_state
-    # one in ERROR is started whatever was asked for: nobody knows what it was
+    # a server in ERROR is always started: its state before the error is unknown
     stopped = before == "stopped" or (stop and before != "error")
 
     def finish() -> None:

@@ -1,4 +1,4 @@
-"""The fleet file: hosts, flavors, images, projects, servers and how the cloud behaves, in YAML.
+"""The fleet file, in YAML: hosts, flavors, images, projects, servers, and settings of the cloud.
 
     hosts:
     - {name: cmp1, cpu: {model: Skylake-Server-IBRS}, vcpus: 32, memory_gb: 256, disk_gb: 400, store: pool1}
@@ -8,7 +8,7 @@
     servers:
     - {name: "web-{n}", count: 20, flavor: m1.small, image: cirros}     # spread over all hosts
 
-An entry with `count` stands for that many; `{n}` in its name is the number, from 1.
+An entry with `count` creates that many; `{n}` in its name becomes the number, from 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 import yaml
 
 try:
-    # a quarter of the time, which counts with thousands of servers
+    # takes a quarter of the time, which matters with thousands of servers
     from yaml import CSafeLoader as SafeLoader
 except ImportError:  # pragma: no cover - a PyYAML without libyaml
     from yaml import SafeLoader  # type: ignore[assignment]
@@ -49,7 +49,7 @@ from vmferry.simulator.settings import Settings
 
 
 class FleetError(Exception):
-    """The fleet file is wrong; the message says where and what, one finding a line."""
+    """The fleet file is invalid. The message has a line for each finding, with its location."""
 
 
 class _Entry(BaseModel):
@@ -98,7 +98,7 @@ class HostEntry(_Counted):
 
 
 class StrayServiceEntry(_Entry):
-    """A second service record of a host's name, as a host that was moved to another cell leaves behind."""
+    """A second service record with a host's name, such as remains of a host that was moved to another cell."""
 
     host: str = Field(min_length=1)
     id: str | None = None
@@ -155,7 +155,7 @@ class VolumeEntry(_Entry):
 
 
 class RecordEntry(_Entry):
-    """A migration record that nobody ends, or ended long ago: as a killed nova-compute leaves it."""
+    """A migration record without a running migration: finished long ago, or abandoned by a killed nova-compute."""
 
     type: Literal["live-migration", "migration", "resize", "evacuation"] = "live-migration"
     status: str = Field(min_length=1)
@@ -208,7 +208,7 @@ class Fleet(_Entry):
 
 
 def load(path: Path) -> Fleet:
-    """Raises FleetError."""
+    """Read and validate a fleet file. Raises FleetError."""
     try:
         document = yaml.load(path.read_text(), Loader=SafeLoader)
     except OSError as error:
@@ -224,7 +224,7 @@ def load(path: Path) -> Fleet:
 
 
 def explain(error: ValidationError) -> str:
-    """`hosts[2].vcpus: Input should be …`, a line for each finding."""
+    """Format validation errors as `hosts[2].vcpus: Input should be …`, a line for each finding."""
     lines = []
     for finding in error.errors():
         place = ""
@@ -235,7 +235,7 @@ def explain(error: ValidationError) -> str:
 
 
 def build(fleet: Fleet, *, speed: float | None = None, clock: Clock | None = None) -> Cloud:
-    """The cloud that the file describes, with everything already running.  Raises FleetError."""
+    """Return the cloud that the file describes, with all servers running. Raises FleetError."""
     settings = fleet.settings.model_copy(deep=True)
     if speed is not None:
         settings.speed = speed
@@ -323,7 +323,7 @@ def add_stray_service(cloud: Cloud, entry: StrayServiceEntry) -> StrayService:
 
 
 def add_server(cloud: Cloud, entry: ServerEntry, name: str, host_name: str | None) -> Server:
-    """A server that already is where it shall be.  Raises FleetError."""
+    """Add a server that already runs on its host. Raises FleetError."""
     where = f"server {name}"
     project_id = _project(cloud, entry.project, where)
     flavor = _named(list(cloud.flavors.values()), entry.flavor, where, "flavor")
@@ -430,7 +430,7 @@ def _named(records: list[_Named], name: str, where: str, kind: str) -> _Named:
 
 
 def _anyone(cloud: Cloud, project_id: str) -> str:
-    """A user of the project, who then owns what is in it."""
+    """Return a user of the project, to own its resources."""
     for user in cloud.users.values():
         if project_id in user.roles:
             return user.id
@@ -445,6 +445,6 @@ def _unique(what: str, names: list[str]) -> list[str]:
 
 
 def _version(text: str) -> int:
-    """`8.2.2` as the hypervisors API has it: 8002002."""
+    """Convert `8.2.2` to the number in the hypervisors API: 8002002."""
     parts: list[Any] = [int(part) for part in text.split(".")] + [0, 0]
     return int(parts[0] * 1_000_000 + parts[1] * 1000 + parts[2])

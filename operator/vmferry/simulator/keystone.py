@@ -1,4 +1,4 @@
-"""Keystone v3: passwords for tokens, the catalogue, projects and users."""
+"""Keystone v3: tokens, the service catalog, projects and users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vmferry.simulator.model import Caller, Project, User
 from vmferry.simulator.web import CLOUD, Reply, base_url, read_json
 
 DOMAIN = {"id": "default", "name": "Default"}
-#: (service type, name, path); compute's endpoint is the one without a project in it
+#: (service type, name, path); the path of compute's endpoint has no project id
 SERVICES = (
     ("identity", "keystone", "/identity"),
     ("compute", "nova", "/compute/v2.1"),
@@ -38,7 +38,7 @@ class Token:
 
 
 class Tokens:
-    """Those that were given out; `revoke_all` makes every client log in again."""
+    """The issued tokens. `revoke_all` forces every client to log in again."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -54,7 +54,7 @@ class Tokens:
         return name, token
 
     def get(self, name: str | None) -> Token:
-        """Raises UnauthorizedError for none, an unknown and an expired one."""
+        """Return a valid token. Raises UnauthorizedError for a missing, unknown or expired token."""
         token = self._tokens.get(name or "")
         if token is None or token.expires_at <= self._cloud.now:
             raise UnauthorizedError(_DENIED)
@@ -75,7 +75,7 @@ TOKENS: web.AppKey[Tokens] = web.AppKey("tokens", Tokens)
 
 
 def unauthorized(request: web.Request) -> Reply:
-    """What keystonemiddleware answers in front of every other service."""
+    """The 401 response of keystonemiddleware, which every other service sends."""
     body = {"error": {"code": 401, "title": "Unauthorized", "message": _DENIED}}
     return Reply(401, body, {"WWW-Authenticate": f'Keystone uri="{base_url(request)}/identity"'})
 
@@ -285,7 +285,8 @@ async def _projects(request: web.Request) -> Reply:
 
 
 def _page(request: web.Request, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
-    """By `limit` and `marker`, as Keystone does since 2025.1: in the order of ids; and the marker of the next page."""
+    """Page by `limit` and `marker` in the order of ids, as Keystone does since 2025.1. Returns the page and the next
+    marker."""
     limit, marker = request.query.get("limit", ""), request.query.get("marker")
     if not limit and marker is None:
         return entries, None

@@ -1,4 +1,4 @@
-"""The little of Neutron that a migration reads: the list of ports with their types."""
+"""The part of Neutron that a migration reads: the list of ports with their types."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def _versions(request: web.Request) -> web.Response:
 
 
 async def _ports(request: web.Request) -> web.Response:
-    """Those of all projects for an administrator, else one's own; by type and by server, page by page."""
+    """List ports: of all projects for an administrator, else of the caller's project. Filters by type and by server."""
     request_id = f"req-{uuid.uuid4()}"
     headers = {"x-openstack-request-id": request_id}
     cloud, query = request.app[CLOUD], request.query
@@ -58,7 +58,7 @@ async def _ports(request: web.Request) -> web.Response:
 
 
 def _of(server: Server) -> list[dict[str, str]]:
-    """One ordinary port for each address, and those with a device behind them."""
+    """A normal port for each address, and the ports of special types."""
     types = ["normal"] * len(server.addresses) + server.port_types
     return [
         {

@@ -1,4 +1,4 @@
-"""Placement: what each host has, what is taken, and which hosts could take more."""
+"""Placement: inventories, allocations, and allocation candidates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vmferry.simulator.web import CLOUD, Call, Reply, Route, base_url, read_json
 PREFIX = "/placement"
 HIGHEST = 39
 _TITLES = {400: "Bad Request", 403: "Forbidden", 404: "Not Found", 406: "Not Acceptable", 409: "Conflict"}
-#: Placement puts webob's sentence for the code before its own
+#: the texts that Placement (webob) puts before its own message for a status code
 _PREFACES = {
     400: "The server could not comply with the request since it is either malformed or otherwise incorrect.\n\n ",
     403: "Access was denied to this resource.\n\n ",
@@ -54,7 +54,7 @@ async def _versions(request: web.Request) -> web.Response:
 
 
 def negotiate(headers: Any) -> int:
-    """The minor version asked for, 0 when none is.  Raises BadRequestError and NotAcceptableError."""
+    """The minor version that the headers request; 0 without one. Raises BadRequestError, NotAcceptableError."""
     for header in headers.getall("OpenStack-API-Version", []):
         for part in header.split(","):
             words = part.split()
@@ -163,7 +163,7 @@ def _providers(call: Call) -> Reply:
 
 
 def _restricted(call: Call, hosts: list[Host]) -> list[Host]:
-    """By `required` traits (`!` forbids) and by `member_of` aggregates."""
+    """Filter by `required` traits (`!` forbids a trait) and by `member_of` aggregates."""
     for text in call.query.getall("required", []):
         for trait in text.split(","):
             forbidden, name = trait.startswith("!"), trait.lstrip("!")
@@ -220,7 +220,7 @@ def _traits(call: Call) -> Reply:
 
 
 def _set_traits(call: Call) -> Reply:
-    """Only custom ones are kept: the others follow from the host."""
+    """Set the custom traits; the others follow from the host."""
     host = _find(call)
     wanted = (call.body or {}).get("traits", [])
     host.traits = {trait for trait in wanted if str(trait).startswith("CUSTOM_")}

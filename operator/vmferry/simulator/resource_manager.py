@@ -1,6 +1,6 @@
-"""The host facts that Private Cloud Director's resource manager has and Nova has not: operating system, clusters.
+"""The host facts that Private Cloud Director's resource manager has and Nova lacks: operating system, clusters.
 
-Offered only when the fleet file says `resource_manager: true`; the fields are those its public clients read.
+Served only with `resource_manager: true` in the fleet file. The fields are those that its public clients read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ async def _hosts(request: web.Request) -> web.Response:
 
 
 def _host(cloud: Cloud, host: Host) -> dict[str, Any]:
-    """A fleet's host with an empty `os` is one whose agent does not tell it: every field may be missing."""
+    """The resource manager's view of a host. A host with an empty `os` has no `os_info`: any field may be missing."""
     info = {
         "hostname": host.name,
         "os_family": "Linux",

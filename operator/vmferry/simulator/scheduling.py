@@ -1,4 +1,4 @@
-"""The scheduler: Placement's candidates first, then the filters, then the weights."""
+"""The scheduler: allocation candidates of Placement, then filters, then weighers."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vmferry.simulator.model import Flavor, Host, Server, ServerGroup
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """One question to the scheduler."""
+    """A request to the scheduler."""
 
     server: Server
     flavor: Flavor
     ignore: Collection[str] = ()
-    only: str | None = None  # the one host that was asked for
+    only: str | None = None  # only this host is a candidate
 
 
 def select(cloud: Cloud, wish: Wish) -> Host:
-    """The host for it.  Raises NoValidHostError: with an empty reason when Placement already has none."""
+    """Select a host. Raises NoValidHostError, with an empty reason when Placement has no candidate."""
     candidates = [host for host in _asked_for(cloud, wish) if _placement_offers(cloud, host, wish)]
     if not candidates:
         raise NoValidHostError("")
@@ -75,7 +75,7 @@ def _aggregates_match(cloud: Cloud, host: Host, flavor: Flavor) -> bool:
 
 
 def _lets_project_in(cloud: Cloud, host: Host, project_id: str) -> bool:
-    """AggregateMultiTenancyIsolation."""
+    """Nova's AggregateMultiTenancyIsolation."""
     projects = {
         part.strip()
         for aggregate in cloud.aggregates_of(host.name)
@@ -87,7 +87,7 @@ def _lets_project_in(cloud: Cloud, host: Host, project_id: str) -> bool:
 
 
 def _not_isolated(cloud: Cloud, host: Host, flavor: Flavor) -> bool:
-    """`enable_isolated_aggregate_filtering`."""
+    """Nova's `enable_isolated_aggregate_filtering`."""
     required = {key for key, value in flavor.extra_specs.items() if value == "required"}
     return not any(
         key.startswith("trait:") and value == "required" and key not in required
@@ -102,22 +102,22 @@ def _group_allows(cloud: Cloud, host: Host, server: Server, group: ServerGroup) 
     if group.policy == "anti-affinity":
         return host.name == server.host or hosts.count(host.name) < group.max_server_per_host
     if group.policy == "affinity":
-        # the host that the server itself is on is one of them: alone there, it can be moved to no other
+        # the server's own host counts as a host of the group, so a server that is alone on it cannot move elsewhere
         return not hosts or host.name in hosts
     return True
 
 
 def _heaviest(cloud: Cloud, hosts: Sequence[Host], server: Server) -> Host:
-    """By Nova's weighers as they are configured by default, each worth 1; the first of equals.
+    """Select by Nova's default weighers, each with multiplier 1; the first of equals wins.
 
-    Left out is the one of work under way on a host, which changes from moment to moment.
+    The weigher for the current workload of a host is omitted, because its value changes from moment to moment.
     """
     used = cloud.ledger.used
-    # no overcommitment for memory and disk here, as in the hypervisor's own figures
+    # without overcommitment for memory and disk, as in the hypervisor's own figures
     memory = [host.memory_mb - host.reserved_memory_mb - used(host.uuid, "MEMORY_MB") for host in hosts]
     disk = [host.disk_gb - used(host.uuid, "DISK_GB") for host in hosts]
     vcpus = [host.vcpus * host.vcpu_ratio - used(host.uuid, "VCPU") for host in hosts]
-    # a newer hypervisor by however little weighs as much as all memory
+    # any difference in the hypervisor version weighs as much as the full range of memory
     versions = [host.hypervisor_version for host in hosts]
     weights = (
         _normal(memory, least=0),
@@ -140,6 +140,6 @@ def _soft_affinity(cloud: Cloud, hosts: Sequence[Host], server: Server) -> list[
 
 
 def _normal(values: Sequence[float], *, least: float) -> list[float]:
-    """From `least`, which is 0, to the greatest, which is 1; all 0 where there is nothing between."""
+    """Scale `values` so that `least` becomes 0 and the maximum becomes 1; all become 0 when there is no range."""
     span = max(values) - least
     return [(value - least) / span if span else 0.0 for value in values]

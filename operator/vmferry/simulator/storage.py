@@ -1,4 +1,4 @@
-"""The little of Glance and Cinder that a migration reads: images with their properties, volumes with their types."""
+"""The part of Glance and Cinder that a migration reads: images with their properties, volumes with their types."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def _image_versions(request: web.Request) -> web.Response:
 
 
 def _image_view(image: Image) -> dict[str, Any]:
-    """Glance puts the properties next to its own fields."""
+    """An image in Glance's form, with its properties at the top level."""
     return {
         "id": image.id,
         "name": image.name,

@@ -1,4 +1,4 @@
-"""`python -m vmferry.cli.ferry`: the same as the program `kubectl-ferry`."""
+"""`python -m vmferry.cli.ferry`: runs the program `kubectl-ferry`."""
 
 from vmferry.cli.ferry.main import main
 

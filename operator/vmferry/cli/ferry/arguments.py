@@ -1,4 +1,4 @@
-"""The command line of `kubectl ferry`. What it does is in `commands`."""
+"""The command line of `kubectl ferry`. The commands themselves are in `commands`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vmferry.resources.base import clip, parse_duration
 from vmferry.resources.words import MigrationType, Priority
 
 PROGRAM = "kubectl ferry"
-#: seconds that `targets` waits for the operator's verdict
+#: maximum time in seconds that `targets` waits for the operator's verdict
 VERDICT_SECONDS = 60
 
-#: where the manifests and the documentation install the operator
+#: the namespace in which the manifests and the documentation install the operator
 OPERATOR_NAMESPACE = "vmferry-system"
 
 EXIT_STATUS = """\
@@ -51,14 +51,15 @@ MOVES: dict[str, tuple[MigrationType, str, str]] = {
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that repeats hostile arguments in one clean line; those of the commands are of the same class."""
+    """A parser that clips invalid arguments and removes control characters in its error messages. Subcommands use it,
+    too."""
 
     def error(self, message: str) -> NoReturn:
         super().error(clip(message, LONGEST))
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; `command` names what was chosen."""
+    """Build the whole command line; `command` of the result is the chosen command."""
     top: argparse.ArgumentParser = _Parser(
         prog=PROGRAM,
         description=_DESCRIPTION,
@@ -166,7 +167,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _connection(default: Any) -> argparse.ArgumentParser:
-    """kubectl's own; before or after the command. Only the ones before may set a default, or they would be lost."""
+    """The connection options of kubectl, before or after the command. Only the options before the command may have a
+    default: a default of those after it would overwrite values given before it."""
     group = argparse.ArgumentParser(add_help=False)
     group.add_argument("-n", "--namespace", default=default, help="namespace of VMMigrations (default: the context's)")
     group.add_argument("--context", default=default, help="context of the kubeconfig")
@@ -249,5 +251,5 @@ def _values(enum: type[Priority] | type[MigrationType]) -> list[str]:
 
 
 def _word(enum: type[Priority] | type[MigrationType]) -> Callable[[str], str]:
-    """A word of the API in any case."""
+    """A converter that accepts the enum's values in any case."""
     return lambda text: next((value.value for value in enum if value.lower() == text.lower()), text)

@@ -1,4 +1,4 @@
-"""The commands: ask Kubernetes, print, and say with the exit status how it stands."""
+"""The commands: they call Kubernetes, print the result, and report it in the exit status."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _APPLIED = "serverside-applied"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """The world of one command: everything that is not decided."""
+    """The environment of a command: streams, clock, and connection, so that tests can replace them."""
 
     connect: Callable[[str | None, str | None], Kube]
     out: TextIO
@@ -42,25 +42,25 @@ class Surroundings:
     environment: Mapping[str, str]
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
-    #: a few letters that make a name the only one
+    #: returns a few random letters that make a name unique
     suffix: Callable[[], str]
-    #: None where nobody is there to answer
+    #: asks a yes-or-no question; None without a terminal
     ask: Callable[[str], bool] | None = None
 
 
 class Ferry:
-    """One command line at work."""
+    """Runs one command line."""
 
     def __init__(self, args: argparse.Namespace, around: Surroundings) -> None:
         self._args = args
         self._around = around
         self._output = Output(getattr(args, "output", Output.TEXT))
         self._paint = Paint(wants_colour(around.out, around.environment))
-        #: what an interruption leaves behind, for the last word
+        #: what remains in the cluster after an interruption, for the last message
         self.left_behind = ""
 
     def run(self) -> ExitStatus:
-        """Raises FerryError and KubeError; KeyboardInterrupt passes."""
+        """Run the command. Raises FerryError, KubeError and KeyboardInterrupt."""
         command: str = self._args.command
         if command in MOVES:
             return self.move(MOVES[command][0])
@@ -69,7 +69,7 @@ class Ferry:
 
     @cached_property
     def kube(self) -> Kube:
-        """Late: `--dry-run=client` needs no cluster."""
+        """Connected on first use, because `--dry-run=client` needs no cluster."""
         return self._around.connect(self._args.kubeconfig, self._args.context)
 
     @property
@@ -81,14 +81,15 @@ class Ferry:
     def move(self, kind: MigrationType) -> ExitStatus:
         self._check_waiting()
         wish = self._wish(kind, preflight_only=False)
-        manifests.server_ref(wish.server, wish.project)  # what is wrong with it is said before any cluster is asked
+        # reports an invalid server before the first call to the cluster
+        manifests.server_ref(wish.server, wish.project)
         client = self._args.dry_run == "client"
         if kind is MigrationType.EVACUATE:
             attested = self._attest(wish)
             if isinstance(attested, ExitStatus):
                 return attested
             wish = replace(wish, attestation=attested)
-        # as kubectl has it, a manifest names the namespace only if the command line does
+        # as in kubectl, a client-side manifest has a namespace only if the command line names one
         namespace = self._args.namespace if client else self.namespace
         body = manifests.migration(wish, name=self._args.name, namespace=namespace, suffix=self._around.suffix())
         if client:
@@ -96,7 +97,10 @@ class Ferry:
         return self._see_through(self.kube.create(body, dry_run=self._dry_run), VMMigration, "created")
 
     def _attest(self, wish: manifests.Move) -> manifests.Attested | ExitStatus | None:
-        """Which host the person says is dead; None: a dry run that names none; an exit status: it ends here."""
+        """Return the host that the user attests to be dead.
+
+        None: a dry run without `--from`. An exit status: the command ends here.
+        """
         args, around = self._args, self._around
         host: str | None = args.source
         if args.dry_run == "none":
@@ -211,7 +215,8 @@ class Ferry:
             return self._print_manifest(manifests.resume_mark(args.host, now, args.operator_namespace))
         existing = None
         if args.host is not None:
-            with suppress(FerryError, KubeError):  # whoever may not list them names the host itself
+            # without permission to list maintenances, the argument is taken as the host
+            with suppress(FerryError, KubeError):
                 listed = self._list(HostMaintenance, None)
                 existing = manifests.find_named(args.host, listed)
                 existing = existing or manifests.find_maintenance(args.host, listed, self._class)
@@ -244,7 +249,7 @@ class Ferry:
         return self._delete(body, VMMigration)
 
     def preflight(self) -> ExitStatus:
-        """Never reached with its own arguments: `main` hands those over."""
+        """Not reached with arguments of `preflight`: `main` handles those."""
         raise FerryError("preflight asks the cloud and no cluster: write it first, then its own options")
 
     def completion(self) -> ExitStatus:
@@ -282,7 +287,8 @@ class Ferry:
         )
 
     def _ask_the_operator(self, wish: manifests.Move) -> Body:
-        """A request that only checks, for as long as the verdict takes."""
+        """Create a VMMigration with `preflightOnly`, wait for its verdict, and delete it. Returns the object with the
+        verdict."""
         name = f"{manifests.migration_name(manifests.server_ref(wish.server, wish.project), wish.type, 'targets')}"
         body = manifests.migration(wish, name=f"{name}-{self._around.suffix()}", namespace=self.namespace, suffix="")
         made = self.kube.create(body)
@@ -295,7 +301,7 @@ class Ferry:
             try:
                 self.kube.delete(VMMigration, metadata["namespace"], metadata["name"], metadata["uid"])
             except NotFoundError:
-                pass  # somebody was quicker
+                pass  # deleted by somebody else in the meantime
             except KubeError as error:
                 self._note(f"{full_name(VMMigration.KIND, metadata)} could not be deleted: {error}")
 
@@ -308,7 +314,7 @@ class Ferry:
         return name
 
     def _named(self, text: str) -> list[Body]:
-        """The maintenance of that host or name, and the migration of that name. Raises NotFoundError."""
+        """Return the maintenance of that host or name, and the migration of that name. Raises NotFoundError."""
         listed = self._list(HostMaintenance, None)
         candidates = [manifests.find_named(text, listed) or manifests.find_maintenance(text, listed)]
         with suppress(NotFoundError):
@@ -321,11 +327,11 @@ class Ferry:
         return bodies
 
     def _list(self, kind: Kind, namespace: str | None) -> list[Body]:
-        """Items of a list carry neither kind nor version of their own in every server's answer."""
+        """List objects with their kind, which the items of a list response may lack."""
         return [{"kind": kind.KIND, **body} for body in self.kube.list(kind, namespace)]
 
     def _readable(self, body: Body) -> Object | None:
-        """One that this program does not understand must not hide the others."""
+        """Read an object. One that this program cannot read becomes a note, so that the others are still shown."""
         try:
             return read(body)
         except FerryError as error:
@@ -337,7 +343,7 @@ class Ferry:
         return self.kube.get(kind, metadata.get("namespace", ""), metadata["name"])
 
     def _see_through(self, body: Body, kind: Kind, verb: str) -> ExitStatus:
-        """Say that it was asked for; with --wait or --watch, how it ends."""
+        """Report that the object was created; with --wait or --watch, wait and report the result."""
         dry = " (server dry run)" if self._dry_run else ""
         waits = self._args.wait or self._args.watch
         if not waits:
@@ -362,7 +368,10 @@ class Ferry:
         return result.standing.exit_status
 
     def _wait_or_withdraw(self, body: Body, kind: Kind) -> tuple[Body, bool]:
-        """The object at its end; and whether it was a request that is blocked, and was withdrawn therefore."""
+        """Wait until the object's standing is final, and withdraw a migration that is blocked (unless `--keep`).
+
+        Returns the last state of the object, and whether it was withdrawn.
+        """
         while True:
             last = wait(partial(self._again, body, kind), body, self._waiting(self._screen()))
             if kind is not VMMigration or self._args.keep or not _is_blocked(read(last)):
@@ -400,7 +409,7 @@ class Ferry:
 
     @property
     def _people(self) -> TextIO:
-        """Where words for people go: beside the data, never into it."""
+        """The stream for messages to people, which never mixes with data."""
         return self._around.err if self._output.data else self._around.out
 
     def _say(self, text: str) -> None:
@@ -422,20 +431,20 @@ class Ferry:
             out.write(printed(bodies, self._output, as_list=as_list))
         else:
             lines = page()
-            # a list is a table of many columns, which is easier read where the terminal itself breaks it
+            # a list is a wide table, which is easier to read when the terminal wraps it
             wrapped = wrap(lines, columns_of(out)) if out.isatty() and not as_list else lines
             out.write("\n".join(wrapped) + "\n")
         out.flush()
 
 
 def _is_blocked(obj: Object) -> bool:
-    """A request that waits for somebody, and of which nothing was sent."""
+    """Whether the migration is blocked and no request was sent for it."""
     blocked = outcome(obj).standing in (Standing.BLOCKED, Standing.CANNOT_TELL)
     return blocked and not view_of(obj).begun(obj)
 
 
 def _apart(parts: Iterable[list[str]]) -> list[str]:
-    """Pages with an empty line between them."""
+    """Join pages, with an empty line between them."""
     lines: list[str] = []
     for part in parts:
         lines += ["", *part] if lines else part

@@ -1,6 +1,6 @@
-"""Completion in bash, zsh and fish: the shells ask `kubectl-ferry __complete WORD…`, which answers as kubectl does.
+"""Completion in bash, zsh and fish. The shells call `kubectl-ferry __complete WORD…`, which responds as kubectl does.
 
-The last line, `:4`, is what kubectl's own completion reads as "no file names"; the scripts drop it.
+The last line, `:4`, means "no file names" to kubectl's completion; the scripts drop it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vmferry.cli.preflight import preflight
 
 SHELLS = ("bash", "zsh", "fish")
 NO_FILES = ":4"
-#: commands whose argument is the name of an object or a host
+#: commands whose argument is the name of an object or of a host
 NAMED = ("status", "why", "cancel", "drain", "release", "resume")
 
 _NOTE = """\
@@ -57,7 +57,7 @@ def script(shell: str) -> str:
 def candidates(
     words: Sequence[str], parser: argparse.ArgumentParser, names: Callable[[str], Iterable[str]]
 ) -> list[str]:
-    """What the last word, as far as it is typed, may become; `names` tells the objects that a command may name."""
+    """Return the completions of the last word. `names` returns the objects that a command accepts."""
     *before, current = words or [""]
     command = next((word for word in before if word in _commands(parser)), None)
     if command == "preflight":

@@ -1,4 +1,4 @@
-"""What the plug-in asks of Kubernetes, and how a failure is reported: one sentence and an exit status."""
+"""The Kubernetes API as the plug-in uses it, and its errors: a message of one sentence and an exit status."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vmferry.runtime.kube_api import (
 Kind = type[Resource]
 
 FIELD_MANAGER = "kubectl-ferry"
-#: a gateway's error page is no sentence
+#: maximum length in characters of a server's message; a gateway's error page is cut off
 _WORDS = 2000
 
 
 class FerryError(Exception):
-    """The command ends; the message is one sentence fit for a terminal."""
+    """The command ends with an error; the message is a sentence that is safe to print on a terminal."""
 
     def __init__(self, message: str, status: ExitStatus = ExitStatus.CANNOT_TELL) -> None:
         super().__init__(plain(message))
@@ -35,34 +35,34 @@ class FerryError(Exception):
 
 
 def exit_status(error: FerryError | KubeError) -> ExitStatus:
-    """Of a failed call: blocked where the cluster's rules refuse the content."""
+    """The exit status for an error: BLOCKED where the API server rejects the content."""
     if isinstance(error, FerryError):
         return error.status
     return ExitStatus.BLOCKED if error.code in (400, 409, 422) else ExitStatus.CANNOT_TELL
 
 
 class Kube(Protocol):
-    """The Kubernetes API; bodies are its JSON. Every method raises KubeError."""
+    """The Kubernetes API; bodies are parsed JSON. Every method raises KubeError."""
 
     @property
     def namespace(self) -> str:
-        """The one that the kubeconfig's context names, else `default`."""
+        """The namespace of the kubeconfig's context, else `default`."""
 
     def get(self, kind: Kind, namespace: str, name: str) -> Body: ...
 
     def list(self, kind: Kind, namespace: str | None) -> list[Body]:
-        """Without a namespace: of all."""
+        """List objects of a namespace; None: of all namespaces."""
 
     def create(self, body: Body, *, dry_run: bool = False) -> Body: ...
 
     def apply(self, body: Body, *, dry_run: bool = False, force: bool = False) -> Body:
-        """Server-side apply as `FIELD_MANAGER`."""
+        """Server-side apply with the field manager `FIELD_MANAGER`."""
 
     def mark(self, body: Body, *, dry_run: bool = False) -> None:
-        """Add the data to that ConfigMap, and create it if there is none."""
+        """Merge the data into the ConfigMap; create it if it does not exist."""
 
     def delete(self, kind: Kind, namespace: str, name: str, uid: str, version: str | None = None) -> None:
-        """Only the object with that uid, and only while it is of that resourceVersion: else ChangedError."""
+        """Delete the object only if its uid and, if given, its resourceVersion match. Raises ChangedError otherwise."""
 
 
 def namespaced(kind: Kind) -> bool:
@@ -70,13 +70,16 @@ def namespaced(kind: Kind) -> bool:
 
 
 def full_name(kind: str, metadata: Body) -> str:
-    """`VMMigration migrations/web-1`, `HostMaintenance cmp1`."""
+    """The kind and the name: `VMMigration migrations/web-1`, `HostMaintenance cmp1`."""
     namespace = metadata.get("namespace")
     return f"{kind} {namespace}/{metadata['name']}" if namespace else f"{kind} {metadata['name']}"
 
 
 def refusal(what: str, code: int, answer: str | bytes | None) -> KubeError:
-    """What the server's answer to `what` (an infinitive: `get VMMigration a/b`) means; its own words are kept."""
+    """Convert an error response of the API server to an exception; the message includes the server's own.
+
+    `what` is the failed action in the infinitive: `get VMMigration a/b`.
+    """
     status = status_object(answer)
     details = status["details"] if isinstance(status.get("details"), dict) else {}
     listed = details.get("causes")
@@ -119,7 +122,7 @@ def refusal(what: str, code: int, answer: str | bytes | None) -> KubeError:
 
 
 def _owners(causes: list[Body]) -> str:
-    """`conflict with "argocd-controller": .spec.enabled` of each field, in words."""
+    """Describe the field managers of conflicting fields, from causes like `conflict with "argocd-controller"`."""
     owned = []
     for cause in causes:
         manager = str(cause.get("message", "")).removeprefix("conflict with ").split(" using ")[0].strip('"')

@@ -1,4 +1,4 @@
-"""The Kubernetes API by way of the official client: the thin edge, everything that decides is elsewhere."""
+"""`Kube` on top of the official Kubernetes client, without any decisions of its own."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vmferry.runtime.access import AccessError, Keeper, load
 from vmferry.runtime.kube_api import Body, KubeError, NoConnectionError, NotFoundError, object_call, precondition
 from vmferry.runtime.socks import SYNCHRONOUS, require
 
-#: seconds for one call
+#: timeout of a call in seconds
 CALL_SECONDS = 30.0
 PAGE = 500
 
 
 class KubeClient:
-    """`Kube`, as the user whom kubectl would be."""
+    """`Kube` with the same credentials as kubectl."""
 
     def __init__(self, configuration: Any, namespace: str) -> None:
         self._api = client.ApiClient(configuration)
@@ -76,7 +76,7 @@ class KubeClient:
         what = f"change {full_name('ConfigMap', metadata)}"
         name, namespace = metadata["name"], metadata["namespace"]
         merge = {"_content_type": "application/merge-patch+json", **written}
-        core = client.CoreV1Api(self._api)  # only here: the image comes without it
+        core = client.CoreV1Api(self._api)  # imported only here, because the image does not contain it
         try:
             self._send(what, core.patch_namespaced_config_map, name, namespace, {"data": body["data"]}, **merge)
         except NotFoundError:
@@ -91,12 +91,13 @@ class KubeClient:
         return self._send(what, object_call(self._objects, verb, CATALOG[kind.KIND], namespace), *rest, **options)
 
     def _send(self, what: str, call: Callable[..., Any], *args: Any, **options: Any) -> Body:
-        # not preloaded: the client knows no 201 of a patch, and would drop the object that an apply has created
+        # not preloaded: the client has no type for a 201 response to a patch, and would drop the object that an apply
+        # created
         options |= {"_preload_content": False, "_request_timeout": CALL_SECONDS}
         try:
             answer = json.loads(call(*args, **options).data)
         except ApiException as error:
-            if not error.status:  # the client could not make sense of the connection
+            if not error.status:  # the client could not interpret the failure of the connection
                 raise NoConnectionError(f"cannot {what}: no connection to {self._server}: {error.reason}") from error
             raise refusal(what, error.status, error.body) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -108,27 +109,28 @@ class KubeClient:
 
 
 def connect(kubeconfig: str | None, context: str | None) -> KubeClient:
-    """By --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises KubeError."""
+    """Connect by --kubeconfig, else $KUBECONFIG, else ~/.kube/config, else the Pod's ServiceAccount. Raises
+    KubeError."""
     try:
-        # the context that is current now is used to the end
+        # a later change of the current context has no effect on this command
         keeper = Keeper(lambda known: load(kubeconfig, known or context, prefer_pod=False))
         require(keeper.access, SYNCHRONOUS)
         return KubeClient(_configuration(keeper), keeper.access.namespace)
-    except (AccessError, OSError, ValueError) as error:  # certificates that are none
+    except (AccessError, OSError, ValueError) as error:  # invalid certificates
         raise KubeError(plain(str(error))) from error
 
 
 def _configuration(keeper: Keeper) -> Any:
-    """As the generated client wants it, with credentials that are read again before they expire."""
+    """The configuration of the generated client, with credentials that are reread before they expire."""
     access = keeper.access
     configuration: Any = client.Configuration(host=access.server)
     configuration.ssl_ca_cert = access.ca_path
     configuration.verify_ssl = not access.insecure
     configuration.cert_file, configuration.key_file = access.certificate_path, access.private_key_path
     configuration.tls_server_name = access.server_name
-    # NO_PROXY has been heeded already
+    # NO_PROXY was already applied
     configuration.proxy, configuration.no_proxy = access.proxy, None
-    # ours are few, and each is reported at once
+    # no retries: a command makes few calls, and reports each failure at once
     configuration.retries = False
     if access.authorization:
 
@@ -154,7 +156,7 @@ def _written(dry_run: bool) -> dict[str, Any]:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost words: `Connection refused` instead of three layers of objects around it."""
+    """The message of the innermost cause: `Connection refused` without the exceptions around it."""
     finders: tuple[Callable[[BaseException], object], ...] = (
         lambda e: getattr(e, "reason", None),
         lambda e: e.__cause__,

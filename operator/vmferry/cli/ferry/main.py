@@ -1,4 +1,4 @@
-"""`kubectl-ferry`, which kubectl runs as `kubectl ferry`: from the process to a command and back."""
+"""`kubectl-ferry`, which kubectl runs as `kubectl ferry`: the entry point of the process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from vmferry.runtime.kube_api import KubeError
 def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    # a pipeline's deadline: what `targets` has asked for is taken back then, too
+    # as after Ctrl+C, `targets` deletes its request when a pipeline's deadline ends the process
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     words = sys.argv[1:]
     if words[:1] == ["preflight"]:
@@ -56,10 +56,10 @@ def _run(words: list[str]) -> int:
         sys.stderr.write(f"\ninterrupted{left}\n")
         return int(ExitStatus.INTERRUPTED)
     except BrokenPipeError:
-        # whoever read our output has left; Python would complain once more when it flushes
+        # the reader of the output is gone; without this, Python would report another error when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitStatus.CANNOT_TELL)
-    except Exception as error:  # a fault of ours must not look like a verdict: Python would end with 1
+    except Exception as error:  # Python would exit with 1 after an internal error, which would look like a verdict
         if os.environ.get("VMFERRY_TRACEBACK"):
             traceback.print_exc()
         sys.stderr.write(
@@ -83,7 +83,7 @@ def _surroundings() -> Surroundings:
 
 
 def _connect(kubeconfig: str | None, context: str | None) -> Kube:
-    # late: `--help` and `--dry-run=client` shall be quick
+    # imported late to keep `--help` and `--dry-run=client` fast
     from vmferry.cli.ferry.kube_client import connect
 
     return connect(kubeconfig, context)
@@ -100,7 +100,7 @@ def _ask(question: str) -> bool:
 
 
 def _names(command: str) -> Iterable[str]:
-    """What a command may name; a shell that completes wants no errors."""
+    """The names that a command accepts; empty after any error, because completion must not print errors."""
     try:
         kube = _connect(None, None)
         names: list[str] = []
@@ -110,5 +110,5 @@ def _names(command: str) -> Iterable[str]:
         if command in ("status", "why", "cancel"):
             names += [body["metadata"]["name"] for body in kube.list(VMMigration, kube.namespace)]
         return [name for name in names if name.isprintable()]
-    except Exception:  # whatever it is
+    except Exception:  # completion ignores every error
         return []

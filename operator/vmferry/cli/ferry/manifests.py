@@ -1,4 +1,4 @@
-"""From a command line to manifests: pure, and the same for the cluster and for `--dry-run=client`."""
+"""Converts command lines to manifests. Pure; the result is the same for the cluster and for `--dry-run=client`."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from vmferry.runtime.kube_api import Body
 
 #: the operator's `resumeMarks`
 RESUME_MARKS = "vmferry-resume"
-#: of a name that others get a suffix for
+#: maximum length of a name before its suffix
 _NAME_LENGTH = 50
-#: of a host whose name is taken as it is; Kubernetes takes 253 characters
+#: maximum length of a host name that becomes an object's name as it is; Kubernetes allows 253 characters
 _HOST_LENGTH = 200
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True)
 class Attested:
-    """Whose word it is that a host is dead, and since when."""
+    """An attestation that a host is dead: by whom, and when."""
 
     host: str
     at: datetime
@@ -41,7 +41,7 @@ class Attested:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a VMMigration shall say; None is what its default says."""
+    """The fields of a VMMigration; None leaves a field to its default."""
 
     server: str
     type: MigrationType
@@ -52,7 +52,7 @@ class Move:
     priority: Priority | None = None
     os_upgrade: bool = False
     preflight_only: bool = False
-    #: which operator it is for
+    #: the operator class of the object
     class_: str | None = None
     start_before: datetime | None = None
     attestation: Attested | None = None
@@ -60,7 +60,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """What a HostMaintenance shall say; None leaves a field as it is."""
+    """The fields of a HostMaintenance; None leaves a field unchanged."""
 
     host: str
     reason: str | None = None
@@ -68,12 +68,12 @@ class Drain:
     max_parallel: int | None = None
     return_vms: bool | None = None
     preflight_only: bool = False
-    #: which operator it is for
+    #: the operator class of the object
     class_: str | None = None
 
 
 def server_ref(text: str, project: str | None) -> dict[str, str]:
-    """SERVER: a UUID, `project/name`, or with --project a name. Raises FerryError."""
+    """Parse SERVER: a UUID, `project/name`, or with --project a name. Raises FerryError."""
     if is_id(text.lower()):
         if project is not None:
             raise FerryError(f"{text} is an id: --project goes with a name only")
@@ -87,20 +87,21 @@ def server_ref(text: str, project: str | None) -> dict[str, str]:
 
 
 def migration_name(ref: dict[str, str], kind: MigrationType, suffix: str) -> str:
-    """A server may be moved more than once, so each request has a name of its own."""
+    """Return a unique name for each request, because a server may be moved more than once."""
     base = dns_name(ref["name"]) if "name" in ref else ref["id"][:8]
     return f"{base}-{kind.lower()}-{suffix}"
 
 
 def dns_name(text: str) -> str:
-    """What Kubernetes takes as an object's name (RFC 1123), as like the text as can be."""
+    """Convert text to a valid object name (RFC 1123) that resembles it."""
     clean = re.sub(r"[^a-z0-9.-]+", "-", text.lower())[:_NAME_LENGTH]
     labels = [label.strip("-") for label in clean.split(".")]
     return ".".join(label for label in labels if label) or "unnamed"
 
 
 def maintenance_name(host: str, class_: str | None = None) -> str:
-    """The host's own name, where Kubernetes takes it; else with a hash: `rack_1` and `rack-1` are two hosts."""
+    """Return the host's name if it is a valid object name; else add a hash, because `rack_1` and `rack-1` are two
+    hosts."""
     fits = _SUBDOMAIN.fullmatch(host) and len(host) <= _HOST_LENGTH
     digest = sha256(host.encode(errors="surrogatepass")).hexdigest()[:10]
     name = host if fits else f"{dns_name(host)}-{digest}"
@@ -108,7 +109,7 @@ def maintenance_name(host: str, class_: str | None = None) -> str:
 
 
 def migration(wish: Move, *, name: str | None, namespace: str | None, suffix: str) -> Body:
-    """A VMMigration with the fields that were asked for and no others. Raises FerryError."""
+    """Return a VMMigration with only the requested fields. Raises FerryError."""
     ref = server_ref(wish.server, wish.project)
     spec: Body = {"server": ref, "type": str(wish.type)}
     if wish.host is not None:
@@ -137,7 +138,8 @@ def migration(wish: Move, *, name: str | None, namespace: str | None, suffix: st
 
 
 def maintenance(wish: Drain, existing: Body | None = None) -> Body:
-    """A HostMaintenance that drains. One that is on already keeps what we said of it before; a new round does not."""
+    """Return a HostMaintenance that drains the host. If it is already enabled, it keeps the fields that we applied
+    earlier."""
     spec: Body = {}
     if existing is not None and existing["spec"].get("enabled", True):
         spec = owned_spec(existing)
@@ -151,7 +153,8 @@ def maintenance(wish: Drain, existing: Body | None = None) -> Body:
     if wish.preflight_only:
         spec["preflightOnly"] = True
     elif existing is not None and existing["spec"].get("preflightOnly"):
-        # whoever said so: a drain that is asked for is no preflight any more, or the server names who is in the way
+        # no matter who set it: a drain is no preflight, and the API server reports a conflict with the owner of the
+        # field
         spec["preflightOnly"] = False
     if wish.return_vms is not None:
         spec["returnVMs"] = wish.return_vms
@@ -159,7 +162,8 @@ def maintenance(wish: Drain, existing: Body | None = None) -> Body:
 
 
 def release(host: str, existing: Body | None = None, class_: str | None = None) -> Body:
-    """The same HostMaintenance, switched off: what we said before stays, or `returnVMs` would be lost just now."""
+    """Return the HostMaintenance switched off. It keeps the fields that we applied earlier, or `returnVMs` would be
+    lost."""
     spec = owned_spec(existing) if existing else {}
     spec |= {"host": existing["spec"]["host"] if existing else host, "enabled": False}
     return _checked(HostMaintenance, _metadata(host, class_, existing), spec)
@@ -174,16 +178,17 @@ def _metadata(host: str, class_: str | None, existing: Body | None) -> Body:
 
 
 def class_of(body: Body) -> str | None:
-    """Which operator an object is for."""
+    """The operator class of an object."""
     label: str | None = (body["metadata"].get("labels") or {}).get(CLASS)
     return label
 
 
 def find_maintenance(host: str, bodies: Iterable[Body], class_: str | None = None) -> Body | None:
-    """The one for the host. Of several: of that name, else the oldest, who wins in the operator's eyes, too.
+    """Find the maintenance of a host. Of several, prefer the one with the host's name, else the oldest, as the operator
+    does.
 
-    Raises FerryError where it is not known which is meant: those of several operators, or one that has the host's name
-    and is for another host.
+    Raises FerryError if it is ambiguous: there are maintenances of several operator classes, or an object with the
+    host's name is for another host.
     """
     listed = sorted(bodies, key=lambda body: (body["metadata"].get("creationTimestamp", ""), body["metadata"]["name"]))
     if class_ is not None:
@@ -200,14 +205,14 @@ def find_maintenance(host: str, bodies: Iterable[Body], class_: str | None = Non
     if named is None:
         return None
     if is_id(named["spec"]["host"].lower()) and "host" not in _status(named):
-        return named  # whose UUID it is, nobody has found out yet
+        return named  # its UUID is not resolved to a host yet
     raise FerryError(
         f"HostMaintenance {host} is for the host {host_of(named)}: say {host_of(named)} if you mean that one"
     )
 
 
 def find_named(name: str, bodies: Iterable[Body]) -> Body | None:
-    """The one of that name, to be read only."""
+    """Find the object of that name, for reading only."""
     return next((body for body in bodies if body["metadata"]["name"] == name), None)
 
 
@@ -217,12 +222,12 @@ def _status(body: Body) -> Body:
 
 
 def host_of(body: Body) -> str:
-    """The service host of a HostMaintenance, as its status has it."""
+    """The service host of a HostMaintenance, from its status if possible."""
     return str(_status(body).get("host") or body["spec"]["host"])
 
 
 def resume_mark(host: str | None, now: datetime, namespace: str) -> Body:
-    """The ConfigMap that closes the breaker of a host, or all of them (`vmferry.reconcilers.breaker_resume`)."""
+    """The ConfigMap that closes the breaker of a host, or of all hosts (`vmferry.reconcilers.breaker_resume`)."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -232,7 +237,7 @@ def resume_mark(host: str | None, now: datetime, namespace: str) -> Body:
 
 
 def rivals(body: Body, bodies: Iterable[Body]) -> list[str]:
-    """The names of the others that would keep its host in maintenance."""
+    """The names of other enabled maintenances, which would keep the host in maintenance."""
     return sorted(
         other["metadata"]["name"]
         for other in bodies
@@ -243,7 +248,7 @@ def rivals(body: Body, bodies: Iterable[Body]) -> list[str]:
 
 
 def owned_spec(body: Body) -> Body:
-    """The part of the spec that we applied: server-side apply takes away what its manager leaves out the next time."""
+    """The part of the spec that we applied: server-side apply removes fields that their manager omits."""
     for entry in body["metadata"].get("managedFields") or ():
         if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply" and not entry.get("subresource"):
             return _owned(entry.get("fieldsV1", {}).get("f:spec", {}), body["spec"])
@@ -263,7 +268,7 @@ def _owned(fields: Body, value: Body) -> Body:
 
 
 def _checked(kind: Kind, metadata: Body, spec: dict[str, Any]) -> Body:
-    """What the models refuse need not go to the server, and must not go into a repository."""
+    """Validate an object with its model, so that an invalid manifest is neither sent nor printed. Raises FerryError."""
     body = {"apiVersion": API_VERSION, "kind": kind.KIND, "metadata": metadata, "spec": spec}
     try:
         kind.read(body)

@@ -1,4 +1,4 @@
-"""Where an object stands, and the exit status that says so. Pure."""
+"""The standing of an object, and its exit status. Pure."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from vmferry.resources.vmmigration import VMMigration
 from vmferry.runtime.kube_api import Body
 
 Object = VMMigration | HostMaintenance
-#: nothing can be judged of what is not there, as in preflight
+#: as in preflight, there is no verdict on an object that does not exist
 _NOT_FOUND = (Reason.SERVER_NOT_FOUND, Reason.HOST_NOT_FOUND)
 
 
 class Standing(StrEnum):
-    #: the operator has not looked at this spec yet
+    #: the operator has not reconciled this spec yet
     UNSEEN = "Unseen"
-    #: it goes on by itself
+    #: it proceeds without intervention
     UNDER_WAY = "UnderWay"
     DONE = "Done"
-    #: it goes on once what stands against it is gone
+    #: it proceeds once what blocks it is resolved
     BLOCKED = "Blocked"
-    #: nothing but what the cloud does not report stands against it
+    #: only facts that the cloud does not report block it
     CANNOT_TELL = "CannotTell"
     FAILED = "Failed"
 
     @property
     def final(self) -> bool:
-        """It will not change before somebody does something."""
+        """Whether it changes only after an intervention."""
         return self not in (Standing.UNSEEN, Standing.UNDER_WAY)
 
     @property
     def exit_status(self) -> ExitStatus:
-        """A look at what is under way is good news."""
+        """The exit status; work under way counts as success."""
         if self in (Standing.BLOCKED, Standing.FAILED):
             return ExitStatus.BLOCKED
         return ExitStatus.CANNOT_TELL if self in (Standing.CANNOT_TELL, Standing.UNSEEN) else ExitStatus.ALL_OK
@@ -53,12 +53,12 @@ class Outcome:
     standing: Standing
     #: CamelCase, or empty
     reason: str = ""
-    #: the operator's sentence, of any origin
+    #: the operator's message, as untrusted text
     message: str = ""
 
 
 def read(body: Body) -> Object:
-    """The typed object. Raises FerryError when it is of a version that this program does not know."""
+    """Convert to the typed object. Raises FerryError if this program does not know its version."""
     try:
         obj: Object = CATALOG[body["kind"]].model.read(body)
         return obj
@@ -71,7 +71,7 @@ def read(body: Body) -> Object:
 
 
 def outcome(obj: Object) -> Outcome:
-    """By the conditions: the phase is for eyes only."""
+    """Derive the outcome from the conditions; the phase is only for display."""
     ready = obj.status.condition(c.READY)
     if ready is None or (obj.status.observed_generation or 0) < obj.metadata.generation:
         return Outcome(Standing.UNSEEN, message="the operator has not looked at it yet")

@@ -22,17 +22,17 @@ class Output(StrEnum):
 
     @property
     def data(self) -> bool:
-        """For programs: nothing else may stand in the same stream."""
+        """Whether the output is for programs, so that nothing else may be printed to the same stream."""
         return self in (Output.NAME, Output.YAML, Output.JSON)
 
 
 def short(body: Body) -> str:
-    """`vmmigration.vmferry.dev/web-1`."""
+    """The type and name as kubectl prints them: `vmmigration.vmferry.dev/web-1`."""
     return plain(f"{body['kind'].lower()}.{GROUP}/{body['metadata']['name']}")
 
 
 def printed(bodies: Sequence[Body], output: Output, *, as_list: bool = False) -> str:
-    """One object as itself, several (or `as_list`) as a List; without managedFields, as kubectl has it."""
+    """Print one object as itself, several (or with `as_list`) as a List; without managedFields, as in kubectl."""
     if output is Output.NAME:
         return "".join(f"{short(body)}\n" for body in bodies)
     clean = [
@@ -42,12 +42,13 @@ def printed(bodies: Sequence[Body], output: Output, *, as_list: bool = False) ->
     whole = clean[0] if len(clean) == 1 and not as_list else {"apiVersion": "v1", "kind": "List", "items": clean}
     if output is Output.JSON:
         text = json.dumps(whole, indent=2, ensure_ascii=False)
-        # in JSON only strings hold them
+        # these characters occur only in JSON strings
         return (text if _clean(text) else json.dumps(whole, indent=2).replace("\x7f", "\\u007f")) + "\n"
     text = yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=110)
     return text if _clean(text) else yaml.safe_dump(whole, sort_keys=False, width=110)
 
 
 def _clean(text: str) -> bool:
-    """Neither format escapes what turns the text around, and JSON not what some terminals obey."""
+    """Whether the text has no unprintable characters: neither format escapes bidirectional overrides, and JSON does not
+    escape all control characters that terminals interpret."""
     return text.replace("\n", "").isprintable()

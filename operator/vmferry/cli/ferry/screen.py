@@ -1,4 +1,4 @@
-"""Progress on a terminal, drawn again in its place, or as lines of a log."""
+"""Shows progress: redrawn in place on a terminal, or as lines of a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmferry.cli.terminal import width as places
 
 
 class Screen:
-    """One of these shows one object."""
+    """Shows the progress of one object."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class Screen:
         width: Callable[[], int] | None = None,
         dress: Callable[[str], str] = str,
     ) -> None:
-        """`dress` colours a line of a frame, once it is as short as it has to be."""
+        """`dress` colors a line of a frame after it was clipped to the width of the terminal."""
         self._out = out
         self._redraws = out.isatty() and environment.get("TERM") not in (None, "", "dumb")
         self._width = width or (lambda: columns_of(out))
@@ -30,21 +30,21 @@ class Screen:
         self._last = ""
 
     def show(self, frame: Sequence[str], line: str) -> None:
-        """`frame` where it can be drawn again, else `line` if it is news."""
+        """Redraw `frame` on a terminal; otherwise print `line` if it has changed."""
         if not self._redraws:
             if line != self._last:
                 self._out.write(f"{line}\n")
                 self._out.flush()
             self._last = line
             return
-        # a line that wraps would take two places, and the next frame would begin too low
+        # a wrapped line would take two rows, and the next frame would start too low
         fitted = [fit(text, self._width() - 1) for text in frame]
         self._out.write(self._up() + "".join(f"{self._dress(text)}\n" for text in fitted))
         self._out.flush()
         self._drawn = len(fitted)
 
     def clear(self) -> None:
-        """Before the last word, which says it all."""
+        """Erase the frame before the final message."""
         if self._drawn:
             self._out.write(self._up())
             self._out.flush()
@@ -55,7 +55,7 @@ class Screen:
 
 
 def columns_of(out: TextIO) -> int:
-    """Of the terminal that `out` is: now, for it may be dragged wider. COLUMNS wins, as everywhere."""
+    """The current width of the terminal behind `out`; the variable COLUMNS takes precedence."""
     columns = os.environ.get("COLUMNS", "")
     if columns.isdecimal() and int(columns) > 0:
         return int(columns)
@@ -66,7 +66,7 @@ def columns_of(out: TextIO) -> int:
 
 
 def fit(text: str, width: int) -> str:
-    """As much as fits into that many places, wide characters counted twice."""
+    """Clip text to a width on the terminal; wide characters count twice."""
     used = 0
     for index, char in enumerate(text):
         used += places(char)

@@ -1,4 +1,4 @@
-"""`--wait` and `--watch`: look again and again until it is over, or nothing goes on by itself."""
+"""`--wait` and `--watch`: poll an object until it has finished, or does not proceed without intervention."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from vmferry.cli.ferry.views.page import title, withdrawal
 from vmferry.cli.verdict import ExitStatus
 from vmferry.runtime.kube_api import Body, NoConnectionError, NotFoundError
 
-#: seconds between two looks
+#: seconds between two polls
 _LOOK = 1.0
-#: a cluster that does not answer for so long is no cluster
+#: how long a cluster may fail to respond before the command gives up
 _PATIENCE = timedelta(seconds=30)
-#: an operator that says nothing for so long may not be there
+#: how long an operator may take to reconcile before the command warns
 _SILENCE = timedelta(seconds=20)
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How to wait, and how to tell about it."""
+    """How to wait, and where to report it."""
 
     now: Callable[[], datetime]
     sleep: Callable[[float], None]
-    #: notes for people, not for the data's stream
+    #: prints a note for people, not to the data's stream
     note: Callable[[str], None]
     screen: Screen | None = None
     timeout: timedelta | None = None
 
 
 def wait(get: Callable[[], Body], first: Body, how: Waiting) -> Body:
-    """The object as it was when its standing became final. Raises FerryError, also when it is gone."""
+    """Return the object once its standing is final. Raises FerryError, also after a timeout or if the object was
+    deleted."""
     began = heard = how.now()
     noted = False
     body = first
@@ -68,7 +69,7 @@ def wait(get: Callable[[], Body], first: Body, how: Waiting) -> Body:
 
 
 def wait_until_gone(get: Callable[[], Body], first: Body, how: Waiting) -> None:
-    """Until the finalizers have let it go. Raises FerryError."""
+    """Wait until the object's finalizers are removed and it no longer exists. Raises FerryError."""
     began = heard = how.now()
     body = first
     uid = first["metadata"].get("uid")

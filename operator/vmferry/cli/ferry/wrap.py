@@ -1,4 +1,4 @@
-"""Long lines of a page on a terminal: broken between words, and continued below their last column."""
+"""Wraps long lines of a page between words, and indents the continuation to the last column."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from vmferry.cli.terminal import width as places
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-#: two spaces or more: the next column
+#: two or more spaces separate columns
 _GAP = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
 def wrap(lines: Iterable[str], width: int) -> list[str]:
-    """The page in lines of at most `width` places, as far as its words allow that."""
+    """Wrap lines to at most `width` columns of the terminal, where the words are short enough."""
     return [part for line in lines for part in _wrapped(line, width)]
 
 
@@ -24,7 +24,7 @@ def _wrapped(line: str, width: int) -> list[str]:
     indent = len(bare) - len(bare.lstrip()) + 2
     columns = [gap.end() for gap in _GAP.finditer(bare) if gap.end() <= width // 2]
     hanging = " " * (columns[-1] if columns else min(indent, width // 2))
-    # a single space stands between words, more of them between columns, which stay as they are
+    # a single space separates words; two or more separate columns and are preserved
     first, *words = re.split(r"(?<=\S) (?=\S)", line)
     parts = [first]
     for word in words:

@@ -1,4 +1,4 @@
-"""`/os-aggregates`: sets of hosts; one with an availability zone in its metadata is a cluster."""
+"""`/os-aggregates`: host aggregates; metadata with an `availability_zone` makes its hosts members of that zone."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def _full(call: Call, flavor: Flavor) -> dict[str, Any]:
         "ram": flavor.ram_mb,
         "disk": flavor.disk_gb,
         "vcpus": flavor.vcpus,
-        # Empty means none, until 2.75 made it a number.
+        # No swap is an empty string below 2.75 and 0 from 2.75 on.
         "swap": flavor.swap_mb or (0 if call.since(75) else ""),
         "OS-FLV-EXT-DATA:ephemeral": flavor.ephemeral_gb,
         "os-flavor-access:is_public": flavor.public,

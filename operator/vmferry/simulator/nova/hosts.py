@@ -133,7 +133,7 @@ def _refuse_with_evacuations(call: Call, host: Host) -> None:
     for migration in call.cloud.migrations.values():
         if migration.type != "evacuation" or migration.source != host.name or migration.status != "done":
             continue
-        # the record of a deleted server is deleted with it
+        # deleting a server also deletes its migration records
         if call.cloud.servers[migration.server_id].deleted_at is None:
             raise BadRequestError(
                 f"Unable to force up host {host.name} as `done` evacuation migration records remain associated with "
@@ -143,7 +143,7 @@ def _refuse_with_evacuations(call: Call, host: Host) -> None:
 
 
 def _update_service_by_name(call: Call) -> Reply:
-    """Below 2.53: the action is in the path, the host and the binary in the body."""
+    """The form below 2.53: the action is in the path, the host and the binary are in the body."""
     call.require(f"{_SERVICES}:update")
     verb, body = call.params["id"], call.body or {}
     if verb not in ("enable", "disable", "disable-log-reason") and not (verb == "force-down" and call.since(11)):
@@ -276,7 +276,7 @@ def _hypervisor_view(call: Call, host: Host, *, detail: bool) -> dict[str, Any]:
 
 
 def _sizes(call: Call, host: Host) -> dict[str, Any]:
-    """What 2.88 took away, because Placement knows it better."""
+    """The fields that 2.88 removed because Placement reports them."""
     servers = call.cloud.servers_on(host.name)
     memory_used = host.reserved_memory_mb + sum(server.flavor.ram_mb for server in servers)
     disk_used = sum(server.local_disk_gb for server in servers)
@@ -305,12 +305,12 @@ def _sizes(call: Call, host: Host) -> dict[str, Any]:
         },
         "features": sorted(host.cpu.all_features),
     }
-    # Before 2.28 it is JSON inside JSON.
+    # Before 2.28 this is a JSON string within JSON.
     return sizes | {"cpu_info": cpu_info if call.since(28) else json.dumps(cpu_info)}
 
 
 def _up_for(call: Call) -> str:
-    """As the host last reported it: a dead one still has it."""
+    """The uptime that the host last reported; a dead host still has it."""
     now = datetime.fromtimestamp(call.cloud.now, UTC)
     minutes, _ = divmod(int(call.cloud.now - call.cloud.started_at), 60)
     return f" {now:%H:%M:%S} up {minutes} min,  0 users,  load average: 0.00, 0.00, 0.00\n"

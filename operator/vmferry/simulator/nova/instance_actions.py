@@ -1,4 +1,4 @@
-"""`/servers/{id}/os-instance-actions`: what was asked of a server, and in its events why it failed."""
+"""`/servers/{id}/os-instance-actions`: the requests for a server; their events hold the reasons of failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`/os-migrations`: all, at any time, without bytes; `/servers/{id}/migrations`: one under way, with them."""
+"""Migrations in two forms: `/os-migrations` lists all, without progress; `/servers/{id}/migrations` lists live
+migrations in progress, with their bytes."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def _all(call: Call) -> Reply:
 
 
 def _filtered(call: Call) -> list[Migration]:
-    """Oldest first."""
+    """The migrations that match the query, oldest first."""
     query, cloud = call.query, call.cloud
     tests: list[Callable[[Migration], bool]] = []
     if "status" in query:
@@ -63,7 +64,7 @@ def _filtered(call: Call) -> list[Migration]:
         tests.append(lambda migration: migration.user_id == query["user_id"])
     if call.since(80) and "project_id" in query:
         tests.append(lambda migration: migration.project_id == query["project_id"])
-    # A row that was never updated has no `updated_at`, and SQL's comparison with NULL leaves it out.
+    # A row that was never updated has `updated_at` NULL, and an SQL comparison with NULL excludes it.
     if call.since(59) and "changes-since" in query:
         since = int(_instant(query["changes-since"], "changes-since"))
         tests.append(lambda migration: (moment := _updated(call, migration)) is not None and int(moment) >= since)
@@ -71,7 +72,7 @@ def _filtered(call: Call) -> list[Migration]:
         before = int(_instant(query["changes-before"], "changes-before"))
         tests.append(lambda migration: (moment := _updated(call, migration)) is not None and int(moment) <= before)
     rows = cloud.migrations_of(query["instance_uuid"]) if "instance_uuid" in query else cloud.migrations.values()
-    # Nova deletes the migrations of a deleted server with it.
+    # Nova deletes the migrations of a server together with the server.
     tests.append(lambda migration: cloud.servers[migration.server_id].deleted_at is None)
     tests.append(lambda migration: not cloud.is_unreachable(cloud.servers[migration.server_id]))
     return [migration for migration in rows if all(test(migration) for test in tests)]
@@ -87,7 +88,7 @@ def _instant(value: str, name: str) -> float:
 
 
 def _updated(call: Call, migration: Migration) -> float | None:
-    """While it copies, its row is written again and again."""
+    """When the row was last written; during the copy, Nova writes it continuously."""
     return call.cloud.now if migration.status == "running" and migration.copy else migration.updated_at
 
 
@@ -123,7 +124,7 @@ def _view(call: Call, migration: Migration) -> dict[str, Any]:
 
 
 def _flavor_number(call: Call, flavor: Flavor | None) -> int | None:
-    """Nova shows the database id here; the flavor's place in the list stands for it."""
+    """The position of the flavor in the list, where Nova shows its database id."""
     if flavor is None:
         return None
     for number, known in enumerate(call.cloud.flavors.values(), start=1):
@@ -180,7 +181,7 @@ def _progress_view(call: Call, migration: Migration) -> dict[str, Any]:
 
 
 def _totals(migration: Migration) -> dict[str, int | None]:
-    """Bytes are known only once the copy runs."""
+    """The total bytes, which are unknown until the copy runs."""
     copy = migration.copy
     return {"memory": copy.memory_bytes if copy else None, "disk": copy.disk_bytes if copy else None}
 

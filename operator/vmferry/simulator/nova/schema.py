@@ -1,4 +1,4 @@
-"""The few request bodies that are checked, with the sentences of Nova's JSON schemas."""
+"""Validation of request bodies, with the messages of Nova's JSON schemas."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def check_object(
     optional: Collection[str] = (),
     nullable: bool = False,
 ) -> Mapping[str, Any]:
-    """An object with these keys and no others; None reads as empty where Nova allows it.  Raises BadRequestError."""
+    """Require an object with these keys and no others. With `nullable`, None counts as empty. Raises
+    BadRequestError."""
     if value is None and nullable:
         return {}
     if not isinstance(value, dict):
@@ -44,7 +45,7 @@ def check_object(
 
 
 def one_of(field: str, value: Any, choices: Collection[Any]) -> Any:
-    # Python says 1 == True; JSON does not.
+    # 1 == True in Python, but not in JSON.
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         raise invalid(field, value, f"{value!r} is not one of {list(choices)}")
     return value
@@ -55,7 +56,7 @@ def boolean(field: str, value: Any) -> bool:
 
 
 def metadata_of_server(value: Any) -> dict[str, str]:
-    """Keys without a slash and with texts for values.  Raises BadRequestError."""
+    """Validate metadata: keys match `_METADATA_KEY`, values are strings. Raises BadRequestError."""
     entries = check_object("metadata", value, optional=tuple(value or ()))
     odd = [name for name in entries if not re.match(_METADATA_KEY, name)]
     if odd:

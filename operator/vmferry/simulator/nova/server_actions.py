@@ -1,4 +1,4 @@
-"""`POST /servers/{id}/action`: one entry of the table per action."""
+"""`POST /servers/{id}/action`: a table with an entry for each action."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vmferry.simulator.nova.schema import BOOLEAN, boolean, check_object, one_of
 from vmferry.simulator.web import Call, Reply, Route
 
 _ACCEPTED = Reply(202)
-#: actions that look for the server in another way than the rest, and say so when there is none
+#: actions for which Nova looks up the server's cell mapping, so that their 404 has another text
 _FOUND_BY_MAPPING = ("os-start", "os-stop")
 _FORCE_WITHOUT_HOST = "Can't force to a non-provided destination"
 

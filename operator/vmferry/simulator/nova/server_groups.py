@@ -1,4 +1,4 @@
-"""`/os-server-groups`: which servers shall or shall not share a host."""
+"""`/os-server-groups`: affinity and anti-affinity of servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server as the API shows it, by microversion and by who asks."""
+"""The API's view of a server, by microversion and by the caller's roles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vmferry.simulator.cloud import Cloud
 from vmferry.simulator.model import Flavor, Server, host_id
 from vmferry.simulator.web import Call
 
-#: what libvirt chose for the guest and Nova then shows among its image's properties
+#: what libvirt chose for the guest, which Nova shows among the properties of its image
 _CHOSEN = {
     "hw_cdrom_bus": "ide",
     "hw_disk_bus": "virtio",
@@ -27,7 +27,7 @@ def basic(call: Call, server: Server) -> dict[str, Any]:
 
 
 def full(call: Call, server: Server, *, single: bool) -> dict[str, Any]:
-    """`single` is GET of one server: only that shows its groups (2.71)."""
+    """The detailed view. `single` is GET of a single server: only that lists its server groups (2.71)."""
     cloud, admin = call.cloud, call.caller.is_admin
     view: dict[str, Any] = {
         "accessIPv4": "",

@@ -14,7 +14,7 @@ from vmferry.simulator.nova.schema import check_object, metadata_of_server, text
 from vmferry.simulator.nova.server_view import basic, full
 from vmferry.simulator.web import Call, Reply, Route
 
-#: what a list may be asked with; anything else is refused from 2.75 on
+#: the allowed query parameters of a list; from 2.75 on, Nova refuses all others
 _QUERY = frozenset(
     [
         "access_ip_v4",
@@ -95,7 +95,7 @@ def _page(call: Call, view: Callable[[Server], dict[str, Any]], path: str) -> Re
 
 
 def _filtered(call: Call) -> list[Server]:
-    """Newest first, as Nova lists them."""
+    """The servers that match the query, newest first as in Nova."""
     query, cloud, caller = call.query, call.cloud, call.caller
     if call.since(75):
         for name in query:
@@ -126,7 +126,7 @@ def _filtered(call: Call) -> list[Server]:
             return []
         tests.append(lambda server: server.status in known)
     tests += _administrators_filters(call) + _everyones_filters(call)
-    # with a limit, a marker or a filter Nova leaves out the servers of a cell that it cannot reach
+    # with a limit, a marker or a filter, Nova omits the servers of a cell that does not answer
     tests.append(lambda server: not cloud.is_unreachable(server))
     return [server for server in cloud.servers_newest_first() if all(test(server) for test in tests)]
 
@@ -142,7 +142,7 @@ def _wants_deleted(call: Call, *, windowed: bool) -> bool | None:
 
 
 def _administrators_filters(call: Call) -> list[Callable[[Server], bool]]:
-    """Nova ignores these silently for anyone else."""
+    """Filters that Nova silently ignores for other callers."""
     tests: list[Callable[[Server], bool]] = []
     if not call.caller.is_admin:
         return tests
@@ -288,7 +288,10 @@ def _flavor(call: Call, reference: str) -> Flavor:
 
 
 def _volumes(call: Call, wanted: dict[str, Any], flavor: Flavor) -> list[tuple[str, bool, bool]]:
-    """(id, delete on termination, is the root), made where the mapping says so; the root first."""
+    """Create the volumes that the block device mapping requires.
+
+    Returns (id, delete on termination, whether it is the root volume), the root volume first.
+    """
     cloud, rows = call.cloud, []
     for mapping in wanted.get("block_device_mapping_v2") or []:
         if mapping.get("destination_type", "volume") != "volume" or mapping.get("source_type") == "blank":

@@ -1,4 +1,4 @@
-"""Nova's entry point: version documents, microversions, tokens, and errors in its shape."""
+"""Nova's entry point: version documents, microversion negotiation, tokens, and error responses."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ def fault(status: int, message: str) -> dict[str, Any]:
 
 
 def negotiate(headers: Any, highest: str) -> tuple[int, int]:
-    """(major, minor) that the headers ask for; 2.1 when they ask for none.
+    """Return (major, minor) from the request headers; (2, 1) without a version header.
 
-    `OpenStack-API-Version: compute X` goes before `X-OpenStack-Nova-API-Version: X`; of several in one header the last
-    counts.  Raises BadRequestError for a malformed one, NotAcceptableError out of range (it carries the text only).
+    `OpenStack-API-Version: compute X` takes precedence over `X-OpenStack-Nova-API-Version: X`; of several versions in
+    one header the last applies. Raises BadRequestError for a malformed version. Does not check the range.
     """
     wanted: str | None = None
     for header in headers.getall("OpenStack-API-Version", []):

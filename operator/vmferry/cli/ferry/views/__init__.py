@@ -1,4 +1,4 @@
-"""What the plug-in shows of objects: a file a kind, and the layouts that are the same for all kinds."""
+"""What the plug-in shows of objects: a module for each kind, and layouts that all kinds share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vmferry.cli.ferry.views.view import View
 from vmferry.resources.base import Resource
 from vmferry.resources.catalog import HOST_MAINTENANCE, VM_MIGRATION
 
-#: by kind, in the order of `status`
+#: by kind, in the order in which `status` lists them
 VIEWS: Mapping[str, View[Any]] = {HOST_MAINTENANCE.name: MaintenanceView(), VM_MIGRATION.name: MigrationView()}
 
 

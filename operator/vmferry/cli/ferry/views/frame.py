@@ -1,4 +1,4 @@
-"""What `--watch` shows at one moment: bytes of a migration, servers of a drain. Pure."""
+"""The current state of an object for `--watch`: bytes of a migration, servers of a drain. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def bar(percent: int) -> str:
 
 
 def line(obj: Object) -> str:
-    """For a log: it changes only when something has happened."""
+    """The state in one line, for a log; it changes only with the object."""
     return plain(" ".join(part for part in (title(obj), _phase(obj), *_progress(obj), _message(obj)) if part))
 
 
 def frame(obj: Object, now: datetime) -> list[str]:
-    """For a terminal: drawn again and again in the same place."""
+    """The state in several lines, for a terminal, where they are redrawn in place."""
     lines = [f"{title(obj)} {_phase(obj)} {age(view_of(obj).since(obj), now)}"]
     drawn = [bar(obj.status.progress.percent)] if obj.status.progress else []
     if numbers := [*drawn, *_progress(obj, percent=False)]:
@@ -40,7 +40,7 @@ def frame(obj: Object, now: datetime) -> list[str]:
 
 
 def dressed(line: str, paint: Paint) -> str:
-    """A frame's line in colours."""
+    """Color a line of a frame."""
     if match := _BAR.fullmatch(line):
         return f"{match['before']}{paint(match['full'], 'green')}{match['after']}"
     if match := _STATE.fullmatch(line):
@@ -58,6 +58,6 @@ def _progress(obj: Object, *, percent: bool = True) -> list[str]:
 
 
 def _message(obj: Object) -> str:
-    """The operator's sentence, where it is more than the numbers."""
+    """The operator's message, unless it only repeats the progress."""
     result = outcome(obj)
     return "" if result.reason in view_of(obj).shown_by_progress else result.message

@@ -1,4 +1,4 @@
-"""HostMaintenance in the plug-in."""
+"""The view of a HostMaintenance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vmferry.prerequisites.enums import Reason
 from vmferry.resources.hostmaintenance import HostMaintenance
 from vmferry.resources.words import MoveState
 
-#: moves and blockers that a frame names, each
+#: how many moves and how many blockers a frame names
 _NAMED = 5
 
 
@@ -23,7 +23,7 @@ class MaintenanceView(View[HostMaintenance]):
         return bool(blockers) and all(blocker.reason == Reason.FACT_UNKNOWN for blocker in blockers)
 
     def since(self, obj: HostMaintenance) -> datetime | None:
-        """A maintenance is switched on and off for years: what counts is when this drain, or this release, began."""
+        """When the current drain or release began; the object itself may be much older."""
         return obj.status.release_started_at or obj.status.admitted_at or obj.metadata.creation_timestamp
 
     def withdrawal(self, obj: HostMaintenance) -> str:
@@ -72,7 +72,8 @@ class MaintenanceView(View[HostMaintenance]):
         return bool(self.points(obj))
 
     def leftovers(self, obj: HostMaintenance) -> list[Point]:
-        """They block nothing, but Nova keeps the compute service of their host for them."""
+        """Leftover migration records: they block nothing here, but Nova does not delete the host's compute service
+        because of them."""
         return [
             [
                 (f"leftover migration record {record.migration} of server {record.server}", ""),

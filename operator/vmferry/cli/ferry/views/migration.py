@@ -1,4 +1,4 @@
-"""VMMigration in the plug-in."""
+"""The view of a VMMigration."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _target(obj: VMMigration) -> str:
 
 
 def unmet(obj: VMMigration) -> list[PrerequisiteView]:
-    """The prerequisites that are not met, failed ones first; an Unknown one may be among them that is tolerated."""
+    """The prerequisites that are not met, failed ones first. Tolerated Unknown results may be among them."""
     met = obj.status.condition(c.PREREQUISITES_MET)
     if met is None or met.status == "True" or obj.status.completed_at is not None:
         return []
@@ -121,7 +121,7 @@ def unmet(obj: VMMigration) -> list[PrerequisiteView]:
 
 
 def cancelling(obj: VMMigration) -> str:
-    """What deleting it now means, as a sentence; the operator's rules are in docs/migrations.md."""
+    """Describe in a sentence what deleting the migration does now; docs/migrations.md has the operator's rules."""
     status = obj.status
     if crossing_of(obj) is not None:
         return (

@@ -1,4 +1,4 @@
-"""`status` without a name: all maintenances and migrations, what needs somebody first. Pure."""
+"""`status` without a name: all maintenances and migrations, those that need attention first. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ORDER = (
 
 
 def overview(objects: Sequence[Object], now: datetime, paint: Paint, *, wide: bool, where: str) -> list[str]:
-    """`where` says which namespaces were looked at."""
+    """Lay out a table for each kind. `where` describes the listed namespaces."""
     lines: list[str] = []
     for kind, view in VIEWS.items():
         chosen = sorted((obj for obj in objects if kind == obj.KIND), key=_key)
@@ -51,7 +51,7 @@ def _row(view: View[Any], obj: Object, now: datetime, *, wide: bool) -> tuple[st
 
 
 def age(since: datetime | None, now: datetime) -> str:
-    """`7s`, `5m`, `3h`, `2d`."""
+    """Format an age: `7s`, `5m`, `3h`, `2d`."""
     if since is None:
         return NONE
     seconds = max(0, int((now - since).total_seconds()))

@@ -1,4 +1,4 @@
-"""What is printed of one object: `why`, `targets`, `status NAME`. Pure: from typed objects to lines."""
+"""The pages about one object: `why`, `targets`, `status NAME`. Pure: from typed objects to lines."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def title(obj: Object) -> str:
 
 
 def verdict_line(obj: Object, result: Outcome, paint: Paint) -> str:
-    """`VMMigration a/b: Succeeded: Live from cmp1 to cmp2 is complete`."""
+    """The phase and the message: `VMMigration a/b: Succeeded: Live from cmp1 to cmp2 is complete`."""
     word = str(obj.status.phase or "Pending") if result.standing is not Standing.UNSEEN else "Pending"
     return f"{title(obj)}: {paint(plain(word), COLOURS[result.standing])}: {plain(result.message)}"
 
 
 def withdrawal(obj: Object, before: str = "") -> str:
-    """How to take a request back, after `before`; empty for one that only checks, of which nothing starts."""
+    """How to withdraw the request, prefixed with `before`; empty for a preflight, which starts nothing."""
     return (
         "" if obj.spec.preflight_only else f"{before}Withdraw it: kubectl ferry {plain(view_of(obj).withdrawal(obj))}"
     )
 
 
 def why(obj: Object, paint: Paint, *, stays: bool = True) -> list[str]:
-    """The refusal as a page: what, where, found, expected, remedy; and if the object stays, what becomes of it."""
+    """Explain what blocks the object: location, finding, expectation, remedy; and, if it stays, what happens next."""
     view, result = view_of(obj), outcome(obj)
     head = [verdict_line(obj, result, paint), *_pairs(view.facts(obj))]
     if result.standing is Standing.UNSEEN:
@@ -69,7 +69,7 @@ def _stays(obj: Object, result: Outcome) -> list[str]:
 
 
 def exit_status_of_why(obj: Object) -> ExitStatus:
-    """In a script a drain under way that leaves some servers behind is blocked, too."""
+    """The exit status of `why`: a drain that proceeds but has blocked servers counts as blocked, too."""
     blocked = ExitStatus.BLOCKED if view_of(obj).leaves_servers(obj) else ExitStatus.ALL_OK
     return max(outcome(obj).standing.exit_status, blocked)
 
@@ -89,7 +89,7 @@ def _numbered(points: Sequence[Point], paint: Paint) -> list[str]:
 
 
 def targets(obj: VMMigration, paint: Paint) -> list[str]:
-    """Where the server may go, best first, and why the other hosts will not do."""
+    """List the eligible hosts, best first, and the reasons against the other hosts."""
     status = obj.status
     result = outcome(obj)
     lines = _pairs(view_of(obj).facts(obj))
@@ -110,7 +110,7 @@ def targets(obj: VMMigration, paint: Paint) -> list[str]:
 
 
 def details(obj: Object, paint: Paint) -> list[str]:
-    """`status NAME`: the facts, the moves or attempts, and that there is a `why`."""
+    """`status NAME`: the facts, the moves or attempts, and a hint at `why`."""
     view, result = view_of(obj), outcome(obj)
     lines = [verdict_line(obj, result, paint), *_pairs(view.facts(obj))]
     if steps := view.steps(obj):

@@ -1,4 +1,4 @@
-"""What the plug-in shows of one kind: each kind has a `View` in a file of its own, found by `views.view_of`."""
+"""The interface of a view: each kind has a `View` in a module of its own, which `views.view_of` finds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Obj = TypeVar("Obj", bound=Resource)
 
 #: an empty cell
 NONE = "-"
-#: a heading with an empty value, then pairs of a name and a value; pairs without a value are not shown
+#: a heading with an empty value, then pairs of name and value; pairs without a value are not shown
 Point = list[tuple[str, str]]
 
-#: what each prerequisite asks for, shortly; docs/prerequisites.md has the rest
+#: the expectation of each prerequisite in short; docs/prerequisites.md has the details
 EXPECTED: dict[str, str] = {
     Name.POWER_STATE: "active or paused for Live, powered off for Cold; active, off or failed for Evacuate",
     Name.SOURCE_HOST: "its host is up for Live and Cold; down, silent and attested dead for Evacuate",
@@ -37,7 +37,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 class View(Generic[Obj]):
-    """Facts of one kind as plain data; `page`, `frame` and `overview` lay them out, the same for all kinds."""
+    """The facts of a kind as plain data; `page`, `frame` and `overview` lay them out in the same way for all kinds."""
 
     #: the columns of `status` without a name; one of them is PHASE
     columns: ClassVar[tuple[str, ...]]
@@ -56,34 +56,34 @@ class View(Generic[Obj]):
         raise NotImplementedError
 
     def since(self, obj: Obj) -> datetime | None:
-        """When what `--watch` shows began."""
+        """The start time of the age that `--watch` shows."""
         return obj.metadata.creation_timestamp
 
     def withdrawal(self, obj: Obj) -> str:
-        """The command that takes the request back."""
+        """The command that withdraws the request."""
         raise NotImplementedError
 
     def row(self, obj: Obj, phase: str, age: str) -> tuple[str, ...]:
-        """Its cells below `columns`."""
+        """The cells of its row, in the order of `columns`."""
         raise NotImplementedError
 
     def facts(self, obj: Obj) -> list[tuple[str, str]]:
         raise NotImplementedError
 
     def points(self, obj: Obj) -> list[Point]:
-        """What blocks it or has failed."""
+        """What blocks it, and what has failed."""
         raise NotImplementedError
 
     def leaves_servers(self, obj: Obj) -> bool:
-        """Whether some servers are blocked although the object itself goes on."""
+        """Whether some servers are blocked although the object itself proceeds."""
         return False
 
     def leftovers(self, obj: Obj) -> list[Point]:
-        """What blocks nothing but should be repaired."""
+        """Findings that block nothing but should be repaired."""
         return []
 
     def see_also(self, obj: Obj) -> str:
-        """A command that shows more, and what it shows."""
+        """A command that shows more, with a description; empty without one."""
         return ""
 
     def steps(self, obj: Obj) -> Sequence[tuple[str, ...]]:
@@ -91,16 +91,16 @@ class View(Generic[Obj]):
         raise NotImplementedError
 
     def progress(self, obj: Obj) -> list[str]:
-        """How far it is, in a few words each."""
+        """The progress in a few words per entry."""
         raise NotImplementedError
 
     def current_moves(self, obj: Obj) -> list[str]:
-        """Lines below a frame: the moves that run, and what is blocked."""
+        """Lines below a frame: the running moves, and what is blocked."""
         return []
 
 
 def size(count: int) -> str:
-    """`1.5 GiB`."""
+    """Format a number of bytes: `1.5 GiB`."""
     value, unit = float(count), 0
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1
