@@ -1,1 +1,1 @@
-"""The real parts that demo and tests run on: a Kubernetes API, a Nova cloud, the simulated cloud, all on loopback."""
+"""The environment of the demo and the tests: a Kubernetes API, a real Nova, a simulated cloud, all on loopback."""

@@ -23,7 +23,7 @@ def run_dir(what: str) -> Path:
 
 
 def build(cloud: str, what: str) -> Bed:
-    """Start a whole bed anew in its run folder; what an earlier run of it left is stopped first."""
+    """Start a new bed in its run folder, after stopping the processes of an earlier run there."""
     where = run_dir(what)
     supervisor = Supervisor(where)
     supervisor.stop_all()

@@ -1,4 +1,4 @@
-"""Everything together: a real Kubernetes API, a cloud, and the operator as its own ServiceAccount with its RBAC."""
+"""A bed: a real Kubernetes API, a cloud, and the operator with its own ServiceAccount and RBAC."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SERVICE_ACCOUNT = "vmferry"
 OPERATOR = "operator"
 CLOUDS = ("simulator", "nova")
 
-#: quick enough for a demo and for tests; a real cloud takes the defaults
+#: short intervals for a demo and for tests; a real cloud uses the defaults
 QUICK: dict[str, Any] = {
     "policy": {
         "sharedStorage": [{"name": "lab", "aggregates": ["cluster1"]}],
-        # half upgraded: cmp4 has the newer system along with its newer qemu
+        # a cloud in the middle of an OS upgrade: cmp4 has the newer system and the newer QEMU
         "operatingSystems": [
             {"system": "Ubuntu 22.04", "hosts": ["cmp1", "cmp2", "cmp3"]},
             {"system": "Ubuntu 24.04", "hosts": ["cmp4"]},
@@ -54,7 +54,7 @@ QUICK: dict[str, Any] = {
 
 
 def start_cloud(kind: str, supervisor: Supervisor, run_dir: Path) -> CloudLab:
-    """`simulator` or `nova`, with hosts cmp1 to cmp4."""
+    """Start a `simulator` or `nova` cloud with hosts cmp1 to cmp4."""
     if kind == "nova":
         from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
 
@@ -65,7 +65,7 @@ def start_cloud(kind: str, supervisor: Supervisor, run_dir: Path) -> CloudLab:
 
 
 class Bed:
-    """What demo, `make up` and the end-to-end tests run on."""
+    """The environment of the demo, of `make up`, and of the end-to-end tests."""
 
     def __init__(self, supervisor: Supervisor, run_dir: Path, cluster: Cluster, cloud: CloudLab) -> None:
         self.supervisor = supervisor
@@ -74,7 +74,7 @@ class Bed:
         self.cloud = cloud
         self.tenant = Tenant(cloud.clouds_yaml)
         self.health_port = free_port()
-        #: by name of the operators that were started
+        #: by name of each started operator
         self._health_ports = {OPERATOR: self.health_port}
 
     @property
@@ -86,7 +86,7 @@ class Bed:
         return self.run_dir / "operator.kubeconfig"
 
     def install_operator(self, **overrides: Any) -> None:
-        """Apply the shipped ServiceAccount and RBAC; write the operator's configuration."""
+        """Apply the shipped ServiceAccount and RBAC, and write the operator's configuration."""
         self.cluster.kubectl_run("apply", "-f", ROOT / "manifests/operator/rbac.yaml")
         self.cluster.service_account_kubeconfig(OPERATOR_NAMESPACE, SERVICE_ACCOUNT, self.operator_kubeconfig)
         config = merge(
@@ -95,16 +95,16 @@ class Bed:
                 "cloud": {"name": CLOUD_NAME, "cloudsFile": str(self.cloud.clouds_yaml)},
                 "kubeconfig": str(self.operator_kubeconfig),
                 "health": {"port": self.health_port},
-                # operators of other beds on the same cluster are no rivals
+                # operators of other beds on the same cluster use other Leases
                 "leaderElection": {"name": f"vmferry-{self.health_port}"},
             },
         )
         self.config_file.write_text(yaml.safe_dump(merge(config, overrides)))
 
     def start_operator(self, *, ready: bool = True, name: str = OPERATOR) -> None:
-        """Start `vmferry operator` and, if asked, wait until it says that it is ready.
+        """Start `vmferry operator` and, with `ready`, wait until it reports that it is ready.
 
-        Those of other names are further replicas, with the same configuration.
+        Operators with another name are further replicas with the same configuration.
         """
         port = self._health_ports.setdefault(name, free_port())
         self.supervisor.start(
@@ -129,14 +129,14 @@ class Bed:
         self.supervisor.stop(name)
 
     def kill_operator(self) -> None:
-        """SIGKILL: no time to say good-bye."""
+        """Kill the operator with SIGKILL, so that it cannot shut down in order."""
         pid = self.supervisor.pid(OPERATOR)
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         self.supervisor.stop(OPERATOR, grace=0)
 
     def probe(self, path: str, name: str = OPERATOR) -> tuple[int, str]:
-        """Status code and body of an operator's health server; 0 while it does not answer."""
+        """Return status code and body of an operator's health endpoint; status 0 while it does not respond."""
         try:
             url = f"http://127.0.0.1:{self._health_ports[name]}/{path}"
             with urllib.request.urlopen(url, timeout=5) as answer:
@@ -148,7 +148,7 @@ class Bed:
 
     @classmethod
     def start(cls, kind: str, supervisor: Supervisor, run_dir: Path) -> Bed:
-        """A new cluster and a new cloud; the operator is installed but not started."""
+        """Start a new Kubernetes cluster and a new cloud. The operator is not started."""
         run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         cluster = Cluster.start(supervisor, run_dir / "kubernetes", CRDS)
         cloud = start_cloud(kind, supervisor, run_dir)
@@ -156,7 +156,7 @@ class Bed:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` wins; mappings are merged."""
+    """Merge mappings recursively; values of `over` take precedence."""
     out = dict(base)
     for key, value in over.items():
         old = out.get(key)

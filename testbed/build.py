@@ -1,4 +1,5 @@
-"""Cloud facts for tests: a sane server, host or cloud, of which a test names only what it is about."""
+"""Builders of cloud facts for tests: a healthy server, host or cloud, of which a test overrides only what it is
+about."""
 
 from __future__ import annotations
 
@@ -28,10 +29,10 @@ from vmferry.cloud.model import (
 from vmferry.policy import Policy
 from vmferry.prerequisites.check import PlannedMove, Question
 
-#: the frozen present of all tests
+#: the fixed current time of all tests
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 
-#: vm_state of a server to Nova's summary word
+#: Nova's `status` by the vm_state of a server
 STATUS = {
     "active": "ACTIVE",
     "building": "BUILD",
@@ -50,17 +51,17 @@ _POWER = {"active": 1, "rescued": 1, "paused": 3, "suspended": 4, "stopped": 4}
 
 
 def ident(name: str) -> str:
-    """The same UUID for the same name, every time."""
+    """Return a UUID that depends only on the name."""
     return str(uuid5(NAMESPACE_DNS, name))
 
 
 def flavor(**over: Any) -> Flavor:
-    """2 vCPUs, 4 GiB memory, no disk."""
+    """A flavor with 2 vCPUs, 4 GiB memory, and no disk."""
     return Flavor(**{"name": "m1.medium", "vcpus": 2, "memory_mb": 4096, "disk_gb": 0, **over})
 
 
 def server(**over: Any) -> Server:
-    """A running server on host-a that boots from a volume. `vm_state` alone also sets status and power state."""
+    """A running, volume-backed server on host-a. `vm_state` alone also sets status and power state."""
     name = over.get("name", "web-1")
     state = over.get("vm_state", "active")
     facts: dict[str, Any] = {
@@ -82,7 +83,7 @@ def server(**over: Any) -> Server:
 
 
 def service(host: str, **over: Any) -> Service:
-    """Up and enabled, seen five seconds ago."""
+    """A service that is up and enabled, with a heartbeat five seconds ago."""
     facts: dict[str, Any] = {
         "id": ident(f"service-{host}"),
         "host": host,
@@ -97,7 +98,7 @@ def service(host: str, **over: Any) -> Service:
 
 
 def hypervisor(host: str, **over: Any) -> Hypervisor:
-    """QEMU 6.2.0."""
+    """A hypervisor with QEMU 6.2.0."""
     facts: dict[str, Any] = {
         "id": ident(f"hypervisor-{host}"),
         "hostname": f"{host}.example.org",
@@ -109,7 +110,7 @@ def hypervisor(host: str, **over: Any) -> Hypervisor:
 
 
 def room(**over: Inventory) -> dict[str, Inventory]:
-    """An empty host with 32 vCPUs, 64 GiB memory and 500 GiB disk."""
+    """The inventories of an empty host with 32 vCPUs, 64 GiB memory and 500 GiB disk."""
     return {
         "VCPU": Inventory(capacity=32, used=0),
         "MEMORY_MB": Inventory(capacity=65_536, used=0),
@@ -124,7 +125,7 @@ NOBLE = OperatingSystem("Ubuntu", "24.04")
 
 
 def facts(cpu: CPU | None = SKYLAKE, system: OperatingSystem | None = JAMMY, **over: Any) -> HostFacts:
-    """A Skylake with Ubuntu 22.04, as one source each tells."""
+    """The facts of a Skylake host with Ubuntu 22.04, each reported by one source."""
     return HostFacts(
         **{
             "cpu": (Fact(cpu, "Nova", NOW),) if cpu else (),
@@ -151,7 +152,7 @@ def host(name: str, **over: Any) -> Host:
 
 
 def dead_host(name: str, **over: Any) -> Host:
-    """A host whose service is down and was silent for five minutes."""
+    """A host whose service is down, with the last heartbeat five minutes ago."""
     return host(name, **{"up": False, "last_seen": NOW - timedelta(minutes=5), **over})
 
 
@@ -171,7 +172,7 @@ def migration(of: Server, number: int = 1, **over: Any) -> Migration:
 
 
 def move(of: Server, target: str, **over: Any) -> PlannedMove:
-    """A live migration of `of` that was decided just now."""
+    """A live migration of `of` that was decided at `NOW`."""
     facts: dict[str, Any] = {
         "server_id": of.id,
         "type": ResolvedType.LIVE,
@@ -192,7 +193,8 @@ def snapshot(
     read_at: Mapping[Part, datetime] | None = None,
     **over: Any,
 ) -> Snapshot:
-    """The shared view, read whole at `NOW`; by default `server()` and the hosts host-a, host-b and host-c."""
+    """A snapshot of which every part was read at `NOW`; by default `server()` and the hosts host-a, host-b and
+    host-c."""
     by_id = {s.id: s for s in ([server()] if servers is None else servers)}
     by_name = {h.name: h for h in ([host(f"host-{x}") for x in "abc"] if hosts is None else hosts)}
     by_uuid = {m.uuid: m for m in migrations}
@@ -222,7 +224,8 @@ def question(
     target: str | None = "host-b",
     **over: Any,
 ) -> Question:
-    """May `of` (by default `server()`) be moved to host-b? Its source is found in `view`."""
+    """The question whether `of` (by default `server()`) can be moved to `target`. Its source host is taken from
+    `view`."""
     asked = server() if of is None else of
     view = snapshot([asked]) if view is None else view
     facts: dict[str, Any] = {

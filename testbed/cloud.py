@@ -1,4 +1,4 @@
-"""What demo and tests may do to a cloud beside its OpenStack API: the same words for Nova and the simulator."""
+"""What the demo and the tests do to a cloud besides its OpenStack API, in one interface for Nova and the simulator."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class CloudLab(Protocol):
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        """Compute service host names; the same on both clouds: cmp1 ..."""
+        """Service host names, the same on both clouds: cmp1, cmp2, …"""
 
     def kill_compute(self, host: str) -> None:
-        """SIGKILL to the host's nova-compute; its service is seen `down` some seconds later."""
+        """Kill the host's nova-compute with SIGKILL; its service becomes `down` some seconds later."""
 
     def start_compute(self, host: str) -> None:
         """Start the host's nova-compute again and wait until its service is up."""
 
     def forget_guest(self, server_id: str) -> None:
-        """Take what is left of a deleted server off all hosts, as if those that had failed were installed anew."""
+        """Remove the remains of a deleted server from all hosts, as if failed hosts had been reinstalled."""
 
     def knob(self, host: str, **values: float | bool | None) -> None:
         """Set how migrations *from* this host behave, until `reset_knobs`.
 
-        `live_seconds` (how long a live migration copies), `fail_live_at` (0..1: fails after this part of the copy),
-        `never_converge` (stays at 90 % until forced or aborted). None removes a value.
+        `live_seconds`: duration of a live copy. `fail_live_at` (0 to 1): the copy fails at this fraction.
+        `never_converge`: the copy stops at 90 % until it is forced or aborted. None removes a value.
         """
 
     def reset_knobs(self) -> None: ...

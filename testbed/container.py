@@ -1,7 +1,7 @@
-"""A container without a container engine: the installed wheel as the user, with the rights and files of a rendered Pod.
+"""Runs the installed wheel like a container of a rendered Pod, without a container engine.
 
-What a Pod has is what it gets: a root file system that it cannot write, the image's environment and the Pod's and no
-other, its volumes, a user id that /etc/passwd does not know, and no capabilities. Only root can make one.
+The process gets only what the Pod has: a read-only root file system, the environment of the image and of the Pod, its
+volumes, a user id that /etc/passwd lacks, and no capabilities. Needs root.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from testbed.kubernetes.cluster import Cluster
 from testbed.processes import cache_dir
 
 ROOT = Path(__file__).resolve().parent.parent
-#: where the image has its virtual environment
+#: the path of the virtual environment in the image
 INSTALLED = "/opt/vmferry"
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-#: what the image's base brings
+#: the folders that the base image provides
 _BASE = ("/usr", "/bin", "/sbin", "/lib", "/lib64")
 
 
 def wheel_environment() -> Path:
-    """A virtual environment with the package as its wheel installs it; made anew when a source has changed.
+    """A virtual environment with the package as its wheel installs it; rebuilt after a change of a source file.
 
-    What it depends on comes from the environment that this runs in.
+    The dependencies come from the environment of the running interpreter.
     """
     sources = sorted(
         path for path in (ROOT / "operator").rglob("*") if path.is_file() and "__pycache__" not in path.parts
@@ -77,16 +77,16 @@ def image_configuration() -> tuple[dict[str, str], list[str], list[str]]:
 
 @dataclass
 class Container:
-    """The only container of a Pod's spec, as the kubelet would start it."""
+    """The only container of a Pod's spec, started as the kubelet would start it."""
 
     cluster: Cluster
     namespace: str
     spec: Mapping[str, Any]
-    #: the objects of the release that volumes name: (kind, name)
+    #: the objects of the release that the volumes refer to, by (kind, name)
     objects: Mapping[tuple[str, str], Mapping[str, Any]]
-    #: of the cluster's choice, for a Pod without runAsUser, as on OpenShift
+    #: the user id that the cluster chooses for a Pod without runAsUser, as on OpenShift
     user: int | None = None
-    #: more names for loopback
+    #: additional host names for loopback
     names: tuple[str, ...] = ()
     _container: Mapping[str, Any] = field(init=False)
 
@@ -94,7 +94,8 @@ class Container:
         (self._container,) = self.spec["containers"]
 
     def command(self, folder: Path) -> list[str]:
-        """What starts it; `folder` is an empty one, for its files. It ends with whoever starts it."""
+        """The command that starts the container. `folder` is an empty folder for its files. It ends with its parent
+        process."""
         script = folder / "start.sh"
         script.write_text("\n".join(["set -eu", *self._mounts(folder), f"exec {self._process()}"]) + "\n")
         return [

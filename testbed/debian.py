@@ -1,4 +1,4 @@
-"""Programs from the machine's own Debian (or Ubuntu), unpacked into a folder: needs no root, installs nothing."""
+"""Unpacks Debian (or Ubuntu) packages into a folder, without root and without installing them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 
 class InstallError(RuntimeError):
-    """Something is missing that we cannot install; the message says what to do."""
+    """A required program is missing and cannot be installed; the message explains what to do."""
 
 
 def unpack(packages: Iterable[str], folder: Path, *, dependencies: bool = True, only: str = "") -> None:
-    """Fill `folder` with what the packages would bring, as below `/`. Raises InstallError.
+    """Fill `folder` with the files of the packages, laid out as below `/`. Raises InstallError.
 
-    With `dependencies` also with what they need and the machine lacks; with `only`, a path like `usr/bin`, only what
-    of it lies there.
+    With `dependencies`, includes dependencies that the machine lacks. With `only`, a path like `usr/bin`, includes only
+    the files below it.
     """
     for program in ("apt-get", "dpkg"):
         if shutil.which(program) is None:
@@ -29,11 +29,11 @@ def unpack(packages: Iterable[str], folder: Path, *, dependencies: bool = True, 
     archives = downloads / "archives"
     for needed in (downloads / "lists" / "partial", archives / "partial"):
         needed.mkdir(parents=True)
-    # apt with lists and downloads of our own: it reads what the machine has installed, and changes nothing
+    # apt with its own lists and downloads: it reads the machine's package database and does not change it
     apt: tuple[str, ...] = ("apt-get", "-qq", "-o", f"Dir::State::Lists={downloads / 'lists'}")
     apt += ("-o", f"Dir::Cache={downloads}", "-o", "Debug::NoLocking=1")
     if os.geteuid() == 0:
-        apt += ("-o", "APT::Sandbox::User=root")  # apt's own user cannot write into a private folder
+        apt += ("-o", "APT::Sandbox::User=root")  # apt's own user cannot write to a private folder
     run(*apt, "update")
     if dependencies:
         run(*apt, "--yes", "--download-only", "--reinstall", "--no-install-recommends", "install", *packages)
@@ -49,7 +49,7 @@ def unpack(packages: Iterable[str], folder: Path, *, dependencies: bool = True, 
 
 
 def run(*argv: str | Path, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
-    """Run a command quietly; InstallError with what it printed when it fails."""
+    """Run a command quietly. Raises InstallError with its output if it fails."""
     command = [str(part) for part in argv]
     done = subprocess.run(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:

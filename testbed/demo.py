@@ -1,4 +1,4 @@
-"""The demo: what a person would do with `kubectl`, on real parts, and what they would see."""
+"""The demo: a person's `kubectl` commands, run on real parts, with their output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from testbed.drain_demo import DrainDemo
 from testbed.shown import DemoError, Shown, heading, say
 
 NAMESPACE = "migrations"
-#: the servers that the VMMigrations in manifests/demo speak of, and where they are at first
+#: the servers of the VMMigrations in manifests/demo, and their initial hosts
 SERVERS = {"web-1": "cmp1", "db-1": "cmp2", "legacy-1": "cmp4", "cache-1": "cmp3"}
 
 
@@ -20,7 +20,7 @@ class Demo(Shown):
         return found
 
     def seed(self, *names: str) -> None:
-        """Boot these of `SERVERS`; db-1 is powered off, legacy-1 is locked."""
+        """Boot the named `SERVERS`; db-1 is powered off, legacy-1 is locked."""
         tenant = self.tenant
         ids = {name: tenant.boot(name, SERVERS[name], flavor="m1.small", wait=False) for name in names}
         for server_id in ids.values():
@@ -31,7 +31,7 @@ class Demo(Shown):
             tenant.lock(ids["legacy-1"], "monthly audit")
 
     def wait(self, name: str, seconds: float = 120) -> dict[str, Any]:
-        """Print each change of the object's line until it is finished or blocked."""
+        """Print each change of the migration's state until it has finished or is blocked."""
         last = ""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -94,7 +94,8 @@ class Demo(Shown):
         self.succeeded("cache-1", "Evacuate", "cmp3")
 
     def until_unblocked(self, name: str) -> None:
-        """A host counts as failed only after it was silent for a while: until then the request says so."""
+        """Wait until the migration is no longer blocked: a host counts as failed only after some time without
+        heartbeats."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             status = self.migration(name).get("status", {})
@@ -121,7 +122,7 @@ class Demo(Shown):
         say("booting servers for the migrations")
         self.kubectl("create", "namespace", NAMESPACE, show=False)
         drain = DrainDemo(self.bed)
-        # evacuated later, from the first host that is drained
+        # cache-1 boots later, on the first host that was drained, and is evacuated from there
         self.seed(*(name for name in SERVERS if name != "cache-1"))
         drain.seed()
         self.live()

@@ -1,7 +1,7 @@
-"""The demo's drains: two hosts one after the other, the first with servers of every kind that the cloud has.
+"""The demo's drains: two hosts, one after the other. The first has a server of each kind that the cloud supports.
 
-cmp3 has an older CPU than cmp1 and cmp2, so its servers may go to both, and running ones do not come back. cmp1 is
-like cmp2: its servers go there and return.
+cmp3 has an older CPU than cmp1 and cmp2, so its servers can go to both, but running servers cannot return. cmp1 and
+cmp2 have the same CPU, so the servers of cmp1 go to cmp2 and return.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Status = dict[str, Any]
 class DrainDemo(Shown):
     def __init__(self, bed: Bed) -> None:
         super().__init__(bed)
-        #: by name
+        #: server ids by name
         self.ids: dict[str, str] = {}
         #: names of the servers that were on cmp1 before its drain
         self.before: set[str] = set()
 
     def seed(self) -> None:
-        """Boot them; `_ready` waits."""
+        """Boot the servers; `_ready` waits for them."""
         tenant = self.tenant
         pair, trio = (tenant.create_group(name, "anti-affinity") for name in ("pair", "trio"))
         say(
@@ -106,7 +106,7 @@ class DrainDemo(Shown):
 
     def _next_in_line(self) -> None:
         heading("The next host waits until this one is given back; then its servers leave, and return")
-        # what is left of the two groups has the only places that it could have
+        # the remaining servers of the two groups occupy the only hosts that servers of cmp1 could go to
         self.tenant.delete(*(self.ids.pop(name) for name in ("pair-1", "pair-2", "trio-1", "trio-2")))
         self.apply("maintenance.yaml")
         self._until("cmp1", "queued", lambda s: s.get("phase") == "Queued")
@@ -132,7 +132,7 @@ class DrainDemo(Shown):
     # ---- shared
 
     def _servers_on(self, host: str) -> set[str]:
-        """Names, whoever they belong to."""
+        """The names of the servers of all projects on the host."""
         found = self.tenant.call("GET", f"/servers/detail?all_tenants=1&host={host}")["servers"]
         return {server["name"] for server in found if server["OS-EXT-SRV-ATTR:host"] == host}
 
@@ -140,7 +140,7 @@ class DrainDemo(Shown):
         self.kubectl("patch", "hm", name, "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def _until(self, name: str, what: str, met: Callable[[Status], bool], seconds: float = 120) -> Status:
-        """Print each change of the maintenance's line until `met`."""
+        """Print each change of the maintenance's state until `met` is true."""
         last = ""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -150,7 +150,7 @@ class DrainDemo(Shown):
             if line != last:
                 say(line)
                 last = line
-            # what the spec says now, not what it said before
+            # only a status that belongs to the current spec counts
             if status.get("observedGeneration") == found["metadata"]["generation"] and met(status):
                 return status
             time.sleep(0.5)

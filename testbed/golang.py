@@ -1,4 +1,4 @@
-"""Builds programs from a Go module into the cache folder, unless they are there already."""
+"""Builds programs from a Go module into the cache folder, unless they are up to date."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ PROGRESS_SECONDS = 15
 
 
 class InstallError(RuntimeError):
-    """The programs could not be built; the message says what to do or ends with what Go said."""
+    """The programs could not be built; the message explains what to do, or ends with Go's output."""
 
 
 @dataclass(frozen=True)
 class Module:
-    """A folder with `INPUTS`; what is built of it is pinned, and comes out of caches that all modules share."""
+    """A folder with `INPUTS`. Its dependencies are pinned and built in caches that all modules share."""
 
-    #: names its stamp, and begins each line that is said
+    #: the name of its stamp file, and the prefix of its output
     name: str
     source: Path
-    #: what is built, for people and for Go
+    #: the programs' names for messages, and their packages for Go
     programs: str
     packages: tuple[str, ...]
-    #: how long a first build takes on two cores, in words
+    #: the duration of a first build on two cores, as text
     patience: str
-    #: values of variables that the linker sets, by the versions in go.mod
+    #: values of variables that the linker sets, from the module versions in go.mod
     variables: Callable[[Mapping[str, str]], Mapping[str, str]] = lambda versions: {}
-    #: names under which the first program is there too
+    #: additional names of the first program, as symbolic links
     links: tuple[str, ...] = ()
 
     def install(self) -> Path:
-        """The folder with the programs, built first if one of `INPUTS` changed. InstallError when it fails.
+        """Return the folder with the programs; build them first if one of `INPUTS` changed. Raises InstallError.
 
-        Callers at the same time wait for the first one.
+        Concurrent callers wait for the first.
         """
         folder = cache_dir() / "bin"
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ class Module:
             "CGO_ENABLED": "0",
             "GOCACHE": str(cache / "build"),
             "GOMODCACHE": str(cache / "mod"),
-            # modcacherw: Go's module cache is read-only otherwise, and the cache folder could not be deleted
+            # modcacherw: otherwise Go's module cache is read-only, and the cache folder could not be deleted
             "GOFLAGS": "-trimpath -buildvcs=false -mod=readonly -modcacherw",
             "GOWORK": "off",
         }
@@ -90,7 +90,7 @@ class Module:
         shutil.rmtree(unfinished, ignore_errors=True)
         cache.mkdir(parents=True, exist_ok=True)
         log = cache / f"{self.name}.log"
-        # grpcnotrace leaves out golang.org/x/net/trace, which keeps the linker from dropping unused methods
+        # grpcnotrace leaves out golang.org/x/net/trace, which prevents the linker from dropping unused methods
         command = ["go", "build", "-v", "-tags", "grpcnotrace", "-ldflags", self._linker_flags(env)]
         command += ["-o", f"{unfinished}/", *self.packages]
         self._say(f"building {self.programs}")
@@ -111,7 +111,7 @@ class Module:
             last = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
             raise InstallError(f"go build ended with status {status}; its last lines in {log}:\n{last}")
         for binary in unfinished.iterdir():
-            binary.replace(folder / binary.name)  # never half written, and also while an older one runs
+            binary.replace(folder / binary.name)  # replaced atomically, which also works while an older version runs
         unfinished.rmdir()
         for link in self.links:
             (folder / link).unlink(missing_ok=True)
@@ -119,7 +119,8 @@ class Module:
         self._say(f"built in {time.monotonic() - started:.0f} s: {folder}")
 
     def _require_go(self, env: dict[str, str]) -> None:
-        """Refuse an older Go than go.mod asks for, unless it fetches that one itself (GOTOOLCHAIN)."""
+        """Refuse a Go older than go.mod requires, unless it downloads that version itself (GOTOOLCHAIN). Raises
+        InstallError."""
         found = re.search(r"^go (\S+)$", (self.source / "go.mod").read_text(), re.MULTILINE)
         assert found is not None
         needed = found[1]
@@ -134,7 +135,7 @@ class Module:
             )
 
     def _linker_flags(self, env: dict[str, str]) -> str:
-        """No symbols, and what the programs report of themselves."""
+        """Strip symbols, and set the versions that the programs report."""
         versions = {module["Path"]: module["Version"] for module in self._module(env)["Require"]}
         return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.variables(versions).items())])
 
@@ -147,7 +148,7 @@ class Module:
         print(f"{self.name}: {message}", flush=True)
 
     def main(self) -> None:
-        """What `make install` runs."""
+        """Install the programs; the entry point of `make install`."""
         try:
             self.install()
         except InstallError as error:
@@ -155,7 +156,7 @@ class Module:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """`go1.26.0` or `v1.26.0` as numbers that can be compared."""
+    """Convert `go1.26.0` or `v1.26.0` to a comparable tuple."""
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 

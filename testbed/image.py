@@ -1,4 +1,4 @@
-"""Builds the operator's image from the Dockerfile without Docker, runs it as the chart would, and measures both.
+"""Builds the operator's image from the Dockerfile without Docker, runs it like the chart, and measures size and time.
 
 python -m testbed.image         # make image
 """
@@ -16,9 +16,9 @@ from testbed.sandbox import enter, folder, group, lock, quiet
 from vmferry import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-#: what it may have at most, in MB as `podman images` counts them
+#: maximum size in MB, as `podman images` counts them
 LARGEST_MB = 200
-#: stand-ins for python:3.11-slim, which no package registry has: of the stage that builds, and of the image
+#: stand-ins for python:3.11-slim, which no package registry has: for the build stage, and for the image
 _MANUALS = [
     f"--dpkgopt=path-exclude=/usr/share/{name}/*"
     for name in ("doc", "man", "info", "locale", "lintian", "bash-completion")
@@ -27,14 +27,14 @@ BASES: dict[str, tuple[str, ...]] = {
     "builder": ("--variant=minbase", "--include=python3,python3-venv,python3-pip,ca-certificates", *_MANUALS),
     "base": ("--variant=essential", "--include=python3,ca-certificates", *_MANUALS),
 }
-#: as the official image: `python`, and a pip that may be used; no Perl beyond the base
+#: as in the official image: `python`, a usable pip, and no Perl beyond the base
 _HOOK = (
     'ln -s python3 "$1/usr/bin/python"; rm -rf "$1"/usr/lib/python3*/EXTERNALLY-MANAGED "$1"/usr/share/perl '
     '"$1"/usr/lib/*-linux-gnu/perl "$1"/usr/lib/*-linux-gnu/libperl.so* "$1"/usr/lib/*-linux-gnu/gconv'
 )
-#: of a build: the machine's own way to the package registry
+#: the machine's configuration for access to package registries, needed by a build
 _FROM_HERE = ("/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/pip.conf")
-#: Debian's podman asks for more than a container within a container may have
+#: the default ulimits of Debian's podman exceed what a container within a container may have
 ULIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")
 
 
@@ -43,7 +43,7 @@ def image() -> str:
 
 
 def podman(*arguments: str | Path) -> str:
-    """Run it with its files below the cache folder; it must be called inside."""
+    """Run podman with its files below the cache folder; only inside the sandbox."""
     where = folder()
     options: tuple[str, ...] = (f"--root={where / 'storage'}", f"--runroot={where / 'scratch' / 'run'}")
     options += (f"--tmpdir={where / 'scratch' / 'tmp'}", "--storage-driver=overlay", "--cgroup-manager=cgroupfs")
@@ -51,7 +51,7 @@ def podman(*arguments: str | Path) -> str:
 
 
 def _base(name: str) -> str:
-    """The name of the base, made if it is not there."""
+    """The tag of the base image, built if it does not exist."""
     options = (*BASES[name], f"--customize-hook={_HOOK}")
     tag = f"localhost/vmferry-{name}:{hashlib.sha256(repr(options).encode()).hexdigest()[:12]}"
     if json.loads(podman("images", "--format=json", f"--filter=reference={tag}")):
@@ -65,13 +65,13 @@ def _base(name: str) -> str:
 
 
 def _remove_containers() -> None:
-    """What builds and runs that were killed have left in the storage."""
+    """Remove containers that remain in the storage from killed builds and runs."""
     for name in podman("ps", "--all", "--external", "--quiet").split():
         podman("rm", "--force", name)
 
 
 def build() -> tuple[float, float]:
-    """Build the image; returns the seconds that the Dockerfile took, and the image's size in MB. InstallError."""
+    """Build the image. Returns the duration of the build in seconds and the image's size in MB. Raises InstallError."""
     bases = [f"--build-arg={'BASE' if name == 'base' else 'BUILDER'}={_base(name)}" for name in BASES]
     mounts = [f"--volume={path}:{path}:ro" for path in _FROM_HERE if Path(path).exists()]
     began = time.monotonic()
@@ -82,7 +82,7 @@ def build() -> tuple[float, float]:
 
 
 def start(user: str, *arguments: str) -> str:
-    """Run the image once, as the chart's securityContext has it; what it says. InstallError with that if it fails."""
+    """Run the image once with the chart's securityContext and return its output. Raises InstallError if it fails."""
     return podman(
         *("run", "--rm", "--network=none", "--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"),
         *(f"--user={user}", "--tmpfs=/tmp", f"--cgroup-parent={group()}", *ULIMITS, image(), *arguments),

@@ -1,6 +1,6 @@
-"""`make pictures`: `kubectl ferry` in a real terminal, on a real Kubernetes API, the operator and the simulated cloud.
+"""`make pictures`: screens of `kubectl ferry` with a real Kubernetes API, the operator and the simulated cloud.
 
-Each picture is the terminal's screen right after (or, with `--watch`, while) the command on it ran.
+Each picture shows the terminal right after its command or, with `--watch`, while the command runs.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from testbed.terminal import Terminal
 
 FOLDER = ROOT / "docs" / "pictures"
 PROMPT = "$ "
-#: of a screen; as many columns as fit a page
+#: size of the screen; as many columns as fit a page
 COLUMNS, LINES = 110, 60
-#: how long a live migration copies
+#: duration of a live migration's copy
 _LIVE_SECONDS = 16
 
 
 class Studio:
-    """A bash on a bed, with kubectl and the plug-in on its PATH."""
+    """Takes pictures of a bash on a bed, with kubectl and the plug-in on its PATH."""
 
     def __init__(self, bed: Bed, folder: Path) -> None:
         self._bed, self._folder = bed, folder
@@ -54,7 +54,7 @@ class Studio:
     def take(
         self, name: str, command: str, *, until: Callable[[list[str]], bool] | None = None, columns: int = COLUMNS
     ) -> None:
-        """Type the command, wait for its end (or until the screen is such), and write the picture."""
+        """Type the command, wait until it ends (or `until` holds for the screen), and write the picture."""
         bash = ["bash", "--noprofile", "--norc", "--noediting", "-i"]
         terminal = Terminal(bash, self._environment, columns=columns, lines=LINES)
         try:
@@ -63,7 +63,7 @@ class Studio:
             terminal.until(
                 until or (lambda lines: len(lines) > 1 and lines[-1] == PROMPT.rstrip()), f"`{command}`", seconds=180
             )
-            if until is None:  # the prompt that comes after is no part of it
+            if until is None:  # remove the next prompt from the picture
                 terminal.screen.erase_in_line(2)
             picture = svg(terminal.screen, f"{command}")
         finally:
@@ -74,7 +74,7 @@ class Studio:
 
 
 def take_all(bed: Bed, folder: Path) -> None:
-    """A refusal, the hosts that a server may go to, a drain half done, and what all that looks like together."""
+    """Take pictures of a refusal, the eligible hosts of a server, a live migration, a drain, and the status of all."""
     tenant, kubectl = bed.tenant, bed.cluster.kubectl_run
     legacy = tenant.boot("legacy-1", "cmp4", flavor="m1.small")
     tenant.lock(legacy, "monthly audit")
@@ -98,12 +98,12 @@ def take_all(bed: Bed, folder: Path) -> None:
 
 
 def half_copied(lines: list[str]) -> bool:
-    """A migration's bar stands somewhere in the middle."""
+    """Whether the progress bar of a migration is near the middle."""
     return any((match := re.search(r"\] +(\d+)%", line)) and 35 <= int(match[1]) <= 80 for line in lines)
 
 
 def half_drained(lines: list[str]) -> bool:
-    """A drain's frame says that some have left, some are moving, and some cannot."""
+    """Whether a drain's frame shows moved, moving and blocked servers."""
     text = "\n".join(lines)
     return bool(re.search(r"\b[3-9] of \d+ moved, [1-9] moving", text)) and "blocked " in text
 

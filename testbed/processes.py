@@ -1,4 +1,4 @@
-"""Starts the long-running programs of demo and tests and ends exactly those, even after a crash."""
+"""Starts the long-running programs of the demo and the tests, and ends exactly those, even after a crash."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import TypeVar
 
 import psutil
 
-#: Environment variable that a started program and its descendants carry: `<run dir>/<name>`.
-#: It finds those that outlive the program itself or leave its process group.
+#: Environment variable of a started program and its descendants: `<run dir>/<name>`. It identifies descendants that
+#: outlive the program or leave its process group.
 MARK = "VMFERRY_TESTBED_PROCESS"
 
-#: The kernel counts a start in ticks since boot; the time of boot, added to it, moves when the clock is set.
+#: The kernel records a start in ticks since boot. The boot time, which is added to it, shifts when the clock is set.
 CREATE_TIME_TOLERANCE = 2.0
 
-#: Below the range that Linux takes for outgoing connections, so that none of those snatches a free port.
+#: Below Linux's range of ephemeral ports, so that no outgoing connection takes a free port.
 PORTS = range(20000, 32768)
 
 POLL_SECONDS = 0.05
@@ -33,29 +33,29 @@ T = TypeVar("T")
 
 
 class ProcessDiedError(RuntimeError):
-    """A program that was needed has ended; the message ends with the last lines of its log."""
+    """A required program has ended; the message ends with the last lines of its log."""
 
 
 def cache_dir() -> Path:
-    """`${XDG_CACHE_HOME:-~/.cache}/vmferry`: may be deleted at any time, making it again only costs time."""
+    """`${XDG_CACHE_HOME:-~/.cache}/vmferry`. It can be deleted at any time; rebuilding it only takes time."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmferry"
-    # programs of the cache are run
+    # programs of the cache are executed, so nobody else may write there
     if folder.exists() and (folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o002):
         raise PermissionError(f"{folder} can be written by somebody else: remove it, or set XDG_CACHE_HOME")
     return folder
 
 
 def run_root() -> Path:
-    """The folder, made private if missing, below which every run has its own: data, logs, secrets."""
+    """The private folder (created if missing) below which each run has a folder with its data, logs and secrets."""
     root = cache_dir() / "run"
     make_private(root)
     return root
 
 
 def make_private(folder: Path) -> None:
-    """Make the folder if it is missing; nobody else can read it, whoever made it and with which mode.
+    """Create the folder if it is missing, and set its mode to 0700.
 
-    Raises PermissionError for one of somebody else, who could read it or put programs into it.
+    Raises PermissionError if it belongs to another user, who could read it or put programs into it.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -64,7 +64,7 @@ def make_private(folder: Path) -> None:
 
 
 def free_ports(count: int) -> tuple[int, ...]:
-    """`count` different TCP ports that nobody listens on at 127.0.0.1 right now."""
+    """Return `count` different TCP ports that are currently free at 127.0.0.1."""
     with contextlib.ExitStack() as held:
         found: list[int] = []
         for port in random.sample(PORTS, len(PORTS)):
@@ -84,16 +84,17 @@ def free_port() -> int:
 
 
 def plain_environment() -> dict[str, str]:
-    """Ours, without what leads a child to another cloud or cluster: `make up` prints such lines for people's shells."""
+    """Our environment without variables that would lead a subprocess to another cloud or cluster, such as `make up`
+    prints for people's shells."""
     leading = ("OS_", "VMFERRY_")
     return {name: value for name, value in os.environ.items() if not name.startswith(leading) and name != "KUBECONFIG"}
 
 
 def wait_for(condition: Callable[[], T], seconds: float, what: str, check: Callable[[], object] | None = None) -> T:
-    """Ask `condition` until it is true and return its value; TimeoutError says that we waited for `what`.
+    """Poll `condition` until it is true and return its value. Raises TimeoutError, which names `what`.
 
-    `check` is called between the questions and may raise to end the wait early: see `Supervisor.check`. Between two
-    questions there is as much time as one takes, so that who waits leaves the processor to what is waited for.
+    `check` is called between two polls and may raise to end the wait early: see `Supervisor.check`. The pause between
+    two polls is at least as long as a poll took, to leave the processor to the program that we wait for.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -109,7 +110,8 @@ def wait_for(condition: Callable[[], T], seconds: float, what: str, check: Calla
 
 @dataclass(frozen=True)
 class _Record:
-    """`<name>.process.json`: which process was started. A pid alone may be given again to a stranger."""
+    """The content of `<name>.process.json`: the started process. A pid alone may have been reused by another
+    process."""
 
     pid: int
     create_time: float  # psutil's: seconds since the epoch
@@ -117,7 +119,7 @@ class _Record:
     started_ns: int  # orders the records
 
     def leader(self) -> psutil.Process | None:
-        """The started process while it lives; None when it ended or its pid belongs to a stranger."""
+        """The started process while it runs; None if it has ended or another process has its pid."""
         try:
             process = psutil.Process(self.pid)
             if abs(process.create_time() - self.create_time) > CREATE_TIME_TOLERANCE or not _runs(process):
@@ -128,7 +130,7 @@ class _Record:
 
 
 class Supervisor:
-    """The programs of one run directory. Another process may make its own for it, to stop them."""
+    """The programs of a run directory. Another process may create a Supervisor for the same directory to stop them."""
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir.resolve()
@@ -142,13 +144,13 @@ class Supervisor:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> int:
-        """Start a program in a session of its own and return its pid; its output is added to `<name>.log`.
+        """Start a program in a new session and return its pid; its output is appended to `<name>.log`.
 
-        `env` is the whole environment; None hands on ours. RuntimeError when `name` already runs.
+        `env` is the complete environment; None means that of this process. Raises RuntimeError if `name` already runs.
         """
         if self.alive(name):
             raise RuntimeError(f"{name} already runs in {self.run_dir}")
-        self.stop(name)  # what an earlier one left behind
+        self.stop(name)  # ends remaining descendants of an earlier start
         command = [str(part) for part in argv]
         with self.log(name).open("ab") as log:
             child = subprocess.Popen(
@@ -161,7 +163,7 @@ class Supervisor:
                 start_new_session=True,
             )
         self._children[name] = child
-        # not reaped yet, so it is there even when it has already ended
+        # not reaped yet, so its record exists even if it has already ended
         created = psutil.Process(child.pid).create_time()
         record = _Record(child.pid, created, command[0], time.time_ns())
         unfinished = self._record_path(name).with_suffix(".new")
@@ -173,13 +175,13 @@ class Supervisor:
         return self.pid(name) is not None
 
     def pid(self, name: str) -> int | None:
-        """The pid of a program that runs (or is stopped by SIGSTOP); None when it does not."""
+        """The pid of a program that runs (or is suspended by SIGSTOP); None if it does not run."""
         self._reap(name)
         record = self._record(name)
         return record.pid if record is not None and record.leader() is not None else None
 
     def names(self) -> list[str]:
-        """All programs started here and not stopped since, dead or alive, in the order of their start."""
+        """All programs started here and not stopped since, running or not, in the order of their start."""
         suffix = ".process.json"
         records = {path.name.removesuffix(suffix): path for path in self.run_dir.glob(f"*{suffix}")}
         return sorted(records, key=lambda name: record.started_ns if (record := self._record(name)) else 0)
@@ -201,20 +203,20 @@ class Supervisor:
         return "\n".join(text.splitlines()[-lines:])
 
     def stop(self, name: str, grace: float = 10) -> None:
-        """End a program and its descendants: TERM, and KILL to what is left after `grace` seconds.
+        """End a program and its descendants with SIGTERM, and with SIGKILL after `grace` seconds.
 
-        A grace of 0 kills at once. Nothing happens when it does not run.
+        With a grace of 0, kill at once. Does nothing if the program does not run.
         """
         self._end(lambda: self._processes(name), grace)
         if (child := self._children.pop(name, None)) is not None:
-            child.wait(timeout=10)  # it has ended; between its last sign of life and the moment that it can be reaped
+            child.wait(timeout=10)  # it has ended, but may not be reapable for another moment
         self._record_path(name).unlink(missing_ok=True)
 
     def stop_all(self, grace: float = 10) -> None:
-        """End everything that was started in the run directory, the latest first, each with this `grace`."""
+        """End all programs of the run directory, the latest first, each with this `grace`."""
         for name in reversed(self.names()):
             self.stop(name, grace)
-        # a starter that was killed between start and record left no record, but the mark
+        # a starter that was killed before it wrote the record leaves processes that only the mark identifies
         self._end(lambda: _marked(lambda mark: Path(mark).parent == self.run_dir), grace)
 
     def _end(self, find: Callable[[], list[psutil.Process]], grace: float) -> None:
@@ -224,18 +226,18 @@ class Supervisor:
             deadline = time.monotonic() + grace
             while any(self._runs(process) for process in processes) and time.monotonic() < deadline:
                 time.sleep(POLL_SECONDS)
-        # look again each time: one may have been forked while we looked
+        # search again each time: a process may have been forked during the search
         while processes := [process for process in {*processes, *find()} if self._runs(process)]:
             _signal(processes, signal.SIGKILL)
             time.sleep(POLL_SECONDS)
 
     def _processes(self, name: str) -> list[psutil.Process]:
-        """The living processes of a program: itself, its process group and all that carry its mark."""
+        """The running processes of a program: the program, its process group, and all processes with its mark."""
         self._reap(name)
         found = _marked(lambda mark: mark == self._mark(name))
         record = self._record(name)
         if record is not None and (leader := record.leader()) is not None:
-            # while the leader lives, the group with its pid is ours; programs may have overwritten their mark
+            # while the leader runs, the group with its pid is ours; programs may have overwritten their mark
             found += [process for process in _group(leader.pid) if process not in found]
         return found
 
@@ -262,7 +264,8 @@ class Supervisor:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Whether it can still act: a dead one stays as a zombie until its parent asks for it, maybe never."""
+    """Whether the process can still act. A dead process remains a zombie until its parent reaps it, which may never
+    happen."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -273,7 +276,7 @@ def _marked(wanted: Callable[[str], bool]) -> list[psutil.Process]:
     def carries(process: psutil.Process) -> bool:
         try:
             mark = process.environ().get(MARK)
-        except psutil.Error:  # ended meanwhile, or belongs to another user
+        except psutil.Error:  # it has ended, or belongs to another user
             return False
         return mark is not None and wanted(mark)
 
@@ -291,11 +294,11 @@ def _group(pgid: int) -> list[psutil.Process]:
 
 
 def _others() -> Iterator[psutil.Process]:
-    """All living processes but this one: a supervised program may itself stop its run directory."""
+    """All running processes except this one: a supervised program may itself stop its run directory."""
     return (process for process in psutil.process_iter() if process.pid != os.getpid() and _runs(process))
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(number)  # psutil refuses when the pid was given again
+            process.send_signal(number)  # psutil refuses if the pid was reused

@@ -1,4 +1,5 @@
-"""A real Prometheus, for what scrapes and alerts on the operator; Debian's, unpacked below the cache folder."""
+"""A real Prometheus that scrapes the operator and evaluates alerts; Debian's program, unpacked below the cache
+folder."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ class Programs:
 
 
 def install() -> Programs:
-    """Install what is missing: 19 MB to load, 85 MB on disk, half a minute once. InstallError."""
+    """Install what is missing: a download of 19 MB, 85 MB on disk, half a minute once. Raises InstallError."""
     folder = cache_dir() / "prometheus"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     made, ready = folder / "debian", folder / "debian" / ".ready"
@@ -36,18 +37,18 @@ def install() -> Programs:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not ready.exists():
             print(f"prometheus: from Debian's packages into {made} (19 MB)", flush=True)
-            # what it depends on is for its web pages only
+            # its dependencies are only needed for its web pages
             unpack(["prometheus"], made, dependencies=False, only="usr/bin")
             ready.touch()
     return Programs(made / "usr" / "bin" / "prometheus", made / "usr" / "bin" / "promtool")
 
 
 class QueryError(RuntimeError):
-    """Prometheus does not understand the query, or cannot answer it; the message is its own."""
+    """Prometheus rejects the query or cannot answer it; the message is its own."""
 
 
 class Prometheus:
-    """One that scrapes; `start` makes it, its supervisor ends it."""
+    """A running Prometheus. `start` creates it; its supervisor ends it."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -63,7 +64,8 @@ class Prometheus:
         interval: str = "1s",
         rules: Path | None = None,
     ) -> Prometheus:
-        """Scrape 127.0.0.1:`port`/metrics, and evaluate the rules of that file. ProcessDiedError, TimeoutError."""
+        """Start it to scrape 127.0.0.1:`port`/metrics and to evaluate the file `rules`. Raises ProcessDiedError,
+        TimeoutError."""
         folder = run_dir / _PROCESS
         folder.mkdir(mode=0o700, parents=True)
         config = {
@@ -100,7 +102,7 @@ class Prometheus:
             return False
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """An instant query's vector (a scalar as one without labels). Raises QueryError."""
+        """The vector of an instant query; a scalar becomes a sample without labels. Raises QueryError."""
         data = self._get("query", query=expression)
         if data["resultType"] == "scalar":
             return [{"metric": {}, "value": data["result"]}]
@@ -108,7 +110,7 @@ class Prometheus:
         return found
 
     def value(self, expression: str) -> float:
-        """Of the only sample of a vector."""
+        """The value of a vector's only sample."""
         (sample,) = self.query(expression)
         return float(sample["value"][1])
 
@@ -117,7 +119,7 @@ class Prometheus:
         return found
 
     def rules(self) -> list[dict[str, Any]]:
-        """Every rule, with its `health` and `lastError`."""
+        """All rules, with their `health` and `lastError`."""
         return [rule for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def _get(self, path: str, **asked: str) -> Any:

@@ -1,10 +1,10 @@
-"""A Linux of its own for what needs one: programs from Debian's packages, and namespaces that leave nothing behind.
+"""Linux namespaces for programs from Debian packages, which disappear without leaving anything on the machine.
 
-`enter` starts the calling program again inside: in namespaces of mounts and processes, and on request also of the
-network, with the packages laid over /usr and /etc as if they were installed. The first process inside is killed with
-the one that started it, and all others with that one, however it ends: mounts, interfaces and processes vanish with
-their namespaces. The process outside removes what the kernel keeps (control groups) and reports by name whatever is
-left. If it was killed itself, the next one does. Only root can do all this.
+`enter` restarts the calling program in new mount and process namespaces, and on request a network namespace, with the
+packages overlaid on /usr and /etc as if they were installed. The first process inside dies with its parent, and all
+others die with the first, so mounts, interfaces and processes vanish with their namespaces. The process outside removes
+the control groups, which the kernel keeps, and reports anything that remains by name. If it is killed itself, the next
+run cleans up. Needs root.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import psutil
 from testbed.debian import InstallError, run, unpack
 from testbed.processes import cache_dir, run_root
 
-#: what images and a node need
+#: programs for images and for a node
 CONTAINER_TOOLS = (
     "podman",
     "mmdebstrap",
@@ -40,11 +40,11 @@ CONTAINER_TOOLS = (
     "socat",
     "iproute2",
 )
-#: the environment variable, set inside, that names the run's folder
+#: environment variable that is set inside and names the run's folder
 INSIDE = "VMFERRY_SANDBOX"
-#: below each controller of /sys/fs/cgroup, all that is started inside
+#: the control group, below each controller of /sys/fs/cgroup, of all processes inside
 GROUP = "vmferry-testbed"
-#: folders to which programs inside write, some although their configuration names others; inside, they write to memory
+#: folders that programs inside write to, some regardless of their configuration; inside, they are in memory
 _COVERED = ("/etc", "/opt", "/run", "/var/lib", "/var/log")
 #: seconds that the kernel may take to end a namespace
 _GRACE = 10.0
@@ -52,7 +52,7 @@ _IPTABLES = [f"ip{six}tables{what}" for six in ("", "6") for what in ("", "-save
 
 
 def folder() -> Path:
-    """What outlives a run: packages, bases, images."""
+    """The folder of files that outlive a run: packages, base images, images."""
     found = cache_dir() / "containers"
     found.mkdir(mode=0o700, parents=True, exist_ok=True)
     return found
@@ -60,26 +60,26 @@ def folder() -> Path:
 
 @contextmanager
 def lock(name: str) -> Iterator[None]:
-    """Held by one process at a time; released by its end, however it ends."""
+    """Hold a lock that only one process can have. The kernel releases it when the process ends in any way."""
     with (folder() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def install(names: Sequence[str] = CONTAINER_TOOLS) -> Path:
-    """The folder with the unpacked packages; InstallError if they cannot be fetched."""
+    """Return the folder with the unpacked packages. Raises InstallError if they cannot be downloaded."""
     stamp = hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
     packages = folder() / f"debian-{stamp}"
     with lock("install"):
         if not (packages / ".ready").exists():
             print(f"sandbox: unpacking {', '.join(names)} from Debian's packages into {packages}", flush=True)
             unpack(names, packages)
-            # what Debian's /bin, /sbin and /lib link to
+            # in Debian, /bin, /sbin and /lib are links to these folders
             for name in ("bin", "sbin", "lib"):
                 if (packages / name).is_dir():
                     shutil.copytree(packages / name, packages / "usr" / name, symlinks=True, dirs_exist_ok=True)
                     shutil.rmtree(packages / name)
-            # what update-alternatives would do
+            # the links that update-alternatives would create
             if (packages / "usr/sbin/xtables-nft-multi").exists():
                 for name in _IPTABLES:
                     (packages / "usr/sbin" / name).unlink(missing_ok=True)
@@ -90,14 +90,14 @@ def install(names: Sequence[str] = CONTAINER_TOOLS) -> Path:
 
 
 def inside() -> bool:
-    """Whether `enter` has started this program already."""
+    """Whether this program runs inside the sandbox."""
     return INSIDE in os.environ
 
 
 def enter(module: str, arguments: Sequence[str], *, network: bool, packages: Sequence[str] = CONTAINER_TOOLS) -> None:
-    """Go on inside, as `python -m module arguments`, and return only there.
+    """Continue inside as `python -m module arguments`; returns only there.
 
-    Outside it exits with the status of that program, or with 1 when something is left of it. Raises InstallError.
+    Outside, it exits with the status of that program, or with 1 if something of it remains. Raises InstallError.
     """
     if not inside():
         if os.geteuid() != 0 or sys.platform != "linux":
@@ -115,7 +115,7 @@ def enter(module: str, arguments: Sequence[str], *, network: bool, packages: Seq
 
 
 def _supervise(command: Sequence[str]) -> int:
-    """Run the command, in the run's folder and under its name, and return its status once nothing is left of it."""
+    """Run the command in the run's folder, wait until nothing of it remains, and return its status."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     runs = folder() / "runs"
@@ -127,7 +127,7 @@ def _supervise(command: Sequence[str]) -> int:
             held = stack.enter_context((here / "lock").open("w"))
             fcntl.flock(held, fcntl.LOCK_EX)
         environment = {**os.environ, INSIDE: str(here), "TMPDIR": str(here / "tmp")}
-        # in a session of its own: Ctrl-C reaches this process only, which ends all others
+        # in a new session: Ctrl-C reaches only this process, which ends all others
         program = subprocess.Popen(command, env=environment, start_new_session=True)
         try:
             status = program.wait()
@@ -142,7 +142,7 @@ def _supervise(command: Sequence[str]) -> int:
 
 
 def _clear(runs: Path) -> None:
-    """Remove what runs before this one left: those whose supervising process was killed."""
+    """Clean up earlier runs whose supervising process was killed. Raises InstallError if something remains."""
     for here in runs.glob("*"):
         with (here / "lock").open("a") as file:
             try:
@@ -157,7 +157,7 @@ def _clear(runs: Path) -> None:
 
 
 def _remove(here: Path) -> list[str]:
-    """Remove the run's control groups and its folder as soon as all processes have ended; returns what is left."""
+    """Remove the run's control groups and its folder once all processes have ended. Returns what remains."""
     deadline = time.monotonic() + _GRACE
     while True:
         for path in groups(here):
@@ -172,7 +172,7 @@ def _remove(here: Path) -> list[str]:
 
 
 def leftovers(here: Path) -> list[str]:
-    """What there is of a run outside, by name. `here` is its folder."""
+    """What remains of a run outside, by name. `here` is the run's folder."""
     own = _namespaces(here)
     ours = (str(folder()), str(run_root()))
     found = [f"process {process.pid} ({process.name()})" for process in processes(here)]
@@ -184,7 +184,7 @@ def leftovers(here: Path) -> list[str]:
 
 
 def processes(here: Path) -> list[psutil.Process]:
-    """Those of a run that live: by their environment, their namespaces or their control groups."""
+    """The running processes of a run, identified by their environment, their namespaces or their control groups."""
     own = _namespaces(here)
     members = {pid for path in groups(here) for pid in (path / "cgroup.procs").read_text().split()}
 
@@ -195,7 +195,7 @@ def processes(here: Path) -> list[psutil.Process]:
             links = {os.readlink(path) for path in Path(f"/proc/{process.pid}/ns").iterdir()}  # noqa: PTH115
             return str(process.pid) in members or bool(own & links) or process.environ().get(INSIDE) == str(here)
         except (psutil.Error, OSError):
-            return False  # it has ended meanwhile
+            return False  # it has ended in the meantime
 
     return [process for process in psutil.process_iter() if belongs(process)]
 
@@ -206,7 +206,7 @@ def _namespaces(here: Path) -> set[str]:
 
 
 def groups(here: Path) -> list[Path]:
-    """The control groups of a run, in every hierarchy, children first."""
+    """The control groups of a run in every hierarchy, deepest first."""
     hierarchies = Path("/sys/fs/cgroup")
     roots = [*hierarchies.glob(f"{GROUP}/{here.name}"), *hierarchies.glob(f"*/{GROUP}/{here.name}")]
     below = [path for root in roots for path in root.rglob("*") if path.is_dir()]
@@ -214,12 +214,12 @@ def groups(here: Path) -> list[Path]:
 
 
 def group() -> str:
-    """The control group, below each controller's root, of all that is started inside."""
+    """The path of this run's control group below each controller's root."""
     return f"/{GROUP}/{Path(os.environ[INSIDE]).name}"
 
 
 def _lay_out(packages: Path) -> None:
-    """Lay the packages over the machine's folders, and keep what is written out of them."""
+    """Overlay the packages on the machine's folders, and redirect writes to memory."""
     if any(folder().is_relative_to(path) for path in _COVERED):
         raise InstallError(f"the cache folder {folder()} is hidden inside: set XDG_CACHE_HOME to another place")
     scratch = folder() / "scratch"
@@ -238,7 +238,7 @@ def _lay_out(packages: Path) -> None:
 
 
 def quiet(*argv: str | Path) -> str:
-    """The output of a command that must not fail; InstallError with what it said otherwise."""
+    """Run a command and return its output. Raises InstallError with its error output if it fails."""
     done = subprocess.run([str(part) for part in argv], capture_output=True, text=True)
     if done.returncode != 0:
         raise InstallError(f"{' '.join(map(str, argv[:6]))} …: {(done.stderr or done.stdout).strip()[-3000:]}")

@@ -1,4 +1,4 @@
-"""What the parts of the demo share: printing, and a person's `kubectl`."""
+"""Shared parts of the demo: printing, and running `kubectl`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANIFESTS = ROOT / "manifests/demo"
 
 
 class DemoError(Exception):
-    """Something did not go as the demo promises."""
+    """A step of the demo had an unexpected result."""
 
 
 def say(text: str = "") -> None:
@@ -26,7 +26,7 @@ def heading(text: str) -> None:
 
 
 class Shown:
-    """What is done with the bed is printed as the commands that do it."""
+    """Runs commands on the bed and prints them as a person would type them."""
 
     def __init__(self, bed: Bed) -> None:
         self.bed = bed
@@ -47,7 +47,7 @@ class Shown:
 
 @contextlib.contextmanager
 def still_working(what: str, every: float = 15) -> Iterator[None]:
-    """Long work prints that it is still at it."""
+    """Print every `every` seconds that long work is still in progress."""
     done = threading.Event()
     began = time.monotonic()
 

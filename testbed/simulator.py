@@ -1,4 +1,4 @@
-"""The simulated cloud as a lab: a process of its own, reached over HTTP like any cloud."""
+"""The simulated cloud as a lab: a separate process, accessed over HTTP like any cloud."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testbed.processes import Supervisor, plain_environment, wait_for
 
 _PROJECT = Path(__file__).resolve().parent.parent
 _PROCESS = "simulator"
-#: beside clouds.yaml: what lets in to the control API
+#: the file of the control API's token, beside clouds.yaml
 _TOKEN = "control-token"
 
 
@@ -22,7 +22,7 @@ class SimulatedCloud:
     """Implements `testbed.cloud.CloudLab`; what only a simulator can do goes through `control`."""
 
     def __init__(self, supervisor: Supervisor, url: str, clouds_yaml: Path) -> None:
-        """Of a simulator that runs; `start` makes one."""
+        """Connect to a running simulator; `start` creates one."""
         self._supervisor = supervisor
         self._clouds_yaml = clouds_yaml
         self.url = url
@@ -38,10 +38,10 @@ class SimulatedCloud:
         port: int = 0,
         address: str = "127.0.0.1",
     ) -> SimulatedCloud:
-        """Serve the fleet file (default: the same four hosts as the real lab) and wait until it answers.
+        """Serve the fleet file (default: the four hosts of the real lab) and wait until it responds.
 
-        `speed` is simulated seconds per second, 0 for a clock that only `step` moves; None keeps the file's.
-        Errors: ProcessDiedError with the fleet file's faults, TimeoutError.
+        `speed` is simulated seconds per second; 0 is a clock that only `step` moves; None keeps the file's value.
+        Raises ProcessDiedError with the errors of the fleet file, TimeoutError.
         """
         folder = run_dir / _PROCESS
         shutil.rmtree(folder, ignore_errors=True)
@@ -65,7 +65,7 @@ class SimulatedCloud:
         try:
             url = wait_for(
                 lambda: ready.read_text().strip() if ready.exists() else "",
-                180,  # ten thousand servers on a busy machine take a while
+                180,  # loading ten thousand servers takes a while on a busy machine
                 "the simulator's address",
                 lambda: supervisor.check(_PROCESS),
             )
@@ -99,7 +99,7 @@ class SimulatedCloud:
         wait_for(lambda: self.control("GET", "/state")["hosts"][host]["alive"], 30, f"nova-compute of {host} to be up")
 
     def forget_guest(self, server_id: str) -> None:
-        """Nothing: a server that is deleted leaves no guest behind on a simulated host."""
+        """Does nothing: a deleted server leaves no guest behind on a simulated host."""
 
     def knob(self, host: str, **values: float | bool | None) -> None:
         self.control("PUT", f"/hosts/{host}/knobs", values)
@@ -110,27 +110,27 @@ class SimulatedCloud:
     # ---- more than a real cloud can do
 
     def step(self, seconds: float) -> None:
-        """Move the cloud's clock on; all that becomes due on the way has happened when this returns."""
+        """Move the cloud's clock forward; all events that become due have happened when this returns."""
         self.control("POST", "/clock", {"step": seconds})
 
     def settings(self, **changes: Any) -> None:
-        """`durations={"live_copy": 0}`, `nova={"service_down_time": 2}`, `token_lifetime=5`."""
+        """Change settings: `durations={"live_copy": 0}`, `nova={"service_down_time": 2}`, `token_lifetime=5`."""
         self.control("PATCH", "/settings", changes)
 
     def fault(self, **fault: Any) -> None:
-        """See `vmferry.simulator.faults.Fault`: method, path, status, delay, drop, truncate, stale, times …"""
+        """Order a `vmferry.simulator.faults.Fault`: method, path, status, delay, drop, truncate, stale, times …"""
         self.control("POST", "/faults", fault)
 
     def clear_faults(self) -> None:
         self.control("DELETE", "/faults")
 
     def requests(self) -> dict[str, int]:
-        """How many requests each route has had, such as `GET /compute/v2.1/servers/detail`, since `forget_requests`."""
+        """The number of requests per route, such as `GET /compute/v2.1/servers/detail`, since `forget_requests`."""
         counts: dict[str, int] = self.control("GET", "/requests")["requests"]
         return counts
 
     def last_requests(self) -> dict[str, float]:
-        """When each route had its last request, in seconds since 1970."""
+        """The time of each route's last request, in seconds since 1970."""
         times: dict[str, float] = self.control("GET", "/requests")["last"]
         return times
 
@@ -138,7 +138,7 @@ class SimulatedCloud:
         self.control("DELETE", "/requests")
 
     def control(self, method: str, path: str, body: object = None) -> Any:
-        """One request to the control API; ValueError with its answer when it refuses."""
+        """Send a request to the control API. Raises ValueError with its response if it refuses."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"X-Control-Token": self._clouds_yaml.with_name(_TOKEN).read_text()}
         request = urllib.request.Request(f"{self.url}/_control{path}", data=data, headers=headers, method=method)
@@ -151,7 +151,7 @@ class SimulatedCloud:
 
 
 class _KeepErrors(urllib.request.HTTPErrorProcessor):
-    """Answers from 400 on come back as answers."""
+    """Returns responses with status 400 or above instead of raising."""
 
     def http_response(self, request: Any, response: Any) -> Any:
         return response

@@ -1,4 +1,4 @@
-"""A few canned answers over HTTP: what a simulator that behaves cannot show, such as garbage and broken connections."""
+"""Canned HTTP responses that a well-behaved simulator cannot produce, such as garbage and broken connections."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ USER_ID = "5f0c1e"
 
 @dataclass
 class Answer:
-    """What the stub says: JSON, or text as it is. `hang` is silence, `reset` a connection closed without a word."""
+    """A response: JSON, or a string as it is. `hang` sends nothing, `reset` closes the connection without a
+    response."""
 
     status: int = 200
     body: Any = None
@@ -30,13 +31,14 @@ class Answer:
 
 
 class Stub:
-    """A Keystone that lets everybody in, and a Nova and a Placement that say what a test told them to."""
+    """A Keystone that accepts everybody, and a Nova and a Placement with the responses that a test sets."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        #: answers by `METHOD path?query`, else by `METHOD path`; a list is used up one by one, its last one stays
+        #: responses by `METHOD path?query`, else by `METHOD path`; of a list, each is used once, and the last one is
+        #: repeated
         self.answers: dict[str, Answer | list[Answer]] = {}
-        #: every request of the services, as `METHOD path?query`
+        #: all requests to the services, as `METHOD path?query`
         self.requests: list[str] = []
         self.microversions: list[str | None] = []
         self.bodies: list[Any] = []
@@ -45,7 +47,7 @@ class Stub:
         self.logins = 0
         self.placement = True
         self.network = False
-        #: ends every answer that hangs
+        #: set to end all responses that hang
         self.released = threading.Event()
 
     def answer(self, method: str, target: str) -> Answer:
@@ -128,7 +130,7 @@ def _version(name: str, url: str, maximum: str) -> Any:
 
 @contextmanager
 def stub() -> Iterator[Stub]:
-    """A stub that answers on a free port of 127.0.0.1."""
+    """Serve a stub on a free port of 127.0.0.1."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

@@ -1,4 +1,4 @@
-"""A terminal's screen as an SVG picture that needs nothing from anywhere else."""
+"""A terminal's screen as a self-contained SVG picture."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from pyte.screens import Char
 from vmferry.cli.terminal import width as places
 
 _BACKGROUND, _FOREGROUND, _FRAME = "#11151c", "#d8dee9", "#3b4252"
-#: the colours that a terminal has names for, readable on the background
+#: the named colours of a terminal, readable on the background
 _COLOURS = {
     "black": "#4c566a",
     "red": "#f07178",
     "green": "#a3d977",
-    "brown": "#ffcb6b",  # as the standard calls a dark yellow
+    "brown": "#ffcb6b",  # the standard's name for dark yellow
     "blue": "#82aaff",
     "magenta": "#c792ea",
     "cyan": "#7fdbca",
@@ -28,13 +28,13 @@ _COLOURS = {
 _COLOURS |= {f"bright{name}": colour for name, colour in _COLOURS.items()}
 _FONT = "ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', 'Liberation Mono', monospace"
 _SIZE, _LINE, _PADDING, _BAR = 14, 20, 16, 28
-#: a character's width in such a font; each run of text is stretched to it, whatever font there is
+#: width of a character in such a font; each run of text is stretched to it, whatever font is used
 _CELL = 8.4
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Neighbouring characters that look alike; `column` is where the first one stands."""
+    """Adjacent characters of the same style; `column` is the column of the first."""
 
     column: int
     text: str
@@ -44,7 +44,7 @@ class Run:
 
 
 def rows(screen: pyte.Screen) -> list[list[Run]]:
-    """The screen's lines, without what is empty below."""
+    """The screen's lines, without empty lines at the end."""
     found = [list(_runs([screen.buffer[y][x] for x in range(screen.columns)])) for y in range(screen.lines)]
     while found and not found[-1]:
         found.pop()
@@ -57,7 +57,7 @@ def _runs(line: Sequence[Char]) -> Iterator[Run]:
 
     for (colour, bold), cells in itertools.groupby(enumerate(line), style):
         listed = list(cells)
-        # runs are cut at wide gaps, so that no letter stands far from its column in a font that is a little wider
+        # runs are split at wide gaps, so that letters stay near their columns in a slightly wider font
         text = "".join(char.data for _, char in listed)
         for match in re.finditer(r"\S+(?: \S+)*", text):
             words = match[0]
@@ -65,7 +65,7 @@ def _runs(line: Sequence[Char]) -> Iterator[Run]:
 
 
 def svg(screen: pyte.Screen, title: str) -> str:
-    """The picture's text; `title` is for those who cannot see it, and for the window's bar."""
+    """Return the picture as text; `title` is its accessible name and the text of the window's bar."""
     found = rows(screen)
     cells = max([run.column + run.cells for row in found for run in row] + [places(title) + 8])
     width, height = round(cells * _CELL + 2 * _PADDING), len(found) * _LINE + 2 * _PADDING + _BAR

@@ -1,7 +1,7 @@
-"""Whoever else uses the cloud: boots and deletes servers, locks them, moves them behind the operator's back.
+"""Another user of the cloud: boots and deletes servers, locks them, and moves them without the operator.
 
-Tests, the demo and the end-to-end runs speak to both clouds (`testbed.cloud.CloudLab`) through this alone and
-through nothing that the operator uses, so a fault of the operator's client cannot hide here.
+Tests, the demo and the end-to-end runs access both clouds (`testbed.cloud.CloudLab`) only through this module. It
+shares no code with the operator, so that it cannot hide a bug of the operator's client.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import openstack
 
 from testbed.cloud import CLOUD_NAME
 
-#: 2.74 lets an administrator name the host of a new server; 2.84 is the operator's own minimum
+#: 2.74 allows an administrator to name the host of a new server; 2.84 is the operator's own minimum
 MICROVERSION = "2.84"
-#: seconds that the slowest sensible step (boot, delete) takes on a busy machine
+#: timeout in seconds for the slowest step (boot, delete) on a busy machine
 PATIENCE = 180.0
-#: seconds between two questions: each takes a real Nova a good part of a second of its processor
+#: seconds between two polls; each costs a real Nova a large part of a second of processor time
 PAUSE = 0.5
 
 
 class TenantError(Exception):
-    """The cloud answered 4xx or 5xx, or did not get where it was expected to in time."""
+    """The cloud responded with 4xx or 5xx, or did not reach an expected state in time."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class TenantError(Exception):
 
 
 class Tenant:
-    """A user of the cloud, an administrator unless `cloud` names another entry of `clouds_yaml`."""
+    """A user of the cloud: an administrator unless `cloud` names another entry of `clouds_yaml`."""
 
     def __init__(self, clouds_yaml: Path, *, cloud: str = CLOUD_NAME) -> None:
         config = openstack.config.OpenStackConfig(
@@ -44,7 +44,8 @@ class Tenant:
         self._booted: list[str] = []
 
     def call(self, method: str, path: str, body: object = None, *, service: str = "compute", ok: bool = True) -> Any:
-        """One request; the parsed answer, None when it is empty. Raises `TenantError` from 400 on if `ok`."""
+        """Send a request and return the parsed response, None if it is empty. With `ok`, raises TenantError from status
+        400 on."""
         adapter = getattr(self.connection, service)
         microversion = MICROVERSION if service == "compute" else None
         answer = adapter.request(path, method, json=body, microversion=microversion, raise_exc=False)
@@ -69,7 +70,7 @@ class Tenant:
     ) -> str:
         """Boot a server from an image, on `host` if given, and wait until it is ACTIVE. Returns its id.
 
-        With `volume_gb` the image is copied to a new volume of that size, which needs a cloud that has volumes.
+        With `volume_gb`, the image is copied to a new volume of that size; the cloud must support volumes.
         """
         server: dict[str, object] = {
             "name": name,
@@ -117,7 +118,7 @@ class Tenant:
         return self._images[name]
 
     def server(self, server_id: str) -> dict[str, Any] | None:
-        """The server as Nova tells it, None when there is none."""
+        """Nova's view of the server; None if it does not exist."""
         try:
             found: dict[str, Any] = self.call("GET", f"/servers/{server_id}")["server"]
         except TenantError as error:
@@ -127,7 +128,7 @@ class Tenant:
         return found
 
     def host_of(self, server_id: str) -> str | None:
-        """The host the server is on; None when it is on none, or gone."""
+        """The host of the server; None if it has none or does not exist."""
         server = self.server(server_id)
         return server["OS-EXT-SRV-ATTR:host"] if server else None
 
@@ -138,7 +139,7 @@ class Tenant:
         what: str,
         timeout: float = PATIENCE,
     ) -> dict[str, Any]:
-        """Wait until the server meets `condition`; ending in ERROR on the way raises."""
+        """Wait until the server meets `condition`. Raises TenantError, also if it ends in ERROR."""
         deadline = time.monotonic() + timeout
         while True:
             server = self.server(server_id)
@@ -154,7 +155,7 @@ class Tenant:
             time.sleep(PAUSE)
 
     def wait_for_status(self, server_id: str, status: str, timeout: float = PATIENCE) -> dict[str, Any]:
-        """Wait until the server has that status and no task."""
+        """Wait until the server has this status and no task."""
         return self.wait_for(
             server_id,
             lambda server: server["status"] == status and server["OS-EXT-STS:task_state"] is None,
@@ -163,7 +164,7 @@ class Tenant:
         )
 
     def wait_idle(self, server_id: str, timeout: float = PATIENCE) -> dict[str, Any]:
-        """Wait until the server has no task and none of its migrations is under way."""
+        """Wait until the server has no task and no migration in progress."""
         self.wait_for(server_id, lambda s: s["OS-EXT-STS:task_state"] is None, "idle", timeout)
         ended = ("completed", "confirmed", "done", "failed", "error", "cancelled", "reverted", "finished")
         deadline = time.monotonic() + timeout
@@ -174,7 +175,7 @@ class Tenant:
         return self.wait_for(server_id, lambda s: s["OS-EXT-STS:task_state"] is None, "idle", timeout)
 
     def delete(self, *server_ids: str, timeout: float = PATIENCE) -> None:
-        """Delete servers and wait until they are gone; those already gone are fine."""
+        """Delete servers and wait until they are gone; servers that do not exist are ignored."""
         for server_id in server_ids:
             try:
                 self.call("DELETE", f"/servers/{server_id}")
@@ -194,7 +195,7 @@ class Tenant:
         self.delete(*self._booted)
 
     def act(self, server_id: str, body: Mapping[str, object]) -> Any:
-        """One server action by its raw body, such as `{"pause": None}`."""
+        """Send a server action by its raw body, such as `{"pause": None}`."""
         return self.call("POST", f"/servers/{server_id}/action", body)
 
     def lock(self, server_id: str, reason: str | None = None) -> None:
@@ -218,7 +219,7 @@ class Tenant:
         self.wait_for_status(server_id, "PAUSED")
 
     def resize(self, server_id: str, flavor: str) -> None:
-        """Resize as a user would; leaves the server in VERIFY_RESIZE."""
+        """Resize the server as a user would; it remains in VERIFY_RESIZE."""
         self.act(server_id, {"resize": {"flavorRef": self.flavor(flavor)}})
         self.wait_for_status(server_id, "VERIFY_RESIZE")
 
@@ -227,7 +228,7 @@ class Tenant:
         self.act(server_id, {"os-migrateLive": {"host": host, "block_migration": "auto"}})
 
     def cold_migrate(self, server_id: str, host: str | None = None) -> None:
-        """Start a cold migration as another administrator would; does not wait, does not confirm."""
+        """Start a cold migration as another administrator would; does not wait or confirm."""
         self.act(server_id, {"migrate": {"host": host} if host else None})
 
     def set_metadata(self, server_id: str, metadata: Mapping[str, str]) -> None:
@@ -241,7 +242,7 @@ class Tenant:
     # -- hosts
 
     def service(self, host: str) -> dict[str, Any]:
-        """The host's nova-compute service as Nova tells it."""
+        """Nova's view of the host's nova-compute service."""
         found = self.call("GET", f"/os-services?binary=nova-compute&host={host}")["services"]
         if not found:
             raise TenantError(f"no nova-compute service on {host}")
@@ -288,7 +289,7 @@ class Tenant:
         return found
 
     def set_aggregate_metadata(self, aggregate_id: int, metadata: Mapping[str, str | None]) -> None:
-        """A None value removes the key."""
+        """Set metadata; a None value removes the key."""
         body = {"set_metadata": {"metadata": dict(metadata)}}
         self.call("POST", f"/os-aggregates/{aggregate_id}/action", body)
 
@@ -298,7 +299,7 @@ class Tenant:
         return found
 
     def delete_aggregate(self, aggregate_id: int) -> None:
-        """Take its hosts out and delete it."""
+        """Remove its hosts and delete it."""
         for host in self.call("GET", f"/os-aggregates/{aggregate_id}")["aggregate"]["hosts"]:
             self.call("POST", f"/os-aggregates/{aggregate_id}/action", {"remove_host": {"host": host}})
         self.call("DELETE", f"/os-aggregates/{aggregate_id}")

@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, and what a person sees there."""
+"""A program in a pseudo-terminal, and the screen that a person would see."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOOK = 0.05
 
 
 class Terminal:
-    """`screen` is the terminal's, as the program has drawn it; `text` is all that it ever wrote."""
+    """A program in a terminal. `screen` is the terminal's screen; `text` is everything that the program wrote."""
 
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 100, lines: int = 30
@@ -30,7 +30,7 @@ class Terminal:
         self.text = ""
         self._master, slave = pty.openpty()
         self._resize(slave, columns, lines)
-        # the size is the terminal's own, as it is for a person
+        # the size is that of the terminal, as it is for a person
         inherited = {name: value for name, value in environment.items() if name not in ("COLUMNS", "LINES")}
         self.process = subprocess.Popen(
             command,
@@ -48,13 +48,13 @@ class Terminal:
         fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     def resize(self, columns: int, lines: int) -> None:
-        """As when a person drags the window; the program is told."""
+        """Resize the terminal; the program gets SIGWINCH, as when a person drags the window."""
         self._resize(self._master, columns, lines)
         self.screen.resize(lines, columns)
 
     @property
     def shown(self) -> list[str]:
-        """The lines, without what is empty at their ends and below."""
+        """The lines of the screen, without trailing blanks and without empty lines at the end."""
         self.read()
         lines = [line.rstrip() for line in self.screen.display]
         while lines and not lines[-1]:
@@ -62,8 +62,8 @@ class Terminal:
         return lines
 
     def read(self) -> None:
-        """Take in all that was written."""
-        with contextlib.suppress(OSError):  # how Linux says that nobody has the other side open
+        """Process all output so far."""
+        with contextlib.suppress(OSError):  # Linux reports an error once the program has closed its side
             while select.select([self._master], [], [], 0)[0]:
                 data = os.read(self._master, 65536)
                 if not data:
@@ -72,11 +72,11 @@ class Terminal:
                 self.text += data.decode(errors="replace")
 
     def type(self, text: str) -> None:
-        """Keys; `\\x03` is Ctrl-C."""
+        """Type keys; `\\x03` is Ctrl-C."""
         os.write(self._master, text.encode())
 
     def until(self, seen: Callable[[list[str]], bool], what: str, seconds: float = 60) -> list[str]:
-        """Wait until the lines on the screen are such, and return them. Raises AssertionError."""
+        """Wait until `seen` accepts the lines of the screen, and return them. Raises AssertionError after `seconds`."""
         deadline = time.monotonic() + seconds
         while not seen(lines := self.shown):
             assert time.monotonic() < deadline, f"waited in vain for {what} on:\n" + "\n".join(lines)
@@ -84,7 +84,8 @@ class Terminal:
         return lines
 
     def end(self, seconds: float = 60) -> int:
-        """The exit status, once it has ended and all of it was read."""
+        """Wait until the program has ended and its output was read, and return its exit status. Raises
+        AssertionError."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
             self.read()
@@ -94,7 +95,7 @@ class Terminal:
         return self.process.wait()
 
     def close(self) -> None:
-        """End what still runs in it."""
+        """Kill the program if it still runs, and close the terminal."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -102,6 +103,7 @@ class Terminal:
 
 
 def _in_front() -> None:
-    """In the child: the terminal is its own, so Ctrl-C reaches it; and what a test in the background ignores is not."""
+    """In the new process: make the terminal its controlling terminal, so that Ctrl-C reaches it, and restore SIGINT,
+    which background jobs ignore."""
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,1 +1,1 @@
-"""What Argo CD, Flux and kstatus make of an object, by their own engines."""
+"""The health of an object according to the engines of Argo CD, Flux and kstatus."""

@@ -1,4 +1,4 @@
-"""Asks the engines (main.go) what they make of objects: many questions in one run."""
+"""Runs the engines (main.go) on objects, many in one run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Object = Mapping[str, Any]
 
 
 class EngineError(RuntimeError):
-    """An engine could not answer: a script or an expression is wrong."""
+    """An engine failed: a script or an expression is invalid."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Argo CD's health with its message, or Flux's or kstatus's status."""
+    """Argo CD's health and message, or the status of Flux or kstatus."""
 
     status: str
     message: str
@@ -29,7 +29,7 @@ class Answer:
 class Question:
     engine: str
     object: Object
-    #: what the engine is given besides, by its names in main.go
+    #: additional input of the engine, by its names in main.go
     rules: Mapping[str, str]
 
     @classmethod
@@ -46,7 +46,7 @@ class Question:
 
 
 def ask(questions: Sequence[Question]) -> list[Answer]:
-    """Their answers, in order. EngineError when one of them has none."""
+    """Return the answers in the order of the questions. Raises EngineError if one of them fails."""
     text = json.dumps([{"engine": one.engine, "object": one.object, **one.rules} for one in questions])
     program = MODULE.install() / "gitops"
     done = subprocess.run([str(program)], input=text, capture_output=True, text=True)

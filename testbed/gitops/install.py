@@ -1,4 +1,4 @@
-"""Builds the engines of GitOps tools (see main.go) into the cache folder, unless they are there already."""
+"""Builds the engines of GitOps tools (see main.go) into the cache folder, unless they are up to date."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from testbed.golang import Module
 
-#: the versions of what Kubernetes is made of are those of testbed/kubernetes, so that it is compiled once
+#: Kubernetes libraries have the same versions as in testbed/kubernetes, so that they are compiled once
 MODULE = Module(
     name="gitops",
     source=Path(__file__).resolve().parent,

@@ -1,4 +1,5 @@
-"""Tests on real guests, inside a sandbox: `python -m testbed.guests [arguments of pytest]`, or `make test-guests`."""
+"""Runs the tests with real guests in a sandbox: `python -m testbed.guests [arguments of pytest]`, or `make
+test-guests`."""
 
 from __future__ import annotations
 

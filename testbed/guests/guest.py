@@ -1,4 +1,4 @@
-"""A guest that reports on its serial console that it runs: its kernel, its first process, its libvirt domain."""
+"""A guest that counts on its serial console while it runs: its kernel, its first process, its libvirt domain."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from testbed.debian import InstallError
 from testbed.guests.host import CONSOLES, GuestHost
 
 HERE = Path(__file__).resolve().parent
-#: what the kernel needs for the guest's disk, in the order of loading
+#: kernel modules for the guest's disk, in loading order
 MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
 _LINE = re.compile(rb"^count (\d+) (\d+\.\d+)\r?$", re.MULTILINE)
-#: seconds that a guest may take to its first count when KVM is tried
+#: timeout in seconds for the first count in a trial of KVM
 _TRIAL = 15.0
 #: seconds between two readings of a console
 _READ = 0.005
-#: seconds that two consoles may be read in the wrong order
+#: tolerance in seconds for the order in which two consoles are read
 _READ_TWICE = 1.0
 
 
 @dataclass(frozen=True)
 class Boot:
-    """A kernel and an initial file system whose first process is `init`."""
+    """A kernel and an initial file system with the first process `init`."""
 
     kernel: Path
     initrd: Path
 
     @classmethod
     def make(cls, packages: Path, folder: Path) -> Boot:
-        """From Debian's packages, unpacked in `packages`, into `folder`."""
+        """Build it in `folder` from the Debian packages in `packages`. Raises InstallError."""
         (kernel,) = (packages / "boot").glob("vmlinuz-*")
         root = folder / "initrd"
         for name in ("bin", "proc", "dev", "memory", "modules"):
@@ -48,7 +48,7 @@ class Boot:
         shutil.copy(HERE / "init", root / "init")
         (root / "init").chmod(0o755)
         found = {path.stem: path for path in packages.glob("usr/lib/modules/*/kernel/drivers/**/virtio*.ko")}
-        # those that are missing are part of the kernel
+        # missing modules are built into the kernel
         for number, name in enumerate(name for name in MODULES if name in found):
             shutil.copy(found[name], root / f"modules/{number}-{name}.ko")
         names = "\n".join(str(path.relative_to(root)) for path in sorted(root.rglob("*")))
@@ -60,7 +60,8 @@ class Boot:
 
     @cached_property
     def accelerator(self) -> str:
-        """The type of a domain: kvm if this machine runs it so, which some with /dev/kvm do not; otherwise qemu."""
+        """The type of a domain: kvm if it works on this machine, otherwise qemu. /dev/kvm alone does not prove that it
+        works."""
         if not Path("/dev/kvm").exists():
             return "qemu"
         command = ["qemu-system-x86_64", "-accel", "kvm", "-m", "256", "-display", "none", "-net", "none"]
@@ -87,7 +88,7 @@ class Guest:
     uuid: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def domain(self) -> str:
-        """Its libvirt XML."""
+        """The domain's libvirt XML."""
         return f"""<domain type='{self.boot.accelerator}'>
   <name>{self.name}</name><uuid>{self.uuid}</uuid><memory unit='MiB'>{self.memory_mb}</memory><vcpu>1</vcpu>
   <os>
@@ -107,7 +108,7 @@ class Guest:
 """
 
     def written(self) -> int:
-        """The last count on its disk, or 0."""
+        """The last count on the guest's disk, or 0."""
         return int(self.disk.read_bytes()[:512].split(b"\n")[0].strip(b"\0") or 0)
 
 
@@ -115,16 +116,16 @@ class Guest:
 class Count:
     """A line of a console."""
 
-    #: of this machine's monotonic clock, when it was read
+    #: when it was read, by this machine's monotonic clock
     seen: float
     host: str
     number: int
-    #: of the guest's own clock
+    #: by the guest's own clock
     uptime: float
 
 
 class Watcher:
-    """Reads a guest's console on every host, from when it is made until `stop`."""
+    """Reads a guest's console on every host, from its creation until `stop`."""
 
     def __init__(self, guest: Guest, hosts: Iterable[GuestHost]) -> None:
         self._files = {host.name: host.consoles / f"{guest.name}.log" for host in hosts}
@@ -134,7 +135,7 @@ class Watcher:
         self._thread.start()
 
     def counts(self, host: str | None = None) -> list[Count]:
-        """What was read so far, in that order."""
+        """The counts so far, in the order of reading."""
         return [count for count in list(self._counts) if host in (None, count.host)]
 
     def stop(self) -> list[Count]:
@@ -159,13 +160,13 @@ class Watcher:
 
 
 def longest_gap(counts: Iterable[Count]) -> float:
-    """Seconds during which the guest reported nothing."""
+    """The longest time in seconds without a report of the guest."""
     seen = sorted(count.seen for count in counts)
     return max((after - before for before, after in pairwise(seen)), default=0.0)
 
 
 def check_ran_once(counts: Iterable[Count]) -> None:
-    """AssertionError unless each number was counted once: not twice, as by a guest that runs twice, nor skipped."""
+    """Raise AssertionError unless each number was counted exactly once: a guest that runs twice counts twice."""
     in_order = sorted(counts, key=lambda count: (count.number, count.seen))
     for before, after in pairwise(in_order):
         assert after.number != before.number, f"counted twice: {before}, {after}"

@@ -1,4 +1,4 @@
-"""A hypervisor host: a libvirtd of its own in a mount and UTS namespace, with its own address on loopback."""
+"""A hypervisor host: a separate libvirtd in a mount and UTS namespace, with its own address on loopback."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ PACKAGES = (
     "cpio",
     "linux-image-cloud-amd64",
 )
-#: where a host's guests have their consoles, as the host sees it
+#: the folder of the guests' consoles, as the host sees it
 CONSOLES = Path("/var/log/libvirt/consoles")
-#: what each host has for itself, below its folder
+#: the folders that each host has for itself, below its own folder
 _OWN = {"run": "/run/libvirt", "lib": "/var/lib/libvirt", "etc": "/etc/libvirt", "log": "/var/log/libvirt"}
 
 
 class GuestHost:
-    """Started with `start`, inside a sandbox; it ends with its supervisor or with the sandbox.
+    """A host that `start` starts inside a sandbox. It ends with its supervisor or with the sandbox.
 
-    `store` is the folder that all hosts share. It is mounted at the same path everywhere, as a file system that libvirt
-    takes for a shared one: libvirt refuses to migrate guests whose disks lie elsewhere.
+    `store` is the folder that all hosts share. It is mounted at the same path on all hosts, with a file system type
+    that libvirt accepts as shared, because libvirt refuses to migrate guests with disks on other file systems.
     """
 
     def __init__(self, supervisor: Supervisor, folder: Path, name: str, address: str, store: Path) -> None:
@@ -57,7 +57,7 @@ class GuestHost:
         return f"libvirtd-{self.name}"
 
     def start(self) -> None:
-        """Until libvirt answers."""
+        """Start libvirt and wait until it responds."""
         _add_user()
         for name, path in _OWN.items():
             Path(path).mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ class GuestHost:
             return False
 
     def virsh(self, *arguments: str | Path) -> str:
-        """The output of a command; InstallError with its error."""
+        """Run a virsh command and return its output. Raises InstallError with its error output."""
         return quiet(*self._within, "virsh", "--quiet", "--connect=qemu:///system", *arguments)
 
     def _libvirtd(self) -> dict[str, object]:
@@ -95,7 +95,7 @@ class GuestHost:
             "auth_unix_rw": "none",
             "auth_unix_ro": "none",
             "unix_sock_dir": "/run/libvirt",
-            # libvirt refuses to migrate to a host with the same one
+            # libvirt refuses to migrate to a host with the same UUID
             "host_uuid": str(uuid.uuid4()),
         }
 
@@ -118,7 +118,7 @@ class GuestHost:
 
 
 def _add_user() -> None:
-    """The user whom libvirt looks up although it uses another one; the sandbox's files are its own."""
+    """Add the user that libvirt looks up even though it is configured to use another; only within the sandbox."""
     for name, line in {"passwd": "x:64055:64055::/nonexistent:/bin/false", "group": "x:64055:"}.items():
         path = Path("/etc") / name
         if "libvirt-qemu:" not in path.read_text():
@@ -127,5 +127,5 @@ def _add_user() -> None:
 
 
 def _settings(values: dict[str, object]) -> str:
-    """In libvirt's syntax, of which JSON's strings, numbers and lists are a part."""
+    """Format settings in libvirt's syntax, a superset of JSON strings, numbers and lists."""
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())

@@ -1,1 +1,1 @@
-"""A real Kubernetes API on loopback, compiled from Go modules: needs no container and no root."""
+"""A real Kubernetes API on loopback, compiled from Go modules. Needs no container and no root."""

@@ -1,4 +1,4 @@
-"""The keys of one cluster: a certificate authority, the API server's certificate, the service account key."""
+"""The keys of a Kubernetes cluster: certificate authority, API server certificate, and service account key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VALID = datetime.timedelta(days=365)
 def write_certificates(folder: Path, addresses: tuple[str, ...]) -> None:
     """Write ca.crt, tls.crt, tls.key (for the IP addresses and `NAMES`), sa.key and sa.pub into `folder`.
 
-    The authority's key is not kept: nothing is signed later.
+    The authority's key is discarded, because nothing is signed later.
     """
     ca_key, tls_key, account_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     ca_name = _name("vmferry testbed")
@@ -59,9 +59,9 @@ def _certificate(
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder(issuer, subject, key, x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))  # clocks are set back
+        .not_valid_before(now - datetime.timedelta(hours=1))  # allows for clocks that are set back
         .not_valid_after(now + VALID)
-        # Python 3.13 refuses certificates without these two
+        # Python 3.13 rejects certificates without these two extensions
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key), critical=False)
     )

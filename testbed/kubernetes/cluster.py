@@ -1,6 +1,7 @@
 """A running Kubernetes: etcd, kube-apiserver and the few controllers that custom resources need.
 
-No kubelet, no scheduler: pods stay Pending. An operator runs as a process with its ServiceAccount's token.
+There is no kubelet and no scheduler, so Pods stay Pending. An operator runs as a process with a token of its
+ServiceAccount.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from testbed.kubernetes.certificates import write_certificates
 from testbed.kubernetes.install import install
 from testbed.processes import Supervisor, free_ports, wait_for
 
-#: in the order of their start
+#: in starting order
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 CONTROLLERS = (
     "garbage-collector-controller",
@@ -40,12 +41,12 @@ TOKEN_LIFE = "24h"
 
 
 class KubectlError(RuntimeError):
-    """kubectl ended with an error; the message is its arguments and what it wrote to stderr."""
+    """kubectl failed; the message is its arguments and its error output."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """A started cluster. All its files are in `run_dir`; the logs are where the supervisor puts them."""
+    """A started cluster. All its files are in `run_dir`; the logs are in the supervisor's directory."""
 
     supervisor: Supervisor
     run_dir: Path
@@ -54,7 +55,7 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """For an administrator (group system:masters)."""
+        """The kubeconfig of an administrator (group system:masters)."""
         return self.run_dir / "admin.kubeconfig"
 
     @property
@@ -63,20 +64,20 @@ class Cluster:
 
     @property
     def audit_log(self) -> Path:
-        """One JSON event (audit.k8s.io/v1, level Metadata) per line and answered request."""
+        """The audit log, with a JSON event (audit.k8s.io/v1, level Metadata) per line for each answered request."""
         return self.run_dir / "audit.log"
 
     @classmethod
     def start(
         cls, supervisor: Supervisor, run_dir: Path, crds: Sequence[Path] = (), *, node_address: str | None = None
     ) -> Cluster:
-        """Build the programs if needed and start a new, empty cluster with `crds`; return when it works.
+        """Build the programs if needed, start a new, empty cluster with `crds`, and wait until it works.
 
-        With the address of a node, which this machine has, it is for Pods: they reach the API server there, and every
-        controller runs.
+        `node_address`, an address of this machine, prepares the cluster for Pods: they reach the API server at this
+        address, and all controllers run.
 
-        InstallError, ProcessDiedError or TimeoutError when that fails; what was started is then stopped.
-        RuntimeError when one already runs under this supervisor.
+        Raises InstallError, ProcessDiedError or TimeoutError on failure, after stopping what was started, and
+        RuntimeError if a cluster already runs under this supervisor.
         """
         if running := [name for name in PROGRAMS if supervisor.alive(name)]:
             raise RuntimeError(f"{', '.join(running)} already run in {supervisor.run_dir}")
@@ -100,14 +101,14 @@ class Cluster:
     def kubectl_run(self, *args: str | Path, input: str | None = None, check: bool = True) -> str:
         """Run kubectl as administrator (or with `--kubeconfig` in `args`) and return its output.
 
-        An error raises KubectlError; without `check` the output, with stderr, is returned also then.
+        Raises KubectlError if it fails; without `check`, returns its output and error output instead.
         """
         command = [str(self.kubectl), *map(str, args)]
         env = {
             **os.environ,
             "KUBECONFIG": str(self.kubeconfig),
             "KUBECACHEDIR": str(self.run_dir / "kubectl-cache"),
-            "KUBERC": "off",  # no preferences of the user
+            "KUBERC": "off",  # without the user's preferences
         }
         done = subprocess.run(command, input=input or "", env=env, capture_output=True, text=True)
         if done.returncode == 0:
@@ -117,9 +118,9 @@ class Cluster:
         return done.stdout + done.stderr
 
     def wait_established(self, *which: str | Path) -> None:
-        """Wait until a definition is served; `which` names it as `kubectl get` has it.
+        """Wait until a CRD is established; `which` names it as `kubectl get` does.
 
-        `kubectl wait` ends with an error while a definition that was just created has no conditions at all.
+        `kubectl wait` cannot be used: it fails while a new CRD has no conditions yet.
         """
 
         def established() -> bool:
@@ -130,7 +131,7 @@ class Cluster:
         wait_for(established, 60, f"{' '.join(map(str, which))} to be established")
 
     def service_account_kubeconfig(self, namespace: str, name: str, path: Path) -> Path:
-        """Write a kubeconfig (mode 0600) with a token of an existing ServiceAccount, for `TOKEN_LIFE`."""
+        """Write a kubeconfig (mode 0600) with a token of an existing ServiceAccount, valid for `TOKEN_LIFE`."""
         token = self.kubectl_run("create", "token", name, "--namespace", namespace, "--duration", TOKEN_LIFE)
         self._write_kubeconfig(path, token.strip(), namespace)
         return path
@@ -203,11 +204,11 @@ class Cluster:
             ],
         )
         self._wait_for("/readyz", admin, "the API server to be ready", PROGRAMS[:2])
-        # The garbage collector looks for new kinds only every 30 s, so they come before it.
+        # The garbage collector discovers new kinds only every 30 s, so CRDs are created before it starts.
         for crd in crds:
             self.kubectl_run("apply", "--filename", crd)
             self.wait_established("--filename", crd)
-        # Only now, because the API server first makes the RBAC roles that the controllers give up without.
+        # Started after the API server has created the RBAC roles, without which the controllers give up.
         self._run(
             "kube-controller-manager",
             [
@@ -226,12 +227,12 @@ class Cluster:
         self._wait_for(account, admin, "the controllers to make the default ServiceAccount", PROGRAMS)
 
     def _run(self, name: str, command: Sequence[str | Path]) -> None:
-        """Start a program, and keep its command for `set_back`."""
+        """Start a program, and save its command for `set_back`."""
         _write_private(self.run_dir / f"{name}.command.json", json.dumps([str(part) for part in command]))
         self.supervisor.start(name, command, cwd=self.run_dir)
 
     def snapshot(self, path: Path) -> None:
-        """Copy etcd's data as it is now."""
+        """Copy etcd's current data."""
         pid = self.supervisor.pid("etcd")
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
@@ -241,7 +242,7 @@ class Cluster:
             os.kill(pid, signal.SIGCONT)
 
     def set_back(self, path: Path) -> None:
-        """Put etcd's data back to a snapshot, as a restore from a backup does, and start everything anew."""
+        """Restore etcd's data from a snapshot, as from a backup, and restart everything."""
         self.stop()
         shutil.rmtree(self.run_dir / "etcd")
         shutil.copytree(path, self.run_dir / "etcd")
@@ -263,7 +264,7 @@ class Cluster:
             try:
                 with opener.open(request, timeout=5):
                     return True
-            except OSError:  # no connection yet, or an HTTP error: urllib makes both an OSError
+            except OSError:  # no connection yet, or an HTTP error, which is also an OSError in urllib
                 return False
 
         wait_for(answered, START_SECONDS, what, lambda: self.supervisor.check(*programs))

@@ -1,4 +1,4 @@
-"""Builds the control plane (see main.go) and helm into the cache folder, unless they are there already."""
+"""Builds the control plane (see main.go) and helm into the cache folder, unless they are up to date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HELM = "helm.sh/helm/v3"
 
 
 def _reported(versions: Mapping[str, str]) -> dict[str, str]:
-    """The versions that the programs report: charts look at them."""
+    """The versions that the programs report, which charts depend on."""
     kubernetes = versions["k8s.io/kubernetes"]
     major, minor = numbers(kubernetes)[:2]
     values = {f"{HELM}/internal/version.version": versions[HELM]}
@@ -40,9 +40,9 @@ MODULE = Module(
 
 
 def install() -> Path:
-    """The folder with `PROGRAMS` and `helm`, built first if go.mod, go.sum or main.go changed.
+    """Return the folder with `PROGRAMS` and `helm`; build them first if go.mod, go.sum or main.go changed.
 
-    A first build leaves about 4 GB in the cache folder; afterwards it takes seconds. InstallError when it fails.
+    A first build leaves about 4 GB in the cache folder; later builds take seconds. Raises InstallError.
     """
     return MODULE.install()
 

@@ -1,4 +1,4 @@
-"""What the API server checks of a value by a structural schema, and values that it would let in."""
+"""Validation of values by a structural schema as the API server does it, and generation of values that it admits."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _TYPES: dict[str, Any] = {
 }
 
 Schema = dict[str, Any]
-#: for a path like `spec.server.id` and its schema: what is drawn there; None: whatever the schema admits
+#: returns a strategy for a path like `spec.server.id` and its schema; None for whatever the schema admits
 Words = Callable[[str, Schema], st.SearchStrategy[Any] | None]
 
 
 def schema(plural: str) -> Schema:
-    """The schema of one kind as it is committed in `crds/`."""
+    """The schema of a kind from its CRD in `crds/`."""
     document = yaml.safe_load((CRDS / f"{plural}.yaml").read_text(encoding="utf-8"))
     found: Schema = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     return found
 
 
 def violations(value: Any, node: Schema, path: str = "") -> Iterator[str]:
-    """A sentence for each rule that the value breaks. CEL rules are the API server's own affair."""
+    """Yield a message for each rule that the value violates. CEL rules are not checked."""
     kind = node["type"]
     if not isinstance(value, _TYPES[kind]) or (kind == "integer" and isinstance(value, bool)):
         yield f"{path} is no {kind}: {value!r}"
@@ -76,7 +76,7 @@ def _text_violations(value: str, node: Schema, path: str) -> Iterator[str]:
 
 
 def admitted(node: Schema, words: Words, path: str = "") -> st.SearchStrategy[Any]:
-    """Values that the schema admits, with any subset of the fields that may be left out."""
+    """A strategy for values that the schema admits, with any subset of the optional fields."""
     special = words(path, node)
     if special is not None:
         return special.filter(lambda value: not any(violations(value, node)))

@@ -1,1 +1,1 @@
-"""Whole lifecycles of resources in memory, reconcile by reconcile."""
+"""Complete lifecycles of resources in memory, reconcile by reconcile."""

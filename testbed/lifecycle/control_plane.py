@@ -1,7 +1,7 @@
-"""Lifecycles of HostMaintenances and VMMigrations, in virtual time.
+"""Lifecycles of HostMaintenances and VMMigrations in virtual time.
 
-A tick is two seconds: the operator sees what has changed and reconciles whatever its queue has ready. An operator that
-was killed is started again with the next tick.
+A tick is two seconds: the operator receives all changes and reconciles everything that its queue has ready. An operator
+that was killed restarts with the next tick.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from vmferry.runtime.key import Key
 from vmferry.runtime.store import Body, key_of
 
 TICK = timedelta(seconds=2)
-#: reconciles within one tick; more are a hot loop
+#: maximum number of reconciles within a tick; more indicate a hot loop
 MOST = 5000
-#: a Lease that nobody renews for so long is free
+#: a Lease expires if it is not renewed for so long
 LEASE = timedelta(seconds=120)
-#: one that was not renewed for so long is not wanted any more
+#: a Lease that was not renewed for so long counts as abandoned
 RENEWED = timedelta(seconds=60)
 POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
 NAMESPACE = "vmferry-system"
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Named(MutableMapping[str, Body]):
-    """The objects of one kind by their names. A test may change a body: that is somebody else's write."""
+    """The objects of one kind by name. A test may change a body, which counts as a write by somebody else."""
 
     def __init__(self, api: Api, kind: str) -> None:
         self._api, self._kind = api, kind
@@ -63,7 +63,7 @@ class Named(MutableMapping[str, Body]):
 
 
 class ControlPlane(OperatorInMemory):
-    """A Kubernetes, a cloud, and an operator that may be killed and is started again."""
+    """A Kubernetes API, a cloud, and an operator that can be killed and restarted."""
 
     def __init__(self, cloud: LittleCloud, policy: Policy = POLICY) -> None:
         super().__init__(cloud, policy)
@@ -73,7 +73,7 @@ class ControlPlane(OperatorInMemory):
         self.down = timedelta()
         #: what another person or the cloud does, and when, in seconds from the start
         self.happenings: list[tuple[float, Callable[[], None]]] = []
-        #: the highest number of moves that were in flight at once, from and to each host
+        #: the highest number of simultaneous moves from and to each host
         self.most_from: dict[str, int] = {}
         self.most_to: dict[str, int] = {}
 
@@ -87,7 +87,7 @@ class ControlPlane(OperatorInMemory):
             self.api.put_spec(key, self.maintenances[name]["spec"] | spec)
 
     def migrate(self, name: str, server_id: str, namespace: str = "default", **spec: Any) -> None:
-        """A VMMigration of its own, as a person creates it."""
+        """Create a VMMigration that no HostMaintenance owns, as a person does."""
         metadata = {"name": name, "namespace": namespace}
         self._create(VMMigration.KIND, {"metadata": metadata, "spec": {"server": {"id": server_id}, **spec}})
 
@@ -95,7 +95,7 @@ class ControlPlane(OperatorInMemory):
         return self.api.create(kind, body)
 
     def delete(self, name: str, propagation: str = "Background") -> None:
-        """As `kubectl delete --cascade=` does: Background, Foreground or Orphan."""
+        """Delete a maintenance as `kubectl delete --cascade=` does: Background, Foreground or Orphan."""
         key, uid = Key(HostMaintenance.KIND, "", name), self.maintenances[name]["metadata"]["uid"]
         if propagation == "Foreground":
             self.api.prune(key)
@@ -131,13 +131,13 @@ class ControlPlane(OperatorInMemory):
         return (found.status, found.reason) if found else None
 
     def renews(self, host: str) -> bool:
-        """Whether the Lease of a host is still held on purpose; one that nobody renews ends by itself."""
+        """Whether the Lease of a host is still being renewed; an abandoned Lease expires."""
         return host in self.leases and self.cloud.now - self.renewed.get(host, self.cloud.now) < RENEWED
 
     # -- time
 
     def run(self, until: Callable[[], bool], seconds: float = 3600) -> None:
-        """Tick until the condition holds; an assertion says what was last seen when it does not in time."""
+        """Tick until the condition holds. Raises AssertionError with the end of the log after `seconds`."""
         end = self.cloud.now + timedelta(seconds=seconds)
         while not until():
             assert self.cloud.now < end, "\n".join(["it never came to that:", *self.log[-30:]])

@@ -1,4 +1,4 @@
-"""What the tests of drains share: a little cloud that reads as a table, and a control plane that looks for wrongs."""
+"""Shared parts of the drain tests: builders of a cloud, and a control plane that checks invariants."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HOSTS = ("cmp1", "cmp2", "cmp3")
 
 
 class Drain(ControlPlane):
-    """Looks after every tick for what must never be, whatever the drain is about."""
+    """Checks after every tick what must hold in every drain."""
 
     def __init__(self, cloud: LittleCloud, policy: Policy = POLICY) -> None:
         super().__init__(cloud, policy)
-        #: server groups that were not broken before
+        #: server groups whose policy was satisfied at the start
         self.whole = {group.id for group in cloud.groups if not self._broken(group.members)}
-        #: how many looks changed something outside of Kubernetes, for hot loops
+        #: number of decisions with an action, to detect hot loops
         self.asked = 0
 
     def tick(self) -> None:
@@ -43,7 +43,7 @@ class Drain(ControlPlane):
         assert max(self.most_to.values(), default=0) <= limits.per_target, self.told("too many go to a host")
 
     def _broken(self, members: frozenset[str]) -> bool:
-        """Two of them on one host, or on their way to one, counted at both ends of a move."""
+        """Whether two members are on one host or moving from or to it."""
         places: list[set[str | None]] = []
         for member in members:
             server = self.cloud.servers.get(member)
@@ -97,7 +97,7 @@ class Drain(ControlPlane):
         self.run(lambda: name not in self.maintenances and not self.migrations, seconds)
 
     def stuck(self, name: str = "cmp1") -> bool:
-        """Blocked, with nothing on its way."""
+        """Whether the maintenance is blocked and no migration is open."""
         return self.phase(name) == MaintenancePhase.BLOCKED and not [m for m in self.cloud.migrations if m.open]
 
     def phase(self, name: str = "cmp1") -> str | None:
@@ -105,7 +105,7 @@ class Drain(ControlPlane):
         return found
 
     def people(self, what: str, do: Callable[[], object]) -> None:
-        """Somebody else does something, and the log says so."""
+        """Log and carry out an action of somebody else."""
         self.say(f"-- {what}")
         do()
 
@@ -125,12 +125,12 @@ class Drain(ControlPlane):
         )
 
     def switch(self, name: str = "cmp1", **spec: Any) -> None:
-        """A person changes the manifest."""
+        """Apply a change of the manifest."""
         words = ", ".join(f"{key}: {value}" for key, value in spec.items())
         self.people(f"kubectl apply {name}: {words or 'as it is'}", lambda: self.apply(name, **spec))
 
     def story(self) -> str:
-        """The log, and how everything ended."""
+        """The log, followed by the final state of all objects and hosts."""
         names = {server.id: server.name for server in self.cloud.servers.values()}
         lines = [*self.log, ""]
         for name, body in sorted(self.maintenances.items()):
@@ -152,7 +152,7 @@ class Drain(ControlPlane):
 
 
 def a_cloud(*servers: str, hosts: tuple[str, ...] = HOSTS, seconds: float = 8, **cloud: Any) -> LittleCloud:
-    """Servers of cmp1 by name, as `web-1` or `db-1 stopped` or `big paused`."""
+    """A cloud with servers on cmp1, each given as `web-1`, `db-1 stopped` or `big paused`."""
     made = LittleCloud(seconds=seconds, **cloud)
     for host in hosts:
         made.add_host(host)

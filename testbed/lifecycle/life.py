@@ -1,4 +1,4 @@
-"""One VMMigration from begin to end. Its log is shorter: everything in it is about that one."""
+"""The lifecycle of a single VMMigration, with a shorter log, since every line is about it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Life(OperatorInMemory):
         super().__init__(cloud, policy or Policy(host_down_for=timedelta(seconds=30)))
         metadata = {"name": KEY.name, "namespace": KEY.namespace}
         self.api.create(KEY.kind, {"metadata": metadata, "spec": {"server": {"id": SERVER}, **(spec or {})}})
-        #: as it is stored, or was at last; a test may change it
+        #: the body as it is stored, or as it last was; a test may change it
         self.body: Body = self.api.objects[KEY]
-        #: what `look` reads of who deletes it
+        #: the result of `ReadDeletion` in `look`
         self.deletion = Deletion()
         self.decision: Decision[Any] | None = None
 
@@ -41,7 +41,7 @@ class Life(OperatorInMemory):
         return self.obj.status
 
     def delete(self) -> None:
-        """What `kubectl delete` does: gone at once unless the finalizer holds it."""
+        """Delete the object as `kubectl delete` does: it is removed at once unless it has a finalizer."""
         self.api.delete(KEY)
 
     def condition(self, type_: str) -> tuple[str, str] | None:
@@ -54,13 +54,13 @@ class Life(OperatorInMemory):
 
     @property
     def over(self) -> bool:
-        """Finished, and nothing of ours holds the object any more."""
+        """Whether the migration has finished and the object has no finalizer any more."""
         return self.status.completed_at is not None and not self.body["metadata"].get("finalizers")
 
     # -- reconciles
 
     def look(self, world: World | None = None) -> Decision[VMMigrationStatus]:
-        """Plan, reading what is needed, without any effect."""
+        """Plan with all required readings, without any effect."""
         world = world or World(self.cloud.snapshot())
         for _ in range(4):
             decision = plan(self.obj, world, self.cloud.now, self.policy)
@@ -79,14 +79,14 @@ class Life(OperatorInMemory):
         raise AssertionError(f"the reconciler never has enough: {decision.needs}")
 
     def one_pass(self) -> Decision[VMMigrationStatus]:
-        """One reconcile, now; what it has decided."""
+        """Reconcile once, and return the decision."""
         self.see()
         self.reconcile(KEY)
         assert self.decision is not None
         return self.decision
 
     def run(self, seconds: float = 600) -> VMMigrationStatus:
-        """Reconcile after reconcile until it is over, gone, or waits longer than `seconds` altogether."""
+        """Reconcile until the migration has finished or was deleted, or `seconds` have passed."""
         end = self.cloud.now + timedelta(seconds=seconds)
         while self.cloud.now < end and not self.gone and not self.over:
             try:

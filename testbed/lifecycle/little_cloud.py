@@ -1,7 +1,7 @@
-"""A cloud of plain data for tests of what decides: no HTTP, no clock but the one it is given.
+"""A cloud of plain data for tests of planning and reconcilers: without HTTP, and with a clock that the test moves.
 
-It follows Nova's order of things: the action is recorded before the answer, the record of a migration may come later,
-a cold migration waits for its confirmation, an evacuated server ends powered off.
+It follows Nova's sequence: an action is recorded before the response, the record of a migration may appear later, a
+cold migration waits for its confirmation, and an evacuated server ends powered off.
 """
 
 from __future__ import annotations
@@ -65,43 +65,43 @@ class LittleCloud:
     migrations: list[Migration] = field(default_factory=list)
     actions: list[InstanceAction] = field(default_factory=list)
     groups: list[ServerGroup] = field(default_factory=list)
-    #: ids of servers with room of a host, that have no host yet
+    #: host by server id, of servers that have an allocation on a host but no `host` yet
     claimed: dict[str, str] = field(default_factory=dict)
-    #: every move that took effect: (server, kind, target)
+    #: every move that took effect: (server, type, target)
     moved: list[tuple[str, str, str]] = field(default_factory=list)
-    #: how long a migration, a stop or a start takes
+    #: duration of a migration, a stop or a start, in seconds
     seconds: float = 10
-    #: targets on which Nova's pre-check fails
+    #: targets for which Nova's pre-check fails
     bad_targets: set[str] = field(default_factory=set)
-    #: hosts from which every live or cold migration ends with its server in ERROR
+    #: source hosts whose live and cold migrations fail and leave the server in ERROR
     breaking: set[str] = field(default_factory=set)
-    #: how many seconds after the record of its migration has ended such a server turns to ERROR
+    #: seconds between the failure of such a migration and the server's ERROR
     late_error: float = 0
-    #: targets that Nova's scheduler refuses, by rules that are not shown
+    #: targets that Nova's scheduler refuses by rules that the operator cannot see
     refused_targets: set[str] = field(default_factory=set)
-    #: answers instead of doing anything, first in first out; None: do it
+    #: outcomes to return instead of acting, first in first out; None means to act normally
     answers: list[Outcome | None] = field(default_factory=list)
-    #: do it, but lose the answer
+    #: number of actions that take effect but whose response is lost
     lose_answers: int = 0
-    #: how long the record of a migration stays invisible
+    #: seconds until the record of a new migration becomes visible
     late_record: float = 0
-    #: how long a live migration waits in Nova's own queue before it runs
+    #: seconds that a live migration is queued in Nova before it runs
     queued: float = 0
     never_ends: bool = False
     stopping_works: bool = True
-    #: services that the shared view still shows as they were, by host; looks are fresh
+    #: outdated services in snapshots, by host; `look` returns current services
     old_view: dict[str, Service] = field(default_factory=dict)
-    #: further records of compute services, by the name that they share with a host
+    #: additional records of compute services, by the host name that they share
     stray_services: dict[str, Service] = field(default_factory=dict)
-    #: hosts in cells that do not answer
+    #: hosts in cells that do not respond
     unreachable: set[str] = field(default_factory=set)
-    #: whether the evacuated server is to run again
+    #: whether an evacuated server is started afterwards
     start_after: bool = False
-    #: an open record of an idle server that was not changed for so long is a leftover
+    #: an open record of an idle server that did not change for so long is a leftover
     stuck_after: timedelta = Policy().stuck_after
     _due: dict[str, datetime] = field(default_factory=dict)
     _turning: dict[str, datetime] = field(default_factory=dict)
-    #: by request id: the server of an action
+    #: server id by the request id of an action
     _about: dict[str, str] = field(default_factory=dict)
     _visible: dict[str, datetime] = field(default_factory=dict)
 
@@ -185,7 +185,7 @@ class LittleCloud:
         return replace(host, service=self.old_view.get(host.name, host.service))
 
     def _with_room(self, host: Host) -> Host:
-        """What its servers take, and what comes to it: Nova claims that at once."""
+        """The host with the resources used by its servers and by incoming migrations, which Nova claims at once."""
         coming = {m.server_id for m in self.migrations if m.open and m.target_host == host.name}
         used: dict[str, int] = {}
         for server in self.servers.values():
@@ -349,10 +349,10 @@ class LittleCloud:
         self.migrations[at] = replace(self.migrations[at], **change)  # type: ignore[arg-type]
 
     def set_service(self, host: str, **change: object) -> None:
-        """What another administrator does to a compute service, or what becomes of it."""
+        """Change a host's compute service, as another administrator or the host itself would."""
         found = self.hosts[host]
         self.hosts[host] = replace(found, service=replace(found.service, **change))  # type: ignore[arg-type]
-        if change.get("up"):  # a nova-compute that starts removes what was evacuated from it
+        if change.get("up"):  # a starting nova-compute completes the evacuations from its host
             for record in [one for one in self.migrations if one.status == "done" and one.source_host == host]:
                 self._set(record, status="completed")
 
@@ -383,7 +383,8 @@ class LittleCloud:
                 )
 
     def _break(self, record: Migration, server: Server) -> None:
-        """As Nova does when its computes cannot reach each other: the guest runs on, the server is in ERROR."""
+        """Fail a migration as Nova does when its compute hosts cannot reach each other: the guest runs, the server is
+        in ERROR."""
         self._set(record, status="error")
         event = ActionEvent("compute_live_migration", "Error", record.source_host, f"{server.id}: ssh: cannot connect")
         at = next(n for n, a in reversed(list(enumerate(self.actions))) if self._about[a.request_id] == server.id)

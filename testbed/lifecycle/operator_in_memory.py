@@ -1,7 +1,8 @@
-"""The product's own reconciler between a Kubernetes and a cloud in memory.
+"""The product's own reconciler between a Kubernetes API and a cloud in memory.
 
-Kubernetes is the `Api` of the storms, the cloud a `LittleCloud`, and nothing ever waits. Every effect (a write to
-Kubernetes, a change of the cloud) is counted; `crash_at` ends the process right before or right after the n-th of them.
+Kubernetes is the `Api` of the storm tests, the cloud is a `LittleCloud`, and nothing waits for real time. Every effect
+(a write to Kubernetes, a change of the cloud) is counted; `crash_at` ends the process right before or right after the
+effect of that number.
 """
 
 from __future__ import annotations
@@ -39,11 +40,11 @@ from vmferry.runtime.store import Body, Store, key_of, version_of
 from vmferry.runtime.triggers import Triggers
 
 TICK = timedelta(seconds=2)
-#: reconciles within one tick; more are a hot loop
+#: maximum number of reconciles within a tick; more indicate a hot loop
 MOST = 5000
-#: a Lease that nobody renews for so long is free
+#: a Lease expires if it is not renewed for so long
 LEASE = timedelta(seconds=120)
-#: one that was not renewed for so long is not wanted any more
+#: a Lease that was not renewed for so long counts as abandoned
 RENEWED = timedelta(seconds=60)
 POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
 NAMESPACE = "vmferry-system"
@@ -52,11 +53,11 @@ T = TypeVar("T")
 
 
 class CrashError(BaseException):
-    """The process was killed here; not an Exception, so that nothing handles it."""
+    """The process is killed here. Not an Exception, so that no handler catches it."""
 
 
 class Mortal:
-    """Counts effects; ends the process at the one of the number `crash_at`, before or after it."""
+    """Counts effects, and ends the process before or after the effect with the number `crash_at`."""
 
     def __init__(self) -> None:
         self.effects = 0
@@ -74,24 +75,24 @@ class Mortal:
 
 
 class OperatorInMemory(Mortal):
-    """It may be killed, and is started again by `restart`."""
+    """The operator, which can be killed and which `restart` starts again."""
 
     def __init__(self, cloud: LittleCloud, policy: Policy) -> None:
         super().__init__()
         self.cloud = cloud
         self.policy = policy
         self.api = Api(lambda: format_time(self.cloud.now))
-        #: as the API has shown them; what differs from it was changed by a test
+        #: the bodies that the API last reported; a test has changed a body that differs
         self._stored: dict[Key, Body] = {}
         self.api.watchers.append(self._store)
-        #: by host: the holder
+        #: the holder by host
         self.leases: dict[str, str] = {}
         self.renewed: dict[str, datetime] = {}
         self.log: list[str] = []
         self.writes = 0
-        #: changes what is created, as a mutating webhook does
+        #: changes new objects, as a mutating webhook does
         self.admission: Callable[[Body], object] = lambda body: None
-        #: why Kubernetes refuses to create a VMMigration; None: it does not
+        #: why Kubernetes refuses to create a VMMigration; None if it does not
         self.refuses_creates: Callable[[Body], str | None] = lambda new: None
         #: why Kubernetes refuses to write Leases
         self.lease_refused: str | None = None
@@ -99,14 +100,14 @@ class OperatorInMemory(Mortal):
         #: the kill switch
         self.stop = KillSwitchState()
         self.marks = Marks()
-        #: the operator sees objects in the order of their names, or by these dice
+        #: randomizes the order in which the operator receives objects; None means by name
         self.shuffle: Random | None = None
-        #: what is being reconciled
+        #: the key that is being reconciled
         self.acting = Key("", "", "")
         self.restart()
 
     def restart(self) -> None:
-        """A new process, which remembers nothing."""
+        """Start a new process, which has no memory of the old one."""
         kinds = {name: replace(kind, plan=self._watched(name)) for name, kind in KINDS.items()}
         self.queue: WorkQueue[Key] = WorkQueue(clock=self._seconds, jitter=lambda: 1.0)
         self.view = View(self)
@@ -138,7 +139,7 @@ class OperatorInMemory(Mortal):
         )
 
     def _watched(self, name: str) -> Callable[..., Decision[Any]]:
-        """The kind's own plan; what it decides is shown to `decided`."""
+        """Return the plan function of the type, which reports each decision to `decided`."""
 
         def plan(obj: Any, *rest: Any) -> Decision[Any]:
             decision: Decision[Any] = KINDS[name].plan(obj, *rest)
@@ -149,16 +150,16 @@ class OperatorInMemory(Mortal):
         return plan
 
     def decided(self, key: Key, decision: Decision[Any]) -> None:
-        """For tests that look at decisions."""
+        """Called with each decision, for tests."""
 
     def resume(self, marks: Marks) -> None:
-        """Somebody closes a breaker."""
+        """Close a breaker as a person does."""
         self.marks = marks
         self.store.history.set_marks(marks)
         self._look_at_all()
 
     def reconcile(self, key: Key) -> None:
-        """Once, now. Raises CrashError."""
+        """Reconcile once. Raises CrashError."""
         self.acting, failed = key, True
         try:
             _loop().run_until_complete(self.reconciler.reconcile(key))
@@ -170,7 +171,7 @@ class OperatorInMemory(Mortal):
                 self.queue.done(key, failed=failed)
 
     def see(self) -> None:
-        """The watch shows what has changed, and the shared view is read anew."""
+        """Deliver all changes from the watch, and refresh the shared view."""
         self.api.collect()
         for key in [key for kind in KINDS for key in self.store.keys(kind) if key not in self.api.objects]:
             self.store.remove(key)
@@ -206,7 +207,7 @@ class OperatorInMemory(Mortal):
         self.log.append(f"{passed:4d}s {line}")
 
     def on_status(self, key: Key, before: Body, status: Body) -> None:
-        """A status was written."""
+        """Called after a status was written."""
         if status.get("phase") != before.get("phase"):
             ready: Body = next((c for c in status["conditions"] if c["type"] == "Ready"), {})
             if key.kind == HostMaintenance.KIND:
@@ -215,18 +216,18 @@ class OperatorInMemory(Mortal):
                 self.say(f"{key.name}: {status.get('phase')}: {ready.get('message')}")
 
     def on_event(self, event: Body) -> None:
-        """An Event was written."""
+        """Called after an Event was written."""
         self.say(f"{event['regarding']['name']}: {event['type']} {event['reason']}: {event['note']}")
 
     def on_action(self, action: Action) -> None:
-        """A request is about to be sent to the cloud."""
+        """Called before a request is sent to the cloud."""
         server = self.cloud.servers.get(getattr(action, "server_id", ""))
         of = f" {server.name}" if server else ""
         to = f" -> {target}" if (target := getattr(action, "target_host", "")) else ""
         self.say(f"{self.acting.name}: asks the cloud: {type(action).__name__}{of}{to}")
 
     def on_created(self, body: Body) -> None:
-        """The operator has created a VMMigration."""
+        """Called after the operator created a VMMigration."""
         metadata, spec = body["metadata"], body["spec"]
         server = self.cloud.servers.get(spec["server"]["id"])
         name = server.name if server else spec["server"]["id"]
@@ -236,19 +237,19 @@ class OperatorInMemory(Mortal):
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """Nothing in it ever waits."""
+    """The event loop of all reconciles; no coroutine in it waits."""
     return asyncio.new_event_loop()
 
 
 class _Reconciler(Reconciler):
     def _held(self, key: Key, action: Action) -> Callable[[], str | None]:
-        """Asked in the same thread as everything here."""
+        """Check in the calling thread instead of the thread that sends the request."""
         return lambda: self._held_now(key, action)
 
 
 class _Triggers(Triggers):
     def _wake(self, keys: Collection[Key], *rest: Any) -> float:
-        """In an order that is the same in every run."""
+        """Wake keys in an order that is the same in every run."""
         return super()._wake(sorted(keys), *rest)
 
 
@@ -258,7 +259,7 @@ class _Switch(KillSwitch):
 
 
 class View:
-    """`cloud.observer.Observer`: the shared view, as old as the tick; fresh reads; actions."""
+    """Stands for `cloud.observer.Observer`: a shared view that is as old as the tick, fresh readings, and actions."""
 
     def __init__(self, operator: OperatorInMemory) -> None:
         self._operator = operator
@@ -305,7 +306,7 @@ class View:
 
 
 class _Kube:
-    """`runtime.kube.Kube`: what the operator does to Kubernetes, counted and logged."""
+    """Stands for `runtime.kube.Kube`: the operator's calls to Kubernetes, counted and logged."""
 
     def __init__(self, operator: OperatorInMemory) -> None:
         self._operator = operator
@@ -375,7 +376,7 @@ class _Kube:
 
 
 class _Leases:
-    """`runtime.host_lease.HostLeases`, without its records."""
+    """Stands for `runtime.host_lease.HostLeases`, without Lease objects."""
 
     def __init__(self, operator: OperatorInMemory) -> None:
         self._operator = operator

@@ -1,4 +1,4 @@
-"""The chart on a real node, from nothing to its uninstallation, with drains that outlive their operator's Pod.
+"""Installs the chart on a real node, drains hosts while the operator's Pods are replaced, and uninstalls it.
 
 python -m testbed.node          # make node
 """
@@ -34,9 +34,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "vmferry-system"
 SELECTOR = "app.kubernetes.io/name=vmferry"
 SERVERS = 12
-#: of the large cloud
+#: size of the large cloud
 HOSTS, PER_HOST = 500, 20
-#: the chart's limit of memory, in bytes
+#: the chart's memory limit, in bytes
 LIMIT = 512 << 20
 
 
@@ -108,7 +108,7 @@ class Story:
         self.say("helm test passes")
 
     def drains(self, host: str, name: str, disturb: Callable[[], None]) -> None:
-        """The host's servers leave, each once, while `disturb` ends the leader's Pod."""
+        """Drain the host while `disturb` ends the leader's Pod, and check that each server moves exactly once."""
         ids = [self.tenant.boot(f"{name}-{number}", host, wait=False) for number in range(SERVERS)]
         for server in ids:
             self.tenant.wait_for_status(server, "ACTIVE")
@@ -153,8 +153,8 @@ class Story:
         self.say("helm rollback: two Pods are Ready")
 
     def bears(self, cloud: SimulatedCloud) -> None:
-        """A large cloud, with the paces of the defaults, and a drain of one of its hosts, within the chart's memory."""
-        # the simulator does not report it
+        """Drain a host of a large cloud with the default intervals, within the chart's memory limit."""
+        # the simulator does not report operating systems
         zones = [zone["name"] for zone in large()["aggregates"]]
         system = {"policy": {"operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": zones}]}}
         values = self.values(config=system, cloud={"cloudsYaml": cloud.clouds_yaml.read_text()})
@@ -206,7 +206,7 @@ def maintenance(host: str) -> dict[str, Any]:
 
 
 def large() -> dict[str, Any]:
-    """A fleet file."""
+    """The fleet file of the large cloud."""
     names = [f"big{number:04}" for number in range(HOSTS)]
     zones = [names[at : at + 50] for at in range(0, HOSTS, 50)]
     return {
@@ -260,7 +260,7 @@ def tell(run_dir: Path) -> None:
 def main() -> int:
     try:
         if not inside():
-            # what has to be fetched is fetched outside, where there is a network
+            # downloads happen outside, where there is a network
             programs.install()
             install()
             if subprocess.run([sys.executable, "-u", "-m", "testbed.image"]).returncode != 0:

@@ -1,6 +1,6 @@
-"""A real node: kubelet, kube-proxy, scheduler, containerd and a cluster DNS, in a network namespace of their own.
+"""A real node in its own network namespace: kubelet, kube-proxy, scheduler, containerd and cluster DNS.
 
-Everything is below the run folder or in namespaces that end with this process: see `testbed.sandbox`.
+All files are below the run folder or in namespaces that end with this process: see `testbed.sandbox`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from testbed.sandbox import group, quiet
 
 HERE = Path(__file__).resolve().parent
 NAME = "node1"
-#: of the node, on an interface of its own: Pods, the API server and the cloud reach each other by it
+#: the node's address on a separate interface, through which Pods, the API server and the cloud reach each other
 ADDRESS = "10.250.0.1"
 DNS = "10.250.0.53"
 PODS, SERVICES = "10.244.0.0/24", "10.96.0.0/16"
@@ -54,13 +54,13 @@ COREDNS = Module(
 
 
 def install() -> Path:
-    """The folder with all programs of a node, built first if they are not there."""
+    """Return the folder with all programs of a node; build them first if needed. Raises InstallError."""
     COREDNS.install()
     return MODULE.install()
 
 
 class Node:
-    """Started with `start`; ends with the process."""
+    """A node, which `start` starts and which ends with the process."""
 
     def __init__(self, supervisor: Supervisor, run_dir: Path, crds: Sequence[Path] = ()) -> None:
         self.supervisor = supervisor
@@ -68,11 +68,11 @@ class Node:
         self._interface()
         self.cluster = Cluster.start(supervisor, run_dir / "kubernetes", crds, node_address=ADDRESS)
         self.programs = install()
-        # images and volumes: removed with the sandbox
+        # images and volumes; the sandbox removes them
         self.data = Path(tempfile.mkdtemp())
 
     def start(self) -> None:
-        """Until the node is ready, with the operator's image on it."""
+        """Start the node and wait until it is ready; the operator's image is on it."""
         for controller in Path("/sys/fs/cgroup").iterdir():
             (controller / group().strip("/")).mkdir(parents=True, exist_ok=True)
         self._containerd()

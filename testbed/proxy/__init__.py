@@ -1,1 +1,1 @@
-"""Stands in front of real servers and makes trouble on the wire: the simulated cloud, a real Nova, a Kubernetes API."""
+"""Proxies that inject network faults in front of real servers: the simulated cloud, a real Nova, a Kubernetes API."""

@@ -1,4 +1,4 @@
-"""Proxies in front of a whole cloud, and of a Kubernetes API: what leads their clients there."""
+"""Proxies in front of a whole cloud and of a Kubernetes API, with configuration that directs clients to them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ KUBERNETES = "kubernetes"
 
 
 def front_of_cloud(proxies: Proxies, clouds_yaml: Path, ours: Path, *, seed: int = 1) -> Mapping[str, Proxy]:
-    """A proxy for each service of the catalog, by service type; `ours` is written as the clouds.yaml that leads there.
+    """Start a proxy for each service of the catalog and return them by service type.
 
-    Every answer of each names the proxies where it names a service, the catalog first of all.
+    `ours` is the path of a clouds.yaml to write, which leads to the proxies. In all responses, the addresses of
+    services are replaced by those of their proxies, starting with the catalog.
     """
     config = openstack.config.OpenStackConfig(config_files=[str(clouds_yaml)], load_envvars=False)
     connection = openstack.connection.Connection(config=config.get_one(cloud=CLOUD_NAME))
@@ -36,7 +37,7 @@ def front_of_cloud(proxies: Proxies, clouds_yaml: Path, ours: Path, *, seed: int
         kind: proxies.start(Proxy(kind, _origin(root), seed=seed * 100 + number))
         for number, (kind, root) in enumerate(sorted(found.items()))
     }
-    # the longer ones first: on a cloud with one port they begin alike
+    # longest first, because on a cloud with a single port they share a prefix
     roots = sorted(found.items(), key=lambda item: -len(item[1]))
     addresses = {root: made[kind].url + root.removeprefix(_origin(root)) for kind, root in roots}
     for proxy in made.values():
@@ -53,12 +54,12 @@ def _origin(url: str) -> str:
 
 
 def _root(url: str) -> str:
-    """Without the version: its versions are found there."""
+    """The URL without its version, where the service lists its versions."""
     return re.sub(r"/v\d+(\.\d+)?(/.*)?$", "", url.rstrip("/"))
 
 
 def front_of_kubernetes(proxies: Proxies, cluster: Cluster, kubeconfig: Path, ours: Path, *, seed: int = 1) -> Proxy:
-    """A proxy of the API server, with its certificate; `ours` is written as the kubeconfig that leads there."""
+    """Start a proxy of the API server with its certificate, and write `ours`, a kubeconfig that leads to it."""
     serve_as = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     serve_as.load_cert_chain(cluster.run_dir / "tls.crt", cluster.run_dir / "tls.key")
     trust = ssl.create_default_context(cafile=cluster.ca_file)
@@ -68,7 +69,7 @@ def front_of_kubernetes(proxies: Proxies, cluster: Cluster, kubeconfig: Path, ou
 
 
 def lead_to(proxy: Proxy, kubeconfig: Path, ours: Path) -> None:
-    """Write `ours`: the kubeconfig with the proxy's address."""
+    """Write the kubeconfig `ours`, a copy of `kubeconfig` with the proxy's address."""
     read = yaml.safe_load(kubeconfig.read_text())
     for one in read["clusters"]:
         one["cluster"]["server"] = proxy.url

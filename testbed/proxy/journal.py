@@ -1,4 +1,4 @@
-"""What went through a proxy, so that afterwards can be judged what was sent, and how often."""
+"""A record of the requests through a proxy, to check afterwards what was sent, and how often."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _SERVER_ACTION = re.compile(r"/servers/([0-9a-f-]{36})/action$")
-#: the actions that move a server
+#: the server actions that move a server
 MOVES = ("os-migrateLive", "migrate", "evacuate")
 
 
 @dataclass(slots=True)
 class Passed:
-    """One request."""
+    """A request that passed through a proxy."""
 
     at: float
     method: str
     path: str
-    #: of a server's action
+    #: the server and the action of a server action
     server: str | None = None
     action: str | None = None
-    #: what the server behind answered; None: it was never asked, or never answered
+    #: the status of the upstream response; None if the request was not forwarded or had no response
     status: int | None = None
-    #: the fault that it met
+    #: the fault that was applied to it
     fault: str = ""
-    #: whether the client was given an answer
+    #: whether the client received a response
     answered: bool = False
 
     @classmethod
@@ -51,7 +51,7 @@ def _action(body: bytes) -> str | None:
 
 @dataclass
 class Journal:
-    """Counts of all requests by method and path without ids, and all that changed something."""
+    """Counts of all requests by method and path (ids replaced), and a list of all requests that are not GET."""
 
     counts: Counter[str] = field(default_factory=Counter)
     changes: list[Passed] = field(default_factory=list)
@@ -64,5 +64,5 @@ class Journal:
 
     @property
     def moves(self) -> list[Passed]:
-        """The moves that got to the server behind."""
+        """The moves that reached the upstream server."""
         return [one for one in self.changes if one.is_move and one.status is not None]

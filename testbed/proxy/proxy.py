@@ -1,6 +1,6 @@
-"""One server behind one port: what comes is handed on, unless a fault was ordered for it.
+"""A proxy in front of one server. It forwards requests unless a fault was ordered for them.
 
-The words of the faults are the simulator's (`vmferry.simulator.faults.Fault`); those of watch streams are at
+The faults are those of the simulator (`vmferry.simulator.faults.Fault`) and, for watch streams, of
 `testbed.proxy.watch`.
 """
 
@@ -21,7 +21,7 @@ from testbed.proxy.journal import Journal, Passed
 from testbed.proxy.watch import WatchFault, altered
 from vmferry.simulator.faults import Earlier, Fault, Faults, refusal, reset, spoiled
 
-#: what is between two neighbours only (RFC 9110, 7.6.1), and what would keep us from reading the bodies
+#: hop-by-hop headers (RFC 9110, 7.6.1), and headers that would prevent reading the bodies
 _NOT_HANDED_ON = {
     name.lower()
     for name in (
@@ -38,10 +38,10 @@ _NOT_HANDED_ON = {
 
 
 class Proxy:
-    """Lives in the loop that it is started in; see `testbed.proxy.thread` for one with a loop of its own.
+    """A proxy in the event loop that starts it; `testbed.proxy.thread` has a loop of its own.
 
-    `upstream` is scheme, address and port. `addresses` are texts that answers must not lead clients to, and what
-    they are replaced by: a catalog's endpoints.
+    `upstream` is scheme, address and port. `addresses` maps texts in responses to replacements, so that the endpoints
+    of a catalog lead clients to the proxies.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Proxy:
         self.faults = Faults(seed)
         self.watch_faults: list[WatchFault] = []
         self.journal = Journal()
-        #: called in the proxy's thread once a request that changes something had its effect, before it is answered
+        #: called in the proxy's thread after a request other than GET had its effect, before its response
         self.on_effect: Callable[[Passed], object] | None = None
-        #: how often which kind of fault was met
+        #: number of applied faults by name
         self.met: Counter[str] = Counter()
         self.port = 0
         self._trust = trust
@@ -77,7 +77,7 @@ class Proxy:
     # -- its life
 
     async def start(self) -> None:
-        # a connection that was kept may have been closed by the server meanwhile, which would look like a lost answer
+        # The server may have closed a kept connection in the meantime, which would look like a lost response.
         connector = aiohttp.TCPConnector(limit=0, force_close=self._trust is None, ssl=self._trust or True)
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -98,7 +98,7 @@ class Proxy:
         await self._session.close()
 
     async def open(self) -> None:
-        """Listen, after `shut` again at the same port."""
+        """Listen; after `shut`, on the same port again."""
         if self._site is None:
             site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._serve_as, reuse_address=True)
             await site.start()
@@ -106,21 +106,21 @@ class Proxy:
             self.port = self._runner.addresses[0][1]
 
     async def shut(self) -> None:
-        """An outage: connections are refused, and those that there are end."""
+        """Simulate an outage: refuse new connections, and end the existing ones."""
         if self._site is not None:
             site, self._site = self._site, None
             await site.stop()
             self.hang_up()
 
     def hang_up(self) -> None:
-        """Every connection ends; those of watches too."""
+        """End every connection, including those of watches."""
         assert self._runner.server is not None
         for connection in list(self._runner.server.connections):
             if connection.transport is not None:
                 connection.transport.abort()
 
     def cut_watches(self) -> int:
-        """Every watch ends, as it does when an API server goes. How many there were."""
+        """End every watch, as when an API server goes away. Returns their number."""
         tasks = list(self._watches)
         for task in tasks:
             task.cancel()
@@ -187,13 +187,13 @@ class Proxy:
         return kept
 
     def _led_here(self, content: bytes) -> bytes:
-        """With the addresses of the servers behind proxies replaced by those of their proxies."""
+        """Replace the addresses of servers behind proxies by those of their proxies."""
         for address, ours in self.addresses.items():
             content = content.replace(address.encode(), ours.encode())
         return content
 
     async def _stream(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        """A watch: line by line as they come, until either end goes."""
+        """Forward a watch line by line until either side ends."""
         response = web.StreamResponse(status=answer.status, headers=self._headers(answer.headers))
         await response.prepare(request)
         task = asyncio.current_task()
@@ -216,7 +216,7 @@ class Proxy:
 
 
 def told(fault: Fault) -> str:
-    """What it does in a word or two; empty where it does nothing."""
+    """The name of a fault in a few words; empty if it has no effect."""
     if fault.status is not None:
         return str(fault.status)
     words = [f"drop {fault.drop}"] if fault.drop else []

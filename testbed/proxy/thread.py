@@ -1,4 +1,4 @@
-"""Proxies in a thread of their own, ordered about from outside of it."""
+"""Proxies in a separate thread, controlled from other threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SECONDS = 30
 
 
 class Proxies:
-    """Runs between `with` and its end. All methods are for other threads than its own."""
+    """A context manager that runs proxies. Its methods must be called from other threads than its own."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -41,15 +41,15 @@ class Proxies:
         return proxy
 
     def order(self, proxy: Proxy, fault: Fault) -> int:
-        """Its number, for `revoke`."""
+        """Order a fault. Returns its number, for `revoke`."""
         return self._call(lambda: proxy.faults.add(fault))
 
     def revoke(self, proxy: Proxy, number: int) -> None:
-        """Nothing happens when it was used up."""
+        """Remove a fault; does nothing if it was already used up."""
         self._call(lambda: proxy.faults.active.pop(number, None))
 
     def order_watch(self, proxy: Proxy, fault: WatchFault | None) -> None:
-        """For the watches that begin from now on, so those that there are end; None: no fault any more."""
+        """Set the fault of new watches, and end the existing watches; None removes the fault."""
 
         def ordered() -> None:
             proxy.watch_faults[:] = [fault] if fault else []
@@ -67,7 +67,7 @@ class Proxies:
         self._run(proxy.open())
 
     def clear(self) -> None:
-        """No fault is in force any more, anywhere."""
+        """Remove all faults of all proxies."""
         for proxy in self.all:
             self._call(proxy.faults.active.clear)
             if proxy.watch_faults:
@@ -85,7 +85,7 @@ class Proxies:
 
 
 async def _end_the_others() -> None:
-    """What handles a request of somebody who has gone may still wait for its server."""
+    """Cancel handlers of requests whose client is gone, which may still wait for the upstream server."""
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()

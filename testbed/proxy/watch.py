@@ -1,4 +1,4 @@
-"""Faults of a Kubernetes watch, whose events are JSON documents, one a line: some are missing, some come twice."""
+"""Faults of a Kubernetes watch, a stream of JSON documents, one per line: lost events, repeated events, early ends."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-#: the kinds of events that may be lost or repeated; bookmarks and errors are not about objects
+#: event types that may be lost or repeated; bookmarks and errors are not about objects
 About = Literal["ADDED", "MODIFIED", "DELETED"]
 ABOUT_OBJECTS: tuple[About, ...] = ("ADDED", "MODIFIED", "DELETED")
-#: how far back an event that is repeated may lie
+#: how many events back a repeated event may be
 BACK = 5
 
 
 class WatchFault(BaseModel):
-    """What happens to the watches that begin while it is in force and whose path matches."""
+    """The fault of watches that begin while it is in force and whose path matches."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: str = ".*"
-    #: the kinds of events that it is about
+    #: the event types that it affects
     events: tuple[About, ...] = ABOUT_OBJECTS
-    #: the part of the events that never comes
+    #: the share of events that are lost
     missing: float = Field(0, ge=0, le=1)
-    #: the part of the events after which one of the last five comes again
+    #: the share of events after which one of the last five is repeated
     duplicate: float = Field(0, ge=0, le=1)
-    #: the stream ends after this many events
+    #: number of events after which the stream ends
     ends_after: int | None = Field(None, ge=1)
 
     def matches(self, path: str) -> bool:
@@ -38,13 +38,14 @@ class WatchFault(BaseModel):
 
 
 class Lines(Protocol):
-    """What `aiohttp.StreamReader` is of it."""
+    """The part of `aiohttp.StreamReader` that is used."""
 
     async def readany(self) -> bytes: ...
 
 
 async def altered(stream: Lines, fault: WatchFault | None, seed: int, met: Counter[str]) -> AsyncIterator[bytes]:
-    """The lines of the stream as the fault leaves them, each as soon as it is whole; `met` counts what it did."""
+    """Yield the lines of the stream with the fault applied, each as soon as it is complete; `met` counts applied
+    faults."""
     random, last, events = Random(seed), deque[bytes](maxlen=BACK), 0
     async for line in _lines(stream):
         if fault is None or _kind(line) not in fault.events:
@@ -65,7 +66,7 @@ async def altered(stream: Lines, fault: WatchFault | None, seed: int, met: Count
 
 
 async def _lines(stream: Lines) -> AsyncIterator[bytes]:
-    """Not `readline`, which takes no line longer than its buffer."""
+    """Split a stream into lines. `readline` cannot be used, because it limits their length to its buffer."""
     rest = b""
     while chunk := await stream.readany():
         *whole, rest = (rest + chunk).split(b"\n")

@@ -31,9 +31,9 @@ def _plain() -> Iterator[None]:
     try:
         yield
     except click.exceptions.NoArgsIsHelpError:
-        raise  # its message is the help
+        raise  # this exception's message is the help text
     except click.UsageError as error:
-        # late: `--help` shall be quick
+        # imported late to keep `--help` fast
         from vmferry.resources.base import clip
 
         raise click.UsageError(clip(error.format_message(), LONGEST), error.ctx) from error

@@ -1,4 +1,4 @@
-"""Output to a terminal: text without control characters, colors, and progress."""
+"""Output to a terminal: text without control characters, colours, and progress."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def wants_colour(stream: TextIO, environment: Mapping[str, str]) -> bool:
 
 
 class Paint:
-    """Applies colors if they are switched on."""
+    """Applies colours if they are switched on."""
 
     def __init__(self, on: bool) -> None:
         self._on = on

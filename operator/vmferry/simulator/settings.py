@@ -1,4 +1,4 @@
-"""Settings for behavior that differs between real clouds. A fleet file sets them; `/_control/settings` changes them."""
+"""Settings for behaviour that differs between real clouds; set by a fleet file, changed by `/_control/settings`."""
 
 from __future__ import annotations
 

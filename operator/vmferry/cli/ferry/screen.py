@@ -21,7 +21,7 @@ class Screen:
         width: Callable[[], int] | None = None,
         dress: Callable[[str], str] = str,
     ) -> None:
-        """`dress` colors a line of a frame after it was clipped to the width of the terminal."""
+        """`dress` colours a line of a frame after it was clipped to the width of the terminal."""
         self._out = out
         self._redraws = out.isatty() and environment.get("TERM") not in (None, "", "dumb")
         self._width = width or (lambda: columns_of(out))

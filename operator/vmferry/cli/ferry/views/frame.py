@@ -40,7 +40,7 @@ def frame(obj: Object, now: datetime) -> list[str]:
 
 
 def dressed(line: str, paint: Paint) -> str:
-    """Color a line of a frame."""
+    """Colour a line of a frame."""
     if match := _BAR.fullmatch(line):
         return f"{match['before']}{paint(match['full'], 'green')}{match['after']}"
     if match := _STATE.fullmatch(line):
