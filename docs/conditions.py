@@ -1,4 +1,4 @@
-"""docs/reference/conditions.md, from the enums of the reasons; put together by `docs.generate`."""
+"""Generates docs/reference/conditions.md from the enums of the reasons; called by `docs.generate`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ kubectl get vmm web-1 -n migrations -o \\
 
 Phases: [of a VMMigration](../migrations.md#phases), [of a HostMaintenance](../host-maintenance.md#phases)."""
 
-#: which reasons of prerequisites a kind's own conditions give besides
+#: the reasons of prerequisites that the conditions of a kind can also have
 _PASSED_ON = {
     "VMMigration": "Besides these, `PrerequisitesMet`, `Ready` and `Succeeded` give the "
     "[reasons of prerequisites](#reasons-of-prerequisites-of-attempts-and-of-requests).",

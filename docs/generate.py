@@ -1,4 +1,4 @@
-"""What of docs/ follows from the code; `make generate` writes it.
+"""Generates the parts of docs/ that follow from the code; `make generate` writes them.
 
 vmferry.resources         -> reference/vmmigration.md, reference/hostmaintenance.md
 vmferry.runtime.config    -> reference/configuration.md
@@ -32,7 +32,7 @@ Node = dict[str, Any]
 
 
 def fields(node: Node, path: str = "") -> Iterator[tuple[str, Node, bool]]:
-    """Each field below a node: its path like `attempts[].state`, its schema, and whether it must be there."""
+    """Each field below a node: its path like `attempts[].state`, its schema, and whether it is required."""
     if "items" in node:
         yield from fields(node["items"], f"{path}[]")
         return
@@ -43,7 +43,7 @@ def fields(node: Node, path: str = "") -> Iterator[tuple[str, Node, bool]]:
 
 
 def type_of(node: Node) -> str:
-    """In words: enumerated values, `duration`, `time`, `list of …`, or JSON's own type."""
+    """The type in words: enumerated values, `duration`, `time`, `list of …`, or JSON's own type."""
     if "enum" in node:
         return " \\| ".join(f"`{word}`" for word in node["enum"])
     if node.get("pattern") == DURATION_PATTERN:
@@ -56,12 +56,12 @@ def type_of(node: Node) -> str:
 
 
 def table(node: Node, *, columns: bool) -> str:
-    """A row a field; `columns` has default and limits of what people write."""
+    """A table with a row per field; `columns` adds the defaults of fields that people write."""
     head = ["field", "type", "default", "meaning"] if columns else ["field", "type", "meaning"]
     rows = [head, ["---"] * len(head)]
     for path, child, required in fields(node):
         default = default_of(child)
-        # it has a column of its own here
+        # the default has its own column here
         meaning = child["description"].replace(f" {default}", "") if default else child.get("description", "")
         cells = [f"`{path}`", type_of(child), meaning]
         if columns:
@@ -72,7 +72,7 @@ def table(node: Node, *, columns: bool) -> str:
 
 
 def rules(kind: ResourceType[Any]) -> Iterator[str]:
-    """What the API server refuses, in the words that it says."""
+    """The messages of the API server's validation rules."""
     schema = object_schema(kind)
     nodes = [schema, *(child for _, child, _ in fields(schema))]
     for node in nodes:
@@ -116,13 +116,13 @@ def of_kind(kind: ResourceType[Any]) -> str:
 
 
 def configuration_schema() -> Node:
-    """The configuration's JSON schema, of the shape that a resource's has."""
+    """The configuration's JSON schema in the form of a resource's schema."""
     raw = Config.model_json_schema(by_alias=True)
     return structural(raw, raw.get("$defs", {}))
 
 
 def _default(node: Node, kind: str) -> str:
-    """Of a key; empty for a section, and where nothing is the default."""
+    """The default of a key; empty for a section, and where there is no default."""
     nested = node.get("properties") or node.get("items", {}).get("properties")
     default = node.get("default")
     if nested or default is None:
@@ -164,7 +164,7 @@ def configuration() -> str:
 
 
 def files() -> dict[Path, str]:
-    """What each generated page must be."""
+    """The required content of each generated page."""
     made = {REFERENCE / f"{kind.singular}.md": of_kind(kind) for kind in CATALOG.values()}
     made[REFERENCE / "configuration.md"] = configuration()
     made[REFERENCE / "conditions.md"] = conditions.page(_HEAD.format(source="the enums of the reasons"))

@@ -1,7 +1,7 @@
 """Counts the words that docs/language.toml replaces: `python -m docs.language`, part of `make lint`.
 
-Each word has a ceiling that may only fall: the check fails where a word is used more often than that.
-`python -m docs.language --lower` writes the present counts as the new ceilings.
+Each word has a ceiling that may only be lowered: the check fails where a word is used more often. `python -m
+docs.language --lower` writes the current counts as the new ceilings.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 WORDS = ROOT / "docs" / "language.toml"
-#: written from strings in the code, which are counted where they are
+#: generated from strings in the code, which are counted there
 _GENERATED = re.compile(r"docs/(metrics|events)\.md|docs/reference/(?!conditions)|crds/")
-#: what a newcomer reads; old releases of the change log keep their words
+#: files that a newcomer reads; the change log of old releases is not changed
 _SOURCES = ("*.py", "*.md", "*.toml", "Makefile", "helm/**/*.yaml", "helm/**/*.txt", "manifests/**/*.yaml")
 _NOT_READ = re.compile(r"docs/language\.(py|toml)$|tests/docs/test_language\.py$|constraints|\bCHANGELOG\.md$")
 AREAS = ("names", "strings", "comments", "pages")
@@ -29,11 +29,11 @@ AREAS = ("names", "strings", "comments", "pages")
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A pattern of the old dialect; in names it is compared with each part of an identifier."""
+    """A pattern to avoid; in names it is compared with each part of an identifier."""
 
     name: str
     pattern: re.Pattern[str]
-    #: what to write
+    #: the replacement
     instead: str
     ceiling: int
     #: whether it counts in identifiers, and in text
@@ -43,7 +43,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A use that is right: how often, in which file, and why."""
+    """A justified use: the number of uses in a file, and the reason."""
 
     word: str
     file: str
@@ -68,7 +68,8 @@ def read(path: Path = WORDS) -> tuple[list[Word], list[Allowed]]:
 
 
 def pieces(name: str, text: str) -> Iterator[tuple[str, str]]:
-    """The text of a file by area. Identifiers are split into their parts: `lookOut` and `LOOK_OUT` are `look out`."""
+    """Yield the text of a file by area. Identifiers are split into parts: `lookOut` and `LOOK_OUT` become `look
+    out`."""
     if not name.endswith(".py"):
         yield "pages", text
         return
@@ -85,7 +86,7 @@ def pieces(name: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def count(name: str, text: str, words: list[Word]) -> Counter[tuple[str, str]]:
-    """How often each word is used in a file, by word and area."""
+    """Count the uses of each word in a file, by word and area."""
     found: Counter[tuple[str, str]] = Counter()
     texts: dict[str, list[str]] = {area: [] for area in AREAS}
     for area, piece in pieces(name, text):
@@ -99,7 +100,7 @@ def count(name: str, text: str, words: list[Word]) -> Counter[tuple[str, str]]:
 
 
 def tracked() -> Iterator[str]:
-    """The files that count, by their path in the repository."""
+    """The files to count, by their path in the repository."""
     listed = subprocess.run(["git", "ls-files", *_SOURCES], cwd=ROOT, capture_output=True, text=True, check=True)
     for name in sorted(set(listed.stdout.splitlines())):
         if not _GENERATED.search(name) and not _NOT_READ.search(name) and (ROOT / name).is_file():
@@ -107,7 +108,7 @@ def tracked() -> Iterator[str]:
 
 
 def unjustified(words: list[Word], exceptions: list[Allowed]) -> tuple[dict[str, Counter[str]], list[str]]:
-    """Uses of each word by area, without the exceptions; and the exceptions that are not used any more."""
+    """Return uses of each word by area, without justified ones, and the exceptions that are no longer needed."""
     found: dict[str, Counter[str]] = {word.name: Counter() for word in words}
     allowed = {(entry.word, entry.file): entry.count for entry in exceptions}
     for name in tracked():
@@ -120,7 +121,7 @@ def unjustified(words: list[Word], exceptions: list[Allowed]) -> tuple[dict[str,
 
 
 def lowered(content: str, counts: Mapping[str, int]) -> str:
-    """docs/language.toml with ceilings that are no higher than the counts."""
+    """Return docs/language.toml with ceilings that do not exceed the counts."""
 
     def row(match: re.Match[str]) -> str:
         return f"{match[1]}{min(int(match[3]), counts[match[2]])}"

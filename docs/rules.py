@@ -1,4 +1,4 @@
-"""Which files cite which rule by number, and the columns of docs/design/rules.md that follow from it."""
+"""Finds the files that cite each rule number, and generates the columns of docs/design/rules.md from them."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "design" / "rules.md"
 
-#: one number, or a range like `R25-R30`
+#: a single number, or a range like `R25-R30`
 _NUMBER = re.compile(r"\b([IR])(\d{1,2})(?:-[IR]?(\d{1,2}))?\b")
 _ROW = re.compile(r"^\| ([IR]\d+) \| (.+?) \| (.*?) ?\| (.*?) ?\|$")
-#: what the last column begins with where no test cites the rule
+#: prefix of the last column where no test cites the rule
 KEPT_BY = "Kept by "
-#: folders whose files show that a rule is kept: tests, and the tools that judge whole runs
+#: folders whose files verify that a rule is kept: tests, and the tools that check whole runs
 SHOWN_BY = ("tests", "testbed")
-#: files that a cell names; how many others there are follows
+#: how many files a cell names before it gives the number of further ones
 _NAMED = 3
 
 Citations = Mapping[str, list[str]]
 
 
 def numbers(text: str) -> Iterator[str]:
-    """Each rule that the text cites, with those inside a range."""
+    """Yield each rule that the text cites, including those within a range."""
     for letter, first, last in _NUMBER.findall(text):
         yield from (f"{letter}{number}" for number in range(int(first), int(last or first) + 1))
 
 
 @cache
 def citations(*folders: str) -> Citations:
-    """The Python files below these folders by the rules that they cite: those that cite it most often first."""
+    """The Python files below these folders that cite each rule, by rule; those with most citations first."""
     counts: dict[str, dict[str, int]] = {}
     for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
         for rule in numbers(path.read_text(encoding="utf-8")):
@@ -42,13 +42,13 @@ def citations(*folders: str) -> Citations:
 
 
 def defined() -> dict[str, tuple[str, str]]:
-    """Each rule of the page: its sentence and its last column."""
+    """The sentence and the last column of each rule on the page."""
     rows = (_ROW.match(line) for line in PAGE.read_text(encoding="utf-8").splitlines())
     return {row[1]: (row[2], row[4]) for row in rows if row}
 
 
 def page() -> str:
-    """What the page must be: the sentences as they are, and the two columns after them anew."""
+    """The required content of the page: sentences unchanged, the two columns after them generated."""
     lines = PAGE.read_text(encoding="utf-8").splitlines()
     return "".join(f"{_with_citations(line)}\n" for line in lines)
 
@@ -64,7 +64,7 @@ def _with_citations(line: str) -> str:
 
 
 def _cell(files: list[str], folder: str) -> str:
-    """The first files, without the folder that all of them are in."""
+    """Name the first files, without their common folder."""
     named = ", ".join(f"`{name.removeprefix(folder)}`" for name in files[:_NAMED])
     more = len(files) - _NAMED
     return f"{named} and {more} more" if more > 0 else named

@@ -1,7 +1,7 @@
-"""Grafana's dashboard: the rows and panels of helm/vmferry/files/dashboard.json.
+"""The Grafana dashboard: rows and panels of helm/vmferry/files/dashboard.json.
 
-A panel is its title, its unit and its queries by legend. `R` is the selector of the chosen release. Replicas export the
-same gauges, so panels use their maximum. Counters are summed, because only the leader counts.
+A panel has a title, a unit, and queries by legend. `R` selects the chosen release. Replicas export the same gauges, so
+panels use their maximum. Counters are summed, because only the leader counts.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: of the release that is chosen at the top of the dashboard
+#: selects the release that is chosen at the top of the dashboard
 R = 'job=~"$job"'
 RATE = "$__rate_interval"
-#: Grafana's grid
+#: width of Grafana's grid
 WIDTH = 24
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     title: str
-    #: legend to expression
+    #: expressions by legend
     queries: Mapping[str, str]
-    #: Grafana's name of it
+    #: Grafana's name of the unit
     unit: str = "short"
     description: str = ""
-    #: one number instead of a curve
+    #: shows a single number instead of a curve
     stat: bool = False
 
 
@@ -237,7 +237,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
 
 
 def dashboard() -> str:
-    """dashboard.json."""
+    """Return the content of dashboard.json."""
     source = {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Data source"}
     query = "label_values(vmferry_build_info, job)"
     job = {
@@ -269,7 +269,7 @@ def dashboard() -> str:
 
 
 def _panels() -> Iterator[dict[str, Any]]:
-    """Row by row, each panel as wide as its kind, left to right."""
+    """Lay out the panels row by row, left to right; a panel's type determines its size."""
     top = 0
     for title, panels in ROWS.items():
         yield {"type": "row", "title": title, "collapsed": False, "gridPos": _at(1, WIDTH, 0, top), "panels": []}

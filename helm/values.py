@@ -1,6 +1,6 @@
-"""The chart's values as typed models: the types and bounds of values.schema.json. What they mean stands in values.yaml.
+"""The chart's values as typed models: types and bounds of values.schema.json. Their descriptions are in values.yaml.
 
-`config` is not modelled here: it is the operator's own `runtime.config.Config`, less what the chart sets itself.
+`config` is not modelled here: it is the operator's `runtime.config.Config`, without the fields that the chart sets.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-#: fields of `Config` that the chart fills in: they follow from where its Pod runs and what is mounted there
+#: fields of `Config` that the chart sets, because they follow from its Pod and its mounts
 SET_BY_THE_CHART = ("cloud", "kubeconfig", "namespace", "health")
 
 Labels = dict[str, str]
-#: a part of a Kubernetes object, which the API server judges
+#: a part of a Kubernetes object, which the API server validates
 Opaque = dict[str, Any]
 Port = Annotated[int, Field(ge=1, le=65535)]
-#: a name as Kubernetes has it, or empty
+#: a Kubernetes name, or empty
 NameOrEmpty = Annotated[str, Field(pattern=r"^([a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?)?$")]
 
 
@@ -98,7 +98,7 @@ class PrometheusRule(Labelled):
 
 
 class Values(_Section):
-    """All of them; `config` is put in by `generate.schema`."""
+    """All values of the chart; `generate.schema` replaces the schema of `config`."""
 
     replicas: Annotated[int, Field(ge=0, le=9)]
     image: Image
@@ -129,5 +129,5 @@ class Values(_Section):
     service_monitor: ServiceMonitor
     prometheus_rule: PrometheusRule
     dashboard: Labelled
-    # Helm itself puts it in where the chart is a part of another one
+    # Helm adds it where the chart is a dependency of another chart
     global_: Annotated[Opaque, Field(alias="global")] = {}

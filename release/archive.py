@@ -1,4 +1,4 @@
-"""Archives that are the same whenever and wherever they are made of the same files."""
+"""Reproducible archives: the same files always yield the same bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Entry:
 
 
 def write(path: Path, entries: Mapping[str, Entry], at: int) -> None:
-    """A .tar.gz with names in order, nobody's owner, and one time: `at`, in seconds since the epoch."""
+    """Write a .tar.gz with sorted names, no owner, and a single time: `at`, in seconds since the epoch."""
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for name, entry in sorted(entries.items()):
@@ -31,7 +31,7 @@ def write(path: Path, entries: Mapping[str, Entry], at: int) -> None:
 
 
 def read(path: Path) -> dict[str, Entry]:
-    """The files of a .tar.gz, by name."""
+    """Read the files of a .tar.gz, by name."""
     with tarfile.open(path) as tar:
         return {
             info.name: Entry(file.read(), bool(info.mode & 0o100))

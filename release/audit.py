@@ -1,7 +1,7 @@
-"""`python -m release.audit`, or `make audit`: what the project depends on, judged. A line a check.
+"""`python -m release.audit`, or `make audit`: checks the project's dependencies. Prints a line per check.
 
-All but the last need no network and are in the tests, too. Exit status 1 if something is wrong. That known
-vulnerabilities could not be looked up is said, and is nothing wrong.
+All checks but the last need no network, and the tests run them, too. The exit status is 1 if a check fails. A failed
+lookup of known vulnerabilities is reported but does not count as a failure.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from release.imports import differences, imported
 
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = ("constraints.txt", "release/tools.txt", "testbed/nova/constraints.txt", "testbed/nova/build-constraints.txt")
-#: folders of tools and tests, whose needs are in requirements.in
+#: folders of tools and tests, whose dependencies are in requirements.in
 OWN = ("docs", "helm", "release", "testbed", "tests", "vmferry")
 
 
 def needed() -> Closure:
-    """What the package needs at run time. Raises ClosureError."""
+    """The dependencies of the package at run time. Raises ClosureError."""
     return closure("vmferry", declared(ROOT / "pyproject.toml"))
 
 
 def wanted() -> list[Requirement]:
-    """requirements.in."""
+    """The requirements in requirements.in."""
     lines = (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
@@ -74,7 +74,7 @@ def the_package_declares_what_it_imports_and_nothing_else() -> list[str]:
 def tools_and_tests_import_what_is_pinned() -> list[str]:
     names = pins.read((ROOT / "constraints.txt").read_text(encoding="utf-8"))
     modules = {one for folder in OWN if folder != "vmferry" for one in imported(ROOT / folder)}
-    modules -= imported(ROOT / "testbed" / "nova" / "inside")  # runs in an environment of its own
+    modules -= imported(ROOT / "testbed" / "nova" / "inside")  # runs in a separate environment
     own = {*OWN, *(path.stem for folder in OWN for path in (ROOT / folder).rglob("*.py"))}
     found = differences(modules, names, packages_distributions(), own)
     return [one for one in found if " is imported, " in one]

@@ -1,4 +1,4 @@
-"""What the package needs at run time, directly and indirectly, as the environment has it installed."""
+"""The direct and indirect dependencies of the package at run time, as installed in the environment."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from release.pins import canonical
 
 @dataclass(frozen=True)
 class Closure:
-    """By canonical name; `needs` also has the edges of the package itself, under its own name."""
+    """Installed packages and dependencies by canonical name; `needs` includes the package itself, under its own
+    name."""
 
     installed: dict[str, Distribution]
     needs: dict[str, tuple[str, ...]]
 
 
 class ClosureError(RuntimeError):
-    """A package that is needed is not installed, or not in a version that is asked for."""
+    """A required package is not installed, or not in a required version."""
 
 
 def declared(pyproject: Path) -> list[Requirement]:
-    """What pyproject.toml says the package needs."""
+    """The dependencies that pyproject.toml declares."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     return [Requirement(text) for text in project["dependencies"]]
 
 
 def closure(name: str, wanted: list[Requirement]) -> Closure:
-    """On this platform and this Python: markers count. Raises ClosureError with everything that does not fit."""
+    """Resolve dependencies for this platform and this Python. Raises ClosureError with all mismatches."""
     installed: dict[str, Distribution] = {}
     needs: dict[str, tuple[str, ...]] = {}
     wrong: list[str] = []

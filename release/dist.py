@@ -1,13 +1,13 @@
-"""`python -m release.dist [FOLDER]`, or `make dist`: everything that a release hands out, in dist/.
+"""`python -m release.dist [FOLDER]`, or `make dist`: builds all files of a release in dist/.
 
-    vmferry-V-py3-none-any.whl, vmferry-V.tar.gz    the package, and its source
-    vmferry-V.tgz                                   the chart
-    install.yaml                                    definitions and manifests, for those without Helm
-    kubectl-ferry-V-OS-ARCH.tar.gz, ferry.yaml      the kubectl plug-in for this platform, and krew's manifest
-    vmferry-V.cdx.json                              the bill of materials
-    SHA256SUMS                                      of all of them
+  vmferry-V-py3-none-any.whl, vmferry-V.tar.gz    the package, and its source
+  vmferry-V.tgz                                   the chart
+  install.yaml                                    definitions and manifests, for use without Helm
+  kubectl-ferry-V-OS-ARCH.tar.gz, ferry.yaml      the kubectl plug-in for this platform, and krew's manifest
+  vmferry-V.cdx.json                              the bill of materials
+  SHA256SUMS                                      checksums of all of them
 
-The same commit gives the same bytes, in any folder and at any time, with the same Python and the same pins.
+The same commit yields the same bytes, in any folder and at any time, with the same Python and the same pins.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ LICENCE = "Apache-2.0"
 
 
 class DistError(RuntimeError):
-    """A tool failed; the message is what it said."""
+    """A tool failed; the message is its output."""
 
 
 def dist(root: Path, to: Path) -> list[Path]:
-    """Build everything from the work tree below `root` into the folder `to`, which is emptied first.
+    """Build all files from the work tree `root` into the folder `to`, which is emptied first.
 
-    Raises DistError, and what tree, closure and sbom raise.
+    Raises DistError, and the errors of tree, closure and sbom.
     """
     at = tree.epoch(root)
     shutil.rmtree(to, ignore_errors=True)
@@ -74,7 +74,7 @@ def _package(source: Path, to: Path, at: int) -> Path:
 
 
 def _chart(source: Path, to: Path, scratch: Path, at: int) -> None:
-    """helm judges and packs it, with the time of now; so it is packed again."""
+    """Package the chart with helm, which also validates it, and repack it without the current time."""
     _run([str(programs() / "helm"), "package", str(source / "helm" / NAME), "--destination", str(scratch)], source, at)
     name = f"{NAME}-{__version__}.tgz"
     archive.write(to / name, archive.read(scratch / name), at)

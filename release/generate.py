@@ -1,4 +1,4 @@
-"""Writes every generated file: `make generate`. With --check it writes none, and fails if one is not current.
+"""Writes every generated file: `make generate`. With --check it writes nothing, and fails if a file is not current.
 
 vmferry.resources      -> crds/
 helm.generate          -> helm/vmferry: definitions, schema, dashboard, README's table, versions
@@ -19,19 +19,19 @@ from vmferry.runtime import reference
 
 ROOT = Path(__file__).resolve().parent.parent
 CRDS = ROOT / "crds"
-#: folders whose files with a suffix are all generated
+#: folders in which all files with a suffix are generated
 _FOLDERS = (CRDS, chart.CHART / "files" / "crds", docs.REFERENCE)
 
 
 def files() -> dict[Path, str]:
-    """What each generated file must be."""
+    """The required content of each generated file."""
     definitions = {CRDS / f"{kind.plural}.yaml": render(kind) for kind in CATALOG.values()}
     pages = {ROOT / "docs" / name: text for name, text in reference.pages().items()}
     return definitions | pages | chart.files() | docs.files()
 
 
 def stale() -> list[Path]:
-    """The files that are missing, differ, or are left over from what is gone."""
+    """The files that are missing, differ, or are no longer generated."""
     wanted = files()
     differ = [path for path, text in wanted.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     return differ + [path for folder in _FOLDERS for path in folder.glob("*.*") if path not in wanted]

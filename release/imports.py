@@ -1,4 +1,4 @@
-"""Which packages the code imports, against those that it says it needs."""
+"""Compares the packages that the code imports with those that it declares."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from release.pins import canonical
 
 
 def imported(folder: Path) -> set[str]:
-    """The top-level modules that the Python files below `folder` import, anywhere in them; not Python's own."""
+    """The top-level modules that the Python files below `folder` import, without the standard library."""
     found: set[str] = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -25,10 +25,10 @@ def imported(folder: Path) -> set[str]:
 def differences(
     modules: Iterable[str], declared: Iterable[str], providers: Mapping[str, list[str]], own: Iterable[str]
 ) -> list[str]:
-    """What is imported and not declared, and declared and not imported, a sentence each.
+    """Return a message for each undeclared import, and for each declared package that is not imported.
 
-    `providers` says which packages bring a module, as `importlib.metadata.packages_distributions` does; `own` are this
-    repository's modules.
+    `providers` lists the packages that provide each module, as `importlib.metadata.packages_distributions` does; `own`
+    are this repository's modules.
     """
     asked = {canonical(name) for name in declared}
     used: set[str] = set()

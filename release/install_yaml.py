@@ -1,4 +1,4 @@
-"""One file for `kubectl apply`: the definitions and manifests/operator/, without the example of a Secret."""
+"""One file for `kubectl apply`: the CRDs and manifests/operator/, without the example of a Secret."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-#: what others of them need comes first
+#: kinds in an order that respects their dependencies
 _ORDER: tuple[str, ...] = (
     "Namespace",
     "CustomResourceDefinition",
@@ -29,7 +29,7 @@ HEAD = """\
 
 
 def bundle(root: Path, version: str) -> str:
-    """The text, comments kept. Raises KeyError for a kind whose place in the order nobody has said."""
+    """The content of the file, with comments. Raises KeyError for a kind that is missing in `_ORDER`."""
     found: list[tuple[int, str, str]] = []
     sources = [*(root / "crds").glob("*.yaml"), *(root / "manifests" / "operator").glob("*.yaml")]
     for path in sources:

@@ -1,8 +1,8 @@
-"""The archive that krew installs `kubectl ferry` from, and krew's manifest of the archives that there are.
+"""The archive from which krew installs `kubectl ferry`, and krew's manifest of the available archives.
 
-    python -m release.krew FOLDER    # writes FOLDER/ferry.yaml anew, with archives of other machines
+  python -m release.krew FOLDER    # rewrites FOLDER/ferry.yaml, with archives of other machines
 
-An archive holds the package and its run-time closure as installed here, so it is for this platform and this Python.
+An archive has the package and its installed run-time dependencies, so it is for this platform and this Python.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PLATFORMS = "  platforms:\n"
 
 
 class KrewError(RuntimeError):
-    """There is nothing to write a manifest of."""
+    """There is no archive for a manifest."""
 
 
 #: krew links to it from a folder on the PATH
@@ -46,13 +46,13 @@ main()
 
 
 def archive_name() -> str:
-    """Of the archive for the machine that this runs on, with krew's words for its platform."""
+    """The name of the archive for this machine, with krew's names of platforms."""
     machine = platform.machine().lower()
     return f"kubectl-ferry-{__version__}-{sys.platform}-{_ARCHITECTURES.get(machine, machine)}.tar.gz"
 
 
 def contents(root: Path, installed: dict[str, Distribution]) -> dict[str, Entry]:
-    """The archive's files, of the package below `root` and of what is installed."""
+    """The archive's files: the package below `root`, and the installed dependencies."""
     found = {
         "LICENSE": Entry((root / "LICENSE").read_bytes()),
         "kubectl-ferry": Entry(LAUNCHER.encode(), executable=True),
@@ -69,7 +69,7 @@ def contents(root: Path, installed: dict[str, Distribution]) -> dict[str, Entry]
 
 
 def _belongs(parts: tuple[str, ...]) -> bool:
-    """Neither programs, nor what only tells how it was installed here, nor openstacksdk's own tests."""
+    """Exclude programs, metadata of the local installation, and openstacksdk's own tests."""
     told_by_pip = parts[0].endswith(".dist-info") and parts[-1] in (
         "RECORD",
         "INSTALLER",
@@ -80,7 +80,7 @@ def _belongs(parts: tuple[str, ...]) -> bool:
 
 
 def manifest(template: str, archives: list[Path]) -> str:
-    """ferry.yaml: a platform for each archive; where they will lie, and the homepage, are left open."""
+    """Return ferry.yaml with a platform for each archive. Download URLs and homepage remain placeholders."""
     text = "".join(line for line in template.splitlines(keepends=True) if not line.startswith("#"))
     head, found, each = text.partition(_PLATFORMS)
     assert found
@@ -95,7 +95,7 @@ def manifest(template: str, archives: list[Path]) -> str:
 
 
 def write(folder: Path) -> None:
-    """ferry.yaml of the archives of this version that lie there. Raises KrewError."""
+    """Write ferry.yaml for the archives of this version in the folder. Raises KrewError."""
     archives = [path for path in folder.glob(f"kubectl-ferry-{__version__}-*.tar.gz") if _PLATFORM.fullmatch(path.name)]
     if not archives:
         raise KrewError(f"no archive of version {__version__} is in {folder}")

@@ -1,19 +1,19 @@
-"""Under which licences the run-time packages may be."""
+"""The allowed licences of run-time dependencies."""
 
 from __future__ import annotations
 
 from importlib.metadata import Distribution
 
-#: SPDX. They ask for no more than that their texts, and the source of changed files (MPL), go along.
+#: SPDX identifiers. These licences require only that their texts, and the source of changed files (MPL), are included.
 ALLOWED = frozenset(
     {"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0", "Unlicense"}
 )
-#: what authors write instead of the SPDX identifier
+#: other spellings of SPDX identifiers in package metadata
 _SPELLINGS = {"Apache 2.0": "Apache-2.0", "Apache License 2.0": "Apache-2.0", "BSD 3-Clause": "BSD-3-Clause"}
 
 
 def of(package: Distribution) -> str:
-    """The SPDX expression that a package's own metadata declares; empty where it declares none that can be read."""
+    """The SPDX expression in a package's metadata; empty without a readable one."""
     headers = package.metadata.json
     told = str(headers.get("license_expression") or headers.get("license") or "")
     told = _SPELLINGS.get(told.strip(), told.strip())
@@ -21,5 +21,5 @@ def of(package: Distribution) -> str:
 
 
 def allowed(expression: str) -> bool:
-    """Whether one of the alternatives is made of allowed licences only. What is more complicated than that is not."""
+    """Whether an alternative consists of allowed licences only. Expressions with parentheses are not supported."""
     return any(all(part in ALLOWED for part in one.split(" AND ")) for one in expression.split(" OR "))

@@ -1,4 +1,4 @@
-"""constraints.txt as data: what is installed, and nothing else."""
+"""Parses constraints.txt, the pinned versions of all installed packages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})\b")
 
 
 class PinError(ValueError):
-    """A line that is no pin with hashes; the message quotes it."""
+    """A line that is not a pin with hashes; the message quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One version of a package, and the SHA-256 of each of its distributions: any of them may be installed."""
+    """A version of a package, and the SHA-256 of each of its distributions, of which any may be installed."""
 
     name: str
     version: str
@@ -23,12 +23,12 @@ class Pin:
 
 
 def canonical(name: str) -> str:
-    """A package's name as the index compares it."""
+    """The normalized name of a package, as the index compares names."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def read(text: str) -> dict[str, Pin]:
-    """By canonical name. Raises PinError for a line that does not pin, a pin without a hash, and one said twice."""
+    """Parse pins by canonical name. Raises PinError for an invalid line, a pin without a hash, and a repeated name."""
     found: dict[str, Pin] = {}
     lines = (line.partition(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
     for line in lines:

@@ -1,6 +1,6 @@
-"""The bill of materials of what runs: the package and its run-time closure, as CycloneDX JSON.
+"""The bill of materials at run time: the package and its dependencies, as CycloneDX JSON.
 
-The base image's own packages are not part of it: which they are is decided where the image is built.
+The packages of the base image are not included, because they are determined where the image is built.
 """
 
 from __future__ import annotations
@@ -21,18 +21,19 @@ from release import licences
 from release.closure import Closure
 from release.pins import Pin
 
-#: a component's hashes are those of all distributions of its version, and one of them was installed
+#: a component has the hashes of all distributions of its version, of which one was installed
 HASHES = Property(name="vmferry:hashes", value="any one of the distributions of this version")
 
 
 class SbomError(RuntimeError):
-    """What is installed is not what is pinned, or says nothing of its licence."""
+    """An installed version differs from its pin, or declares no licence."""
 
 
 def sbom(
     name: str, version: str, licence: str, wheel_sha256: str, found: Closure, pins: dict[str, Pin], at: int
 ) -> str:
-    """The document's text; the same for the same arguments. `at` is in seconds since the epoch. Raises SbomError."""
+    """Return the document, which depends only on the arguments. `at` is in seconds since the epoch. Raises
+    SbomError."""
     wrong = []
     root = _component(name, version, licence, (wheel_sha256,), ComponentType.APPLICATION)
     components = {name: root}

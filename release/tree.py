@@ -1,4 +1,4 @@
-"""The files that a release is made of: those that git knows, as they are in the work tree."""
+"""The source files of a release: the files that git tracks, with their content in the work tree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class TreeError(RuntimeError):
-    """This is no work tree of git, or git is missing."""
+    """There is no git work tree, or git is missing."""
 
 
 def _git(root: Path, *args: str) -> str:
@@ -21,24 +21,24 @@ def _git(root: Path, *args: str) -> str:
 
 
 def epoch(root: Path) -> int:
-    """When the last commit was made, in seconds since the epoch."""
+    """The time of the last commit, in seconds since the epoch."""
     return int(_git(root, "log", "-1", "--format=%ct"))
 
 
 def changed(root: Path) -> list[str]:
-    """Files whose content is not that of the last commit."""
+    """The tracked files that differ from the last commit."""
     return [line[3:] for line in _git(root, "status", "--porcelain", "--untracked-files=no").splitlines()]
 
 
 def copy(root: Path, to: Path) -> None:
-    """All of them, with the modes that git knows, whatever the user's umask is."""
+    """Copy all tracked files with git's modes, regardless of the user's umask."""
     for line in _git(root, "ls-files", "--stage", "-z").split("\0"):
         if not line:
             continue
         about, _, name = line.partition("\t")
         source, target = root / name, to / name
         if not source.is_file():
-            continue  # deleted, and not yet committed
+            continue  # deleted, but not yet committed
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(source.read_bytes())
         target.chmod(0o755 if about.startswith("100755") else 0o644)

@@ -1,7 +1,7 @@
-"""The version stands in operator/vmferry/__init__.py; what names it elsewhere is written from there.
+"""The version is defined in operator/vmferry/__init__.py; other files that name it are updated from there.
 
-python -m release.version          # writes what follows: `make version`
-python -m release.version 0.2.0    # and sets it first: `make version V=0.2.0`
+python -m release.version          # updates the other files: `make version`
+python -m release.version 0.2.0    # sets the version first: `make version V=0.2.0`
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 _PLACE = "operator/vmferry/__init__.py"
 _ASSIGNED = re.compile(r'^__version__ = "([^"]*)"$', re.MULTILINE)
-#: a version as pip, Helm and krew all read it
+#: a version that pip, Helm and krew all accept
 _PLAIN = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
 #: an image's tag, and the file names of a release
 _NAMED = re.compile(
@@ -24,11 +24,11 @@ _WHERE = ("README.md", "Dockerfile", "docs/**/*.md", "manifests/**/*.yaml", "hel
 
 
 class VersionError(ValueError):
-    """No version of three numbers, or none at all."""
+    """The version is missing or does not consist of three numbers."""
 
 
 def read(root: Path = ROOT) -> str:
-    """The version, from its one place. Raises VersionError."""
+    """Read the version from its definition. Raises VersionError."""
     match = _ASSIGNED.search((root / _PLACE).read_text(encoding="utf-8"))
     if match is None or not _PLAIN.fullmatch(match[1]):
         raise VersionError(f'{_PLACE} must have a line like __version__ = "1.2.3"')
@@ -36,18 +36,18 @@ def read(root: Path = ROOT) -> str:
 
 
 def followed(text: str, version: str) -> str:
-    """`text` with that version wherever it names one of ours."""
+    """Replace the version in `text` wherever it names one of our files or images."""
     return _NAMED.sub(rf"\g<before>{version}", text)
 
 
 def followers(root: Path = ROOT) -> Iterator[Path]:
-    """The files that name the version, but for the chart's, which helm.generate writes."""
+    """The files that name the version, except those of the chart, which helm.generate writes."""
     for pattern in _WHERE:
         yield from sorted(root.glob(pattern))
 
 
 def write(root: Path = ROOT, to: str | None = None) -> list[Path]:
-    """Set the version to `to`, if given, and write what follows; the files that changed. Raises VersionError."""
+    """Set the version to `to`, if given, and update the other files. Returns the changed files. Raises VersionError."""
     changed = []
     if to is not None:
         if not _PLAIN.fullmatch(to):

@@ -1,4 +1,4 @@
-"""Known vulnerabilities of what is pinned, as pip-audit tells; where that has no answer, that is what is said."""
+"""Known vulnerabilities of pinned packages according to pip-audit; a failed lookup is an error of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 TOOL = "pip-audit"
-#: the tools of a release, pinned with their hashes like what is shipped: they run with the rights of who releases
+#: the tools of a release, pinned with hashes like shipped packages, because they run with the rights of the releaser
 TOOLS = Path(__file__).with_name("tools.txt")
 _SECONDS = 300
 _INSTALL = ("install", "--quiet", "--require-hashes", "--no-deps", "--requirement")
@@ -18,11 +18,11 @@ Run = Callable[[list[str]], "subprocess.CompletedProcess[str]"]
 
 
 class NotLookedUpError(RuntimeError):
-    """Nobody was there to answer; the message says who."""
+    """The lookup failed; the message explains why."""
 
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Without a shell, and not for ever. A command that does not end in time is one that failed."""
+    """Run a command without a shell. After a timeout, it counts as failed."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     except subprocess.TimeoutExpired:
@@ -30,7 +30,7 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def install(folder: Path, run: Run = run) -> Path:
-    """The tool in an environment of its own. Raises NotLookedUpError."""
+    """Install the tool in a separate environment. Raises NotLookedUpError."""
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
         [str(folder / "bin" / "python"), "-m", "pip", *_INSTALL, str(TOOLS)],
@@ -41,7 +41,8 @@ def install(folder: Path, run: Run = run) -> Path:
 
 
 def known(tool: Path, constraints: Path, run: Run = run) -> list[str]:
-    """A sentence for each vulnerability of a pinned version. Raises NotLookedUpError where not all were looked up."""
+    """Return a message for each vulnerability of a pinned version. Raises NotLookedUpError unless all were looked
+    up."""
     options = ["--disable-pip", "--require-hashes", "--progress-spinner=off", "--format=json"]
     done = run([str(tool), *options, "--requirement", str(constraints)])
     try:
@@ -60,6 +61,6 @@ def known(tool: Path, constraints: Path, run: Run = run) -> list[str]:
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line that it said: the ones before are a traceback."""
+    """The last line of the output, which follows a traceback."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
     return lines[-1] if lines else f"it ended with {done.returncode} and said nothing"

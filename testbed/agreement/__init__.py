@@ -1,1 +1,1 @@
-"""Whether our verdicts agree with a real Nova (R21): random requests, judged by us, then really asked of Nova."""
+"""Compares our verdicts with a real Nova (R21): random requests are assessed by us, and then sent to Nova."""

@@ -33,9 +33,9 @@ from testbed.processes import Supervisor, cache_dir, run_root
 
 #: requests between two changes of the failed hosts
 EPOCH = 200
-#: requests at once
+#: number of concurrent requests
 WORKERS = 8
-#: a run with more troubles than this, and than a tenth of its requests, is given up
+#: a run with more troubles than this, and than a tenth of its requests, is aborted
 TROUBLES = 20
 
 
@@ -81,7 +81,7 @@ class Run:
                 case = await self.world.carry_out(wish, place)
             except TROUBLE as error:
                 if doomed and place not in self.world.victims:
-                    continue  # somebody has evacuated it meanwhile
+                    continue  # another request has evacuated it in the meantime
                 self.troubles.append(f"step {step}: {type(error).__name__} {error}")
                 say(f"  the lab: {self.troubles[-1]}")
                 if len(self.troubles) > max(TROUBLES, self.count // 10):
@@ -93,7 +93,7 @@ class Run:
             say(report.disagreement(case, self.seed))
 
     async def _mend(self, place: Place) -> None:
-        """A new server there; where that fails too, the place is given up."""
+        """Replace the server of a place. If that fails too, the place is abandoned."""
         async with place.busy:
             try:
                 if place in self.world.places or place in self.world.victims:
@@ -113,7 +113,7 @@ class Run:
 
 
 async def run(lab: CloudLab, tempo: Tempo, seed: int, count: int, seconds: float) -> Run:
-    """Never raises for what the lab does: what was found until then is worth a report."""
+    """Run all requests. Failures of the lab end the run but do not raise, so that the results so far are reported."""
     world = World(lab, generate(seed), tempo)
     made = Run(world, seed, count, seconds)
     began = time.monotonic()
@@ -136,7 +136,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3600, help="begin no request later than this")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the lab is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the lab is ended, too
     fleet = generate(args.seed)
     folder = Path(tempfile.mkdtemp(prefix="agreement-", dir=run_root()))
     supervisor = Supervisor(folder)

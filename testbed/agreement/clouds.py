@@ -1,4 +1,4 @@
-"""The clouds that the harness runs on: each started with the generated hosts, and how fast it may be asked."""
+"""The clouds of the harness: how to start each with the generated hosts, and its tempo."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Hosts = tuple[Host, ...]
 
 @dataclass(frozen=True)
 class Kind:
-    """How to start one below a folder, and its tempo."""
+    """A type of cloud: how to start it below a folder, and its tempo."""
 
     start: Callable[[Supervisor, Path, Hosts], CloudLab]
     tempo: Tempo = field(default_factory=Tempo)
 
 
-#: a real Nova calm enough for a busy machine; facts of the hosts do not change here, so they need not be told often
+#: settings of a real Nova on a busy machine; facts of hosts do not change here, so they are updated rarely
 NOVA_SETTINGS = {
     "report_interval": 4,
     "service_down_time": 24,
@@ -38,8 +38,8 @@ NOVA_SETTINGS = {
     "update_resources_interval": 300,
 }
 
-#: over those of the simulator's lab. Its clock keeps to ours, by which the operator judges silence, so what it does
-#: takes less time instead
+#: Overrides of the simulator's lab settings. Its clock runs at normal speed, because the operator measures missing
+#: heartbeats by real time, so its operations are shortened instead.
 SIMULATOR_SETTINGS: Mapping[str, Mapping[str, object]] = {
     "nova": {"report_interval": 0.5, "service_down_time": 2},
     "durations": {
@@ -64,7 +64,7 @@ SIMULATOR_SETTINGS: Mapping[str, Mapping[str, object]] = {
 
 
 def fleet_file(hosts: Hosts, settings: Mapping[str, Mapping[str, object]] | None = None) -> dict[str, Any]:
-    """The simulator's own lab (flavors, images, zone, overcommitment) with these hosts, as a fleet file."""
+    """The fleet file of the simulator's lab (flavors, images, zone, overcommitment) with these hosts."""
     lab: dict[str, Any] = yaml.safe_load(LAB.read_text())
     common = lab["hosts"][0]
     told = {**lab["settings"]}

@@ -16,12 +16,12 @@ from typing import Any
 Case = Mapping[str, Any]
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-#: events of the conductor, which has the machine's name in one cloud and a made-up one in the other
+#: events of the conductor, whose host has the machine's name in one cloud and a fixed name in the other
 CONDUCTOR = re.compile(r"\b(cold_migrate|rebuild_server|conductor_\w+) on [\w.-]+:")
 
 
 def question(case: Case) -> tuple[object, ...]:
-    """What was asked of which server."""
+    """The request and the state of its server."""
     server = case["server"]
     told = ("name", "flavor", "host", "status", "task", "locked")
     return (case["kind"], UUID.sub("…", case["target"] or ""), *(server[name] for name in told))
@@ -33,14 +33,14 @@ def words(case: Case) -> str:
 
 @dataclass(frozen=True)
 class Differs:
-    """Of a step that both runs met the same: in what its end differs; empty: in nothing."""
+    """A step that found the same server in both runs, and the fields in which its results differ."""
 
     step: int
     fields: tuple[str, ...]
 
 
 def compare(one: Mapping[int, Case], other: Mapping[int, Case]) -> list[Differs]:
-    """By step, for those that both met the same."""
+    """Compare the steps that found the same server in both runs."""
     found = []
     for step in sorted(one.keys() & other.keys()):
         a, b = one[step], other[step]
@@ -52,7 +52,7 @@ def compare(one: Mapping[int, Case], other: Mapping[int, Case]) -> list[Differs]
 
 
 def lines(one: Mapping[int, Case], other: Mapping[int, Case]) -> list[str]:
-    """Every difference, then the shares of equal answers."""
+    """Describe every difference, and then the shares of equal results."""
     found = compare(one, other)
     told = []
     for differs in found:

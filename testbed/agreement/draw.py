@@ -1,4 +1,4 @@
-"""Random requests. Pure: a step of a seed is the same request every time, only the server that it meets may differ."""
+"""Random requests. Pure: a step of a seed is always the same request, but may meet another server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 LIVE, COLD, EVACUATE = ResolvedType.LIVE, ResolvedType.COLD, ResolvedType.EVACUATE
 
 KINDS = {LIVE: 45, COLD: 30, EVACUATE: 25}
-#: status to bring the server to; None: as it is
+#: status to bring the server to, by weight; None leaves it as it is
 STATUSES: dict[ResolvedType, dict[str | None, int]] = {
     LIVE: {
         None: 45,
@@ -39,7 +39,7 @@ STATUSES: dict[ResolvedType, dict[str | None, int]] = {
     },
     EVACUATE: {None: 75, "ERROR": 10, "ACTIVE": 15},
 }
-#: how often a server of a failed host is asked for
+#: probability that the request is for a server of a failed host
 OF_FAILED_HOST = {LIVE: 0.06, COLD: 0.08, EVACUATE: 0.88}
 
 
@@ -48,12 +48,13 @@ def weighted(rng: random.Random, weights: dict[T, int]) -> T:
 
 
 def draw(seed: int, step: int, hosts: Sequence[str], alike: Sequence[str]) -> tuple[Wish, bool, float]:
-    """The request; whether it is about a server of a failed host; which one of those there are, from 0 to 1."""
+    """Return the request, whether it is for a server of a failed host, and a number from 0 to 1 that selects the
+    server."""
     rng = random.Random(f"{seed}/{step}")
     kind = weighted(rng, KINDS)
     status = weighted(rng, STATUSES[kind])
     dice = rng.random()
-    # else three of four requests would be hopeless for their target alone
+    # otherwise three of four requests would fail for their target alone
     target: str | None = rng.choice(list(alike if dice > 0.60 else hosts))
     if dice < 0.28:
         target = None

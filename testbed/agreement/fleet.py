@@ -1,4 +1,4 @@
-"""The generated fleet: hosts that differ in all that a verdict looks at, and servers that do too. Pure; by a seed."""
+"""The generated fleet: hosts and servers that differ in all facts that a verdict depends on. Pure, by a seed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from vmferry.policy import Policy, StoragePool
 
 ZONE, OTHER_ZONE = "cluster1", "cluster2"
 
-#: name -> vCPUs, MiB of memory, GiB of root disk, extra specs; beside those of the lab
+#: by name: vCPUs, MiB of memory, GiB of root disk, extra specs; in addition to the flavors of the lab
 FLAVORS: dict[str, tuple[int, int, int, dict[str, str]]] = {
-    # as m1.tiny: what a resize goes to
+    # like m1.tiny; the target of a resize
     "agree.tiny": (1, 256, 1, {}),
-    # more vCPUs, and more disk, than the tight host has, but less than it may overcommit
+    # more vCPUs or more disk than the tight host has, but less than its overcommitted capacity
     "agree.vcpus": (8, 256, 1, {}),
     "agree.disk": (1, 256, 60, {}),
     "agree.ssd": (1, 256, 1, {"aggregate_instance_extra_specs:disk": "ssd"}),
@@ -26,13 +26,13 @@ GROUPS = ("affinity", "anti-affinity", "soft-affinity", "soft-anti-affinity")
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one server, which is made anew when it is lost."""
+    """A place for a server, which is recreated when it is lost."""
 
     name: str
     flavor: str
     home: str
     group: str | None = None
-    #: the zone that it is created for; None: any
+    #: the zone that the server is created for; None: any
     zone: str | None = None
 
 
@@ -41,23 +41,23 @@ class Fleet:
     hosts: tuple[Host, ...]
     #: hosts of the second zone
     elsewhere: frozenset[str] = frozenset()
-    #: Ubuntu's version by host, told by an aggregate's metadata; of hosts that are missing nobody tells it
+    #: Ubuntu's version by host, from the metadata of an aggregate; unknown for missing hosts
     systems: dict[str, str] = field(default_factory=dict)
     #: hosts of an aggregate with disk=ssd
     fast: frozenset[str] = frozenset()
-    #: hosts so small that one move more or less decides over the next
+    #: hosts so small that a single move decides whether the next one fits
     tight: frozenset[str] = frozenset()
-    #: hosts between which nothing stands
+    #: equal hosts, between which every migration is possible
     alike: tuple[str, ...] = ()
-    #: hosts that may be killed or forced down for a while, and those that may be disabled
+    #: hosts that may be killed or forced down temporarily, and hosts that may be disabled
     may_fail: tuple[str, ...] = ()
     may_be_disabled: tuple[str, ...] = ()
     slots: tuple[Slot, ...] = ()
-    #: servers that fill the tight hosts and are never moved: host -> (flavor, how many)
+    #: servers that fill the tight hosts and are never moved: (flavor, number) by host
     ballast: dict[str, tuple[str, int]] = field(default_factory=dict)
 
     def policy(self, base: Policy) -> Policy:
-        """`base` with the shared storages that the hosts really have."""
+        """Return `base` with the shared storages of the hosts."""
         stores = sorted({host.store for host in self.hosts} - {"local"})
         pools = [StoragePool(store, frozenset(h.name for h in self.hosts if h.store == store)) for store in stores]
         return Policy(
@@ -68,7 +68,7 @@ class Fleet:
 
 
 def generate(seed: int) -> Fleet:
-    """Eight hosts: three alike; the others each differ in something, in what exactly follows from the seed."""
+    """Generate eight hosts: three are equal, and the others each differ in properties that follow from the seed."""
     rng = random.Random(f"fleet {seed}")
     older = rng.choice(("IvyBridge-IBRS", "Haswell-noTSX-IBRS", "Broadwell-noTSX-IBRS"))
     newer = rng.choice(((8, 2, 2), (7, 2, 0), (6, 2, 1)))
@@ -82,7 +82,7 @@ def generate(seed: int) -> Fleet:
         Host("cmp2"),
         Host("cmp3", cpu_model=older, cpu_features=("md-clear",), store=rng.choice(("shared", "second"))),
         Host("cmp4", libvirt=(10, 0, 0), qemu=newer),
-        # 512 MiB are Nova's own: 4 GiB with overcommitment, none of its servers larger than 1 GiB
+        # Nova reserves 512 MiB: 4 GiB remain with overcommitment, and no server here is larger than 1 GiB
         Host("cmp5", numa_cells=1, cores_per_cell=2, threads_per_core=1, memory_gb=1, disk_gb=20),
         Host("cmp6"),
         Host("cmp7", store="second"),

@@ -1,4 +1,4 @@
-"""What other people do to the servers of the fleet before and after a request: boot, stop, lock, break, delete."""
+"""Actions of other people on the servers of the fleet before and after a request: boot, stop, lock, break, delete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from testbed.agreement.view import LateError, View
 from testbed.tenant import Tenant, TenantError
 from vmferry.cloud.model import Server
 
-#: status -> the action that leads there from ACTIVE, and the one that leads back
+#: by status: the action that leads to it from ACTIVE, and the action that leads back
 STATES: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
     "SHUTOFF": ({"os-stop": None}, {"os-start": None}),
     "PAUSED": ({"pause": None}, {"unpause": None}),
@@ -20,13 +20,13 @@ STATES: Mapping[str, tuple[Mapping[str, object], Mapping[str, object]]] = {
     "ERROR": ({"os-resetState": {"state": "error"}}, {"os-resetState": {"state": "active"}}),
     "VERIFY_RESIZE": ({"resize": {}}, {"revertResize": None}),
 }
-#: those that need no living compute
+#: statuses that can be set without a living compute host
 WITHOUT_HOST = ("ACTIVE", "ERROR")
 
 
 @dataclass
 class Place:
-    """A slot and the server in it now."""
+    """A slot, and its current server."""
 
     slot: Slot
     server_id: str
@@ -34,7 +34,7 @@ class Place:
 
 
 class Hands:
-    """Of another administrator."""
+    """The actions of another administrator."""
 
     def __init__(self, view: View, tenant: Tenant, fleet: Fleet) -> None:
         self.view, self.tenant, self.fleet = view, tenant, fleet
@@ -43,7 +43,7 @@ class Hands:
         self._flavors: list[str] = []
         self._booting = asyncio.Semaphore(8)
         self._all: set[str] = set()
-        #: hosts that take no servers now
+        #: hosts that currently accept no servers
         self.out: set[str] = set()
 
     async def act(self, server_id: str, body: Mapping[str, object]) -> None:
@@ -52,7 +52,7 @@ class Hands:
     # -- what the fleet stands on
 
     def furnish(self) -> None:
-        """Flavors, zones, groups, and what an administrator tells of the hosts. Blocks."""
+        """Create flavors, zones, groups, and the aggregates with facts of hosts. Blocks."""
         known = {flavor["name"] for flavor in self.tenant.call("GET", "/flavors")["flavors"]}
         for name, (vcpus, memory, disk, specs) in FLAVORS.items():
             if name in known:
@@ -81,7 +81,7 @@ class Hands:
             self._aggregates.append(self.tenant.create_aggregate("fast", hosts=fast, metadata={"disk": "ssd"}))
 
     async def clear(self) -> None:
-        """Delete all that was made."""
+        """Delete everything that was created."""
         await self.delete(*self._all)
         for group in self.groups.values():
             await self.view.call(self.tenant.delete_group, group)
@@ -93,7 +93,7 @@ class Hands:
     # -- servers
 
     async def boot(self, slot: Slot) -> str:
-        """Boot the slot's server at its home, or, where Nova does not want it there, anywhere."""
+        """Boot the slot's server on its home host or, if Nova refuses that, on any host."""
         failure: Exception | None = None
         for host in (None,) if slot.home in self.out else (slot.home, None):
             try:
@@ -138,12 +138,12 @@ class Hands:
                 raise
 
     async def renew(self, place: Place) -> None:
-        """A new server in the place of one that is of no use any more."""
+        """Replace a server that is of no further use."""
         await self.delete(place.server_id)
         place.server_id = await self.boot(place.slot)
 
     async def dress(self, place: Place, status: str | None, locked: bool, *, host_lives: bool = True) -> Server:
-        """Bring the server to a state (None: the one that it is in), as far as a dead host allows.
+        """Bring the server to a status (None: its current one) and lock state, as far as a dead host allows.
 
         Raises `LateError` and `TenantError`.
         """

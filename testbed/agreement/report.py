@@ -1,4 +1,4 @@
-"""What a run says in the end: tables for people, JSON for machines."""
+"""The report of a run: tables for people, JSON for machines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AGREED = (Outcome.AGREE_PASS, Outcome.AGREE_REFUSE, Outcome.STRICTER_BY_POLICY)
 
 
 def confusion(cases: Iterable[Case]) -> list[str]:
-    """A row for each prerequisite: its finding against Nova's deed."""
+    """A row for each prerequisite: its finding against Nova's reaction."""
     counts: dict[Name, Counter[str]] = {}
     for case in cases:
         if case.outcome is Outcome.UNCLEAR:
@@ -50,7 +50,7 @@ def confusion(cases: Iterable[Case]) -> list[str]:
 
 
 def by_outcome(cases: Sequence[Case]) -> list[str]:
-    """A row for each kind of migration: the outcomes."""
+    """A row for each type of migration: its outcomes."""
     outcomes = [outcome for outcome in Outcome if any(case.outcome is outcome for case in cases)]
     lines = [f"{'kind':<10}" + "".join(f"{outcome:>24}" for outcome in outcomes)]
     for kind in sorted({case.request.kind for case in cases}):
@@ -60,7 +60,7 @@ def by_outcome(cases: Sequence[Case]) -> list[str]:
 
 
 def policies(cases: Iterable[Case]) -> list[str]:
-    """How often which requirements made us stricter than Nova."""
+    """How often each requirement made us stricter than Nova."""
     found = Counter(
         " and ".join(sorted({f"{one.name}/{one.reason}" for one in case.against}))
         + f" ({'; '.join(case.requirements)})"
@@ -71,7 +71,7 @@ def policies(cases: Iterable[Case]) -> list[str]:
 
 
 def disagreement(case: Case, seed: int) -> str:
-    """All that is needed to see it again."""
+    """All facts that are needed to reproduce a disagreement."""
     told: dict[str, Any] = {"seed": seed, **case.as_json()}
     findings = told.pop("findings")
     head = f"{case.outcome}: seed {seed}, step {case.request.step}: {case.request.kind} of {case.server.name}"
@@ -84,7 +84,7 @@ def disagreement(case: Case, seed: int) -> str:
 
 
 def closing(cases: Sequence[Case], wanted: int) -> list[str]:
-    """The last lines."""
+    """The last lines of the report."""
     count = Counter(case.outcome for case in cases)
     agreed = sum(count[outcome] for outcome in AGREED)
     lines = [f"stricter by policy {count[Outcome.STRICTER_BY_POLICY]}"]

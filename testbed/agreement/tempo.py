@@ -1,4 +1,4 @@
-"""How fast a cloud may be asked, and how long the harness waits for it."""
+"""How fast the harness calls a cloud, and how long it waits for it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from vmferry.cloud.observer import Pace
 
 @dataclass(frozen=True)
 class Tempo:
-    """Times in seconds; as they stand, those of a real Nova on a busy machine."""
+    """Times in seconds; the defaults suit a real Nova on a busy machine."""
 
-    #: hosts, resources and groups are read by `View.refresh` wherever a verdict could turn on their last seconds
+    #: hosts, resources and groups are also read by `View.refresh` where a verdict depends on their latest state
     pace: Pace = field(
         default_factory=lambda: Pace(poll=2.5, full=3600, hosts=12, resources=12, groups=20, projects=3600)
     )
-    #: how long a host has to be silent until it counts as failed; more than the cloud's own `service_down_time`
+    #: how long a host must have no heartbeat to count as failed; more than the cloud's own `service_down_time`
     down_for: timedelta = timedelta(seconds=20)
-    #: between two looks at a host that shall fall silent
+    #: between two readings of a host whose heartbeats should stop
     look: float = 2.0
-    #: how long somebody else's migration copies while we judge
+    #: how long another administrator's migration copies while we assess
     busy: float = 15.0
-    #: what a step of a server may take; long, because other labs may want the machine at the same time
+    #: timeout of a single step of a server; long, because other labs may use the machine at the same time
     patience: float = 240.0

@@ -1,8 +1,8 @@
-"""One request: our verdict, then Nova's deed, then the comparison.
+"""A request: our verdict, then Nova's reaction, then the comparison.
 
-The verdict is what the operator computes: its shared view with a fresh read of the server in it, and `assess`.
-Nova is asked through the operator's client: for the host that we picked, or, where we refuse, for the one that a person
-would have asked for.
+The verdict is that of the operator: its shared view with a fresh reading of the server, and `assess`. The request to
+Nova goes through the operator's client: to the host that we picked or, if we refuse, to the host that a person would
+have requested.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from vmferry.prerequisites.check import Finding, Question
 from vmferry.prerequisites.enums import Reason
 from vmferry.resources.words import MigrationType
 
-#: seconds after which a request whose record the view does not show is looked up
+#: seconds after which a request is looked up if the view does not show its record
 LOOK_EVERY = 10.0
-#: the lab, not Nova's judgement
+#: errors of an overloaded lab, which say nothing about Nova's rules
 TOO_SLOW = ("Timed out waiting for a reply", "MessagingTimeout", "MaxRetriesExceeded")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked for."""
+    """A request for a migration."""
 
     step: int
     server_id: str
     kind: ResolvedType
-    #: None: any host
+    #: None means any host
     target: str | None
     policy: Policy
     stop_if_running: bool = False
@@ -49,12 +49,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A request with all that became of it."""
+    """A request with its verdict and its result."""
 
     request: Request
     server: Server
     findings: tuple[Finding, ...]
-    #: what speaks against it; for a refusal without a target, against the host that Nova chose
+    #: the blocking findings; for a refusal without a target, those against the host that Nova chose
     against: tuple[Against, ...]
     picked: str | None
     happened: Happened
@@ -114,7 +114,7 @@ class Verdict:
 
 
 async def judged(view: View, request: Request) -> Verdict:
-    """What the operator would say now."""
+    """Return the verdict that the operator would reach now."""
     detail = await view.detail(request.server_id)
     if detail.server is None:
         raise LookupError(f"server {request.server_id} is gone")
@@ -133,7 +133,7 @@ async def judged(view: View, request: Request) -> Verdict:
 
 
 async def carried_out(view: View, tenant: Tenant, request: Request, verdict: Verdict) -> Case:
-    """Ask Nova, follow it to the end, compare."""
+    """Send the request to Nova, follow it to its end, and compare."""
     began = time.monotonic()
     server, found = verdict.question.server, verdict.assessment
     if found.target is not None and request.kind is ResolvedType.COLD and server.vm_state == "active":
@@ -171,7 +171,7 @@ def _move(kind: ResolvedType, server: Server, host: str) -> Move:
 
 
 def ask_for_any_host(tenant: Tenant, server_id: str, kind: ResolvedType) -> Answer:
-    """What a person asks who names no host; the operator never does."""
+    """Send a request without a target, as a person may; the operator never does."""
     bodies: dict[ResolvedType, dict[str, object]] = {
         ResolvedType.LIVE: {"os-migrateLive": {"host": None, "block_migration": "auto"}},
         ResolvedType.COLD: {"migrate": None},
@@ -189,7 +189,7 @@ def ask_for_any_host(tenant: Tenant, server_id: str, kind: ResolvedType) -> Answ
 
 
 def _against(request: Request, verdict: Verdict, happened: Happened) -> tuple[Against, ...]:
-    """What blocks. Where no host was asked for and Nova found one, what we had against that one."""
+    """The blocking findings. If no host was requested and Nova found one, the findings against that host."""
     question, found = verdict.question, verdict.assessment
     blocking = found.against
     chosen = question.snapshot.hosts.get(happened.host or "")
@@ -201,7 +201,7 @@ def _against(request: Request, verdict: Verdict, happened: Happened) -> tuple[Ag
 
 
 async def _followed(view: View, before: Server, last_id: int, answer: Answer) -> Happened:
-    """What came of the request in the end."""
+    """Follow the request to its end and return the result."""
     if isinstance(answer, Refused):
         return Happened(Did.REFUSED, before.host, f"HTTP {answer.code}: {answer.message}", before.status)
     if isinstance(answer, NotNow):
@@ -249,7 +249,7 @@ def _arrived(records: list[Migration], server: Server, before: Server) -> bool:
 
 
 def _words(action: InstanceAction | None, server: Server) -> str:
-    """The last line of what each step that failed said."""
+    """The last line of the error of each failed step."""
     told = [
         f"{e.name}{f' on {e.host}' if e.host else ''}: {e.details.strip().splitlines()[-1]}"
         for e in (action.events if action else ())

@@ -1,4 +1,4 @@
-"""The operator's own shared view, with what a test wants of it: to be brought up to date now, and to be waited for."""
+"""The operator's shared view, extended for tests: it can be refreshed on demand and waited for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class LateError(Exception):
-    """Nova did not get there in time."""
+    """Nova did not reach the expected state in time."""
 
 
 class View(Observer):
@@ -31,7 +31,7 @@ class View(Observer):
         self._refreshed = float("-inf")
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
-        """A blocking call, in a thread."""
+        """Run a blocking function in a thread."""
         return await self._call(function, *args)
 
     async def whole(self) -> None:
@@ -40,7 +40,7 @@ class View(Observer):
             await asyncio.sleep(0.2)
 
     async def refresh(self) -> None:
-        """Hosts, their resources and server groups as they are now, or later."""
+        """Read hosts, their resources and server groups, or wait for a reading that began later than this call."""
         asked = time.monotonic()
         async with self._refreshing:
             if self._refreshed >= asked:
@@ -54,7 +54,7 @@ class View(Observer):
         return self.snapshot.servers.get(server_id)
 
     def records(self, server_id: str) -> tuple[Migration, ...]:
-        """Newest first."""
+        """The migrations of the server, newest first."""
         return self.snapshot.migrations_by_server.get(server_id, ())
 
     async def until(
@@ -65,8 +65,11 @@ class View(Observer):
         *,
         from_error: bool = False,
     ) -> Server:
-        """Wait until the view shows the server so. Raises `LateError`, also when it ends in ERROR on the way, unless it
-        was there from the beginning."""
+        """Wait until the server in the view meets the condition.
+
+        Raises `LateError` after a timeout, and if the server ends in ERROR (unless `from_error`: it was in ERROR
+        before).
+        """
         deadline = time.monotonic() + self.patience
         while True:
             server = self.server(server_id)
@@ -80,12 +83,12 @@ class View(Observer):
             await asyncio.sleep(0.2)
 
     def idle(self, server: Server) -> bool:
-        """No task, and no migration under way: the task goes first."""
+        """Whether the server has no task and no migration in progress; the task ends first."""
         moving = any(record.stage is MigrationStage.IN_FLIGHT for record in self.records(server.id))
         return server.task_state is None and not moving
 
     async def until_copying(self, server_id: str, after: int) -> None:
-        """Wait until a migration with a greater id than `after` copies, or has ended."""
+        """Wait until a migration with an id above `after` is copying or has ended."""
         while True:
             newest = next(iter(self.records(server_id)), None)
             if newest and newest.id > after and newest.status not in ("accepted", "queued", "preparing"):

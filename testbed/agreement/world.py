@@ -1,4 +1,4 @@
-"""The fleet on a lab, its hosts that fail and come back, and what has to be in order around each request."""
+"""The fleet on a lab: hosts that fail and recover, and the preparation and cleanup around each request."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from vmferry.cloud.actions import ConfirmResize, NotNow, Refused
 from vmferry.cloud.model import Part, ResolvedType
 from vmferry.policy import Policy
 
-#: servers on the host that is killed, and on the one that is forced down
+#: number of servers on the host that is killed, and on the host that is forced down
 VICTIMS = (9, 5)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """A request before it is known which server it meets."""
+    """A request that is not yet assigned to a server."""
 
     step: int
     kind: ResolvedType
-    #: the state to bring the server to; None: as it is
+    #: the status to bring the server to; None leaves it as it is
     status: str | None = None
     locked: bool = False
-    #: somebody else is moving it just now
+    #: whether another administrator is migrating the server at the same time
     busy: bool = False
     target: str | None = None
     local_unless_shared: bool = True
@@ -42,7 +42,7 @@ class Wish:
 
 
 class World:
-    """`start` before anything else, `stop` at the end."""
+    """The world of a run; call `start` first and `stop` last."""
 
     def __init__(self, lab: CloudLab, fleet: Fleet, tempo: Tempo) -> None:
         self.lab, self.fleet, self.tempo = lab, fleet, tempo
@@ -77,7 +77,7 @@ class World:
         await self.view.refresh()
 
     async def stop(self, *, clear: bool = False) -> None:
-        """End the reading; with `clear` everything that was made in the lab goes first."""
+        """Stop reading the cloud; with `clear`, first delete everything that was created in the lab."""
         try:
             if clear:
                 await self.heal()
@@ -89,13 +89,13 @@ class World:
         return Place(slot, await self.hands.boot(slot))
 
     async def _placed_group(self, group: str) -> list[Place]:
-        """One by one: where the first member is decides where the others may be."""
+        """Place the servers of a group one by one: the first server's host decides where the others may go."""
         return [await self.placed(slot) for slot in self.fleet.slots if slot.group == group]
 
     # -- hosts that fail
 
     async def heal(self) -> None:
-        """All hosts are up and enabled; the victims are gone."""
+        """Delete the victims, and bring all hosts up and enable them."""
         await asyncio.gather(*(self._drop(place) for place in list(self.victims)))
         if self.disabled:
             await self.view.call(self.tenant.enable_host, self.disabled)
@@ -109,7 +109,7 @@ class World:
         await self.view.refresh()
 
     async def fail_hosts(self, rng: random.Random, victims: tuple[int, int] = VICTIMS) -> None:
-        """Kill one host, force another one down, disable a third one; the first two with servers on them."""
+        """Kill a host, force down another, and disable a third; the first two have servers on them."""
         await self.heal()
         killed, forced = rng.sample(self.fleet.may_fail, 2)
         disabled = rng.choice([host for host in self.fleet.may_be_disabled if host not in (killed, forced)])
@@ -131,7 +131,7 @@ class World:
     async def break_hosts(
         self, *, killed: str | None = None, forced: str | None = None, disabled: str | None = None
     ) -> None:
-        """Until the next `heal`. Returns when the killed one counts as failed."""
+        """Break hosts until the next `heal`. Returns once the killed host counts as failed."""
         self.killed, self.forced, self.disabled = killed, forced, disabled
         self.hands.out = {host for host in (killed, forced, disabled) if host}
         if disabled:
@@ -156,9 +156,9 @@ class World:
     # -- a request
 
     async def carry_out(self, wish: Wish, place: Place) -> Case:
-        """Bring the server to the wished state, judge, ask Nova, compare, and bring the world back.
+        """Bring the server to the required state, assess, send the request to Nova, compare, and restore the world.
 
-        Raises `LateError`, `TenantError` and `LookupError` when the world itself did not do as it was told.
+        Raises `LateError`, `TenantError` and `LookupError` when the lab itself fails.
         """
         group = self._groups[place.slot.group] if place.slot.group else contextlib.nullcontext()
         async with place.busy, group:
@@ -187,7 +187,8 @@ class World:
                     case = await carried_out(self.view, self.tenant, request, await judged(self.view, request))
                     await self._restore(place, case)
             if wish.busy and place.slot.group:
-                # two members of a group are never on their way together: a rule of ours alone, for the operator's moves
+                # two members of a group never move at once by the operator; this rule is ours and does not bind other
+                # people
                 await self.view.until(place.server_id, self.view.idle, "idle", from_error=True)
             return case
 
@@ -196,18 +197,18 @@ class World:
         if server is None:
             raise LookupError(f"{place.slot.name} is gone")
         lives = server.host not in (self.killed, self.forced)
-        # a resize goes to any host
+        # a resize may go to any host
         async with self._only_one_on_tight("VERIFY_RESIZE" in (wish.status, server.status)):
             await self.hands.dress(place, wish.status, wish.locked, host_lives=lives)
 
     async def _keep_busy(self, place: Place) -> None:
-        """Another administrator's live migration of the server, still copying while we judge."""
+        """Start another administrator's live migration of the server that is still copying while we assess."""
         server = self.view.server(place.server_id)
         hosts = [host for host in self.fleet.alike if host not in self.hands.out]
         if server is None or server.status != "ACTIVE" or server.host not in hosts:
             return
         target = next((host for host in hosts if host != server.host), None)
-        if target is None:  # all others alike are out of service for this part of the run
+        if target is None:  # all other equal hosts are out of service in this part of the run
             return
         last = max((record.id for record in self.view.records(place.server_id)), default=0)
         self.lab.knob(server.host, live_seconds=self.tempo.busy)
@@ -227,7 +228,7 @@ class World:
             yield
 
     def _concerns_tight(self, request: Request, verdict: Verdict, place: Place) -> bool:
-        """Whether the room on a small host, which others want too, may decide."""
+        """Whether the capacity of a small host, which others use too, may decide."""
         hosts = {verdict.question.server.host, verdict.assessment.target or request.target, place.slot.home}
         return bool(hosts & self.fleet.tight)
 
@@ -250,7 +251,7 @@ class World:
             await self.lose(place)
 
     async def lose(self, place: Place) -> None:
-        """A victim goes for good; any other server is made anew."""
+        """Delete a victim for good; recreate any other server."""
         if place in self.victims:
             await self._drop(place)
             return
@@ -264,5 +265,5 @@ class World:
         await self.view.call(self.lab.forget_guest, place.server_id)
 
 
-#: what may go wrong in the world itself
+#: exceptions that indicate a failure of the lab itself
 TROUBLE = (LateError, TenantError, LookupError, TimeoutError)

@@ -1,1 +1,1 @@
-"""What things cost, a line a figure: `make bench`."""
+"""Benchmarks: `make bench` prints a line for each figure."""

@@ -1,7 +1,7 @@
-"""`make bench`, or `python -m testbed.bench [PART OF A NAME]...`: a line a figure, `bench NAME VALUE GOAL ok|short`.
+"""`make bench`, or `python -m testbed.bench [PART OF A NAME]...`: prints `bench NAME VALUE GOAL ok|short` per figure.
 
-It never fails by itself: a figure that cannot be had is `short` with the value `-`, and why is on stderr. A new figure
-is one row in `FIGURES` and one line in README.md.
+The exit status is always 0: a figure that cannot be measured is `short` with the value `-`, with the reason on stderr.
+A new figure needs a row in `FIGURES` and a line in README.md.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from testbed.bench import batches, drains, looks, memory, operating, planning, p
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """The less the better."""
+    """A measured figure; lower is better."""
 
     name: str
-    #: at most
+    #: the maximum value
     goal: float
     measure: Callable[[], float]
 
@@ -58,7 +58,7 @@ FIGURES = (
 def line(figure: Figure) -> str:
     try:
         value = figure.measure()
-    except Exception:  # the other figures are wanted all the same
+    except Exception:  # the other figures are still measured
         traceback.print_exc()
         return f"bench {figure.name} - {figure.goal:g} short"
     return f"bench {figure.name} {value:.3g} {figure.goal:g} {'ok' if value <= figure.goal else 'short'}"
@@ -71,6 +71,6 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    # what a figure has started is stopped on the way out
+    # stops everything that a figure has started
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""A batch of requests without a target, against the ideal schedule; in virtual time."""
+"""A batch of requests without a target, compared with the ideal schedule, in virtual time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from testbed.storm.batch import BATCHES, ideal, play
 
 
 def to_ideal() -> float:
-    """The worst of the batches of `testbed.storm.batch`."""
+    """The highest ratio over the batches of `testbed.storm.batch`."""
     return max(_ratio(words) for words in BATCHES)
 
 

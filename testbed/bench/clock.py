@@ -1,4 +1,4 @@
-"""How figures are measured and told."""
+"""How figures are measured and printed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 
 def best(times: int, *works: Callable[[], object]) -> list[float]:
-    """CPU seconds of each one's quickest run, of `times` in turn: the others were disturbed.
+    """Return the CPU seconds of each function's fastest run, of `times` alternating runs; slower runs were disturbed.
 
-    The garbage of one is not the next one's to collect.
+    Garbage is collected before each run, so that no function pays for another.
     """
     quickest = [float("inf")] * len(works)
     for _ in range(times):
@@ -24,5 +24,5 @@ def best(times: int, *works: Callable[[], object]) -> list[float]:
 
 
 def note(text: str) -> None:
-    """What is behind a figure, for people."""
+    """Print details of a figure to stderr, for people."""
     print(f"   {text}", file=sys.stderr, flush=True)

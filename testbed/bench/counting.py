@@ -1,4 +1,5 @@
-"""What the operator asked for: of the simulated cloud about single servers, and of Kubernetes for single objects."""
+"""Counts the operator's requests: to the simulated cloud about single servers, and to Kubernetes about single
+objects."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{SERVICE_ACCOUNT}"
 
 
 def is_of_one(route: str) -> bool:
-    """About a single server, unlike the polls that are everybody's."""
+    """Whether the route is about a single server, unlike the shared polls."""
     return "/servers/{" in route or route.endswith("instance_uuid")
 
 
@@ -23,12 +24,12 @@ def is_progress(route: str) -> bool:
 
 
 def calls(counts: Mapping[str, int]) -> int:
-    """About single servers, beside the reads of their progress."""
+    """The number of requests about single servers, without reads of progress."""
     return sum(times for route, times in counts.items() if is_of_one(route) and not is_progress(route))
 
 
 def requests(bed: Bed, since: int) -> list[dict[str, Any]]:
-    """The operator's own, of the API server's audit log from this byte on."""
+    """The operator's requests in the API server's audit log, from this byte offset on."""
     with bed.cluster.audit_log.open("rb") as log:
         log.seek(since)
         lines = [line for line in log.read().splitlines() if line.endswith(b"}")]
@@ -36,7 +37,7 @@ def requests(bed: Bed, since: int) -> list[dict[str, Any]]:
 
 
 def writes(bed: Bed, since: int) -> Counter[str]:
-    """By name of the VMMigration, Events aside, in the API server's audit log from this byte on."""
+    """The number of writes by name of the VMMigration, without Events, from this byte offset of the audit log on."""
     return Counter(
         event["objectRef"]["name"]
         for event in requests(bed, since)
@@ -45,6 +46,7 @@ def writes(bed: Bed, since: int) -> Counter[str]:
 
 
 def progresses(status: Mapping[str, Any], every: float) -> int:
-    """How often the progress of a finished migration may be written: at once, and then every so many seconds."""
+    """How often the progress of a finished migration may be written: once at the start, and then every `every`
+    seconds."""
     begun, ended = (datetime.fromisoformat(status[key]) for key in ("startedAt", "completedAt"))
     return 1 + int((ended - begun).total_seconds() // every)

@@ -1,4 +1,4 @@
-"""A drain on the simulated cloud against the ideal schedule, and what drains are measured with."""
+"""A drain on the simulated cloud compared with the ideal schedule, and tools to measure drains."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from testbed.simulator import SimulatedCloud
 HOST = "cmp1"
 PATIENCE = 900.0
 
-#: the simulated drain: 100 servers, 25 at once, so four rounds
+#: the simulated drain: 100 servers, 25 at a time, so four rounds
 SERVERS = 100
 AT_ONCE = 25
-#: seconds, from the accepted request to the completed record
+#: durations of the steps in seconds, from the accepted request to the completed record
 DURATIONS = {"migration_row": 1.0, "live_precheck": 2.0, "live_prepare": 2.0, "live_copy": 35.0, "live_post": 1.0}
 
 
 def simulated_ratio() -> float:
-    """The time from the drain's request to the end of its last migration, to that of a schedule without a pause."""
+    """The time from the drain's request to the end of its last migration, divided by that of a schedule without
+    pauses."""
     folder = Path(tempfile.mkdtemp(prefix="bench-drain-", dir=run_root()))
     fleet = folder / "fleet.yaml"
     fleet.write_text(yaml.safe_dump(_fleet()))
@@ -69,7 +70,7 @@ def _fleet() -> dict[str, object]:
 
 @contextmanager
 def drain_bed(folder: Path, at_once: int, start: Callable[[Supervisor], CloudLab]) -> Iterator[Bed]:
-    """A Kubernetes API, the cloud, and an operator with the defaults of its configuration, limits aside."""
+    """A Kubernetes API, the cloud, and an operator with default configuration except for limits."""
     supervisor = Supervisor(folder)
     try:
         cloud = start(supervisor)
@@ -84,7 +85,7 @@ def drain_bed(folder: Path, at_once: int, start: Callable[[Supervisor], CloudLab
 
 
 def _configure(bed: Bed, at_once: int) -> None:
-    """The quick pace of the demo and the tests would flatter."""
+    """Restore the default intervals; the short ones of the demo and the tests would distort the figure."""
     config = yaml.safe_load(bed.config_file.read_text())
     del config["polling"]
     config["policy"] = {
@@ -96,7 +97,7 @@ def _configure(bed: Bed, at_once: int) -> None:
 
 
 def drain(bed: Bed, at_once: int) -> None:
-    """Ask for it."""
+    """Create the HostMaintenance."""
     body = {
         "apiVersion": "vmferry.dev/v1alpha1",
         "kind": "HostMaintenance",
@@ -107,7 +108,7 @@ def drain(bed: Bed, at_once: int) -> None:
 
 
 def _wait_until_moved(bed: Bed) -> None:
-    """Until every server has left; the second look that it takes to say Drained is left out."""
+    """Wait until every server has left; the second check, which `Drained` requires, is not counted."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         found = json.loads(bed.cluster.kubectl_run("get", "hm", HOST, "-o", "json")).get("status", {})

@@ -1,7 +1,7 @@
-"""A big cloud as one `Snapshot`, the same for the same numbers: what an operator of some hundred hosts has.
+"""A large cloud as a `Snapshot`, deterministic by its parameters and typical of an operator of several hundred hosts.
 
-Hosts stand in clusters of 50 (zones), some are down, disabled or full, one in five runs the newer system. Servers are
-of eight flavors; some boot from an image, some are off, locked or in a group, each has metadata of its own.
+Availability zones have 50 hosts each. Some hosts are down, disabled or full, and one in five runs the newer system.
+Servers have eight flavors; some boot from an image, some are off, locked or in a group; each has its own metadata.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ POLICIES = ("anti-affinity", "affinity", "soft-anti-affinity", "soft-affinity")
 
 
 def big_fleet(hosts: int, servers: int, seed: int = 1) -> Snapshot:
-    """`hosts` hosts named cmp0000 and so on, and `servers` servers spread over them evenly."""
+    """Build `hosts` hosts named cmp0000 and so on, with `servers` servers spread evenly over them."""
     chance = random.Random(seed)
     names = [f"cmp{n:04}" for n in range(hosts)]
     everyone = list(_servers(names, servers, chance))
@@ -64,7 +64,7 @@ def _servers(names: list[str], count: int, chance: random.Random) -> Iterator[Se
 
 
 def _groups(everyone: list[Server]) -> Iterator[ServerGroup]:
-    """One server in ten is in a group of four."""
+    """Put one server in ten into a group of four."""
     grouped = everyone[::10]
     for n in range(0, len(grouped), 4):
         name = f"group-{n}"

@@ -1,4 +1,4 @@
-"""What a look of the operator costs in CPU time, by how many objects there are; no process, no network."""
+"""CPU time of the operator's reconciles by the number of objects, without a process or a network."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from vmferry.runtime.store import Store
 HOSTS, SERVERS = 500, 10_000
 OBJECTS, FLYING = 5_000, 500
 FEW = 10
-#: more than there are in flight, so that what is looked at may start
+#: above the number of migrations in flight, so that a reconciled migration may start
 POLICY = Policy(local_unless_shared=True, limits=Limits(4, 40, 2 * FLYING))
 TIME = "2026-03-02T11:59:00Z"
 
 
 def many_to_few() -> float:
-    """A look at a new object that starts, with 5,000 others of which 500 are in flight, to one with ten."""
+    """Compare a reconcile that starts a new object among 5,000 others (500 in flight) with one among ten."""
     view = big_fleet(HOSTS, SERVERS)
     few, many = _Operator(view, FEW, FEW), _Operator(view, OBJECTS, FLYING)
     a, b = best(3, few.look_at_some, many.look_at_some)
@@ -36,7 +36,7 @@ def many_to_few() -> float:
     return b / a
 
 
-#: looks at a time
+#: reconciles per measurement
 _SOME = 20
 
 
@@ -70,7 +70,7 @@ class _Operator:
             self._look(self._put(number, self._fresh[number % len(self._fresh)], {}))
 
     def _look(self, key: Key) -> None:
-        """As `Reconciler` does it; what starts counts from then on."""
+        """Reconcile like `Reconciler`; a migration that starts counts from then on."""
         obj, world = self._store.get(key), self._world(key)
         assert isinstance(obj, VMMigration)
         decision = VM_MIGRATION.plan(obj, world, NOW, POLICY)

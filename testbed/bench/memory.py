@@ -1,6 +1,6 @@
-"""What memory the operator keeps: after a batch of requests in a large cloud, and while servers come and go.
+"""Memory of the operator: after a batch of requests in a large cloud, and during a churn of servers.
 
-`python -m testbed.bench.memory SECONDS` prints the memory of each minute of so long a churn.
+`python -m testbed.bench.memory SECONDS` prints the memory of each minute of a churn of this duration.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 from testbed.bench.clock import note
 from testbed.bench.scene import GROUP, PATH, Scene, Wish, scene
 
-#: of the batch
+#: size of the batch
 HOSTS, SERVERS, REQUESTS = 2_500, 50_000, 1_000
 HOSTS_PER_CLUSTER = 50
-#: of the churn
+#: size and duration of the churn
 CHURN_HOSTS, CHURN_SERVERS = 100, 1_000
 CHURN_SECONDS = 900
-#: the first part of a churn fills what is kept on purpose: ten minutes of Events, objects until their time to live
+#: part of a churn that fills intended caches: ten minutes of Events, and objects until their time to live
 WARM_UP = 1 / 3
-#: seconds of one round of the churn, and what begins in it
+#: seconds of a round of the churn, and the number of requests and boots that start in it
 ROUND, MOVES, BOOTS = 10, 30, 9
-#: rounds after which a request that has not ended is withdrawn
+#: rounds after which an unfinished request is withdrawn
 KEPT = 12
 
 
 @cache
 def batch_mib() -> float:
-    """The operator's peak, after so many requests at once."""
+    """The operator's peak memory after `REQUESTS` simultaneous requests."""
     with scene(Scene, _fleet(HOSTS, SERVERS), {**_policy(HOSTS), "limits": _limits(10)}) as found:
         idle = found.resident_mib()
         servers = [server["id"] for server in found.servers()][:: SERVERS // REQUESTS]
@@ -47,7 +47,7 @@ def batch_mib() -> float:
 
 @cache
 def churn_mib_an_hour(seconds: float = CHURN_SECONDS) -> float:
-    """How fast the operator's memory grows while requests, servers and drains come and go, by least squares."""
+    """The growth of the operator's memory during a churn of requests, servers and drains, by linear regression."""
     policy = {**_policy(CHURN_HOSTS), "limits": _limits(100), "ttlAfterFinished": "20s"}
     policy["maintenance"] = {"maxHostsPerCluster": 10}
     with scene(Scene, _fleet(CHURN_HOSTS, CHURN_SERVERS), policy) as found:
@@ -87,7 +87,7 @@ def _churn(found: Scene, seconds: float) -> float:
 
 
 def _withdraw(found: Scene, before: int) -> None:
-    """Delete requests of earlier rounds that have not ended: their servers are gone, or the machine is too slow."""
+    """Delete unfinished requests of earlier rounds: their servers are gone, or the machine is too slow."""
     for name, status in found.statuses().items():
         if int(name.split("-")[1]) < before and "completedAt" not in status:
             found.call("DELETE", f"{PATH}/{name}")

@@ -1,8 +1,9 @@
 """The operator as a process at fleet size: 500 hosts, 10,000 servers, 5,000 VMMigrations of which 490 are in flight.
 
-One run makes all figures. The mass moves slowly off all hosts but ten, one server at a time from each (`perSource: 1`),
-and waits for that. The ten others are for samples, whose copies take seconds; nothing but these asks anything of the
-cloud meanwhile, so what it was asked is theirs. At last the cloud's clock runs faster, and the mass moves on.
+A single run yields all figures. The mass of migrations runs slowly, one server at a time from each host (`perSource:
+1`) except ten, and otherwise waits. The ten other hosts are for samples, which copy for seconds. Nothing else calls the
+cloud in the meantime, so all counted requests belong to the samples. At the end the cloud's clock is accelerated, and
+the mass proceeds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ HOSTS_PER_CLUSTER = 50
 SAMPLE_HOSTS = 10
 FLYING = HOSTS - SAMPLE_HOSTS
 FEW = 10
-#: how often the progress of each may be written: at most every ten seconds, and ten a second over all
+#: minimum interval between two writes of a migration's progress: ten seconds each, and ten per second in total
 PROGRESS_SECONDS = max(10, FLYING / 10)
 #: of the cloud's clock: how long a copy of the mass takes, and one of a sample; and how much faster it runs at last
 SLOW_SECONDS, QUICK_SECONDS, FASTER = 2400, 15, 40
@@ -35,7 +36,7 @@ SLOW_SECONDS, QUICK_SECONDS, FASTER = 2400, 15, 40
 
 @dataclass
 class Seen:
-    """The figures of one run."""
+    """The figures of a run."""
 
     calls_live: float = 0
     calls_cold: float = 0
@@ -56,7 +57,7 @@ def seen() -> Seen:
         mass, live, cold = scene.objects()
         scene.create(mass[:FEW])
         scene.wait_for(lambda phases: phases["Migrating"] == FEW, f"{FEW} in flight")
-        # first, so that what has just started is not what is compared with
+        # measured first, so that migrations that just started do not distort the baseline
         polls_of_few = scene.polls_a_second()
         few = scene.latencies(live[:SAMPLE_HOSTS])
 
@@ -103,15 +104,15 @@ def seen() -> Seen:
 
 
 class Count:
-    """What the operator asked while this was open: of the cloud about single servers, and of Kubernetes."""
+    """The operator's requests while this is open: to the cloud about single servers, and to Kubernetes."""
 
     def __init__(self, scene: _Scene) -> None:
         self._scene = scene
         self._audited = scene.bed.cluster.audit_log.stat().st_size
         scene.cloud.forget_requests()
-        #: beside the progress of copies
+        #: without reads of progress
         self.calls = 0
-        #: by name of the VMMigration, Events aside
+        #: by name of the VMMigration, without Events
         self.writes: Counter[str] = Counter()
 
     def close(self) -> None:
@@ -119,7 +120,7 @@ class Count:
         self.writes = writes(self._scene.bed, self._audited)
 
     def writes_each(self, wishes: Sequence[Wish]) -> float:
-        """Beside one in ten seconds of the copy, which is its progress."""
+        """The mean number of writes per migration, without those of its progress."""
         statuses = self._scene.statuses()
         return statistics.mean(
             self.writes[one.name] - progresses(statuses[one.name], PROGRESS_SECONDS) for one in wishes
@@ -127,10 +128,11 @@ class Count:
 
 
 class _Scene(Scene):
-    """With the samples and what is counted of them."""
+    """The scene with the samples and their counts."""
 
     def objects(self) -> tuple[list[Wish], list[Wish], list[Wish]]:
-        """The mass, each to the next host of its cluster; and 20 live and 10 cold samples, wherever they may go."""
+        """Return the mass, each with the next host of its availability zone as target, and 20 live and 10 cold samples
+        without target."""
         ids = {server["name"]: server["id"] for server in self.servers()}
         mass = [n for n in range(2 * HOSTS, SERVERS) if n % HOSTS < FLYING][:OBJECTS]
         some = range(FLYING, HOSTS)
@@ -141,7 +143,7 @@ class _Scene(Scene):
         )
 
     def wait_for_some(self, names: set[str], number: int) -> set[str]:
-        """Those of them that have succeeded, once they are so many."""
+        """Wait until `number` of them have succeeded, and return those."""
         end = time.monotonic() + PATIENCE
         while True:
             statuses = self.statuses()
@@ -155,31 +157,31 @@ class _Scene(Scene):
     def wait_until_over(self, objects: Sequence[Wish]) -> None:
         def over() -> bool:
             found = [self.call("GET", f"{PATH}/{wish.name}") for wish in objects]
-            # the finalizer goes last
+            # the finalizer is removed last
             return all(o.get("status", {}).get("completedAt") and not o["metadata"].get("finalizers") for o in found)
 
         wait_for(over, PATIENCE, "the samples to be over")
         assert {self.call("GET", f"{PATH}/{wish.name}")["status"]["phase"] for wish in objects} == {"Succeeded"}
 
     def latencies(self, objects: Sequence[Wish]) -> list[float]:
-        """Seconds from the request of each to the cloud's being asked to move its server; one after the other."""
+        """Seconds from each request to the request for the migration at the cloud; one request after the other."""
         found = []
         for one in objects:
-            # the simulator's clock is this machine's
+            # the simulator uses this machine's clock
             begun = time.time()
             self.create([one])
             deadline = time.monotonic() + PATIENCE
             while (asked := self._asked_at()) < begun:
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"{one.name} does not start: {self.call('GET', f'{PATH}/{one.name}')}")
-                # who asks all the time is what the others wait for
+                # polling without a pause would delay what is measured
                 time.sleep(0.2)
             found.append(asked - begun)
         self.wait_until_over(objects)
         return found
 
     def _asked_at(self) -> float:
-        """When the cloud was asked for a live migration last."""
+        """When the cloud last received a request for a live migration."""
         return max(
             (at for route, at in self.cloud.last_requests().items() if route.endswith("os-migrateLive")), default=0
         )
@@ -191,7 +193,8 @@ class _Scene(Scene):
         count.close()
 
     def polls_a_second(self) -> float:
-        """Reads that are about no single server, over a time in which each part is read more than once."""
+        """Reads per second that are not about a single server, over a period that includes several reads of each
+        part."""
         self.cloud.forget_requests()
         begun = time.monotonic()
         time.sleep(60)
@@ -205,7 +208,7 @@ def _scene() -> Iterator[_Scene]:
         "localUnlessShared": True,
         "operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": [f"cluster{n}" for n in range(_CLUSTERS)]}],
         "limits": {"perSource": 1, "perTarget": 50, "total": 2 * HOSTS},
-        # the mass is not late, however long a busy machine takes
+        # keeps the mass within its deadline however busy the machine is
         "timeoutBase": "4h",
     }
     with scene(_Scene, _fleet(), policy) as found:

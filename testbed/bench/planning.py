@@ -1,4 +1,4 @@
-"""What it costs to plan a drain, and to look at one that is under way."""
+"""The cost of planning a drain, and of reconciling a drain in progress."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from vmferry.resources.words import MigrationType, Phase
 
 HOSTS, SERVERS_PER_HOST = 500, 20
 LEAVING, AT_ONCE = 200, 10
-#: the host that is drained; one decided move of others for every so many hosts
+#: the drained host, and the number of hosts for each planned move of others
 HOST, HOSTS_PER_MOVE = "cmp0000", 10
 POLICY = Policy(local_unless_shared=True)
 
 
 def plan_doubling(hosts: int = HOSTS, leaving: int = LEAVING, times: int = 7) -> float:
-    """The plan of a drain of 200 servers over twice the hosts, with twice the servers and moves of others, to the same
-    over 500 hosts."""
+    """The plan of a drain of 200 servers with twice the hosts, servers and moves of others, relative to 500 hosts."""
     two, one = crowded(2 * hosts, leaving), crowded(hosts, leaving)
     assert len(one.plan().planned) + len(one.plan().stuck) == leaving
     twice, once = best(times, two.plan, one.plan)
@@ -42,7 +41,8 @@ def plan_doubling(hosts: int = HOSTS, leaving: int = LEAVING, times: int = 7) ->
 
 
 def look_to_plan(hosts: int = HOSTS, leaving: int = LEAVING, times: int = 7) -> float:
-    """All plans of one look at a drain under way, reads between them left out, to one plan of as many servers alone."""
+    """All plans of a reconcile of a drain in progress, without readings, relative to a single plan of as many
+    servers."""
     fleet = crowded(hosts, leaving)
     drain = Drain(fleet)
     look, plan = best(times, drain.look, fleet.plan)
@@ -54,7 +54,7 @@ def look_to_plan(hosts: int = HOSTS, leaving: int = LEAVING, times: int = 7) -> 
 
 @dataclass(frozen=True, slots=True)
 class Crowded:
-    """A big fleet, one host of which has many servers."""
+    """A large fleet with a host that has many servers."""
 
     view: Snapshot
     leaving: tuple[Departure, ...]
@@ -90,7 +90,7 @@ def crowded(hosts: int, leaving: int) -> Crowded:
 
 
 class Drain:
-    """A HostMaintenance that has begun: the host is closed, and ten servers move."""
+    """A HostMaintenance in progress: the host is disabled, and ten servers are moving."""
 
     def __init__(self, fleet: Crowded) -> None:
         view = fleet.view
@@ -107,7 +107,7 @@ class Drain:
         world = world.with_answer(ReadHost(HOST), look)
         begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
         if isinstance(begun.needs, TryCreate):
-            # Kubernetes would create its first migration
+            # stands for the dry run of the first migration
             world = world.with_answer(begun.needs, begun.needs.new.name)
             begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
         assert isinstance(begun.action, DisableService)
@@ -123,7 +123,7 @@ class Drain:
         self._leaving = len(fleet.leaving)
 
     def look(self) -> MaintenanceDecision:
-        """As the runtime does it: plan, read what is asked for, plan again."""
+        """Reconcile like the runtime: plan, read what is needed, plan again."""
         decision, world = hostmaintenance.plan(self._obj, self._world, NOW, POLICY), self._world
         if decision.needs is not None:
             assert decision.needs == TakeHostLease(HOST)

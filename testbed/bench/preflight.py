@@ -1,4 +1,4 @@
-"""What preflight costs."""
+"""The cost of preflight."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POLICY = Policy(local_unless_shared=True)
 
 
 def doubling() -> float:
-    """One server on twice the hosts with twice the servers, to one on 500 hosts."""
+    """One server with twice the hosts and servers, relative to 500 hosts."""
 
     def each(hosts: int, servers: int) -> Callable[[], None]:
         view = big_fleet(hosts, servers)
@@ -40,7 +40,7 @@ def doubling() -> float:
 
 
 def cached_to_plain() -> float:
-    """The assessments of a fleet with a memory, to the same ones without."""
+    """The assessments of a fleet with a cache, relative to those without."""
     view = big_fleet(HOSTS, SERVERS)
     names = set(sorted(view.hosts)[:: HOSTS // 10])
     some = sorted((s for s in view.servers.values() if s.host in names), key=lambda s: (s.host or "", s.name))
@@ -64,7 +64,7 @@ def fleet_minutes() -> float:
 
 @cache
 def _whole_fleet() -> Cost:
-    """`vmferry preflight --all` of 10,000 simulated servers on 500 hosts."""
+    """Run `vmferry preflight --all` on 10,000 simulated servers on 500 hosts."""
     policy = {"localUnlessShared": True, "tolerateUnknown": ["OperatingSystem"]}
     with big_cloud(HOSTS, SERVERS) as (cloud, folder):
         config = folder / "operator.yaml"

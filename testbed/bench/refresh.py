@@ -1,7 +1,7 @@
-"""What keeping the view of the cloud costs: our client and observer, against `json.loads` and against openstacksdk.
+"""The cost of refreshing the view of the cloud with our client and observer, relative to `json.loads` and openstacksdk.
 
-The answers are those of the simulated cloud, as bytes that are there before anything is measured and come out where
-they would come from a socket: no network and no server is in any figure, and all read the same bytes.
+Responses are prepared by the simulated cloud before the measurement and replace those of the socket, so no figure
+includes a network or a server, and all read the same bytes.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from vmferry.simulator.nova.server_view import full
 from vmferry.simulator.web import Call
 
 SERVERS, SERVERS_PER_HOST = 10_000, 20
-#: servers that have changed since the last look
+#: servers that changed since the last poll
 CHANGED = 10
 
 
 def full_to_json_loads(servers: int = SERVERS, times: int = 5) -> float:
-    """A full refresh to `json.loads` of the same bytes: of an empty view, and of one that has all servers already and
-    finds no news; the dearer one counts."""
+    """A full refresh relative to `json.loads` of the same bytes. The slower of two counts: that of an empty view, and
+    that of a view which already has all servers and finds no change."""
     cloud = Canned("big.invalid", servers)
     with answering(cloud):
         known, empty = cloud.observer(), [cloud.observer() for _ in range(times)]
         _read(known)
         plain, first, again = best(
             times,
-            lambda: all(json.loads(page) for page in cloud.pages.values()),  # each is let go before the next
+            lambda: all(json.loads(page) for page in cloud.pages.values()),  # each page is released before the next
             lambda: _read(empty.pop()),
             lambda: _read(known),
         )
@@ -60,7 +60,7 @@ def full_to_json_loads(servers: int = SERVERS, times: int = 5) -> float:
 
 
 def full_to_openstacksdk(servers: int = SERVERS, times: int = 1) -> float:
-    """A full refresh of an empty view to a list of openstacksdk's `compute.servers()` over the same answers."""
+    """A full refresh of an empty view relative to openstacksdk's `compute.servers()` with the same responses."""
     cloud = Canned("big.invalid", servers)
     with answering(cloud):
         empty, connection = [cloud.observer() for _ in range(times)], cloud.connection()
@@ -74,8 +74,8 @@ def full_to_openstacksdk(servers: int = SERVERS, times: int = 1) -> float:
 
 
 def changes_by_fleet(servers: int = SERVERS, times: int = 50) -> float:
-    """A look at what has changed, ten servers that are on another host now, in a view of all servers to the same in a
-    view of a tenth of them."""
+    """A poll that finds ten servers on another host, in a view of all servers, relative to a view of a tenth of
+    them."""
     clouds = Canned("big.invalid", servers), Canned("small.invalid", servers // 10)
     told: list[int] = []
     with answering(*clouds):
@@ -84,19 +84,19 @@ def changes_by_fleet(servers: int = SERVERS, times: int = 50) -> float:
             _read(observer)
             observer.subscribe(lambda ids, _: told.append(len(ids)))
         dear, cheap = best(times, lambda: _read(big), lambda: _read(small))
-    # subscribers are called once, with just these, whatever the fleet
+    # subscribers are called once with just these servers, whatever the size of the fleet
     assert told == [CHANGED] * (2 * times)
     note(f"{CHANGED} changes among {servers} servers: {dear * 1000:.2f} ms; a tenth of them: {cheap * 1000:.2f} ms")
     return dear / cheap
 
 
 def _read(observer: Observer) -> None:
-    """One poll of the servers: whole, or what has changed."""
+    """Poll the servers once: all of them, or only changed ones."""
     asyncio.run(observer._read_servers())
 
 
 class Canned:
-    """A cloud of pages made beforehand, below a URL of its own."""
+    """A cloud with prepared pages, below its own URL."""
 
     def __init__(self, host: str, servers: int) -> None:
         self.host = host
@@ -105,7 +105,7 @@ class Canned:
         base = f"http://{host}/compute/v2.1"
         call = Call(cloud, Caller("admin", "admin", ("admin",), "req"), SERVER_VIEW[1], {}, MultiDict(), None, base, "")
         raws = [full(call, server, single=False) for server in cloud.servers.values()]
-        #: of all servers, by marker; after a full one there may be more, says Nova
+        #: pages of all servers by marker; after a full page Nova announces another
         self.pages: dict[str, bytes] = {}
         for at in range(0, servers + 1, PAGE):
             page, marker = raws[at : at + PAGE], raws[at - 1]["id"] if at else ""
@@ -116,7 +116,7 @@ class Canned:
             self.pages[marker] = _bytes(servers=page, **more)
         there = [raw["OS-EXT-SRV-ATTR:host"] for raw in raws[1 : CHANGED + 1]]
         moved = [raw | {"OS-EXT-SRV-ATTR:host": host} for raw, host in zip(raws, there, strict=False)]
-        #: the same servers in turn elsewhere and where they were
+        #: alternately the same servers on other hosts, and on their original hosts
         self._changes = cycle([_bytes(servers=moved), _bytes(servers=raws[:CHANGED])])
 
     def answer(self, method: str, target: str) -> tuple[int, bytes, dict[str, str]]:
@@ -126,13 +126,13 @@ class Canned:
                 return 200, next(self._changes), {}
             if "status" in query:  # builds: there are none
                 return 200, _bytes(servers=[]), {}
-            # openstacksdk asks on until a page is empty
+            # openstacksdk continues until a page is empty
             return 200, self.pages.get(query.get("marker", [""])[0], _bytes(servers=[])), {}
         found = self._stub.answer(method, target)
         return found.status, json.dumps(found.body).encode(), found.headers
 
     def observer(self, full: float = 0) -> Observer:
-        """Logged in, its view empty; `full`: see `Pace`."""
+        """An observer that is logged in and has an empty view; `full` is that of `Pace`."""
         with self._clouds_yaml() as file:
             client = NovaClient("stub", clouds_yaml=file)
             client.connect()
@@ -155,7 +155,7 @@ def _bytes(**body: Any) -> bytes:
 
 @contextmanager
 def answering(*clouds: Canned) -> Iterator[None]:
-    """Requests to these clouds get their canned answers."""
+    """Respond to requests to these clouds with their prepared responses."""
     by_host = {cloud.host: cloud for cloud in clouds}
 
     def send(_: HTTPAdapter, request: requests.PreparedRequest, *__: Any, **___: Any) -> requests.Response:

@@ -1,7 +1,7 @@
-"""On one real Nova, one after the other: our drain, and what people use to empty a host.
+"""Compares our drain with common tools to empty a host, one after the other on the same real Nova.
 
-Each empties the same host of as many new servers, under the same limits of Nova. The time is from the first command to
-the last migration's end, by Nova's records.
+Each empties the same host with the same number of new servers, under the same limits of Nova. The time is from the
+first command to the end of the last migration in Nova's records.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from testbed.processes import cache_dir, run_root
 from testbed.tenant import TenantError
 
 SERVERS = 12
-#: what Nova runs at once from a host, and what our limits admit
+#: concurrent migrations from a host, the same in Nova's limit and in ours
 AT_ONCE = 4
 #: seconds that a copy takes
 COPY = 10.0
@@ -37,20 +37,20 @@ NOVACLIENT = "18.11.0"
 
 
 def to_the_loop() -> float:
-    """Our time to that of a loop over `openstack server migrate --live-migration --wait`."""
+    """Our time relative to a loop over `openstack server migrate --live-migration --wait`."""
     seconds = _seconds()
     return seconds["vmferry"] / seconds["loop"]
 
 
 def to_host_evacuate_live() -> float:
-    """Our time to that of python-novaclient's `nova host-evacuate-live`."""
+    """Our time relative to `nova host-evacuate-live` of python-novaclient."""
     seconds = _seconds()
     return seconds["vmferry"] / seconds["host-evacuate-live"]
 
 
 @functools.cache
 def _seconds() -> Mapping[str, float]:
-    """By who did it; a rival that cannot be installed or fails is missing, and why is on stderr."""
+    """Seconds by tool. A tool that cannot be installed or that fails is missing, with the reason on stderr."""
     folder = Path(tempfile.mkdtemp(prefix="bench-rivals-", dir=run_root()))
     hosts = tuple(Host(name) for name in (HOST, "cmp2", "cmp3"))
     settings = {"max_concurrent_live_migrations": AT_ONCE}
@@ -99,21 +99,21 @@ def _vmferry(bed: Bed) -> None:
 
 
 def _loop(bed: Bed) -> None:
-    """As runbooks have it: one server after the other, and a failure does not end the loop.
+    """Migrate one server after the other, as in runbooks; a failure does not end the loop.
 
-    The command is the lab's own python-openstackclient.
+    Uses the lab's python-openstackclient.
     """
     openstack = install().script("openstack")
     environment = _clean() | {"OS_CLIENT_CONFIG_FILE": str(bed.cloud.clouds_yaml), "OS_CLOUD": CLOUD_NAME}
     bed.tenant.disable_host(HOST)
     listed = _run(environment, openstack, "server", "list", "--all-projects", "--host", HOST, "-f", "value", "-c", "ID")
     for server in listed.split():
-        with contextlib.suppress(subprocess.CalledProcessError):  # told already
+        with contextlib.suppress(subprocess.CalledProcessError):  # the failure was already printed
             _run(environment, openstack, "server", "migrate", "--live-migration", "--wait", server)
 
 
 def _host_evacuate_live(bed: Bed) -> None:
-    """It asks for all of them and returns; Nova's own queue does the rest."""
+    """Run a command that requests all migrations and returns; Nova's own queue runs them."""
     nova = _novaclient()
     cloud = yaml.safe_load(bed.cloud.clouds_yaml.read_text())["clouds"][CLOUD_NAME]
     auth = {f"OS_{name.upper()}": str(value) for name, value in cloud["auth"].items()}
@@ -122,7 +122,7 @@ def _host_evacuate_live(bed: Bed) -> None:
     _run(environment, nova, "host-evacuate-live", HOST)
 
 
-#: ours comes last: it keeps the host empty as long as its HostMaintenance is there
+#: ours comes last, because it keeps the host empty while its HostMaintenance exists
 _CONTENDERS: dict[str, Callable[[Bed], None]] = {
     "host-evacuate-live": _host_evacuate_live,
     "loop": _loop,
@@ -131,7 +131,7 @@ _CONTENDERS: dict[str, Callable[[Bed], None]] = {
 
 
 def _novaclient() -> Path:
-    """The `nova` command from PyPI, in an environment of its own: OpenStack's later releases are without it."""
+    """The `nova` command from PyPI, in a separate environment because later OpenStack releases lack it."""
     folder = cache_dir() / f"novaclient-{NOVACLIENT}"
     ready = folder / ".ready"
     if not ready.exists():
@@ -146,7 +146,7 @@ def _clean() -> dict[str, str]:
 
 
 def _run(environment: Mapping[str, str], command: Path, *args: str) -> str:
-    """What it prints on stdout; CalledProcessError with the end of its stderr noted."""
+    """Run a command and return its output. Raises CalledProcessError after printing the end of its error output."""
     done = subprocess.run([command, *args], env=dict(environment), capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode:
         note(f"{command.name} {' '.join(args)}: {done.stderr[-500:]}")

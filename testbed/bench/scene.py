@@ -1,4 +1,4 @@
-"""The real Kubernetes API, a simulated cloud and the operator as a process, for figures of what it costs."""
+"""A real Kubernetes API, a simulated cloud and the operator as a process, to measure the cost of the operator."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ PATIENCE = 900.0
 
 
 class Wish(NamedTuple):
-    """A VMMigration to be created."""
+    """A VMMigration to create."""
 
     name: str
     server_id: str
     target: str | None = None
-    #: more fields of the spec
+    #: additional fields of the spec
     spec: Mapping[str, Any] = {}
 
 
 class Scene:
-    """The bed, and a way to Kubernetes that is quicker than kubectl."""
+    """The bed, and a faster client of Kubernetes than kubectl."""
 
     def __init__(self, bed: Bed, cloud: SimulatedCloud) -> None:
         self.bed = bed
         self.cloud = cloud
-        #: seconds, of /healthz
+        #: the slowest response of /healthz, in seconds
         self.longest_answer = 0.0
         config = yaml.safe_load(bed.cluster.kubeconfig.read_text())
         self._token = config["users"][0]["user"]["token"]
@@ -59,14 +59,14 @@ class Scene:
         self._over.set()
 
     def _probe(self) -> None:
-        """What answers this renews the Lease too: one event loop."""
+        """Poll /healthz, which is served by the event loop that also renews the Lease."""
         while not self._over.wait(0.05):
             begun = time.monotonic()
             if self.bed.probe("healthz")[0]:
                 self.longest_answer = max(self.longest_answer, time.monotonic() - begun)
 
     def servers(self) -> Iterator[dict[str, Any]]:
-        """Of all projects, with what a list without details has."""
+        """The servers of all projects, with the fields of a list without details."""
         marker = ""
         while page := self.bed.tenant.call("GET", f"/servers?all_tenants=1&limit=1000{marker}")["servers"]:
             yield from page
@@ -79,7 +79,7 @@ class Scene:
             connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
         except http.client.RemoteDisconnected:
-            # one that was idle for long is closed
+            # the server closes connections that were idle for long
             self._local.connection = None
             if method != "GET":
                 raise
@@ -91,7 +91,7 @@ class Scene:
         return json.loads(text)
 
     def _connection(self) -> http.client.HTTPSConnection:
-        """This thread's own."""
+        """The connection of the current thread."""
         known: http.client.HTTPSConnection | None = getattr(self._local, "connection", None)
         if known is None:
             context = ssl.create_default_context(cafile=str(self.bed.cluster.ca_file))
@@ -129,11 +129,11 @@ class Scene:
             time.sleep(2)
 
     def peak_mib(self) -> float:
-        """The most memory that the operator has had."""
+        """The operator's peak memory."""
         return self._memory("VmHWM")
 
     def resident_mib(self) -> float:
-        """The memory that the operator has."""
+        """The operator's current memory."""
         return self._memory("VmRSS")
 
     def _memory(self, name: str) -> float:
@@ -146,10 +146,10 @@ Kind = TypeVar("Kind", bound=Scene)
 
 @contextmanager
 def scene(kind: type[Kind], fleet: object, policy: Mapping[str, Any], **config: Any) -> Iterator[Kind]:
-    """A cloud of that fleet, and an operator with the paces of its defaults and that policy; `config` is merged in."""
+    """Run a cloud with this fleet and an operator with this policy and default intervals; `config` is merged in."""
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=run_root()))
     fleet_file = folder / "fleet.yaml"
-    # JSON is YAML, and written in a hundredth of the time
+    # JSON is valid YAML, and takes a hundredth of the time to write
     fleet_file.write_text(json.dumps(fleet))
     supervisor = Supervisor(folder)
     try:
@@ -157,7 +157,7 @@ def scene(kind: type[Kind], fleet: object, policy: Mapping[str, Any], **config: 
         bed = Bed(supervisor, folder, Cluster.start(supervisor, folder / "kubernetes", CRDS), cloud)
         bed.install_operator()
         settings = yaml.safe_load(bed.config_file.read_text())
-        # the quick pace of the demo and the tests would flatter
+        # the short intervals of the demo and the tests would distort the figures
         del settings["polling"], settings["leaderElection"]
         bed.config_file.write_text(yaml.safe_dump({**settings, "policy": dict(policy), **config}))
         bed.start_operator()

@@ -1,4 +1,4 @@
-"""A big simulated cloud as a process, and commands beside it whose cost is measured."""
+"""A large simulated cloud as a process, and measurement of commands that use it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOSTS_PER_CLUSTER = 50
 
 @contextmanager
 def big_cloud(hosts: int, servers: int) -> Iterator[tuple[SimulatedCloud, Path]]:
-    """Like `fleet.big_fleet`, over HTTP, and a folder for files; servers are spread evenly over the hosts."""
+    """A cloud like `fleet.big_fleet` over HTTP, and a folder for files. Servers are spread evenly over the hosts."""
     folder = Path(tempfile.mkdtemp(prefix="bench-", dir=run_root()))
     file = folder / "fleet.yaml"
     file.write_text(yaml.safe_dump(fleet(hosts, servers)))
@@ -73,7 +73,7 @@ def fleet(hosts: int, servers: int) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a command took by its end."""
+    """The resources that a command used."""
 
     status: int
     peak_mib: float
@@ -81,7 +81,7 @@ class Cost:
 
 
 def measured(cloud: SimulatedCloud, *args: str | Path) -> Cost:
-    """Run `vmferry ARGS` against the cloud. What it says on stderr is passed on."""
+    """Run `vmferry ARGS` against the cloud. Its error output is passed on."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("OS_", "VMFERRY_"))}
     child = subprocess.Popen(
         [sys.executable, "-m", "vmferry", *map(str, args), "--clouds-file", cloud.clouds_yaml, "--cloud", "vmferry"],

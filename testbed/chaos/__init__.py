@@ -1,1 +1,1 @@
-"""Random requests and random faults against the real operator process, judged by the cloud's own records."""
+"""Random requests and random faults against the real operator process, checked against the cloud's own records."""

@@ -31,7 +31,7 @@ def say(text: str) -> None:
 
 
 def run(stage: Stage, seed: int, seconds: float, kept: Path) -> bool:
-    """Whether no harm was done."""
+    """Play schedules until `seconds` have passed. Returns whether no harm was found."""
     end = time.monotonic() + seconds
     harms: Counter[Harm] = Counter()
     troubles = played = 0
@@ -76,7 +76,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
     parser.add_argument("--seconds", type=float, default=300, help="begin no schedule later than this")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=run_root()))
     supervisor = Supervisor(folder)
     say(f"chaos: seed {args.seed}, cloud {args.cloud}, for {args.seconds:g} s")

@@ -1,4 +1,4 @@
-"""Everything that ever happened to the objects, as the API server itself told it: a watch past all proxies."""
+"""The history of all objects from the API server itself: a watch that bypasses all proxies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KINDS = {"vmmigrations": True, "hostmaintenances": False}
 
 
 class Api:
-    """The Kubernetes API as an administrator; RuntimeError from 400 on, save what is said to be fine."""
+    """The Kubernetes API as an administrator. Raises RuntimeError from status 400 on, except for statuses in `fine`."""
 
     def __init__(self, kubeconfig: Path, ca_file: Path, namespace: str) -> None:
         read = yaml.safe_load(kubeconfig.read_text())
@@ -49,7 +49,7 @@ class Api:
 
 
 class Chronicle:
-    """The last body of each object, and how often it was written, by uid, since `begin`."""
+    """The last body of each object and its number of writes, by uid, since `begin`."""
 
     def __init__(self, kubeconfig: Path, ca_file: Path, namespace: str) -> None:
         self.begin()
@@ -67,13 +67,13 @@ class Chronicle:
         self.trouble: list[str] = []
 
     def _read(self, api: Api, plural: str, version: str) -> None:
-        """Until the API server is gone: a watch that it ends is begun again where it was."""
+        """Watch until the API server is gone; a watch that it ends is resumed at its last version."""
         try:
             while True:
-                # not iter_lines, which holds back the last line until more comes
+                # not iter_lines, which delays the last line until more data comes
                 for line in api.watch(api.path(plural), version).raw:
                     version = self._note(json.loads(line))
-        except Exception as error:  # which of many it is when the server goes does not matter
+        except Exception as error:  # any of several exceptions occurs when the server goes away
             self.trouble.append(f"the watch of the judge has ended: {type(error).__name__} {error}")
 
     def _note(self, event: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""What happens in a schedule, drawn from a seed: the same seed, the same schedule. Pure."""
+"""The events of a schedule, drawn from a seed: the same seed yields the same schedule. Pure."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ class Do(StrEnum):
     SWITCH_OFF = "switch off"
     REVOKE_TOKENS = "revoke tokens"
     KILL_OPERATOR = "kill operator"
-    #: right after the next change that it asks of a service has happened, before it learns of it
+    #: right after the operator's next change of a service took effect, before the operator gets the response
     KILL_AT_CHANGE = "kill at change"
     START_OPERATOR = "start operator"
-    #: it sleeps through a while, so that its clocks jump
+    #: suspends the operator for a while, so that its clocks jump
     FREEZE_OPERATOR = "freeze operator"
     THAW_OPERATOR = "thaw operator"
 
@@ -53,12 +53,12 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A fault at a proxy, for a while."""
+    """A fault at a proxy, for some time."""
 
     at: float
     seconds: float
     service: str
-    #: None: an outage of the whole service
+    #: None means an outage of the whole service
     fault: Fault | WatchFault | None
 
     def __str__(self) -> str:
@@ -77,9 +77,9 @@ class Vm:
 class Schedule:
     seed: int
     servers: tuple[Vm, ...]
-    #: how the operator is configured, over the bed's own configuration
+    #: the operator's configuration, which overrides the bed's own
     config: Mapping[str, Any]
-    #: what a copy that fails leaves, of the simulator
+    #: the simulator's setting `copy_failure`
     copy_failure: str
     deeds: tuple[Deed, ...]
     troubles: tuple[Trouble, ...]
@@ -93,7 +93,7 @@ class Schedule:
 
 
 def draw(seed: int, hosts: Sequence[str], seconds: float = 25.0) -> Schedule:
-    """`hosts` are alike; `seconds` is how long it goes on, without the time to come to rest."""
+    """Draw a schedule for equal `hosts` that takes `seconds`, plus the time to come to rest."""
     random = Random(seed)
     servers = tuple(
         Vm(f"vm{number}", random.choice(hosts), random.random() < 0.25) for number in range(random.randint(4, 8))
@@ -113,7 +113,7 @@ def draw(seed: int, hosts: Sequence[str], seconds: float = 25.0) -> Schedule:
     )
 
 
-#: paths that the operator writes its statuses to
+#: paths to which the operator writes statuses
 STATUS = "/(vmmigrations|hostmaintenances)/[^/]+/status"
 
 
@@ -211,8 +211,8 @@ def _failure(random: Random, host: str, seconds: float) -> list[Deed]:
 # ---- troubles
 
 WRITES = "^(POST|PUT|PATCH|DELETE)$"
-#: shorter than the time for which a record may be missing (`recordGrace`): a cloud that shows the past for longer than
-#: that has no truth to go by
+#: shorter than `recordGrace`, the time for which a record may be missing: a cloud with older responses than that cannot
+#: be checked
 STALE_SECONDS = 4.0
 
 

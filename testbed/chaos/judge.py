@@ -1,6 +1,6 @@
-"""Whether harm was done: what the cloud and the API server have on record, against what was asked for. Pure.
+"""Checks for harm: compares the records of the cloud and of the API server with the requests. Pure.
 
-Nothing of it is taken from the operator's statuses; they are themselves compared with the records.
+The operator's statuses are not a source of facts; they are themselves compared with the records.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ Body = Mapping[str, Any]
 
 
 class Harm(StrEnum):
-    #: a server moved more often than was asked for, was asked to move again, or had two open migrations at once
+    #: a server moved more often than requested, was requested to move again, or had two open migrations at once
     MOVED_TWICE = "moved twice"
-    #: a server on no living host, half-way, in another state than before, or in ERROR without a reason
+    #: a server is on no living host, in the middle of a migration, in another state than before, or in ERROR without a
+    #: reason
     LOST = "lost"
-    #: an object that comes to no end or cannot go, a host that is not given back
+    #: an object does not finish or cannot be deleted, or a host is not released
     STUCK = "stuck"
-    #: a status that says something else than the cloud's records
+    #: a status contradicts the cloud's records
     UNTRUE = "untrue"
-    #: a traceback, or requests and writes without end
+    #: a traceback, or endless requests or writes
     NOISY = "noisy"
 
 
@@ -43,19 +44,19 @@ class Found:
 class ServerFact:
     id: str
     name: str
-    #: ACTIVE or SHUTOFF, as it was before
+    #: ACTIVE or SHUTOFF, before the schedule
     before: str
-    #: now; empty when it is gone
+    #: the final status; empty if it does not exist any more
     status: str
     task: str | None
     host: str | None
-    #: a person deleted it
+    #: whether a person deleted it
     deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A migration as the cloud has it."""
+    """A migration record of the cloud."""
 
     id: int
     uuid: str
@@ -76,43 +77,43 @@ class Record:
 
 GOOD = ("completed", "confirmed", "done")
 ENDED = (*GOOD, "failed", "error", "cancelled", "reverted")
-#: what a resize ends its first part with: it waits for its confirmation
+#: the status of a resize or cold migration that waits for its confirmation
 FINISHED = "finished"
 
 
 @dataclass
 class Facts:
-    """All that is known at the end."""
+    """All facts at the end of a schedule."""
 
     servers: Sequence[ServerFact] = ()
     records: Sequence[Record] = ()
-    #: compute services: (up, enabled)
+    #: (up, enabled) of the compute service by host
     hosts: Mapping[str, tuple[bool, bool]] = field(default_factory=dict)
-    #: moves that reached the cloud
+    #: the moves that reached the cloud
     sent: Sequence[Passed] = ()
-    #: the last body of each object that ever was, by uid
+    #: the last body of each object, including deleted ones, by uid
     objects: Mapping[str, Body] = field(default_factory=dict)
-    #: how often each was written, by uid, and for how many seconds it was there
+    #: by uid: the number of writes, and the lifetime in seconds
     writes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    #: uids of those that are still there
+    #: uids of the objects that still exist
     left: Sequence[str] = ()
-    #: (server, migrations): open at once, as was seen on the way
+    #: (server, migrations) that were open at once during the schedule
     overlaps: Sequence[tuple[str, tuple[int, ...]]] = ()
-    #: what statuses said that was seen not to be so while they said it
+    #: claims of statuses that were false at that time
     lies: Sequence[str] = ()
-    #: what did not come to its end in time
+    #: what did not finish in time
     late: Sequence[str] = ()
     log: str = ""
-    #: requests a second by service, while all was quiet and over the whole time
+    #: requests per second by service: at rest, and over the whole schedule
     quiet: Mapping[str, float] = field(default_factory=dict)
     busy: Mapping[str, float] = field(default_factory=dict)
 
 
-#: requests a second by service. At rest the observer polls (`testbed.bed.QUICK`), and Leases are renewed; whoever asks
-#: in a loop without a pause is far above that
+#: Maximum requests per second by service. At rest the observer polls (`testbed.bed.QUICK`) and Leases are renewed; a
+#: loop without a pause is far above these.
 QUIET = 20.0
 BUSY = 40.0
-#: writes a second of one object, on the average of its life, besides its first ones
+#: maximum writes per second of an object, averaged over its lifetime, after its first writes
 WRITES = 3.0
 FIRST_WRITES = 30
 
@@ -122,7 +123,7 @@ def judge(facts: Facts) -> list[Found]:
 
 
 def is_settled(body: Body, servers: Mapping[str, ServerFact]) -> bool:
-    """A VMMigration that is over, or waits for what no time brings."""
+    """Whether a VMMigration has finished, or is blocked by a condition that does not resolve by itself."""
     status = body.get("status", {})
     if "completedAt" in status:
         return True
@@ -156,7 +157,7 @@ def _does_not_fit(server: ServerFact, spec: Body) -> bool:
 
 
 def _moves_of(facts: Facts) -> dict[str, list[Body]]:
-    """VMMigrations by server id."""
+    """The VMMigrations by server id."""
     found: dict[str, list[Body]] = {}
     for body in facts.objects.values():
         if body["kind"] == "VMMigration":
@@ -230,7 +231,7 @@ def _untrue(facts: Facts) -> list[Found]:
     ours: Counter[str] = Counter()
     for server, bodies in _moves_of(facts).items():
         if server in deleted:
-            continue  # Nova forgets the migrations of a deleted server
+            continue  # Nova deletes the migrations of a deleted server
         for body in bodies:
             wrongs += [f"{_name(body)}: {wrong}" for wrong in _wrong_of(body, records, ours)]
     wrongs += [

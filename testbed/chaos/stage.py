@@ -1,4 +1,4 @@
-"""Plays a schedule: a real operator between proxies, people and their deeds, and what is on record afterwards."""
+"""Plays a schedule: a real operator behind proxies, the actions of people, and the collection of facts afterwards."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from vmferry.simulator.faults import Fault
 NAMESPACE = "chaos"
 HOSTS = tuple(Host(f"cmp{number}") for number in range(1, 6))
 SWITCH = "vmferry-stop"
-#: a real Nova whose hosts do not seem dead where the machine is merely busy
+#: settings of a real Nova under which hosts do not seem dead while the machine is merely busy
 NOVA_SETTINGS = {"report_interval": 5, "service_down_time": 40, "rpc_response_timeout": 90, "long_rpc_timeout": 240}
-#: seconds between two looks for migrations that are open at once
+#: seconds between two checks for migrations that are open at once
 LOOK = 0.4
-#: how long all may take to come to rest once nothing is in the way any more, on a busy machine
+#: maximum time in seconds to come to rest after all faults are removed, on a busy machine
 REST = {"simulator": 120.0, "nova": 300.0}
-#: how long the rest is watched for noise
+#: how long in seconds the requests at rest are counted
 QUIET_SECONDS = 2.0
 
 CONFIG: dict[str, Any] = {
@@ -52,22 +52,22 @@ CONFIG: dict[str, Any] = {
     "policy": {
         "operatingSystems": [{"system": "Ubuntu 22.04", "aggregates": ["cluster1"]}],
         "maintenance": {"namespace": NAMESPACE},
-        # an abort is asked for again after a minute, a lost one thus too
+        # an abort is repeated after a minute, also one whose request was lost
         "timeoutBase": "30s",
         "stopTimeout": "30s",
     },
-    # what a watch has lost is found by the next list
+    # objects that a watch has missed are found by the next list
     "resync": "8s",
 }
 
 
 def start_cloud(kind: str, supervisor: Supervisor, folder: Path) -> CloudLab:
-    """Alike hosts on shared storage."""
+    """Start a cloud with equal hosts on shared storage."""
     if kind == "nova":
         from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
 
         return NovaLab.start(supervisor, folder / "nova", hosts=HOSTS[:4], settings=NOVA_SETTINGS)
-    # quick in what it notices, but no quicker than a real one in what it does: faults shall meet migrations under way
+    # heartbeats are fast, but operations take as long as in a real cloud, so that faults hit migrations in progress
     settings = {"nova": SIMULATOR_SETTINGS["nova"], "durations": {}}
     file = folder / "fleet.yaml"
     file.write_text(yaml.safe_dump(fleet_file(HOSTS, settings), sort_keys=False))
@@ -75,14 +75,14 @@ def start_cloud(kind: str, supervisor: Supervisor, folder: Path) -> CloudLab:
 
 
 class Stage:
-    """One bed for any number of schedules, one after the other."""
+    """A bed that plays schedules, one after the other."""
 
     def __init__(self, bed: Bed, proxies: Proxies) -> None:
         self.bed = bed
         self.proxies = proxies
         self.cloud = bed.cloud
         self.tenant = bed.tenant
-        #: requests that people made, and faults that were met, in all schedules
+        #: requests that people made, and faults that were applied, in all schedules
         self.requests = 0
         self.faults: Counter[str] = Counter()
         folder = bed.run_dir
@@ -103,7 +103,7 @@ class Stage:
         return cls(Bed(supervisor, folder, cluster, start_cloud(kind, supervisor, folder)), proxies)
 
     def play(self, schedule: Schedule) -> Facts:
-        """From the booting of the servers to the facts; nothing of it is left in cloud and cluster."""
+        """Play a schedule, from booting its servers to collecting the facts; afterwards nothing of it remains."""
         play = _Play(self, schedule)
         try:
             play.prepare()
@@ -124,7 +124,7 @@ class Stage:
 
 
 class _Play:
-    """One schedule."""
+    """The state of one schedule."""
 
     def __init__(self, stage: Stage, schedule: Schedule) -> None:
         self.stage, self.schedule = stage, schedule
@@ -175,7 +175,7 @@ class _Play:
         return {name: proxy.journal.counts.total() for name, proxy in self.stage.fronts.items()}
 
     def _look(self) -> None:
-        """Sees migrations of one server that are open at once."""
+        """Record migrations of the same server that are open at once."""
         tenant = Tenant(self.cloud.clouds_yaml)
         while not self._over.wait(LOOK):
             open_ones: dict[str, list[int]] = {}
@@ -187,7 +187,7 @@ class _Play:
     # -- the schedule
 
     def perform(self) -> None:
-        """Deeds and troubles in the order of their time."""
+        """Carry out deeds and troubles in the order of their times."""
         steps: list[tuple[float, Callable[[], object]]] = []
         steps += [(deed.at, partial(self._do, deed)) for deed in self.schedule.deeds]
         for trouble in self.schedule.troubles:
@@ -259,7 +259,7 @@ class _Play:
         api = self.api
         made = api.call("POST", api.path("hostmaintenances"), _body("HostMaintenance", host, spec), fine=(409,))
         if made.get("reason") == "AlreadyExists":
-            # 404: it went meanwhile
+            # 404: it was deleted in the meantime
             api.call("PATCH", api.path("hostmaintenances", host), {"spec": spec}, fine=(404,))
 
     def _switch(self, on: bool) -> None:
@@ -279,13 +279,16 @@ class _Play:
                 self.stage.proxies.order(proxy, Fault(status=401, path="^/(?!v3)", times=2))
 
     def _start_host(self, host: str) -> None:
-        """Not marked as dead any more once Nova lets us: after each of the host's evacuations it wants a start of its
-        nova-compute, so one that ended only after the start costs another one."""
+        """Start the host's nova-compute and unset `forced_down` as soon as Nova allows it.
+
+        Nova requires a start of nova-compute after each evacuation from the host, so an evacuation that finished only
+        after the start requires another start.
+        """
         if host not in self.killed:
             return
         end = time.monotonic() + REST[self.cloud.name]
         while True:
-            # it is up only once it is not marked any more
+            # it becomes `up` only after `forced_down` was unset
             starter = threading.Thread(target=self._start_compute, args=(host,), daemon=True)
             starter.start()
             for _ in range(10):
@@ -301,7 +304,7 @@ class _Play:
             self.cloud.kill_compute(host)
 
     def _start_compute(self, host: str) -> None:
-        with contextlib.suppress(TimeoutError, ProcessDiedError):  # that it was killed again, or is still marked
+        with contextlib.suppress(TimeoutError, ProcessDiedError):  # it was killed again, or is still forced down
             self.cloud.start_compute(host)
 
     def _of_operator(self, do: Do) -> None:
@@ -329,7 +332,7 @@ class _Play:
     # -- afterwards
 
     def come_to_rest(self) -> None:
-        """No trouble any more: all must come to its end, be given back and go."""
+        """Remove all faults, and wait until everything has finished and was released and deleted."""
         self._no_trouble()
         self._switch(False)
         self._of_operator(Do.THAW_OPERATOR)
@@ -359,7 +362,7 @@ class _Play:
             proxy.on_effect = None
 
     def _wait(self, what: str, still: Callable[[], list[dict[str, Any]]]) -> bool:
-        """Until nothing is left of what `still` tells; what is left is late."""
+        """Wait until `still` returns nothing. Objects that remain at the end count as late."""
         end = time.monotonic() + REST[self.cloud.name]
         while left := still():
             if time.monotonic() > end:
@@ -373,20 +376,20 @@ class _Play:
         return True
 
     def _maintained(self) -> list[dict[str, Any]]:
-        """Maintenances of which neither the end nor a reason to wait is told."""
+        """Maintenances that report neither an end nor a reason to wait."""
         told = ("InMaintenance", "Released", "Queued", "Blocked", "Checked", "InService")
 
         def waits(body: dict[str, Any]) -> bool:
             status = body.get("status", {})
             progress = status.get("progress", {})
             at_work = progress.get("waiting", 0) + progress.get("moving", 0) > 0
-            # what cannot move holds it up as long as it likes
+            # servers that cannot move may delay it indefinitely
             return status.get("phase") in told or (bool(progress.get("blocked")) and not at_work)
 
         return [body for body in self.chronicle.living("HostMaintenance") if not waits(body)]
 
     def _not_empty(self) -> list[str]:
-        """Hosts that are said to be empty and are not (I20)."""
+        """Hosts that are reported as drained but are not empty (I20)."""
         servers = self._servers()
         lies = []
         for body in self.chronicle.living("HostMaintenance"):
@@ -447,7 +450,7 @@ class _Play:
         return not any(self.chronicle.living(kind) for kind in ("VMMigration", "HostMaintenance"))
 
     def end(self) -> None:
-        """The bed as it was before."""
+        """Restore the bed to its state before the schedule."""
         self._over.set()
         self._no_trouble()
         for name, proxy in self.stage.fronts.items():
@@ -455,7 +458,8 @@ class _Play:
         self._of_operator(Do.THAW_OPERATOR)
         self.bed.supervisor.stop(OPERATOR, grace=0)
         for plural in KINDS:
-            for body in self.api.call("GET", self.api.path(plural))["items"]:  # nobody is there to let them go
+            # the operator is stopped, so the finalizers are removed here
+            for body in self.api.call("GET", self.api.path(plural))["items"]:
                 path = self.api.path(plural, body["metadata"]["name"])
                 self.api.call("PATCH", path, {"metadata": {"finalizers": None}}, fine=(404,))
                 self.api.call("DELETE", path, fine=(404,))

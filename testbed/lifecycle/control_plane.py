@@ -69,9 +69,9 @@ class ControlPlane(OperatorInMemory):
         super().__init__(cloud, policy)
         self.maintenances = Named(self.api, HostMaintenance.KIND)
         self.migrations = Named(self.api, VMMigration.KIND)
-        #: how long it takes until the operator runs again
+        #: how long the operator is down after it was killed
         self.down = timedelta()
-        #: what another person or the cloud does, and when, in seconds from the start
+        #: events that a test scheduled: seconds from the start, and the function to call
         self.happenings: list[tuple[float, Callable[[], None]]] = []
         #: the highest number of simultaneous moves from and to each host
         self.most_from: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The configuration files of a lab: the settings that differ from OpenStack's defaults."""
+"""The configuration files of a lab, with the settings that differ from OpenStack's defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from testbed.processes import free_ports
 
 Sections = Mapping[str, Mapping[str, object]]
 
-#: The entry of clouds.yaml without any right beyond its own project
+#: The clouds.yaml entry of a user without rights beyond its own project
 TENANT_CLOUD_NAME = "tenant"
 TENANT_USER = "operator"
 TENANT_PROJECT = "tenant"
@@ -28,7 +28,7 @@ DATABASES = ("keystone", "placement", "glance", "nova_api", "nova_cell0", "nova_
 
 @dataclass(frozen=True)
 class Ports:
-    """Everything listens on 127.0.0.1 (Erlang's epmd on ::1 too)."""
+    """The ports of all services. They listen on 127.0.0.1 (Erlang's epmd also on ::1)."""
 
     keystone: int
     placement: int
@@ -45,7 +45,7 @@ class Ports:
         return cls(*free_ports(len(fields(cls))))
 
     def url(self, service: str) -> str:
-        """The endpoint of a service type, as the catalog has it."""
+        """The endpoint of a service type, as in the service catalog."""
         return {
             "identity": f"http://127.0.0.1:{self.keystone}/v3",
             "placement": f"http://127.0.0.1:{self.placement}",
@@ -57,11 +57,11 @@ class Ports:
 
 @dataclass(frozen=True)
 class Layout:
-    """The folder of a run and how its services reach each other."""
+    """The folder of a run, and the addresses of its services."""
 
     run_dir: Path
     ports: Ports
-    password: str  # of everybody: administrator, tenant, services, database, broker
+    password: str  # of all accounts: administrator, tenant, services, database, broker
 
     @property
     def etc(self) -> Path:
@@ -79,9 +79,9 @@ class Layout:
         return self.run_dir / "state" / host
 
     def address(self, index: int) -> str:
-        """The address of the index-th host. Nova takes hosts with equal addresses for one.
+        """The address of the host with this index. Nova treats hosts with equal addresses as one host.
 
-        Nothing listens there. The network follows from a port, so two labs on a machine have different ones.
+        Nothing listens there. The network follows from a port, so two labs on a machine have different addresses.
         """
         return f"127.{self.ports.mariadb >> 8}.{self.ports.mariadb & 255}.{11 + index}"
 
@@ -89,9 +89,9 @@ class Layout:
 def write_configuration(
     layout: Layout, programs: Programs, hosts: tuple[Host, ...] = (), settings: Mapping[str, object] | None = None
 ) -> None:
-    """Write all configuration files of the run, and the folders that they name.
+    """Write all configuration files of the run, and create the folders that they refer to.
 
-    `settings` go over those of the section DEFAULT of nova.conf.
+    `settings` override those of the section DEFAULT of nova.conf.
     """
     nova_etc = layout.etc / "nova"
     for folder in ("state/lock", "glance/staging", "glance/tasks", "knobs"):
@@ -101,7 +101,7 @@ def write_configuration(
     _write_ini(layout.etc / "glance" / "glance-api.conf", _glance(layout, programs))
     nova = _nova(layout)
     _write_ini(nova_etc / "nova.conf", {**nova, "DEFAULT": {**nova["DEFAULT"], **(settings or {})}})
-    # looked for only next to nova.conf
+    # Nova searches for it only next to nova.conf
     shutil.copy(programs.venv / "etc" / "nova" / "api-paste.ini", nova_etc)
     for index, host in enumerate(hosts):
         _write_ini(nova_etc / f"{host.name}.conf", _nova_compute(layout, host, layout.address(index)))
@@ -155,7 +155,7 @@ def _keystone(layout: Layout) -> Sections:
         "fernet_tokens": {"key_repository": keys / "fernet"},
         "fernet_receipts": {"key_repository": keys / "fernet"},
         "credential": {"key_repository": keys / "credential"},
-        "identity": {"password_hash_rounds": 4},  # the least: the lab's password is random
+        "identity": {"password_hash_rounds": 4},  # the minimum, because the lab's password is random
         "cache": {"enabled": True, "backend": "oslo_cache.dict"},
     }
 
@@ -194,7 +194,7 @@ def _nova(layout: Layout) -> Sections:
             "transport_url": f"rabbit://nova:{layout.password}@127.0.0.1:{layout.ports.rabbitmq}/",
             "my_ip": "127.0.0.1",
             "osapi_compute_workers": 1,
-            # a dead compute is seen within seconds
+            # a dead nova-compute is detected within seconds
             "report_interval": 2,
             "service_down_time": 8,
             "periodic_fuzzy_delay": 0,
@@ -252,7 +252,7 @@ def _nova_compute(layout: Layout, host: Host, address: str) -> Sections:
             "my_ip": address,
             "compute_driver": "libvirt.LibvirtDriver",
             "state_path": layout.state_dir(host.name),
-            # every nova-compute runs in its state folder: the same path on all hosts, different files
+            # every nova-compute runs in its state folder: the path is the same on all hosts, the files are not
             "instances_path": "/proc/self/cwd/instances",
             "use_cow_images": False,
             "reserved_host_disk_mb": 0,

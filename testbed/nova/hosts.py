@@ -1,4 +1,4 @@
-"""What the hosts of a lab are like: what Nova's driver asks libvirt, and compares before a migration."""
+"""The properties of a lab's hosts that Nova's driver reads from libvirt and compares before a migration."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Version = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Host:
-    """One hypervisor. `name` is its compute service's host and its hypervisor hostname."""
+    """A hypervisor. `name` is the host of its compute service and its hypervisor hostname."""
 
     name: str
-    cpu_model: str = "Skylake-Server-IBRS"  # one of inside/cpu_models.py
-    cpu_features: tuple[str, ...] = ("md-clear", "pku")  # on top of the model's
+    cpu_model: str = "Skylake-Server-IBRS"  # a key of `MODELS` in inside/cpu_models.py
+    cpu_features: tuple[str, ...] = ("md-clear", "pku")  # in addition to the features of the model
     cpu_vendor: str = "Intel"
     libvirt: Version = (8, 0, 0)
     qemu: Version = (6, 2, 0)
@@ -22,11 +22,12 @@ class Host:
     threads_per_core: int = 2
     memory_gb: int = 256
     disk_gb: int = 400
-    #: "local": its instances folder is its own; any other word names the shared storage where the folder lies
+    #: "local" for an instances folder of its own; any other value names the shared storage of the folder
     store: str = "shared"
 
 
-#: cmp1 and cmp2 are alike; live migration to cmp3 fails for its CPU, from cmp4 for its newer hypervisor
+#: cmp1 and cmp2 are equal; live migration fails to cmp3 because of its CPU, and from cmp4 because of its newer
+#: hypervisor
 DEFAULT_HOSTS = (
     Host("cmp1"),
     Host("cmp2"),

@@ -1,7 +1,7 @@
-"""Installs the programs of the testbed's Nova below the cache folder: needs no root, changes nothing else.
+"""Installs the programs of the testbed's Nova below the cache folder, without root and without other changes.
 
-OpenStack's services come from PyPI into a virtual environment, RabbitMQ and MariaDB from the packages of the
-machine's own Debian (or Ubuntu), unpacked into a folder and run from there.
+OpenStack's services come from PyPI into a virtual environment. RabbitMQ and MariaDB come from packages of the machine's
+Debian (or Ubuntu), are unpacked into a folder, and run from there.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ HERE = Path(__file__).parent
 CONSTRAINTS = HERE / "constraints.txt"
 BUILD_CONSTRAINTS = HERE / "build-constraints.txt"
 
-#: apt adds what they need and the machine lacks
+#: apt adds dependencies that the machine lacks
 DEBIAN_PACKAGES = ("rabbitmq-server", "erlang-base", "mariadb-server-core")
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Where the installed programs are."""
+    """The paths of the installed programs."""
 
     venv: Path
-    debian: Path  # looks like `/` with only the packages in it
+    debian: Path  # a root folder with the files of the packages only
 
     @property
     def python(self) -> Path:
         return self.venv / "bin" / "python"
 
     def script(self, name: str) -> Path:
-        """A command of the virtual environment, for example `nova-manage`."""
+        """A command of the virtual environment, such as `nova-manage`."""
         return self.venv / "bin" / name
 
     @property
@@ -59,12 +59,12 @@ class Programs:
 
     @property
     def rabbitmq(self) -> Path:
-        """RabbitMQ's own start script; Debian's wrapper of it wants to be root or the user `rabbitmq`."""
+        """RabbitMQ's own start script; Debian's wrapper requires root or the user `rabbitmq`."""
         (script,) = self.usr.glob("lib/rabbitmq/lib/rabbitmq_server-*/sbin/rabbitmq-server")
         return script
 
     def debian_env(self) -> dict[str, str]:
-        """Our environment, such that the unpacked programs find each other and their libraries."""
+        """The environment with which the unpacked programs find each other and their libraries."""
         libraries = [str(path) for path in (*self.usr.glob("lib/*-linux-gnu*"), self.usr / "lib")]
         return {
             **os.environ,
@@ -74,7 +74,7 @@ class Programs:
 
 
 def nova_cache() -> Path:
-    """Everything of this testbed that outlives a run; may be deleted at any time when no lab runs."""
+    """The folder of everything that outlives a run; it can be deleted while no lab runs."""
     folder = cache_dir() / "nova"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder
@@ -82,14 +82,14 @@ def nova_cache() -> Path:
 
 @contextlib.contextmanager
 def cache_lock(name: str) -> Iterator[None]:
-    """One process at a time may make what `name` stands for; another waits and then finds it made."""
+    """Hold the lock of a cached item, so that only one process creates it while others wait."""
     with (nova_cache() / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def stamp(*files: Path) -> str:
-    """A short name for the content of files: a change of one of them makes a new folder in the cache."""
+    """A short digest of files, so that a change of one of them leads to a new folder in the cache."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.read_bytes())
@@ -101,7 +101,7 @@ def progress(text: str) -> None:
 
 
 def install() -> Programs:
-    """Install what is missing (minutes the first time, nothing later). InstallError, CalledProcessError."""
+    """Install what is missing; takes minutes the first time. Raises InstallError, CalledProcessError."""
     with cache_lock("install"):
         return Programs(venv=_install_venv(), debian=_install_debian())
 
@@ -115,7 +115,7 @@ def _install_venv() -> Path:
     run(sys.executable, "-m", "venv", "--clear", venv)
     pip = (venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps")
     run(*pip, "-r", BUILD_CONSTRAINTS)
-    # isolated builds would fetch build tools that nobody pinned
+    # isolated builds would download unpinned build tools
     run(*pip, "--no-build-isolation", "-r", CONSTRAINTS)
     ready.touch()
     return venv
@@ -134,7 +134,7 @@ def _install_debian() -> Path:
 
 
 def _relocate(debian: Path) -> None:
-    """Debian's `erl` insists on its own folder; everything else finds its files by itself or is told."""
+    """Patch Debian's `erl`, which has a fixed folder; all other programs are relocatable."""
     erlang = debian / "usr" / "lib" / "erlang"
     erl = erlang / "bin" / "erl"
     erl.write_text(erl.read_text().replace("ROOTDIR=/usr/lib/erlang", f'ROOTDIR="{erlang}"'))

@@ -1,4 +1,4 @@
-"""A real Nova on loopback: the control plane and its nova-computes, one per host, over a stand-in libvirt."""
+"""A real Nova on loopback: the control plane, and a nova-compute per host with a stand-in for libvirt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from testbed.nova.seed import connect, seed_cluster, seed_images_and_flavors
 from testbed.nova.template import database_template, update_endpoints, write_keystone_keys
 from testbed.processes import Supervisor, wait_for
 
-#: Pause between two questions: an answer costs the APIs much of the time that a starting service needs itself
+#: Pause between two polls: a response takes processor time from the starting services
 ASK_SECONDS = 0.5
 
 #: The newest microversion of nova 33.0
@@ -27,10 +27,10 @@ MICROVERSION = "2.103"
 
 
 class NovaLab:
-    """Implements `testbed.cloud.CloudLab`, with one more knob: `disk_used_gb`, taken from the host's disk."""
+    """Implements `testbed.cloud.CloudLab`, with an additional knob `disk_used_gb`: space taken from the host's disk."""
 
     def __init__(self, launcher: Launcher, hosts: tuple[Host, ...]) -> None:
-        """Of a lab that runs; `start` makes one."""
+        """Connect to a running lab; `start` creates one."""
         self._launcher = launcher
         self._layout = launcher.layout
         self._hosts = tuple(host.name for host in hosts)
@@ -44,10 +44,10 @@ class NovaLab:
         hosts: tuple[Host, ...] = DEFAULT_HOSTS,
         settings: Mapping[str, object] | None = None,
     ) -> NovaLab:
-        """Install what is missing, start everything below `run_dir` and wait until every host takes servers.
+        """Install what is missing, start everything below `run_dir`, and wait until every host accepts servers.
 
-        `settings` go over those of the section DEFAULT of nova.conf.
-        Errors: InstallError; ProcessDiedError and TimeoutError name the program to blame. No process is left then.
+        `settings` override those of the section DEFAULT of nova.conf. Raises InstallError, and ProcessDiedError or
+        TimeoutError with the name of the failed program; no process is left then.
         """
         programs = install()
         template = database_template(programs)
@@ -81,7 +81,7 @@ class NovaLab:
         return self._hosts
 
     def stop(self) -> None:
-        """End all processes at once; the files stay."""
+        """End all processes at once; the files remain."""
         self._launcher.stop(self._hosts, grace=0)
 
     def kill_compute(self, host: str) -> None:
@@ -94,7 +94,7 @@ class NovaLab:
         def reports() -> bool:
             time.sleep(ASK_SECONDS)
             service = self._service(host)
-            # the last report before a kill looks alive for some seconds
+            # the last heartbeat before a kill keeps the state `up` for some seconds
             return bool(service["state"] == "up" and service["updated_at"] != before)
 
         name = compute_name(host)
@@ -102,7 +102,7 @@ class NovaLab:
 
     def forget_guest(self, server_id: str) -> None:
         for file in self._layout.run_dir.glob("state/*/domains/*.json"):
-            with contextlib.suppress(FileNotFoundError):  # its nova-compute may take it off itself
+            with contextlib.suppress(FileNotFoundError):  # its nova-compute may delete it concurrently
                 if json.loads(file.read_text())["uuid"] == server_id:
                     file.unlink()
 
@@ -140,7 +140,7 @@ class NovaLab:
         launcher.neutron()
         launcher.mariadb(update_endpoints(self._layout))
         launcher.rabbitmq()
-        # its imports take as long as the broker's start, for which it waits
+        # the imports take as long as the broker's start, for which they wait
         launcher.nova_services(self._hosts)
         launcher.wait_port("mariadb", ports.mariadb)
         for api in APIS:
@@ -148,8 +148,8 @@ class NovaLab:
         for api in APIS:
             launcher.wait_port(api, launcher.api_port(api))
         connection = self._connection
-        # One request through Keystone and Placement before the computes send theirs: several at once to a
-        # fresh Keystone can get a 503, and then that compute waits for its next report.
+        # Send one request through Keystone and Placement before the computes send theirs: several concurrent requests
+        # to a fresh Keystone can get a 503, and then that compute waits until its next report.
         connection.placement.get("/resource_providers").raise_for_status()
         seed_images_and_flavors(connection)
         names = (FORK_SERVER, *map(compute_name, self._hosts))

@@ -1,4 +1,4 @@
-"""How each program of a lab is started, under the supervisor's names."""
+"""Starts the programs of a lab; the supervisor's names for them are here."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def compute_name(host: str) -> str:
 
 @dataclass(frozen=True)
 class Launcher:
-    """Starts the programs of one lab; returns before they are ready."""
+    """Starts the programs of a lab; returns before they are ready."""
 
     supervisor: Supervisor
     programs: Programs
     layout: Layout
 
     def inside_env(self) -> dict[str, str]:
-        """The environment inside the nova venv: without the caller's settings for Python and OpenStack."""
+        """The environment of programs in the nova venv, without the caller's settings for Python and OpenStack."""
         ours = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "OS_"))}
         return {
             **ours,
-            # first the stand-ins for ssh, scp and qemu-img, then the Python that they run with
+            # the stand-ins for ssh, scp and qemu-img come first, then the Python that runs them
             "PATH": f"{INSIDE / 'bin'}:{self.programs.venv / 'bin'}:{os.environ.get('PATH', os.defpath)}",
             "PYTHONWARNINGS": "ignore",
             "PYTHONDONTWRITEBYTECODE": "1",
             "VMFERRY_NOVA_RUN": str(self.layout.run_dir),
             "VMFERRY_NOVA_RECORDS": str(self.supervisor.run_dir),
             "no_proxy": "127.0.0.1",
-            # a service that shows its state as its title keeps the environment, by which the supervisor knows it
+            # keeps the environment of services that set their process title; the supervisor identifies processes by it
             "SPT_NOENV": "1",
         }
 
@@ -75,7 +75,7 @@ class Launcher:
         self.inside(compute_name(host), "services.py", f"compute:{host}")
 
     def make_database_dir(self) -> None:
-        """An empty database server, without Debian's script for it, which wants root and fixed places."""
+        """Create an empty database without Debian's script, which requires root and fixed paths."""
         sql = self.programs.usr / "share" / "mysql"
         folder = self.layout.database_dir
         folder.mkdir(parents=True)
@@ -92,7 +92,7 @@ class Launcher:
             raise RuntimeError(f"mariadbd --bootstrap failed:\n{output}")
 
     def mariadb(self, statements: Iterable[str]) -> None:
-        """Start the database server; it executes the one-line `statements` before it accepts connections."""
+        """Start the database server, which executes the one-line `statements` before it accepts connections."""
         init = self.layout.run_dir / "init.sql"
         init.touch(mode=0o600)
         init.write_text("".join(f"{statement};\n" for statement in statements))
@@ -101,10 +101,10 @@ class Launcher:
             f"--init-file={init}",
             "--bind-address=127.0.0.1",
             f"--port={self.layout.ports.mariadb}",
-            # a socket's path is limited to some 100 bytes, and we do not need one
+            # the path of a socket is limited to about 100 bytes, and none is needed
             "--socket=",
             f"--pid-file={self.layout.run_dir / 'mariadb.pid'}",
-            # speed, not durability: a lab that crashed is thrown away
+            # speed over durability: a lab that crashed is discarded
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-doublewrite=0",
             "--sync-frm=0",
@@ -128,7 +128,7 @@ class Launcher:
         return [*argv, "--user=root"] if os.geteuid() == 0 else argv
 
     def rabbitmq(self) -> None:
-        """Start the broker, and before it Erlang's port mapper (else Erlang starts one that nobody ends)."""
+        """Start the broker after Erlang's port mapper; otherwise Erlang starts a port mapper that nothing ends."""
         ports, folder = self.layout.ports, self.layout.run_dir / "rabbitmq"
         erlang = "-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 +sbwt none"
         env = {
@@ -153,7 +153,7 @@ class Launcher:
         self.supervisor.start("rabbitmq", [self.programs.rabbitmq], env=env)
 
     def wait_port(self, name: str, port: int, seconds: float = 120) -> None:
-        """Wait until the program listens; ProcessDiedError when it has ended instead."""
+        """Wait until the program listens. Raises ProcessDiedError if it ends instead."""
         wait_for(lambda: _listens(port), seconds, f"{name} to listen", lambda: self.supervisor.check(name))
 
     def stop(self, hosts: Iterable[str], grace: float) -> None:
@@ -163,7 +163,7 @@ class Launcher:
             self.supervisor.stop(name, grace)
 
     def clean_run_dir(self) -> None:
-        """A run starts from nothing; what an earlier one left (but the logs) goes."""
+        """Remove everything but the logs of an earlier run."""
         for name in ("etc", "state", "knobs", "glance", "keystone-keys", "mysql", "rabbitmq"):
             shutil.rmtree(self.layout.run_dir / name, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""What a lab holds before its first use, made through OpenStack's APIs."""
+"""The initial content of a lab, created through OpenStack's APIs."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from openstack.config import OpenStackConfig
 from testbed.cloud import CLOUD_NAME
 from testbed.nova.configuration import REGION, TENANT_PROJECT, TENANT_USER, Layout
 
-#: name -> vCPUs, MiB of memory, GiB of root disk
+#: vCPUs, MiB of memory, GiB of root disk by name
 FLAVORS = {"m1.tiny": (1, 256, 1), "m1.small": (1, 1024, 10), "m1.large": (4, 8192, 40)}
 IMAGE = "cirros"
-#: An aggregate with all hosts, and the availability zone of the same name
+#: Name of an aggregate with all hosts, and of its availability zone
 CLUSTER = "cluster1"
 
 SERVICE_USERS = ("nova", "placement", "glance", "neutron")
 
 
 def connect(clouds_yaml: Path, cloud: str = CLOUD_NAME) -> Any:
-    """A connection of openstacksdk that knows nothing of the caller's environment."""
+    """A connection of openstacksdk that ignores the caller's environment."""
     config = OpenStackConfig(config_files=[str(clouds_yaml)], load_envvars=False)
     return openstack.connection.Connection(config=config.get_one(cloud))
 
 
 def seed_identity(connection: Any, layout: Layout) -> None:
-    """The services' and the tenant's users, and the catalogue; after `keystone-manage bootstrap`."""
+    """Create the users of services and tenant, and the service catalog, after `keystone-manage bootstrap`."""
     identity, password = connection.identity, layout.password
     roles = {role.name: role.id for role in identity.roles()}
 

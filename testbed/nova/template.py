@@ -1,4 +1,4 @@
-"""The databases of a fresh cloud: made once and copied for each lab, which saves most of a minute."""
+"""The databases of a fresh cloud, created once and copied for each lab, which saves most of a minute."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from testbed.nova.install import CONSTRAINTS, HERE, Programs, cache_lock, nova_c
 from testbed.nova.launch import Launcher
 from testbed.processes import Supervisor
 
-#: Nova fills these in from its own configuration, so the mapping of cells survives new ports and passwords.
+#: Nova fills these in from its own configuration, so the cell mapping is independent of ports and passwords.
 CELL_DATABASE = "{scheme}://{username}:{password}@{hostname}:{port}/%s?{query}"
 CELL_TRANSPORT = "{scheme}://{username}:{password}@{hostname}:{port}/{path}"
 
 
 @dataclass(frozen=True)
 class Template:
-    """The data folder of a database server that was shut down in order; all users have one password."""
+    """The data folder of a database server after a clean shutdown; all users have the same password."""
 
     folder: Path
 
@@ -38,7 +38,7 @@ class Template:
 
 
 def database_template(programs: Programs) -> Template:
-    """The template that fits our scripts and pins; made if missing, by one process at a time."""
+    """Return the template for the current scripts and pins; one process at a time creates it if missing."""
     sources = [HERE / name for name in ("configuration.py", "launch.py", "seed.py", "template.py")]
     key = stamp(*sources, CONSTRAINTS)
     template = Template(nova_cache() / f"template-{key}")
@@ -88,12 +88,12 @@ def _create_databases(layout: Layout) -> list[str]:
     for database in DATABASES:
         statements.append(f"create database {database} character set utf8")
         statements.append(f"grant all on {database}.* to {user}")
-    # the fresh server's administrator has no password, and we need none
+    # the administrator of a fresh server has no password, and is not needed
     return [*statements, "delete from mysql.global_priv where user = 'root'", "flush privileges"]
 
 
 def update_endpoints(layout: Layout) -> list[str]:
-    """SQL that gives the catalogue of a copied template the ports of its lab."""
+    """SQL statements that set the ports of the lab in the service catalog of a copied template."""
     return [
         "update keystone.endpoint, keystone.service "
         f"set endpoint.url = '{layout.ports.url(service_type)}' "
@@ -103,7 +103,7 @@ def update_endpoints(layout: Layout) -> list[str]:
 
 
 def write_keystone_keys(layout: Layout) -> None:
-    """What `keystone-manage fernet_setup` makes, without its seconds of start."""
+    """Create the keys that `keystone-manage fernet_setup` would create, without its startup time of seconds."""
     for name in ("fernet", "credential"):
         folder = layout.run_dir / "keystone-keys" / name
         folder.mkdir(mode=0o700, parents=True)
@@ -134,10 +134,10 @@ def _make_other_schemas(launcher: Launcher) -> None:
 
 
 def _manage(launcher: Launcher, command: str, config: str, *arguments: str) -> None:
-    """Run one of OpenStack's administration commands; RuntimeError with its output when it fails."""
+    """Run an administration command of OpenStack. Raises RuntimeError with its output if it fails."""
     config_file = str(launcher.layout.etc / config)
     argv = [str(launcher.programs.script(command)), "--config-file", config_file, *arguments]
-    # keystone-manage takes it from here: a command line is for everybody to see
+    # passed in the environment, because every user can see command lines
     env = {**launcher.inside_env(), "OS_BOOTSTRAP_PASSWORD": launcher.layout.password}
     done = subprocess.run(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""api.py NAME PORT: one OpenStack API (keystone, placement, glance or nova-api) in one process.
+"""api.py NAME PORT: runs an OpenStack API (keystone, placement, glance or nova-api) in one process.
 
 Environment: VMFERRY_NOVA_RUN (the lab's folder).
 """
@@ -20,7 +20,7 @@ APPLICATIONS = {
 
 def main():
     name, port = sys.argv[1:]
-    sys.argv = [name]  # some of them read it as their own command line
+    sys.argv = [name]  # some of them parse it as their own command line
     for project in ("KEYSTONE", "PLACEMENT", "GLANCE", "NOVA"):
         os.environ[f"OS_{project}_CONFIG_DIR"] = str(RUN_DIR / "etc" / project.lower())
     os.environ["OS_GLANCE_CONFIG_FILES"] = "glance-api.conf"
@@ -29,7 +29,7 @@ def main():
         application,
         listen=f"127.0.0.1:{port}",
         threads=8,
-        # at 100, waitress's own limit, a client that never closes its connections makes all others wait for minutes
+        # with waitress's default of 100, a client that never closes its connections makes all others wait for minutes
         connection_limit=1000,
         asyncore_use_poll=True,
         ident=None,

@@ -1,6 +1,6 @@
-"""CPU models as sets of features: enough of libvirt's CPU map for Nova's comparisons between hosts.
+"""CPU models as sets of features: the part of libvirt's CPU map that Nova's comparisons of hosts need.
 
-The tables are made by hand, oldest generation first; a model has the features of all before it.
+The tables are written by hand, oldest generation first; a model has the features of all models before it.
 """
 
 _ADDED_BY_GENERATION = {
@@ -28,11 +28,11 @@ def _models():
     return models
 
 
-#: model name -> its features
+#: features by model name
 MODELS = _models()
 
 
 def best_model(features):
-    """The model with the most features that all are among `features`."""
+    """Return the model with the most features of which all are in `features`."""
     usable = (model for model, needed in MODELS.items() if needed <= features)
     return max(usable, key=lambda model: len(MODELS[model]), default="qemu64")

@@ -13,7 +13,7 @@ RUN_DIR = Path(os.environ["VMFERRY_NOVA_RUN"])
 
 
 def own_host():
-    """The host whose nova-compute this process is."""
+    """The host of this process's nova-compute."""
     return os.environ["VMFERRY_NOVA_HOST"]
 
 
@@ -26,7 +26,7 @@ def host_definition(name):
 
 
 def host_at(address):
-    """The host that an address or a host name stands for, or None."""
+    """The host with this address or name, or None."""
     return next((name for name, host in hosts().items() if address in (name, host["address"])), None)
 
 
@@ -41,11 +41,11 @@ def state_dir(host):
     return RUN_DIR / "state" / host
 
 
-#: Every nova-compute runs in its host's state folder, so that all hosts have the same instances path, as in a
-#: real cloud, and yet their own files below it.
+#: Every nova-compute runs in its host's state folder. So all hosts have the same instances path, as in a real cloud,
+#: but different files below it.
 OWN_STATE_DIR = "/proc/self/cwd"
 
 
 def as_seen_from_outside(path, host):
-    """The real place of a path that `host` calls `/proc/self/cwd/...`."""
+    """The absolute path of a path that `host` sees as `/proc/self/cwd/...`."""
     return path.replace(OWN_STATE_DIR, str(state_dir(host)), 1)

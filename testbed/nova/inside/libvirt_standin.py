@@ -1,11 +1,11 @@
 # ruff: noqa: N802 - the names are libvirt's
-"""A libvirt for Nova's own LibvirtDriver, kept in plain files.
+"""A stand-in for libvirt below Nova's own LibvirtDriver, with its state in plain files.
 
-The nova wheel ships `fakelibvirt` for its unit tests: constants, host topology, templates of capabilities.
-This module takes those and replaces Connection and Domain, so that
+The nova wheel ships `fakelibvirt` for its unit tests: constants, host topology, templates of capabilities. This module
+uses those and replaces Connection and Domain, so that
 
 - each host has its CPU (`hosts.json`), and CPU comparisons compare sets of features;
-- domains are files in `state/<host>/domains/`: they outlive nova-compute, and a migration moves one to
+- domains are files in `state/<host>/domains/`: they outlive nova-compute, and a migration moves a domain to
   another host;
 - `migrateToURI3` takes time and can fail, be aborted or be forced, with job statistics on the way.
 
@@ -27,7 +27,7 @@ from pathlib import Path
 import nova.tests
 from lxml import etree
 
-# the package's own __init__ wants all that Nova's unit tests need; one module of it is enough here
+# the package's own __init__ imports everything that Nova's unit tests need; only this module is needed here
 _fixtures = types.ModuleType("nova.tests.fixtures")
 _fixtures.__path__ = [str(Path(nova.tests.__file__).parent / "fixtures")]
 sys.modules["nova.tests.fixtures"] = _fixtures
@@ -36,10 +36,10 @@ from cpu_models import MODELS, best_model  # noqa: E402
 from lab_files import as_seen_from_outside, host_at, host_definition, knob, own_host, state_dir  # noqa: E402
 from nova.tests.fixtures import libvirt as fakelibvirt  # noqa: E402
 
-# libvirt has it, fakelibvirt does not
+# missing in fakelibvirt
 fakelibvirt.VIR_ERR_OPERATION_ABORTED = 78
 
-#: Nova looks at a running migration every 0.5 s: an aborted job must be seen as cancelled before it is gone
+#: Nova polls a running migration every 0.5 s, and must see an aborted job as cancelled before the job is gone
 CANCELLED_VISIBLE_SECONDS = 1.2
 
 
@@ -59,7 +59,7 @@ def host_features(host):
 
 
 def cpu_features(cpu):
-    """The features that a <cpu> element asks for."""
+    """The features that a <cpu> element requires."""
     model = cpu.findtext("./model")
     if model and model not in MODELS:
         raise libvirt_error(f"internal error: Unknown CPU model {model}", fakelibvirt.VIR_ERR_INTERNAL_ERROR)
@@ -80,7 +80,7 @@ def add_features(cpu, names, policy=None):
 
 
 class Connection(fakelibvirt.Connection):
-    """What `libvirt.openAuth` returns to a nova-compute: always the host of this process."""
+    """The result of `libvirt.openAuth` in a nova-compute: always the host of this process."""
 
     def __init__(self, readonly=False):
         host = host_definition(own_host())
@@ -99,11 +99,11 @@ class Connection(fakelibvirt.Connection):
                 kB_mem=host["memory_gb"] * 2**20,
             ),
         )
-        self.jobs = {}  # domain uuid -> statistics of its migration
+        self.jobs = {}  # statistics of a migration by domain uuid
 
     def getInfo(self):
         info = super().getInfo()
-        info[1] //= 1024  # libvirt says MiB here, fakelibvirt KiB
+        info[1] //= 1024  # libvirt reports MiB here, fakelibvirt KiB
         return info
 
     # CPU
@@ -167,7 +167,7 @@ class Connection(fakelibvirt.Connection):
     # domains
 
     def _domains(self):
-        # one may leave between the listing and the look
+        # a domain may disappear between the listing and the reading
         for file in sorted(_domains_dir(own_host()).glob("*.json")):
             with contextlib.suppress(fakelibvirt.libvirtError):
                 yield Domain(self, file.stem)
@@ -225,7 +225,7 @@ class Domain:
         _write_domain(own_host(), self._name, {**self._read(), **values})
 
     def emit(self, event):
-        """Tell nova-compute of a change, as libvirt's event loop does."""
+        """Notify nova-compute of a change, as libvirt's event loop does."""
         callback = self._connection._event_callbacks.get(fakelibvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE)
         if callback:
             function, opaque = callback
@@ -255,7 +255,7 @@ class Domain:
         return self._read()["xml"]
 
     def maxMemory(self):
-        """KiB."""
+        """Maximum memory in KiB."""
         memory = self._tree().find("./memory")
         return int(memory.text) * {None: 1, "KiB": 1, "MiB": 2**10, "GiB": 2**20}[memory.get("unit")]
 
@@ -325,7 +325,7 @@ class Domain:
     def suspend(self):
         self._change(state=fakelibvirt.VIR_DOMAIN_PAUSED)
         if job := self._connection.jobs.get(self._uuid):
-            job["forced"] = True  # Nova's force-complete pauses the guest, so that the copy can end
+            job["forced"] = True  # Nova's force-complete pauses the guest so that the copy can finish
         else:
             self.emit(fakelibvirt.VIR_DOMAIN_EVENT_SUSPENDED)
 
@@ -340,7 +340,7 @@ class Domain:
     undefine = undefineFlags
 
     def managedSave(self, flags=0):
-        self.destroy()  # and the next start boots: the guest's memory is nowhere
+        self.destroy()  # the next start boots: the guest's memory is not saved
 
     def hasManagedSaveImage(self, flags=0):
         return 0
@@ -375,7 +375,7 @@ class Domain:
     def jobStats(self, flags=0):
         job = self._connection.jobs.get(self._uuid)
         if not job:
-            self._read()  # raises when the domain has left: so Nova learns of the end
+            self._read()  # raises if the domain has left, by which Nova detects the end
             return {"type": fakelibvirt.VIR_DOMAIN_JOB_NONE}
         return {key: value for key, value in job.items() if key not in ("aborted", "forced")}
 
@@ -436,7 +436,7 @@ class Domain:
 
 
 def _copy(job, memory_bytes, disk_bytes):
-    """Fill in the job's statistics until the copy is done; raise when it is aborted or is to fail."""
+    """Update the job's statistics until the copy is done. Raises libvirtError if it is aborted or fails."""
     seconds, fail_at = float(knob("live_seconds") or 0), knob("fail_live_at")
     start = time.monotonic()
     while True:
@@ -472,9 +472,10 @@ def _copy(job, memory_bytes, disk_bytes):
 
 
 def _disks_to_copy(tree, targets, destination):
-    """The files of the disks among `targets`; an error unless every disk file is there at the destination.
+    """Return the files of the disks among `targets`. Raises libvirtError unless every disk file exists at the
+    destination.
 
-    (Nova makes empty ones there before the migration of local disks.)
+    (Nova creates empty files there before it migrates local disks.)
     """
     found = []
     for disk in tree.findall("./devices/disk"):
@@ -532,7 +533,7 @@ def _write_domain(host, name, data):
 
 
 def install():
-    """Put the stand-in where Nova looks for libvirt; no patch touches a check that decides on a migration."""
+    """Install the stand-in where Nova imports libvirt. No patch changes a check that decides on a migration."""
     fakelibvirt.Connection = fakelibvirt.virConnect = Connection
     fakelibvirt.Domain = fakelibvirt.virDomain = Domain
     fakelibvirt.openAuth = lambda uri, auth, flags=0: Connection(flags == fakelibvirt.VIR_CONNECT_RO)
@@ -549,7 +550,7 @@ def install():
 
     for module in ("driver", "guest", "host", "migration"):
         sys.modules[f"nova.virt.libvirt.{module}"].libvirt = fakelibvirt
-    # all files are the lab's own: no helper process with root's rights is needed
+    # all files belong to the lab, so no privileged helper process is needed
     nova.privsep.sys_admin_pctxt.set_client_mode(False)
     os_brick.privileged.default.set_client_mode(False)
     nova.virt.libvirt.utils.get_fs_info = _fs_info
@@ -557,7 +558,7 @@ def install():
 
 
 def _fs_info(path):
-    """Each host has a disk of its own size; used is what its instances take plus the knob `disk_used_gb`."""
+    """The disk of the host; `used` is the space of its instances plus the knob `disk_used_gb`."""
     total = host_definition(own_host())["disk_gb"] * 2**30
     listed = subprocess.run(["du", "-sBK", f"{path}/"], capture_output=True, text=True, check=False).stdout
     used = int(listed.partition("K")[0] or 0) * 1024 + int(knob("disk_used_gb") or 0) * 2**30

@@ -1,7 +1,6 @@
-"""neutron_standin.py PORT: just enough of the networking API for servers without ports.
+"""neutron_standin.py PORT: the part of the networking API that servers without ports need.
 
-Nova asks it at each boot, even with `networks: none`: for extensions, for quotas, and for lists, which are
-empty here.
+Nova calls it at each boot, even with `networks: none`: for extensions, for quotas, and for lists, which are empty here.
 """
 
 import json
@@ -13,7 +12,7 @@ QUOTAS = ("port", "network", "subnet", "floatingip", "security_group", "security
 
 
 def answer(path, own_url):
-    """(status, body) of a GET."""
+    """Return (status, body) of a GET."""
     parts = path.partition("?")[0].strip("/").split("/")
     if parts == [""]:
         links = [{"rel": "self", "href": f"{own_url}/v2.0/"}]

@@ -1,11 +1,11 @@
-"""services.py SERVICE...: Nova's `conductor`, `scheduler` and `compute:<host>`, each a process of its own.
+"""services.py SERVICE...: runs Nova's `conductor`, `scheduler` and `compute:<host>`, each in a process of its own.
 
-Nova is imported once and then forked: that saves seconds of start and half of the memory. Each service becomes
-the leader of its own session, with its own log `<name>.log` and its record `<name>.process.json` (the
-convention of `testbed/processes.py`), so that it can be stopped alone and by any process. A single SERVICE is
-not forked: who started this program has recorded it already.
+Nova is imported once and then forked, which saves seconds of startup and half of the memory. Each service becomes the
+leader of its own session, with its own log `<name>.log` and its record `<name>.process.json` (the convention of
+`testbed/processes.py`), so that any process can stop it alone. A single SERVICE is not forked: the supervisor that
+started this program has recorded it already.
 
-Environment: VMFERRY_NOVA_RUN (the lab's folder), VMFERRY_NOVA_RECORDS (where logs and records go).
+Environment: VMFERRY_NOVA_RUN (the lab's folder), VMFERRY_NOVA_RECORDS (the folder for logs and records).
 """
 
 import importlib
@@ -37,7 +37,7 @@ MAIN = {
     "compute": nova.cmd.compute.main,
 }
 
-#: the managers, and drivers that are otherwise loaded by name, later and in each service
+#: the managers, and drivers that each service would otherwise load later by name
 IMPORTED_WITH_CONFIGURATION = (
     "nova.compute.manager",
     "nova.conductor.manager",
@@ -47,12 +47,12 @@ IMPORTED_WITH_CONFIGURATION = (
     "sqlalchemy.dialects.mysql",
 )
 
-#: a compute that calls before the conductor listens waits 10 s for its next try
+#: a compute that calls before the conductor listens retries only after 10 s
 CONDUCTOR_HEAD_START_SECONDS = 2.5
 
 
 def import_the_rest():
-    # the intervals of periodic tasks are read from the configuration when the managers are imported
+    # the managers read the intervals of periodic tasks from the configuration when they are imported
     nova.config.parse_args(["services", "--config-file", str(NOVA_CONF)], configure_db=False, init_rpc=False)
     for module in IMPORTED_WITH_CONFIGURATION:
         importlib.import_module(module)
@@ -64,7 +64,7 @@ def import_the_rest():
 
 
 def wait_for_broker(seconds=120):
-    """The imports overlap the broker's start; without it a service would wait for its next try."""
+    """Wait for the broker, which starts during the imports; a service without it would wait for its next retry."""
     (broker,) = oslo_messaging.TransportURL.parse(nova.conf.CONF).hosts
     deadline = time.monotonic() + seconds
     while True:
@@ -78,7 +78,7 @@ def wait_for_broker(seconds=120):
 
 
 def serve(kind, host):
-    """Become the service; does not return while it runs."""
+    """Become the service; does not return while the service runs."""
     sys.argv = [f"nova-{kind}", "--config-file", str(NOVA_CONF)]
     if host:
         os.environ["VMFERRY_NOVA_HOST"] = host
@@ -101,7 +101,7 @@ def fork(kind, host):
     except BaseException:
         traceback.print_exc()
         os._exit(1)
-    os._exit(0)  # not back into the loop that forks
+    os._exit(0)  # must not return to the loop that forks
 
 
 def write_record(name):
@@ -129,7 +129,7 @@ def main():
         fork(kind, host)
         if kind == "conductor":
             time.sleep(CONDUCTOR_HEAD_START_SECONDS)
-    # stay as their parent: nobody else may ask for those that end
+    # remain their parent, so that ended services are reaped
     for _ in wanted:
         os.wait()
 
