@@ -1,11 +1,11 @@
 """`python -m release.dist [FOLDER]`, or `make dist`: builds all files of a release in dist/.
 
-  vmferry-V-py3-none-any.whl, vmferry-V.tar.gz    the package, and its source
-  vmferry-V.tgz                                   the chart
-  install.yaml                                    definitions and manifests, for use without Helm
-  kubectl-ferry-V-OS-ARCH.tar.gz, ferry.yaml      the kubectl plug-in for this platform, and krew's manifest
-  vmferry-V.cdx.json                              the bill of materials
-  SHA256SUMS                                      checksums of all of them
+    vmferry-V-py3-none-any.whl, vmferry-V.tar.gz    the package, and its source
+    vmferry-V.tgz                                   the chart
+    install.yaml                                    definitions and manifests, for use without Helm
+    kubectl-ferry-V-OS-ARCH.tar.gz, ferry.yaml      the kubectl plug-in for this platform, and krew's manifest
+    vmferry-V.cdx.json                              the bill of materials
+    SHA256SUMS                                      checksums of all of them
 
 The same commit yields the same bytes, in any folder and at any time, with the same Python and the same pins.
 """

@@ -1,6 +1,6 @@
 """The archive from which krew installs `kubectl ferry`, and krew's manifest of the available archives.
 
-  python -m release.krew FOLDER    # rewrites FOLDER/ferry.yaml, with archives of other machines
+    python -m release.krew FOLDER    # rewrites FOLDER/ferry.yaml, with archives of other machines
 
 An archive has the package and its installed run-time dependencies, so it is for this platform and this Python.
 """

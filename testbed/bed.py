@@ -56,7 +56,8 @@ QUICK: dict[str, Any] = {
 def start_cloud(kind: str, supervisor: Supervisor, run_dir: Path) -> CloudLab:
     """Start a `simulator` or `nova` cloud with hosts cmp1 to cmp4."""
     if kind == "nova":
-        from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
+        # imported here, because the other cloud does not need these modules and their dependencies
+        from testbed.nova.lab import NovaLab
 
         return NovaLab.start(supervisor, run_dir / "nova")
     from testbed.simulator import SimulatedCloud

@@ -65,7 +65,7 @@ class DrainDemo(Shown):
         self.tenant.stop(self.ids["batch-1"])
         self.tenant.lock(self.ids["audit-1"], "quarterly audit")
 
-    # ---- cmp3: every kind, blockers, two hosts to go to
+    # ---- cmp3: all kinds of servers, blockers, two target hosts
 
     def _checked(self) -> None:
         heading("Drain, checked first: the whole host, every server, all blockers at once; nothing is touched")
@@ -102,7 +102,7 @@ class DrainDemo(Shown):
             raise _wrong(f"the cloud does not agree: {here}", service)
         say(f"   the cloud agrees: no server on {host}; disabled: {service['disabled_reason']}")
 
-    # ---- cmp1 waits for its turn, then goes and gets its servers back
+    # ---- cmp1: queued behind cmp3, then drained and released with its servers
 
     def _next_in_line(self) -> None:
         heading("The next host waits until this one is given back; then its servers leave, and return")

@@ -116,7 +116,7 @@ class _Record:
     pid: int
     create_time: float  # psutil's: seconds since the epoch
     program: str  # argv[0]
-    started_ns: int  # orders the records
+    started_ns: int  # defines the order of the records
 
     def leader(self) -> psutil.Process | None:
         """The started process while it runs; None if it has ended or another process has its pid."""

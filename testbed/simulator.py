@@ -107,7 +107,7 @@ class SimulatedCloud:
     def reset_knobs(self) -> None:
         self.control("DELETE", "/knobs")
 
-    # ---- more than a real cloud can do
+    # ---- only possible with a simulator
 
     def step(self, seconds: float) -> None:
         """Move the cloud's clock forward; all events that become due have happened when this returns."""

@@ -49,7 +49,7 @@ class Hands:
     async def act(self, server_id: str, body: Mapping[str, object]) -> None:
         await self.view.call(self.tenant.act, server_id, body)
 
-    # -- what the fleet stands on
+    # -- flavors, zones, groups and aggregates
 
     def furnish(self) -> None:
         """Create flavors, zones, groups, and the aggregates with facts of hosts. Blocks."""

@@ -22,7 +22,7 @@ HOSTS_PER_CLUSTER = 50
 #: size and duration of the churn
 CHURN_HOSTS, CHURN_SERVERS = 100, 1_000
 CHURN_SECONDS = 900
-#: part of a churn that fills intended caches: ten minutes of Events, and objects until their time to live
+#: share of a churn during which memory grows by design: ten minutes of Events, and objects until their time to live
 WARM_UP = 1 / 3
 #: seconds of a round of the churn, and the number of requests and boots that start in it
 ROUND, MOVES, BOOTS = 10, 30, 9

@@ -30,7 +30,7 @@ FLYING = HOSTS - SAMPLE_HOSTS
 FEW = 10
 #: minimum interval between two writes of a migration's progress: ten seconds each, and ten per second in total
 PROGRESS_SECONDS = max(10, FLYING / 10)
-#: of the cloud's clock: how long a copy of the mass takes, and one of a sample; and how much faster it runs at last
+#: by the cloud's clock: seconds of a copy of the mass and of a sample, and the final acceleration of the clock
 SLOW_SECONDS, QUICK_SECONDS, FASTER = 2400, 15, 40
 
 

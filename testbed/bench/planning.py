@@ -107,7 +107,7 @@ class Drain:
         world = world.with_answer(ReadHost(HOST), look)
         begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
         if isinstance(begun.needs, TryCreate):
-            # stands for the dry run of the first migration
+            # answers that Kubernetes would create the first migration
             world = world.with_answer(begun.needs, begun.needs.new.name)
             begun = hostmaintenance.plan(HostMaintenance.read(body), world, NOW, POLICY)
         assert isinstance(begun.action, DisableService)

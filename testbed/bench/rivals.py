@@ -91,7 +91,7 @@ def _arrived(bed: Bed, server: str) -> bool:
     return [record["status"] for record in bed.tenant.migrations(server)] == ["completed"]
 
 
-# ---- who empties the host
+# ---- the compared tools
 
 
 def _vmferry(bed: Bed) -> None:

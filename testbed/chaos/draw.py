@@ -13,7 +13,7 @@ from vmferry.simulator.faults import Fault
 
 
 class Do(StrEnum):
-    """Deeds of people, and what befalls hosts and the operator."""
+    """The actions of a schedule: by people, or on hosts and the operator."""
 
     MIGRATE = "migrate"
     #: delete a VMMigration
@@ -117,7 +117,7 @@ def draw(seed: int, hosts: Sequence[str], seconds: float = 25.0) -> Schedule:
 STATUS = "/(vmmigrations|hostmaintenances)/[^/]+/status"
 
 
-# ---- deeds
+# ---- actions
 
 
 def _deeds(random: Random, servers: Sequence[Vm], hosts: Sequence[str], seconds: float) -> list[Deed]:
@@ -208,7 +208,7 @@ def _failure(random: Random, host: str, seconds: float) -> list[Deed]:
     return deeds
 
 
-# ---- troubles
+# ---- faults
 
 WRITES = "^(POST|PUT|PATCH|DELETE)$"
 #: shorter than `recordGrace`, the time for which a record may be missing: a cloud with older responses than that cannot

@@ -153,7 +153,7 @@ def _does_not_fit(server: ServerFact, spec: Body) -> bool:
     )
 
 
-# ---- the harms
+# ---- harms
 
 
 def _moves_of(facts: Facts) -> dict[str, list[Body]]:

@@ -64,7 +64,8 @@ CONFIG: dict[str, Any] = {
 def start_cloud(kind: str, supervisor: Supervisor, folder: Path) -> CloudLab:
     """Start a cloud with equal hosts on shared storage."""
     if kind == "nova":
-        from testbed.nova.lab import NovaLab  # the other cloud must not need its parts
+        # imported here, because the other cloud does not need these modules and their dependencies
+        from testbed.nova.lab import NovaLab
 
         return NovaLab.start(supervisor, folder / "nova", hosts=HOSTS[:4], settings=NOVA_SETTINGS)
     # heartbeats are fast, but operations take as long as in a real cloud, so that faults hit migrations in progress

@@ -77,7 +77,7 @@ class ControlPlane(OperatorInMemory):
         self.most_from: dict[str, int] = {}
         self.most_to: dict[str, int] = {}
 
-    # -- what people do
+    # -- actions of people
 
     def apply(self, name: str, **spec: Any) -> None:
         if name not in self.maintenances:
@@ -115,7 +115,7 @@ class ControlPlane(OperatorInMemory):
     def at(self, seconds: float, do: Callable[[], None]) -> None:
         self.happenings.append((seconds, do))
 
-    # -- what is there
+    # -- current state
 
     def maintenance(self, name: str) -> HostMaintenance:
         return HostMaintenance.read(self.maintenances[name])

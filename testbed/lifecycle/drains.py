@@ -78,7 +78,7 @@ class Drain(ControlPlane):
     def told(self, what: str) -> str:
         return "\n".join([what, *self.log[-40:]])
 
-    # -- words for scenarios
+    # -- vocabulary of scenarios
 
     def is_(self, name: str, reason: str, status: str | None = None) -> bool:
         found = self.condition(name, "Ready") if name in self.maintenances else None

@@ -158,7 +158,7 @@ class LittleCloud:
         self.servers[server.id] = server
         return server
 
-    # -- what is read
+    # -- readings
 
     def snapshot(self) -> Snapshot:
         shown = [m for m in self.migrations if self._visible.get(m.uuid, self.now) <= self.now]
@@ -226,7 +226,7 @@ class LittleCloud:
     def progress(self) -> Progress:
         return Progress(1000, 500, 0, 0)
 
-    # -- what is done
+    # -- actions
 
     def act(self, action: Action) -> Outcome:
         if self.answers:
@@ -356,7 +356,7 @@ class LittleCloud:
             for record in [one for one in self.migrations if one.status == "done" and one.source_host == host]:
                 self._set(record, status="completed")
 
-    # -- what goes on by itself
+    # -- changes over time
 
     def pass_time(self, span: timedelta) -> None:
         self.now += span

@@ -74,7 +74,7 @@ class Proxy:
     def url(self) -> str:
         return f"{'https' if self._serve_as else 'http'}://127.0.0.1:{self.port}"
 
-    # -- its life
+    # -- lifecycle
 
     async def start(self) -> None:
         # The server may have closed a kept connection in the meantime, which would look like a lost response.

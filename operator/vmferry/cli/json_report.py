@@ -1,9 +1,9 @@
 """The JSON report, for programs; its structure is part of the API version in it.
 
-  {"apiVersion": "vmferry.dev/v1alpha1", "kind": "Preflight", "readAt": "2026-03-02T12:00:00Z",
-   "request": {"type": "Auto", "stopIfRunning": false, "osUpgrade": false, "target": {"host": "cmp2"}},
-   "servers": [{"asked": …, "verdict": "OK" | "Waits" | "Blocked" | "Unknown", "reason": …, "message": …, …}],
-   "summary": {"servers": 1, "ok": 1, "waits": 0, "blocked": 0, "unknown": 0, "exitStatus": 0}}
+    {"apiVersion": "vmferry.dev/v1alpha1", "kind": "Preflight", "readAt": "2026-03-02T12:00:00Z",
+     "request": {"type": "Auto", "stopIfRunning": false, "osUpgrade": false, "target": {"host": "cmp2"}},
+     "servers": [{"asked": …, "verdict": "OK" | "Waits" | "Blocked" | "Unknown", "reason": …, "message": …, …}],
+     "summary": {"servers": 1, "ok": 1, "waits": 0, "blocked": 0, "unknown": 0, "exitStatus": 0}}
 
 The other fields of a server are those of a VMMigration's status: `type`, `server`, `storage`, `sourceHost`,
 `targetHost`, `prerequisites`, `eligibleTargets`, `ineligibleTargets`, `conditions`. Each server takes one line.

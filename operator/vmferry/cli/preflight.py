@@ -134,7 +134,7 @@ def end(options: Options) -> None:
         sys.stdout.flush()
     except PreflightError as error:
         code = _CANNOT_TELL
-        # the reader of the output is gone, so an error message would reach nobody
+        # no error message, because the reader of the output has closed it
         if not isinstance(error.__cause__, BrokenPipeError):
             sys.stderr.write(f"Error: {error}\n")
     except KeyboardInterrupt:

@@ -73,7 +73,7 @@ class Cloud:
         self.flavors: dict[str, Flavor] = {}
         self.images: dict[str, Image] = {}
         self.volumes: dict[str, Volume] = {}
-        self.servers: dict[str, Server] = {}  # deleted ones too
+        self.servers: dict[str, Server] = {}  # includes deleted servers
         self.migrations: dict[int, Migration] = {}
         self.aggregates: dict[int, Aggregate] = {}
         self.groups: dict[str, ServerGroup] = {}

@@ -1,4 +1,4 @@
-"""The errors of the simulated services, with the texts of the real ones."""
+"""The errors of the simulated services, with the texts of the real services."""
 
 from __future__ import annotations
 

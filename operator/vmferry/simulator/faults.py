@@ -210,7 +210,7 @@ async def spoiled(fault: Fault, request: web.BaseRequest, whole: web.Response) -
 async def dripped(request: web.BaseRequest, whole: web.Response, seconds: float) -> web.StreamResponse:
     """Send blanks for `seconds` instead of a body, then close the connection."""
     response = web.StreamResponse(status=whole.status, headers={"Content-Type": "application/json"})
-    with contextlib.suppress(ConnectionResetError):  # the client did not wait for it
+    with contextlib.suppress(ConnectionResetError):  # the client has closed the connection
         await response.prepare(request)
         for _ in range(max(1, round(seconds / DRIP_SECONDS))):
             await response.write(b" ")
@@ -226,7 +226,7 @@ async def truncated(request: web.BaseRequest, whole: web.Response) -> web.Stream
     headers = {name: value for name, value in whole.headers.items() if name != "Content-Length"}
     response = web.StreamResponse(status=whole.status, headers=headers)
     response.content_length = len(body)
-    with contextlib.suppress(ConnectionResetError):  # the client did not wait for it
+    with contextlib.suppress(ConnectionResetError):  # the client has closed the connection
         await response.prepare(request)
         await response.write(body[: len(body) // 2])
     if request.transport is not None:

@@ -90,7 +90,7 @@ def request(cloud: Cloud, server: Server, order: Order, caller: Caller) -> None:
 
 
 def abort(cloud: Cloud, server: Server, migration_id: int, caller: Caller, *, queued_too: bool) -> None:
-    """DELETE a server's migration. `queued_too`: from microversion 2.65, queued and preparing ones too.
+    """DELETE a server's migration. With `queued_too` (microversion 2.65), also a queued or preparing migration.
 
     Raises ConflictError, NotFoundError, BadRequestError.
     """
@@ -148,7 +148,7 @@ def forget_on_restart(cloud: Cloud, server: Server) -> None:
 
 
 def _conduct_in_background(cloud: Cloud, server: Server, migration: Migration, order: Order) -> None:
-    _conduct(cloud, server, migration, order)  # the refusal is in the events
+    _conduct(cloud, server, migration, order)  # the refusal is recorded in the instance action's events
 
 
 def _conduct(cloud: Cloud, server: Server, migration: Migration, order: Order) -> RefusalError | None:

@@ -165,7 +165,7 @@ class StrayService:
     disabled: bool
     updated_at: float
     disabled_reason: str | None = None
-    #: listed before the hosts' own services
+    #: listed before the services of hosts
     first: bool = False
 
 

@@ -234,7 +234,7 @@ class Domain:
     def _tree(self):
         return etree.fromstring(self._read()["xml"])
 
-    # what it is
+    # properties
 
     def name(self):
         return self._name
@@ -277,7 +277,7 @@ class Domain:
     def blockStats(self, device):
         return [0] * 5
 
-    # its life
+    # lifecycle
 
     def createWithFlags(self, flags=0):
         tree = self._tree()
@@ -370,7 +370,7 @@ class Domain:
                 candidate.getparent().remove(candidate)
         self._change(xml=etree.tostring(tree, encoding="unicode"))
 
-    # its migration
+    # migration
 
     def jobStats(self, flags=0):
         job = self._connection.jobs.get(self._uuid)

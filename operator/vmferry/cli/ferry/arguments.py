@@ -35,7 +35,7 @@ Whatever is asked for goes on in the cluster when this program ends.
 SERVER is a UUID, PROJECT/NAME, or a name with --project.
 """
 
-#: command to (kind, help, description)
+#: (type, help, description) by command
 MOVES: dict[str, tuple[MigrationType, str, str]] = {
     "live": (MigrationType.LIVE, "move a running server without stopping it", ""),
     "cold": (MigrationType.COLD, "move a server that is powered off", ""),

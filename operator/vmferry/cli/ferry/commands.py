@@ -76,7 +76,7 @@ class Ferry:
     def namespace(self) -> str:
         return self._args.namespace or self.kube.namespace
 
-    # ---- the commands
+    # ---- commands
 
     def move(self, kind: MigrationType) -> ExitStatus:
         self._check_waiting()
@@ -256,7 +256,7 @@ class Ferry:
         self._around.out.write(completion.script(self._args.shell))
         return ExitStatus.ALL_OK
 
-    # ---- what they share
+    # ---- shared
 
     @property
     def _dry_run(self) -> bool:
@@ -331,7 +331,8 @@ class Ferry:
         return [{"kind": kind.KIND, **body} for body in self.kube.list(kind, namespace)]
 
     def _readable(self, body: Body) -> Object | None:
-        """Read an object. One that this program cannot read becomes a note, so that the others are still shown."""
+        """Read an object. An object that this program cannot read becomes a note, so that the others are still
+        shown."""
         try:
             return read(body)
         except FerryError as error:

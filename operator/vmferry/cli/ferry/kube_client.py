@@ -76,7 +76,7 @@ class KubeClient:
         what = f"change {full_name('ConfigMap', metadata)}"
         name, namespace = metadata["name"], metadata["namespace"]
         merge = {"_content_type": "application/merge-patch+json", **written}
-        core = client.CoreV1Api(self._api)  # imported only here, because the image does not contain it
+        core = client.CoreV1Api(self._api)  # created only here, because the image does not contain this API
         try:
             self._send(what, core.patch_namespaced_config_map, name, namespace, {"data": body["data"]}, **merge)
         except NotFoundError:

@@ -56,7 +56,7 @@ def _run(words: list[str]) -> int:
         sys.stderr.write(f"\ninterrupted{left}\n")
         return int(ExitStatus.INTERRUPTED)
     except BrokenPipeError:
-        # the reader of the output is gone; without this, Python would report another error when it flushes
+        # the reader has closed the output; without this, Python would report another error when it flushes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return int(ExitStatus.CANNOT_TELL)
     except Exception as error:  # Python would exit with 1 after an internal error, which would look like a verdict

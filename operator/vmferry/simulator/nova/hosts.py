@@ -51,7 +51,7 @@ def _controller_service(call: Call, number: int, name: str) -> dict[str, Any]:
 
 
 def _service_view(call: Call, host: Host) -> dict[str, Any]:
-    if host.unreachable:  # 2.69
+    if host.unreachable:  # microversion 2.69
         return {"binary": "nova-compute", "host": host.name, "status": "UNKNOWN"}
     row = {
         "binary": "nova-compute",

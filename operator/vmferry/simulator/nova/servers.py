@@ -198,7 +198,7 @@ def _instant(call: Call, name: str) -> float | None:
 
 def _show(call: Call) -> Reply:
     server = call.cloud.find_server(call.params["id"], call.caller)
-    if call.cloud.is_unreachable(server):  # 2.69
+    if call.cloud.is_unreachable(server):  # microversion 2.69
         return Reply(
             200, {"server": {"id": server.id, "tenant_id": server.project_id, "status": "UNKNOWN", "links": []}}
         )
