@@ -153,8 +153,8 @@ def maintenance(wish: Drain, existing: Body | None = None) -> Body:
     if wish.preflight_only:
         spec["preflightOnly"] = True
     elif existing is not None and existing["spec"].get("preflightOnly"):
-        # no matter who set it: a drain is no preflight, and the API server reports a conflict with the owner of the
-        # field
+        # Set regardless of the owner of the field: a requested drain must not remain a preflight. If another manager
+        # owns the field, the API server reports the conflict.
         spec["preflightOnly"] = False
     if wish.return_vms is not None:
         spec["returnVMs"] = wish.return_vms
