@@ -500,7 +500,8 @@ async def test_a_cloud_that_is_dead_at_the_start_is_waited_for_with_few_logins()
         assert observer.snapshot.age(NOW) is None
         client.broken, failed = None, client.connects
         await until(lambda: whole(observer), "a whole view")
-        assert client.connects <= failed + 2, "one may have been under way"
+        # On a busy machine a read may exceed its deadline, which is a login more; each part with its own would be six.
+        assert client.connects < failed + len(Part), "all parts share one attempt"
 
 
 async def test_a_renewed_secret_is_used_without_a_restart() -> None:

@@ -261,7 +261,7 @@ def test_alerts_look_at_this_release_only(tmp_path: Path) -> None:
         selectors = re.findall(r"\b(?:vmferry|process)_\w+(?:\{([^}]*)\})?", rule["expr"])
         assert selectors and all(selector.startswith(release) for selector in selectors), rule["expr"]
     summary = rules["VmferryPassesFail"]["annotations"]["summary"]
-    assert summary == "Looks at objects of kind {{ $labels.kind }} fail again and again"
+    assert summary == "Reconciles of {{ $labels.kind }} objects fail repeatedly"
 
 
 @pytest.mark.parametrize("base", ["https://wiki.example.com/vmferry", "https://wiki.example.com/vmferry/"])
