@@ -224,7 +224,7 @@ def old_view(stack: ExitStack) -> None:
 
 def for_ever(stack: ExitStack) -> None:
     """Failed moves are retried without limit, on any host."""
-    step(stack, vmmigration, "given_up")
+    step(stack, vmmigration, "fail_exhausted")
     for module in (tries, check, ending):
         put(stack, module, "hosts_to_avoid", lambda scope: frozenset())
 
@@ -319,7 +319,7 @@ def never_expires(stack: ExitStack) -> None:
 
 def keeps_it_off(stack: ExitStack) -> None:
     """A server that was shut down for its move stays off while the move is paused."""
-    put(stack, vmmigration, "not_off_for_good", lambda scope, decision: decision)
+    put(stack, vmmigration, "limit_downtime", lambda scope, decision: decision)
 
 
 def needs_no_silence(stack: ExitStack) -> None:

@@ -33,7 +33,7 @@ def stale_view(scope: MigrationScope) -> MigrationDecision | None:
     return scope.decide(scope.status.phase or Phase.PENDING, requeue_after=timedelta(seconds=5))
 
 
-def unread(scope: MigrationScope) -> MigrationDecision | None:
+def report_failed_read(scope: MigrationScope) -> MigrationDecision | None:
     """Report on a new resource that a read failed, although the last view of the cloud still counts as fresh."""
     if scope.world.unread is None or scope.reported or scope.owes:
         return None

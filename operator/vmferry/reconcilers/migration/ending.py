@@ -46,12 +46,12 @@ def finished(scope: MigrationScope) -> MigrationDecision | None:
     return scope.decide(phase, delete=left <= timedelta(0), requeue_after=max(left, timedelta(seconds=1)))
 
 
-def expired_request(scope: MigrationScope) -> MigrationDecision | None:
+def fail_expired(scope: MigrationScope) -> MigrationDecision | None:
     why = expired(scope)
     return conclude(scope, Phase.FAILED, Reason.EXPIRED, why) if why is not None else None
 
 
-def succeeded_request(scope: MigrationScope) -> MigrationDecision | None:
+def conclude_success(scope: MigrationScope) -> MigrationDecision | None:
     attempts = scope.status.attempts
     if not attempts or not succeeded(attempts[-1]):
         return None
@@ -84,7 +84,7 @@ def cancelled(scope: MigrationScope) -> MigrationDecision | None:
     return conclude(scope, Phase.CANCELLED, MigrationReason.CANCELLED, message)
 
 
-def given_up(scope: MigrationScope) -> MigrationDecision | None:
+def fail_exhausted(scope: MigrationScope) -> MigrationDecision | None:
     """Fail when the attempts are used up (I23), or when a person aborted or reverted the migration."""
     attempts = scope.status.attempts
     if not attempts:

@@ -15,7 +15,7 @@ from vmferry.reconcilers.refused_writes import FINALIZER
 from vmferry.resources.words import Phase
 
 
-def without_owner(scope: MigrationScope) -> MigrationDecision | None:
+def check_owner(scope: MigrationScope) -> MigrationDecision | None:
     """Block or fail a migration whose HostMaintenance is missing, or that only claims to have an owner (I42)."""
     found = scope.ownership
     if found in (Ownership.NONE, Ownership.OWNED):
@@ -38,7 +38,7 @@ def without_owner(scope: MigrationScope) -> MigrationDecision | None:
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def finalizer_refused(scope: MigrationScope) -> MigrationDecision | None:
+def report_refused_finalizer(scope: MigrationScope) -> MigrationDecision | None:
     """Block while Kubernetes refuses the finalizer: without it, deleting the object could leave a move half done."""
     found = next((one for one in scope.world.refusals if one.subject == FINALIZER), None)
     if found is None or scope.owes or scope.now - found.at >= scope.policy.recheck:
@@ -98,7 +98,7 @@ def _not_found(scope: MigrationScope, message: str, reason: Reason = Reason.SERV
     return scope.decide(Phase.BLOCKED, requeue_after=scope.policy.recheck)
 
 
-def attested(scope: MigrationScope) -> MigrationDecision | None:
+def check_attestation(scope: MigrationScope) -> MigrationDecision | None:
     """Fail an evacuation whose attestation is contradicted; it attests that one particular host is dead (I38)."""
     found = contradiction(scope)
     if not isinstance(found, str):

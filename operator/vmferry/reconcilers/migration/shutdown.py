@@ -20,7 +20,7 @@ from vmferry.resources.documented import PassedOn, ReasonWord
 from vmferry.resources.words import Phase
 
 
-def starting_again(scope: MigrationScope) -> MigrationDecision | None:
+def restart_server(scope: MigrationScope) -> MigrationDecision | None:
     """Complete the start of a server whose move is held before deciding anything else."""
     stop = scope.status.graceful_stop
     if stop is None or stop.start_requested_at is None:
@@ -39,7 +39,7 @@ def release_server(scope: MigrationScope) -> MigrationDecision | None:
     return None
 
 
-def giving_up(scope: MigrationScope) -> MigrationDecision | None:
+def fail_late_shutdown(scope: MigrationScope) -> MigrationDecision | None:
     """Fail the request if its move could not start in time after the shutdown; the server is started again."""
     stop = scope.status.graceful_stop
     if stop is None or stop.reason is None:
@@ -47,7 +47,7 @@ def giving_up(scope: MigrationScope) -> MigrationDecision | None:
     return conclude(scope, Phase.FAILED, PassedOn(stop.reason), stop.message or stop.reason)
 
 
-def shutting_down(scope: MigrationScope) -> MigrationDecision | None:
+def await_shutdown(scope: MigrationScope) -> MigrationDecision | None:
     """Wait for the requested graceful shutdown, and repeat the request if it was lost."""
     stop, server = scope.status.graceful_stop, scope.server
     assert server is not None
@@ -91,7 +91,7 @@ _WAITS: Mapping[ReasonWord, StrEnum] = {
 }
 
 
-def not_off_for_good(scope: MigrationScope, decision: MigrationDecision) -> MigrationDecision:
+def limit_downtime(scope: MigrationScope, decision: MigrationDecision) -> MigrationDecision:
     """Limit how long a server stays off for a move that does not start: after `stopTimeout` the server is started again
     and the request fails."""
     stop, server, summary = scope.status.graceful_stop, scope.server, scope.summary
