@@ -1,11 +1,15 @@
-"""`assess_hosts` with a cache for a whole fleet: a finding for one server is reused for all servers it applies to.
+"""Which hosts can take a server, for many servers: `targets.assess_hosts` with a cache.
+
+A check answers a question ("may this server go to this target?") with a finding. A finding is reused for all servers
+to which it applies.
 
 The inputs on which a finding depends are not declared but observed: while a check runs, the fields of the question
 that it reads are recorded. Checks are pure, so all questions with equal values in these fields have equal findings. A
 check that reads the server's id runs for every server: slower, but never wrong.
 
-A host that one check refused is not passed to the next check, unless no host remains and the findings of all hosts are
-reported. A set of hosts is an integer with one bit for each host, the lowest bit for the first name.
+Once a check blocks a host, the later checks skip it. Only if no host is left do all checks run for all hosts, because
+the findings of all hosts are then reported. A set of hosts is an integer with one bit for each host, the lowest bit
+for the first name.
 """
 
 from __future__ import annotations
@@ -35,9 +39,9 @@ from vmferry.prerequisites.chains import CHAINS
 from vmferry.prerequisites.check import About, Finding, Prerequisite, Question
 from vmferry.prerequisites.enums import Name, Reason, Result
 
-#: fields that differ between source hosts: findings that depend on them are dropped with the source host
+#: fields that differ between source hosts: findings that depend on them are dropped when the source changes
 _OF_SOURCE = frozenset({"source", "server.host", "server.id"})
-#: snapshots after which the cache is cleared: its entries keep them in memory, each with thousands of servers
+#: the cache is cleared after so many snapshots: its entries keep each of them in memory, with thousands of servers
 _VIEWS = 64
 #: rows that each check keeps for one set of fields, so that a cloud with a thousand flavors does not fill the memory
 _KEPT = 256
@@ -47,8 +51,9 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True, slots=True)
 class Takers:
-    """Sets of the `hosts` that can take a server, as bits; equal for all servers that the same hosts can take."""
+    """The `hosts` that can take a server, as two sets of bits. Servers that the same hosts can take have equal ones."""
 
+    #: those that can take it at once
     now: int
     #: those that can take it only after other moves have ended
     later: int
@@ -62,9 +67,9 @@ class Takers:
 
 
 class HostAssessments:
-    """`assess_hosts` with a cache, which is effective for questions about one snapshot and one policy.
+    """`assess_hosts` with a cache, which lasts as long as the hosts and the policy are the same objects.
 
-    Entries that depend on the source host are dropped when it changes, so assess the servers host by host.
+    Entries that depend on the source host are dropped when it changes: assess all servers of one host before the next.
 
     Example: web-1 and web-2 are on cmp1 and need 4 GiB each; cmp2 and cmp3 are the possible targets.
 
@@ -107,6 +112,8 @@ class HostAssessments:
             findings = tuple([self._row(p, question, chosen).at(chosen) for p in _about_targets(question)])
             return HostAssessment(findings, eligible, groups, possible=True, target=target)
 
+        # No host is eligible: report how many hosts fail each check, whether a host could still become eligible
+        # (`possible`), and which one only waits until other moves have ended (`waits_for`).
         hopeful = waiting = others & ~tried
         of_all: list[OfAll] = []
         for prerequisite in _about_targets(question):
@@ -126,7 +133,7 @@ class HostAssessments:
         )
 
     def takers(self, question: Question, apart: Collection[Name]) -> Takers:
-        """The hosts that can take the server, apart from the checks named in `apart`."""
+        """The hosts that can take the server now or after other moves, if the checks in `apart` are left out."""
         self._turn_to(question)
         left = self._everywhere & ~self._bits.get(question.server.host or "", 0)
         waiting = 0
@@ -225,7 +232,7 @@ class _Row(ABC, Generic[Answer]):
         self._check = check
         self._hosts = hosts
         self._read: set[str] = set()
-        #: also keeps the objects alive whose ids are in the row's key, see `_mark`
+        #: the question as the check sees it; kept, because the row's key contains the `id` of its objects (`_mark`)
         self._asked = _Noting(question, "", self._read)
         self._answers: dict[int, Answer] = {}
         self._seen = 0
@@ -262,8 +269,14 @@ class _Findings(_Row[Finding]):
     def __init__(self, check: Callable[[Question], Finding], hosts: list[Host], question: Question) -> None:
         super().__init__(check, hosts, question)
         self._policy = question.policy
-        #: sets of hosts: the check failed; failed or is unknown; blocks the host; blocks it only until other moves end
-        self.failed = self.unmet = self.blocked = self.waits = 0
+        #: hosts for which the check failed
+        self.failed = 0
+        #: hosts for which it failed or is unknown
+        self.unmet = 0
+        #: hosts that it blocks: not all for which it is unknown, if the policy tolerates that
+        self.blocked = 0
+        #: those of `blocked` that it blocks only until other moves have ended
+        self.waits = 0
         #: hosts that it blocks, by reason
         self.by_reason: dict[Reason, int] = {}
 
@@ -317,7 +330,8 @@ class _Memory(Generic[Answer]):
             if row is not None:
                 if row.ask(hosts):
                     return row
-                # for these hosts the check reads more fields, in which the row's question may differ from this question
+                # For these hosts the check read further fields, which are not in this row's key: the row's answers
+                # may be wrong for this question, so a new row replaces it.
                 del rows[key]
                 break
         row = make(self.check, self.hosts, question)
@@ -339,7 +353,10 @@ def _values(question: Question, names: tuple[str, ...]) -> tuple[Hashable, ...]:
 
 
 def _mark(value: Any) -> Hashable:
-    """A hashable key that is equal only for equal values; valid as long as `value` is alive."""
+    """A hashable stand-in for the value of one field: equal ones mean equal values.
+
+    A value that is not hashed by its content is identified by its `id`, so it must be kept while the key is in use.
+    """
     if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, Mapping | tuple | frozenset) and not value:
@@ -354,6 +371,7 @@ def _mark(value: Any) -> Hashable:
 class _Noting:
     """Stands in for a question and records the fields that are read, including those of its server and flavor."""
 
+    #: set for each host and therefore not recorded: a row has an answer for each target
     target: Host
 
     def __init__(self, of: Question | Server | Flavor, path: str, read: set[str]) -> None:
