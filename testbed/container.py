@@ -143,7 +143,8 @@ class Container:
         read_only = self._container.get("securityContext", {}).get("readOnlyRootFilesystem", False)
         installed = wheel_environment()
         folders = {*_BASE, sys.base_prefix, sys.prefix, str(installed)}
-        lines = [f"R={root}", "mount --make-rprivate /", "mount -t tmpfs none $R"]
+        # The volumes come first: the environment of Python may be in a folder below one of them, such as /tmp.
+        lines = [f"R={root}", "mount --make-rprivate /", "mount -t tmpfs none $R", *self._volumes(folder)]
         for path in sorted(folders, key=len):
             if path.startswith("/usr/") or not Path(path).exists():
                 continue
@@ -160,7 +161,6 @@ class Container:
         }.items():
             (folder / name).write_text(text)
             lines.append(f"cp {folder / name} $R/etc/{name}")
-        lines += self._volumes(folder)
         if read_only:
             lines.append("mount -o remount,ro,nosuid $R")
         return lines
