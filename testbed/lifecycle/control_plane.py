@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from testbed.lifecycle.little_cloud import START, LittleCloud
 from testbed.lifecycle.operator_in_memory import CrashError, OperatorInMemory
@@ -24,14 +24,9 @@ from vmferry.runtime.store import Body, key_of
 TICK = timedelta(seconds=2)
 #: maximum number of reconciles within a tick; more indicate a hot loop
 MOST = 5000
-#: a Lease expires if it is not renewed for so long
-LEASE = timedelta(seconds=120)
 #: a Lease that was not renewed for so long counts as abandoned
 RENEWED = timedelta(seconds=60)
 POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
-NAMESPACE = "vmferry-system"
-
-T = TypeVar("T")
 
 
 class Named(MutableMapping[str, Body]):

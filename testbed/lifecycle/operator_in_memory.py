@@ -19,7 +19,7 @@ from testbed.lifecycle.little_cloud import START, LittleCloud
 from testbed.storm.kubernetes import Api, Change
 from vmferry.cloud.actions import Action, NotSent, Outcome
 from vmferry.cloud.model import Detail, HostLook, Progress, Snapshot
-from vmferry.policy import Limits, Policy
+from vmferry.policy import Policy
 from vmferry.reconcilers.breaker_resume import Marks
 from vmferry.reconcilers.decision import Decision
 from vmferry.reconcilers.kill_switch import STARTS, KillSwitchState
@@ -39,14 +39,8 @@ from vmferry.runtime.reconcile import Reconciler
 from vmferry.runtime.store import Body, Store, key_of, version_of
 from vmferry.runtime.triggers import Triggers
 
-TICK = timedelta(seconds=2)
-#: maximum number of reconciles within a tick; more indicate a hot loop
-MOST = 5000
 #: a Lease expires if it is not renewed for so long
 LEASE = timedelta(seconds=120)
-#: a Lease that was not renewed for so long counts as abandoned
-RENEWED = timedelta(seconds=60)
-POLICY = Policy(host_down_for=timedelta(seconds=30), limits=Limits(per_source=4, per_target=2, total=10))
 NAMESPACE = "vmferry-system"
 
 T = TypeVar("T")

@@ -87,7 +87,6 @@ class World:
         self.api.gone = self.judge.gone
         self.api.complain = self.wrong
         self.processes: list[Process] = []
-        self.changed_at = 0.0
         #: number of status writes
         self.written = 0
         self._started = 0

@@ -13,7 +13,7 @@ from vmferry.cloud.model import Detail, Host, Part
 from vmferry.reconcilers import conditions as c
 from vmferry.reconcilers.clock_skew import TOLERANCE, is_ahead
 from vmferry.reconcilers.migration.reasons import MigrationReason
-from vmferry.reconcilers.migration.scope import MigrationDecision, MigrationScope
+from vmferry.reconcilers.migration.scope import POLL, MigrationDecision, MigrationScope
 from vmferry.reconcilers.reads import ReadServer
 from vmferry.resources.base import clip, format_time
 from vmferry.resources.vmmigration import AttestationView
@@ -23,7 +23,6 @@ from vmferry.resources.words import MigrationType, Phase
 _AT_ONCE = timedelta(seconds=60)
 #: Kubernetes truncates creation times to whole seconds
 _SECOND = timedelta(seconds=1)
-POLL = timedelta(seconds=2)
 #: Nova's names of the instance actions that can change a server's host
 _RELOCATES = frozenset({"create", "evacuate", "live-migration", "migrate", "resize", "revertResize", "unshelve"})
 
